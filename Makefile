@@ -1,0 +1,52 @@
+# Two commands to know: `make night` and `make test`. They need make, bash and Python 3.11, and install the rest.
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+BIN := .venv/bin
+UV := PATH="$$PATH:$$HOME/.local/bin:$$HOME/.cargo/bin:$(CURDIR)/.uv/bin" uv
+READY := .venv/.ready
+
+# The stamp lies in the environment, so that it goes with it; the network is only asked when the lock changed.
+$(READY): uv.lock pyproject.toml setup/environment.sh
+	@setup/environment.sh
+	@touch $@
+
+.PHONY: help night test lint airflow screenshots cluster-night package docs bench clean
+
+help: ## list these targets
+	@sed -nE 's/^([a-z-]+):.*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | while IFS=$$'\t' read -r name does; do \
+		printf '  make %-14s %s\n' "$$name" "$$does"; done
+
+night: $(READY) ## install, simulate a small service, run three nights, show two listeners' lists
+	@ops/demo.sh
+
+test: $(READY) ## install, then run the whole suite
+	@setup/environment.sh --tests
+	@$(BIN)/pytest
+
+lint: $(READY) ## ruff and mypy
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+
+airflow: $(READY) ## Airflow's UI and scheduler with the DAGs, on this machine only
+	@ops/airflow.sh
+
+screenshots: $(READY) ## pictures of a finished run and of the Data Docs, into docs/images
+	@$(BIN)/python ops/screenshots.py
+
+cluster-night: package ## one night on a real standalone cluster, compared with the one-process night
+	@ops/cluster_night.sh
+
+package: $(READY) ## what a cluster needs: dist/nocturne.zip and dist/environment.tar.gz
+	@ops/package.sh
+
+docs: $(READY) ## write docs/tables.md from the contracts
+	@$(BIN)/python ops/document_tables.py > docs/tables.md
+
+bench: $(READY) ## how good the lists are on held-out plays: benchmarks/
+	@$(BIN)/python benchmarks/lastfm.py
+
+clean: ## remove what was built or simulated; keeps the environment
+	@rm -rf data dist .airflow .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -1,0 +1,174 @@
+"""# A night: listening events in, every listener's validated list out
+
+One run makes one night, from the landing day `run_date` to the serving cache. Nothing is served
+until every critical expectation on every table holds.
+
+| failed | it means | do |
+| --- | --- | --- |
+| `landing_complete` | the day's `_SUCCESS` did not come | ask the producer; clear it when the mark is there |
+| `take_lease` | other nights wrote the warehouse all day | `nocturne lease show --warehouse W` says which |
+| a job, tried once | settings, input or a table are wrong | its log says what and where; mend; clear it |
+| a job, tried often | a disk or a server failed, or it crashed | mend the service; clear it |
+| `validate_<table>` | **the gate is closed** | its log says what was expected and found; mend; clear the job above it |
+| `refresh_cache` | the lists are sound, the cache did not take them | mend the cache; clear it |
+
+**Meanwhile** listeners get the lists served before: the log of the failed task says of which night.
+Running a night again, or any of its tasks, changes nothing that was right.
+
+**By hand**: trigger with the param `run_date`. Without it: the last whole day before the logical date.
+**Backfill**: `airflow backfill create --dag-id nightly_lists --from-date D1 --to-date D2`; the nights go in order
+of date, one at a time, and never move the serving cache back to an older night.
+**Downstream**: schedule on an Asset such as `nocturne.ranked_lists`; its event says which `run_date` was published.
+
+Variables: `nocturne_landing`, `nocturne_warehouse`, `nocturne_cache`, and optionally `nocturne_conf`.
+"""
+
+import logging
+import subprocess
+from collections.abc import Mapping
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from airflow.sdk import (
+    DAG,
+    Asset,
+    Context,
+    CronDataIntervalTimetable,
+    ObjectStoragePath,
+    Param,
+    TaskGroup,
+    Variable,
+    task,
+)
+from airflow.sdk.exceptions import AirflowFailException
+from nightly_tasks import PollCommand, RunCommand, SubmitJob
+
+from nocturne.flow import GATED_TABLES, NIGHTLY, TABLES, Stage, success_mark
+
+JOBS = Path(__file__).resolve().parents[1] / "jobs"
+RUN_DATE = "{{ run_date(params, data_interval_start | default(none)) }}"
+WAREHOUSE = "{{ var.value.nocturne_warehouse }}"
+ASSETS = [Asset(f"nocturne.{table}") for table in TABLES]
+
+log = logging.getLogger(__name__)
+
+
+def run_date(params: Mapping[str, Any], data_interval_start: datetime | None) -> str:
+    """The night of a run, YYYY-MM-DD: what its param says, otherwise the day its data interval starts."""
+    if given := params["run_date"]:
+        return date.fromisoformat(given).isoformat()
+    if data_interval_start:
+        return data_interval_start.astimezone(UTC).date().isoformat()
+    raise AirflowFailException("this run has no logical date: trigger it with the param run_date, such as 2026-01-31")
+
+
+def say_what_is_served(context: Context) -> None:
+    """Tell whoever reads the log of a failed task which night failed, and what listeners get meanwhile."""
+    failed = context["ti"]
+    command = ["nocturne", "served", "--cache", Variable.get("nocturne_cache")]
+    try:
+        served = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+        meanwhile = (served.stdout or served.stderr).strip()
+    except (OSError, subprocess.TimeoutExpired) as error:
+        meanwhile = f"unknown: {error}"
+    log.error(
+        "The night failed at %s (run %s). Served meanwhile: %s. What to do: the page of this DAG.",
+        failed.task_id,
+        failed.run_id,
+        meanwhile,
+    )
+
+
+def submit(stage: Stage) -> SubmitJob:
+    """The stage's job, which also validates every table that it wrote."""
+    return SubmitJob(
+        task_id=stage.name,
+        doc_md=f"{stage.does}: {', '.join(stage.reads)} → {', '.join(stage.writes)}",
+        name=f"{stage.name} {RUN_DATE}",
+        application=str(JOBS / f"{stage.name}.py"),
+        application_args=[
+            f"--run-date={RUN_DATE}",
+            "--landing={{ var.value.nocturne_landing }}",
+            f"--warehouse={WAREHOUSE}",
+            "--cache={{ var.value.nocturne_cache }}",
+            "--conf={{ var.value.get('nocturne_conf', '') }}",
+            "--lease-holder={{ run_id }}",
+            "--validate",
+        ],
+        execution_timeout=timedelta(hours=4),
+    )
+
+
+def validated(stage: Stage) -> TaskGroup:
+    """One task per table of the stage: what was expected of it, what was found, and whether that will do."""
+    with TaskGroup(f"{stage.name}_validated", prefix_group_id=False, tooltip=f"the tables of {stage.name}") as group:
+        for table in stage.writes:
+            if table in GATED_TABLES:
+                RunCommand(
+                    task_id=f"validate_{table}",
+                    arguments=["validations", "--warehouse", WAREHOUSE, "--run-date", RUN_DATE, "--table", table],
+                )
+    return group
+
+
+with DAG(
+    "nightly_lists",
+    description="Every listener's list for tomorrow, from today's listening",
+    doc_md=__doc__,
+    tags=["nocturne", "recommendations"],
+    schedule=CronDataIntervalTimetable("0 0 * * *", timezone="UTC"),
+    start_date=datetime(2000, 1, 1, tzinfo=UTC),
+    catchup=False,
+    # The lease serialises nights. Here a limit of 1 would let a night that waits for its landing block one by hand.
+    max_active_runs=4,
+    dagrun_timeout=timedelta(hours=24),
+    params={
+        "run_date": Param(
+            None,
+            type=["null", "string"],
+            format="date",
+            title="Night",
+            description="Landing day to work on, YYYY-MM-DD. Empty: the last whole day before the logical date.",
+        )
+    },
+    user_defined_macros={"run_date": run_date},
+    default_args={
+        "owner": "recommendations",
+        "retries": 3,
+        "retry_delay": timedelta(minutes=1),
+        "retry_exponential_backoff": 2.0,
+        "max_retry_delay": timedelta(minutes=20),
+        "execution_timeout": timedelta(minutes=10),
+        "on_failure_callback": say_what_is_served,
+    },
+) as dag:
+
+    @task.sensor(mode="reschedule", poke_interval=60, timeout=timedelta(hours=12))
+    def landing_complete(mark: str) -> bool:
+        """Wait for the file that says that the landing day is complete."""
+        return ObjectStoragePath(mark).exists()
+
+    @task(outlets=ASSETS)
+    def announce(run_date: str, *, outlet_events: Any = None) -> None:
+        """The night is published: tell the DAGs that are scheduled on its tables."""
+        for asset in ASSETS:
+            outlet_events[asset].extra = {"run_date": run_date}
+
+    lease = ["--warehouse", WAREHOUSE, "--holder", "{{ run_id }}"]
+    take_lease = PollCommand(
+        task_id="take_lease",
+        doc_md="one night at a time writes a warehouse; of those that wait, the earliest goes first",
+        arguments=["lease", "take", *lease, "--run-date", RUN_DATE],
+        mode="reschedule",
+        poke_interval=30,
+        timeout=timedelta(hours=20),
+    )
+    release_lease = RunCommand(task_id="release_lease", arguments=["lease", "release", *lease])
+
+    previous: Any = landing_complete(success_mark("{{ var.value.nocturne_landing }}", RUN_DATE)) >> take_lease
+    for stage in NIGHTLY:
+        job = submit(stage)
+        previous >> job
+        previous = job >> validated(stage) if set(stage.writes) & set(GATED_TABLES) else job
+    previous >> announce(RUN_DATE) >> release_lease.as_teardown(setups=take_lease)

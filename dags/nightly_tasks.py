@@ -1,0 +1,98 @@
+"""The kinds of task that a night is made of: Nocturne's exit statuses, in Airflow's terms."""
+
+import os
+import signal
+import subprocess
+from collections.abc import Sequence
+from contextlib import suppress
+from functools import partial
+from typing import Any
+
+from airflow.providers.apache.spark.operators.spark_submit import SparkSubmitOperator
+from airflow.providers.standard.hooks.subprocess import SubprocessHook
+from airflow.sdk import BaseOperator, BaseSensorOperator, Context
+from airflow.sdk.exceptions import AirflowException, AirflowFailException
+
+from nocturne.flow import RETRY_IS_POINTLESS, ExitStatus
+
+TRY_AGAIN_LATER = 75
+"""What `nocturne lease take` exits with while another night holds the lease."""
+KILL_AFTER_SECONDS = 10
+
+
+def failure(command: str, status: int) -> AirflowException:
+    """The exception for an exit status: one that ends the task, or one that is retried."""
+    meaning = ExitStatus(status).name.lower().replace("_", " ") if status in set(ExitStatus) else "unknown"
+    message = f"{command} exited with {status} ({meaning}); what it says stands above"
+    if status in RETRY_IS_POINTLESS:
+        return AirflowFailException(f"{message}. Not retried: it would end the same way.")
+    return AirflowException(message)
+
+
+class SubmitJob(SparkSubmitOperator):
+    """A spark-submit that is retried only where retrying can help.
+
+    In cluster deploy modes spark-submit does not pass the job's status on, and every failure is retried.
+    """
+
+    def execute(self, context: Context) -> None:
+        """Submit the job and wait for it."""
+        # A process group of its own: the driver's Python outlives its JVM if only that is killed.
+        self._hook = self._get_hook()
+        self._hook.submit = partial(self._hook.submit, start_new_session=True)
+        try:
+            super().execute(context)
+        except AirflowException as error:
+            process = self._hook._submit_sp
+            if process is None or not process.returncode:
+                raise
+            raise failure(self.name, process.returncode) from error
+
+    def on_kill(self) -> None:
+        """End all of the job, by force if it does not go."""
+        process = self._hook and self._hook._submit_sp
+        if process and process.poll() is None:
+            os.killpg(process.pid, signal.SIGTERM)
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(KILL_AFTER_SECONDS)
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+        super().on_kill()
+
+
+class RunCommand(BaseOperator):
+    """`nocturne ...` in a process of its own, without a shell."""
+
+    template_fields: Sequence[str] = ("arguments",)
+
+    def __init__(self, *, arguments: Sequence[str], **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.arguments = arguments
+        self._process = SubprocessHook()
+
+    def execute(self, context: Context) -> None:
+        """Run the command to its end."""
+        status = self._process.run_command(["nocturne", *self.arguments]).exit_code
+        if status:
+            raise failure(f"nocturne {self.arguments[0]}", status)
+
+    def on_kill(self) -> None:
+        """End the command."""
+        self._process.send_sigterm()
+
+
+class PollCommand(BaseSensorOperator):
+    """`nocturne ...` again and again, until it does not ask to be tried later."""
+
+    template_fields: Sequence[str] = ("arguments",)
+
+    def __init__(self, *, arguments: Sequence[str], **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.arguments = arguments
+
+    def poke(self, context: Context) -> bool:
+        """Run the command once; true when it is granted what it asks for."""
+        status = SubprocessHook().run_command(["nocturne", *self.arguments]).exit_code
+        if status not in (0, TRY_AGAIN_LATER):
+            raise failure(f"nocturne {self.arguments[0]}", status)
+        return status == 0

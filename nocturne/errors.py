@@ -1,0 +1,49 @@
+"""Errors for people: what failed, where, what was found and expected, and what to do.
+
+One class per thing a caller would handle differently; each has its own exit status.
+"""
+
+from nocturne.flow import ExitStatus
+
+
+class NocturneError(Exception):
+    """An error whose message a person can act on."""
+
+    status = ExitStatus.CRASHED
+
+    def __init__(
+        self,
+        what: str,
+        *,
+        where: str = "",
+        found: str = "",
+        expected: str = "",
+        fix: str = "",
+    ) -> None:
+        details = {"where": where, "found": found, "expected": expected, "what to do": fix}
+        lines = [what, *(f"  {name}: {text}" for name, text in details.items() if text)]
+        super().__init__("\n".join(lines))
+
+
+class SettingsError(NocturneError):
+    """A wrong option, setting, path or date: mend the command or the settings."""
+
+    status = ExitStatus.USAGE
+
+
+class GateClosed(NocturneError):
+    """A critical expectation does not hold: nothing of this night is served."""
+
+    status = ExitStatus.GATE_CLOSED
+
+
+class InputError(NocturneError):
+    """Landing data or a table is not what its contract says: mend the data."""
+
+    status = ExitStatus.BAD_INPUT
+
+
+class ServiceError(NocturneError):
+    """A server, disk or lock that was needed did not serve: try again later."""
+
+    status = ExitStatus.SERVICE_FAILED

@@ -1,0 +1,141 @@
+"""What every job and the command line share: options, the error edge, and one stage for some nights."""
+
+import errno
+import sys
+import traceback
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, date, datetime, timedelta
+from typing import Annotated, Any
+
+import typer
+
+from nocturne.errors import NocturneError, ServiceError
+from nocturne.flow import GATED_TABLES, VALIDATION, ExitStatus, stage
+from nocturne.night import Night
+
+DAY: dict[str, Any] = {"formats": ["%Y-%m-%d"], "metavar": "D"}
+RunDate = Annotated[datetime | None, typer.Option("--run-date", help="one night, UTC", **DAY)]
+From = Annotated[datetime | None, typer.Option("--from", help="first of several nights", **DAY)]
+To = Annotated[datetime | None, typer.Option("--to", help="last of several nights", **DAY)]
+Landing = Annotated[str, typer.Option(help="the landing zone", metavar="DIR")]
+Warehouse = Annotated[str, typer.Option(help="the Delta tables", metavar="DIR")]
+Cache = Annotated[str, typer.Option(help="the serving cache: lmdb:PATH or redis://HOST:PORT/DB", metavar="URL")]
+Conf = Annotated[str | None, typer.Option(help="settings over conf/default.toml", metavar="FILE")]
+Set = Annotated[list[str] | None, typer.Option("--set", help="one setting; repeatable", metavar="SECTION.KEY=VALUE")]
+LeaseHolder = Annotated[
+    str | None, typer.Option(help="work under the lease that this run has taken", metavar="NAME")
+]
+Table = Annotated[list[str] | None, typer.Option("--table", help="repeatable; all by default", metavar="TABLE")]
+Validate = Annotated[bool, typer.Option("--validate", help="also validate every table written; the outcome is recorded")]
+
+
+def nights_of(
+    run_date: datetime | None,
+    first: datetime | None,
+    last: datetime | None,
+    landing: str,
+    warehouse: str,
+    cache: str,
+    conf: str | None,
+    overrides: Sequence[str] | None,
+) -> list[Night]:
+    """The nights that a command line names, in order.
+
+    Raises:
+        SettingsError: no night or an impossible range is named, a night is in the future, or settings are wrong.
+    """
+    from nocturne.errors import SettingsError
+    from nocturne.settings import load_settings
+
+    if (run_date is None) == (first is None and last is None) or (first is None) != (last is None):
+        raise SettingsError("name the night", expected="--run-date D, or --from D1 --to D2")
+    start, end = (run_date, run_date) if run_date else (first, last)
+    assert start
+    assert end
+    if start > end:
+        raise SettingsError("the range of nights is empty", found=f"--from {start.date()} --to {end.date()}")
+    if end.date() > datetime.now(UTC).date():
+        raise SettingsError("a night in the future has no listens", found=str(end.date()), expected="today or earlier")
+    settings = load_settings(conf or None, overrides or ())
+    days = (start.date() + timedelta(days=offset) for offset in range((end - start).days + 1))
+    return [Night(day, landing, warehouse, cache, settings) for day in days]
+
+
+@contextmanager
+def edge() -> Iterator[None]:
+    """Turn errors into a message on stderr and an exit status: the only place that catches them."""
+    try:
+        yield
+    except (typer.Exit, typer.Abort):
+        raise
+    except Exception as error:
+        known = error if isinstance(error, NocturneError) else _known(error)
+        if known is None:
+            traceback.print_exc()
+            raise SystemExit(ExitStatus.CRASHED) from error
+        print(f"nocturne: {known}", file=sys.stderr)
+        raise SystemExit(known.status) from error
+
+
+def run(stage_name: str) -> None:
+    """Run one stage from a command line: what `jobs/<stage>.py` is."""
+    from nocturne.runner import run_stage, run_validation
+    from nocturne.runner import working_on
+
+    doing = stage(stage_name)
+
+    def job(
+        landing: Landing,
+        warehouse: Warehouse,
+        cache: Cache,
+        run_date: RunDate = None,
+        first: From = None,
+        last: To = None,
+        conf: Conf = None,
+        set_: Set = None,
+        lease_holder: LeaseHolder = None,
+        validate: Validate = False,
+    ) -> None:
+        with edge():
+            nights = nights_of(run_date, first, last, landing, warehouse, cache, conf, set_)
+            with working_on(nights, doing.name, lease_holder) as spark:
+                for night in nights:
+                    run_stage(spark, night, doing)
+                    if validate:
+                        run_validation(spark, night, [table for table in doing.writes if table in GATED_TABLES])
+
+    def validation_job(
+        landing: Landing,
+        warehouse: Warehouse,
+        cache: Cache,
+        run_date: RunDate = None,
+        first: From = None,
+        last: To = None,
+        table: Table = None,
+        conf: Conf = None,
+        set_: Set = None,
+        lease_holder: LeaseHolder = None,
+    ) -> None:
+        with edge():
+            nights = nights_of(run_date, first, last, landing, warehouse, cache, conf, set_)
+            with working_on(nights, doing.name, lease_holder) as spark:
+                for night in nights:
+                    run_validation(spark, night, table or GATED_TABLES, close=True)
+
+    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+    epilog = (
+        f"Example: spark-submit jobs/{doing.name}.py --run-date 2026-01-01 "
+        "--landing data/landing --warehouse data/warehouse --cache lmdb:data/cache"
+    )
+    command = validation_job if doing is VALIDATION else job
+    app.command(help=doing.does[0].upper() + doing.does[1:] + ".", epilog=epilog)(command)
+    app()
+
+
+def _known(error: Exception) -> NocturneError | None:
+    """The error of a disk or of Spark as one of ours, where its meaning is certain."""
+    text = str(error)
+    if (isinstance(error, OSError) and error.errno == errno.ENOSPC) or "No space left on device" in text:
+        return ServiceError("the disk is full", found=text.splitlines()[0][:300], fix="free some space and run it again")
+    return None

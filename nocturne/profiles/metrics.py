@@ -1,0 +1,26 @@
+"""Arithmetic of profiles, in which empty tables are sound."""
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+Profile = dict[str, float | None]
+
+
+def share(part: float, whole: float) -> float:
+    """part / whole; nothing out of nothing is 0."""
+    return part / whole if whole else 0.0
+
+
+def ratio(now: float, before: float | None) -> float | None:
+    """now / before; None without a before to compare with."""
+    return now / before if before else None
+
+
+def repeated(values: pa.Array | pa.ChunkedArray) -> int:
+    """How many values were there before."""
+    return len(values) - int(pc.count_distinct(values, mode="all").as_py())
+
+
+def total(values: pa.Array | pa.ChunkedArray) -> float:
+    """Sum of numbers or booleans; nulls count nothing."""
+    return float(pc.sum(values).as_py() or 0)

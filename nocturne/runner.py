@@ -1,0 +1,121 @@
+"""Run stages for nights in this process, and tell people how it goes."""
+
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from pyspark.sql import SparkSession
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from nocturne import tables
+from nocturne.errors import GateClosed
+from nocturne.flow import GATED_TABLES, NIGHTLY, Stage
+from nocturne.lease import hold
+from nocturne.night import Night
+from nocturne.printing import WIDTH_OF_A_LOG
+from nocturne.spark import spark_session
+from nocturne.stages import STAGES
+from nocturne.validation import Verdict, validate
+
+console = Console(stderr=True, highlight=False, width=None if sys.stderr.isatty() else WIDTH_OF_A_LOG)
+
+
+@contextmanager
+def working_on(nights: Sequence[Night], app: str, lease_holder: str | None = None) -> Iterator[SparkSession]:
+    """A Spark session, and the lease on the warehouse for as long as it is used."""
+    first = nights[0]
+    if app not in {NIGHTLY[0].name, "night"}:
+        tables.require_warehouse(first)
+    with hold(first.warehouse, first.run_date, lease_holder), spark_session(first.settings.spark, app) as spark:
+        tables.create_missing(first)
+        yield spark
+
+
+def run_nights(nights: Sequence[Night]) -> None:
+    """Run whole nights, in order; a closed gate does not keep the next night from its work.
+
+    Raises:
+        GateClosed: after the last night, if any night's gate closed.
+        NocturneError: at once, whatever else goes wrong.
+    """
+    closed = []
+    with working_on(nights, "night") as spark:
+        for night in nights:
+            try:
+                run_night(spark, night)
+            except GateClosed as error:
+                console.print(f"[red]nocturne: {error}[/]")
+                closed.append(error)
+    if closed:
+        raise closed[-1]
+
+
+def run_night(spark: SparkSession, night: Night) -> None:
+    """One night: every stage, its tables validated before the next one reads them."""
+    console.rule(f"night {night.run_date}", align="left")
+    started = time.monotonic()
+    for stage in NIGHTLY:
+        run_stage(spark, night, stage)
+        run_validation(spark, night, [table for table in stage.writes if table in GATED_TABLES], close=True)
+    console.print(f"night {night.run_date} published in {time.monotonic() - started:.1f} s")
+
+
+def run_stage(spark: SparkSession, night: Night, stage: Stage) -> None:
+    """Run one stage and print what it read, wrote and rejected, and how long it took."""
+    started = time.monotonic()
+    with _progress(stage.name) as bar:
+        task = bar.add_task(stage.does, total=None)
+        work = STAGES[stage.name](
+            spark, night, lambda done, total, what: bar.update(task, completed=done, total=total, description=what)
+        )
+    written = ", ".join(f"{table} {tables.count(night, table):,}" for table in stage.writes)
+    rejected = f", rejected {work.rejected:,}" if work.rejected else ""
+    remark = f" ({work.remark})" if work.remark else ""
+    console.print(
+        f"{stage.name:<19} {time.monotonic() - started:6.1f} s  read {work.read:,}{rejected}; wrote {written}{remark}"
+    )
+
+
+def run_validation(spark: SparkSession, night: Night, names: Sequence[str], *, close: bool = False) -> None:
+    """Validate tables of the night and print the outcome.
+
+    Raises:
+        GateClosed: `close` is given and a critical expectation does not hold.
+    """
+    if not names:
+        return
+    verdicts = validate(spark, night, names)
+    for verdict in verdicts:
+        console.print(_summary(verdict))
+    failures = [failure for verdict in verdicts if verdict.closed for failure in verdict.failures]
+    if close and failures:
+        raise GateClosed(
+            f"the gate is closed for night {night.run_date}",
+            where=night.warehouse,
+            found="; ".join(failures),
+            expected="every critical expectation holds",
+            fix="mend what failed and run the night again; listeners keep the lists that are served",
+        )
+
+
+def _summary(verdict: Verdict) -> str:
+    outcomes = verdict.rows["outcome"].to_pylist()
+    counts = ", ".join(f"{outcomes.count(kind)} {kind}" for kind in ("success", "failed", "skipped") if kind in outcomes)
+    state = "[red]gate closed[/]" if verdict.closed else "[yellow]warning[/]" if "failed" in outcomes else "[green]ok[/]"
+    lines = [f"  {verdict.table:<17} {verdict.seconds:6.1f} s  {state}: {counts}"]
+    return "\n".join([*lines, *(f"    {failure}" for failure in verdict.failures)])
+
+
+def _progress(name: str) -> Progress:
+    return Progress(
+        TextColumn(f"{name:<19}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.description}"),
+        TimeRemainingColumn(),
+        console=console,
+        transient=True,
+        disable=not sys.stderr.isatty(),
+    )

@@ -1,0 +1,202 @@
+"""Typed settings, one section per stage. Values live in conf/*.toml; types and ranges here."""
+
+import difflib
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from nocturne import ROOT
+from nocturne.errors import SettingsError
+
+PositiveInt = Annotated[int, Field(ge=1)]
+Share = Annotated[float, Field(gt=0, le=1)]
+
+
+class Section(BaseModel):
+    """A group of settings: frozen, and strict about names and types."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+
+class ListenSettings(Section):
+    """What counts as a listen."""
+
+    late_days: Annotated[int, Field(ge=0, le=365, description="days back that an event may be late")]
+    dedup_nights: Annotated[int, Field(ge=0, description="nights back in which an event_id counts as seen")]
+    unknown_items: Annotated[
+        Literal["keep", "quarantine"], Field(description="what becomes of events whose item is not in the catalogue")
+    ]
+    max_ms_played: Annotated[int, Field(ge=1, description="longest listening time of one event, milliseconds")]
+    max_plays: Annotated[int, Field(ge=1, description="most plays that one event may stand for")]
+    basket_rows: Annotated[int, Field(ge=1, description="rows of one listener and minute that count towards their rate")]
+    bot_rows: Annotated[int, Field(ge=1, description="rows a day, baskets capped, above which a listener is a bot")]
+
+
+class InteractionSettings(Section):
+    """How past listening fades."""
+
+    half_life_days: Annotated[float, Field(ge=1, le=36_500, description="days after which a play counts half")]
+
+
+class AlsSettings(Section):
+    """The recipe of the matrix factorization."""
+
+    factors: Annotated[int, Field(ge=1, le=4096, description="length of a factor vector")]
+    iterations: Annotated[int, Field(ge=1, description="alternations of a training")]
+    regularization: Annotated[float, Field(gt=0, description="ridge term of every solve")]
+    alpha: Annotated[float, Field(gt=0, description="confidence of a strength of 1")]
+    play_weight: Annotated[float, Field(ge=0, description="strength of one play")]
+    minute_weight: Annotated[float, Field(ge=0, description="strength of one minute listened")]
+    transform: Annotated[
+        Literal["linear", "log1p", "sqrt", "binary"], Field(description="how strength becomes confidence")
+    ]
+    popularity_exponent: Annotated[
+        float, Field(ge=0, le=2, description="confidences are multiplied by listeners of the item ^ -this")
+    ]
+    activity_exponent: Annotated[
+        float, Field(ge=0, le=2, description="confidences are multiplied by items of the listener ^ -this")
+    ]
+    score_exponent: Annotated[
+        float, Field(ge=-2, le=2, description="scores are multiplied by listeners of the item ^ this")
+    ]
+    sample_share: Annotated[Share, Field(description="share of listeners trained on, picked by hash")]
+    min_item_listeners: Annotated[int, Field(ge=1, description="listeners an item needs to get factors")]
+    retrain_every_nights: Annotated[int, Field(ge=1, description="age in nights at which the live model is replaced")]
+    warm_start: Annotated[bool, Field(description="start from the live model's item factors")]
+    seed: Annotated[int, Field(ge=0, lt=2**32, description="seed of the initial factors and of the sample")]
+    threads: Annotated[int, Field(ge=1, description="threads of implicit; its BLAS always has one")]
+    matrix_memory_mb: Annotated[int, Field(ge=1, description="largest training matrix, MiB")]
+
+
+class RankingSettings(Section):
+    """What a list holds."""
+
+    top_k: Annotated[int, Field(ge=1, le=10_000, description="items in a full list")]
+    let_back_after_days: Annotated[
+        int, Field(ge=0, description="days after which a heard item may be listed again; 0: never")
+    ]
+    explicit_blocked_markets: Annotated[
+        tuple[str, ...], Field(strict=False, description='markets whose lists hold no explicit item; "*": every market')
+    ]
+    batch_memory_mb: Annotated[int, Field(ge=1, description="memory of one batch of scores, MiB")]
+
+
+class TableSettings(Section):
+    """How tables are laid out."""
+
+    buckets: Annotated[int, Field(ge=1, le=100_000, description="hash buckets of users; fixed for a warehouse's life")]
+
+
+class SparkSettings(Section):
+    """The session, where spark-submit does not decide."""
+
+    master: Annotated[str, Field(description="where Spark runs, unless spark-submit says")]
+    driver_memory: Annotated[str, Field(pattern=r"^\d+[mg]$", description="heap of the driver, such as 3g")]
+    shuffle_partitions: Annotated[int, Field(ge=1, description="partitions of a shuffle")]
+
+
+class Settings(Section):
+    """Everything that can be set."""
+
+    listens: ListenSettings
+    interactions: InteractionSettings
+    als: AlsSettings
+    ranking: RankingSettings
+    tables: TableSettings
+    spark: SparkSettings
+    expectations: Annotated[
+        dict[str, dict[str, float]],
+        Field(strict=False, description="thresholds of each table's suite, by table and parameter"),
+    ]
+
+
+def load_settings(conf: str | None = None, overrides: Sequence[str] = ()) -> Settings:
+    """Read conf/default.toml, lay the given file over it and `section.key=value` overrides over both.
+
+    Raises:
+        SettingsError: a file is missing or no TOML, a name is unknown, or a value is out of range.
+    """
+    values = _parse((ROOT / "conf" / "default.toml").read_text(encoding="utf-8"), "conf/default.toml")
+    if conf:
+        try:
+            text = Path(conf).read_text(encoding="utf-8")
+        except OSError as error:
+            raise SettingsError("the settings file cannot be read", where=conf, found=str(error)) from error
+        values = _overlay(values, _parse(text, conf))
+    for override in overrides:
+        values = _overlay(values, _parse_override(override))
+    try:
+        return Settings.model_validate(values)
+    except ValidationError as error:
+        raise SettingsError(
+            "the settings are not valid",
+            where=conf or "conf/default.toml and --set",
+            found="; ".join(_explain(problem) for problem in error.errors()),
+            fix="`nocturne settings` lists every setting with its meaning",
+        ) from error
+
+
+def _parse(text: str, where: str) -> dict[str, Any]:
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise SettingsError("the settings are not TOML", where=where, found=str(error)) from error
+
+
+def _parse_override(override: str) -> dict[str, Any]:
+    name, separator, value = override.partition("=")
+    if not separator or "." not in name:
+        raise SettingsError("an override is malformed", found=override, expected="--set section.key=value")
+    try:
+        parsed = tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        parsed = value
+    for key in reversed(name.strip().split(".")):
+        parsed = {key: parsed}
+    return dict(parsed)
+
+
+def _overlay(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(below)
+    for key, value in above.items():
+        both_tables = isinstance(value, Mapping) and isinstance(merged.get(key), Mapping)
+        merged[key] = _overlay(merged[key], value) if both_tables else value
+    return merged
+
+
+def _explain(problem: Any) -> str:
+    location = ".".join(str(part) for part in problem["loc"])
+    if problem["type"] != "extra_forbidden":
+        return f"{location} = {problem['input']!r}: {problem['msg'].lower()}"
+    section: Any = Settings
+    for part in problem["loc"][:-1]:
+        section = section.model_fields[part].annotation
+    close = difflib.get_close_matches(str(problem["loc"][-1]), section.model_fields, n=1)
+    return f"{location}: no such setting" + (f", did you mean {close[0]}?" if close else "")
+
+
+def describe(settings: Settings) -> list[dict[str, Any]]:
+    """One row per setting: its name, value, range and meaning, in the order of the sections."""
+    schema = Settings.model_json_schema()
+    rows = []
+    for section, values in settings.model_dump(mode="json").items():
+        model = schema["$defs"].get(schema["properties"][section].get("$ref", "").rpartition("/")[2])
+        for name, value in values.items() if model else ():
+            field = model["properties"][name]
+            meaning = field["description"]
+            rows.append({"setting": f"{section}.{name}", "value": value, "range": _range(field), "meaning": meaning})
+    for table, parameters in settings.expectations.items():
+        for name, value in parameters.items():
+            meaning = f"see expectations/{table}.json"
+            rows.append({"setting": f"expectations.{table}.{name}", "value": value, "range": "", "meaning": meaning})
+    return rows
+
+
+def _range(field: Mapping[str, Any]) -> str:
+    if "enum" in field:
+        return " | ".join(field["enum"])
+    limits = {">= ": "minimum", "> ": "exclusiveMinimum", "<= ": "maximum", "< ": "exclusiveMaximum", "like ": "pattern"}
+    return ", ".join(f"{sign}{field[name]}" for sign, name in limits.items() if name in field)

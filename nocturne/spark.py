@@ -1,0 +1,125 @@
+"""The Spark session: one place that knows what every job needs of it."""
+
+import logging
+import os
+import sys
+import tempfile
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from pyspark import SparkConf, SparkContext
+from pyspark.logger import PySparkLogger
+from pyspark.sql import SparkSession
+
+from nocturne import ROOT
+from nocturne.errors import SettingsError
+from nocturne.jars import DELTA_JARS, ensure_jars
+from nocturne.java import find_java
+from nocturne.settings import SparkSettings
+
+LOOPBACK = "127.0.0.1"
+ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+"""Each Python worker computes on its own core: more BLAS threads would fight for it."""
+
+PANDAS_3 = "PySpark does not yet fully support pandas"
+"""What PySpark 4.2 says at every pandas function; the suite shows that the features we use work."""
+
+
+@contextmanager
+def spark_session(settings: SparkSettings, app: str = "nocturne") -> Iterator[SparkSession]:
+    """Start Spark with Delta, in UTC, and stop it at the end. Inside an open session: that one, left open.
+
+    Under spark-submit the command line and its cluster decide on master, memory and binding; otherwise settings do.
+
+    Raises:
+        SettingsError: no fitting Java, or a spark-submit whose Spark has no Delta.
+        ServiceError: Delta's jars cannot be fetched.
+    """
+    _hush()
+    running = SparkSession.getActiveSession()
+    if running is not None:
+        yield running
+        return
+    with tempfile.TemporaryDirectory(prefix="nocturne-spark-") as scratch:
+        submitted = "PYSPARK_GATEWAY_PORT" in os.environ
+        conf = _submitted_conf(settings) if submitted else _own_conf(settings)
+        # Only tables without a path would be stored here, and there are none.
+        conf.setIfMissing("spark.sql.warehouse.dir", scratch).setIfMissing("spark.app.name", app)
+        spark = SparkSession.builder.config(conf=conf).getOrCreate()
+        spark.sparkContext.setLogLevel("ERROR")
+        try:
+            yield spark
+        finally:
+            spark.stop()
+
+
+def _hush() -> None:
+    warnings.filterwarnings("ignore", PANDAS_3, FutureWarning)
+    for name in ("SQLQueryContextLogger", "DataFrameQueryContextLogger"):
+        # PySpark prints as JSON every error that it also raises.
+        PySparkLogger.getLogger(name).setLevel(logging.CRITICAL)
+
+
+def _own_conf(settings: SparkSettings) -> SparkConf:
+    """A session of this process: everything is ours to say, before Java starts."""
+    os.environ["JAVA_HOME"] = str(find_java())
+    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
+    conf = SparkConf().setMaster(settings.master)
+    if settings.master.startswith("local"):
+        os.environ["SPARK_LOCAL_IP"] = LOOPBACK  # the only way to bind the UI
+        conf.set("spark.driver.bindAddress", LOOPBACK).set("spark.driver.host", LOOPBACK)
+    if outside := ensure_jars():
+        conf.set("spark.jars", ",".join(map(str, outside)))
+    conf.set("spark.driver.memory", settings.driver_memory)
+    conf.set("spark.driver.extraJavaOptions", f"-Dlog4j2.configurationFile={ROOT / 'conf' / 'log4j2.properties'}")
+    conf.set("spark.ui.showConsoleProgress", str(sys.stderr.isatty()).lower())
+    for name, value in _every_session(settings).items():
+        conf.set(name, value)
+    return conf
+
+
+def _submitted_conf(settings: SparkSettings) -> SparkConf:
+    """A session that spark-submit began: what it was told stays, the rest is ours."""
+    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
+    SparkContext._ensure_initialized()  # noqa: SLF001 - the only way to ask Java before there is a session
+    _check_delta_is_loaded()
+    conf = SparkConf()
+    if conf.get("spark.master", "").startswith("local"):
+        conf.setIfMissing("spark.driver.bindAddress", LOOPBACK).setIfMissing("spark.driver.host", LOOPBACK)
+        # Java has started, so a UI could only be bound to loopback by its environment.
+        conf.setIfMissing("spark.ui.enabled", str(os.environ.get("SPARK_LOCAL_IP") == LOOPBACK).lower())
+    conf.setIfMissing("spark.ui.showConsoleProgress", str(sys.stderr.isatty()).lower())
+    for name, value in _every_session(settings).items():
+        conf.setIfMissing(name, value)
+    return conf
+
+
+def _every_session(settings: SparkSettings) -> dict[str, str]:
+    partitions = str(settings.shuffle_partitions)
+    return {
+        "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
+        "spark.sql.catalog.spark_catalog": "org.apache.spark.sql.delta.catalog.DeltaCatalog",
+        "spark.sql.session.timeZone": "UTC",
+        "spark.sql.ansi.enabled": "true",
+        "spark.sql.execution.arrow.pyspark.enabled": "true",
+        "spark.sql.shuffle.partitions": partitions,
+        # By default Delta reads its log in 50 tasks and Spark lists folders in as many tasks as there are paths.
+        "spark.databricks.delta.snapshotPartitions": partitions,
+        "spark.sql.sources.parallelPartitionDiscovery.parallelism": partitions,
+        **{f"spark.executorEnv.{name}": value for name, value in ONE_THREAD.items()},
+    }
+
+
+def _check_delta_is_loaded() -> None:
+    jvm = SparkContext._jvm  # noqa: SLF001
+    assert jvm is not None
+    loader = jvm.java.lang.Thread.currentThread().getContextClassLoader()
+    if loader.getResource("io/delta/sql/DeltaSparkSessionExtension.class") is None:
+        raise SettingsError(
+            "spark-submit started a Spark without Delta",
+            where=os.environ.get("SPARK_HOME", ""),
+            expected=", ".join(jar.name for jar in DELTA_JARS),
+            fix="run `nocturne doctor` once, which puts the jars into pyspark's folder, "
+            "or give spark-submit `--packages io.delta:delta-spark_4.2_2.13:4.4.0`",
+        )

@@ -1,0 +1,265 @@
+"""The stages of the night: read, call a pure function, write. One function per stage of the flow.
+
+A stage reads what earlier nights left only where their gate did not close on it, and tells what it
+read and rejected. What it wrote stands in the tables.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from nocturne import als, landing, tables
+from nocturne.cache import open_cache
+from nocturne.catalogue import items_of, require_sound
+from nocturne.contracts import contract
+from nocturne.eligibility import eligibility
+from nocturne.errors import GateClosed, InputError
+from nocturne.flow import GATED_TABLES
+from nocturne.interactions import add_listens, index_new_items
+from nocturne.listens import DUPLICATE, LISTEN, REASONS, check_events, mark_bots, mark_duplicates
+from nocturne.lists import COMPUTED, CONTROL, Ranker
+from nocturne.night import Night
+from nocturne.nights import publish, record
+from nocturne.refresh import gate, refresh
+from nocturne.validation import closed_dates, expected
+
+Progress = Callable[[int, int, str], None]
+"""Told how much is done, of how much, and what it is."""
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a stage had before it: rows read, rows rejected, and a remark for people."""
+
+    read: int
+    rejected: int = 0
+    remark: str = ""
+
+
+INGEST_TABLES = ("items", "listens", "quarantine", "ingests")
+MATRIX_TABLES = (*INGEST_TABLES, "item_index", "interactions")
+
+
+def ingest_events(spark: SparkSession, night: Night, progress: Progress) -> Work:
+    """Landing -> items, listens, quarantine, ingests."""
+    announced = landing.require_complete(night.landing, night.run_date)
+    tables.create_missing(night)
+    settings = night.settings.listens
+    items = items_of(landing.read_catalogue(spark, night.landing))
+    require_sound(items, f"{night.landing}/items")
+    run_date = F.lit(night.run_date)
+    tables.replace(items.drop("problem", "file").withColumn("run_date", run_date), "items", night)
+
+    events = landing.read_events(spark, night.landing, night.run_date)
+    rows_read = events.count()
+    if announced not in (None, rows_read):
+        raise InputError(
+            "the landing day is not what its completion mark announces",
+            where=f"{night.landing}/events/date={night.run_date}",
+            found=f"{rows_read} rows",
+            expected=f"{announced} rows",
+            fix="wait for the missing files, or ask the producer",
+        )
+    checked = check_events(events, tables.read_night(spark, night, "items"), night.run_date, settings)
+    deduplicated = mark_duplicates(checked, _recent_listens(spark, night)).persist()
+    try:
+        judged = mark_bots(deduplicated, settings).withColumn("run_date", run_date)
+        _replace_columns(judged.where(F.col("outcome") == LISTEN), "listens", night)
+        rejected = judged.where(F.col("outcome").isin(*REASONS)).withColumnRenamed("outcome", "reason")
+        _replace_columns(rejected, "quarantine", night)
+        counts = judged.groupBy("outcome").agg(
+            F.count("*").alias("rows"), F.count_if("late").alias("late"), F.count_distinct("user_id").alias("listeners")
+        )
+        ingest = _ingest(night, rows_read, {row.outcome: row for row in counts.collect()})
+    finally:
+        deduplicated.unpersist()
+    tables.replace(ingest, "ingests", night)
+    quarantined = ingest["quarantined"][0].as_py()
+    return Work(rows_read, rejected=quarantined + ingest["duplicates"][0].as_py())
+
+
+def build_interactions(spark: SparkSession, night: Night, progress: Progress) -> Work:
+    """Listens -> item_index, interactions: last night's rows and what was ingested since."""
+    closed = closed_dates(night, MATRIX_TABLES)
+    earlier = [day for day in tables.dates(night, "interactions") if day < night.run_date and day not in closed]
+    since = earlier[-1] if earlier else None
+    nights = [
+        day
+        for day in tables.dates(night, "listens")
+        if day <= night.run_date and (since is None or day > since) and (day not in closed or day == night.run_date)
+    ]
+    listens = tables.read(spark, night, "listens").where(F.col("run_date").isin(nights))
+    index = tables.read(spark, night, "item_index")
+    tables.replace(index_new_items(listens, index, night.run_date), "item_index", night)
+    previous = tables.read(spark, night, "interactions").where(F.col("run_date") == F.lit(since))
+    rows = add_listens(
+        previous.drop("run_date", "bucket"),
+        listens,
+        tables.read(spark, night, "item_index"),
+        night.run_date,
+        night.settings.interactions,
+    )
+    tables.replace(rows.withColumn("bucket", tables.bucket("user_id", night.settings.tables.buckets)), "interactions", night)
+    return Work(tables.count_of(night, "listens", nights))
+
+
+def train_als(spark: SparkSession, night: Night, progress: Progress) -> Work:
+    """Interactions -> models, item_factors, on the nights that settings say; reads by Arrow, without Spark."""
+    settings = night.settings.als
+    closed = closed_dates(night, GATED_TABLES)
+    earlier = [day for day in tables.dates(night, "models") if day < night.run_date]
+    live_since = earlier[-1] if earlier and earlier[-1] not in closed else None
+    columns = ["user_id", "market", "period", "item_indexes", "play_sums", "second_sums"]
+    listeners = tables.count(night, "interactions")
+    if not listeners or not als.is_due(night.run_date, live_since, settings):
+        for table in ("models", "item_factors"):
+            if night.run_date in tables.dates(night, table):
+                tables.replace(contract(table).arrow_schema.empty_table(), table, night)
+        return Work(0, remark=f"keeps the model of {live_since}" if live_since else "nobody to learn from yet")
+    parent = _model(night, earlier[-1]) if settings.warm_start and live_since else None
+    item_ids = tables.night_rows(night, "item_index").sort_by("item_index")["item_id"].combine_chunks()
+    started = time.monotonic()
+    training = als.train(
+        tables.night_rows(night, "interactions", columns),
+        item_ids,
+        night.run_date,
+        night.settings.interactions.half_life_days,
+        settings,
+        parent,
+        lambda iteration, loss: progress(iteration, settings.iterations, f"iteration, loss {loss:.4g}"),
+    )
+    parent_version = parent.version if parent else None
+    model_row, factors = als.model_tables(training, parent_version, time.monotonic() - started)
+    tables.replace(factors, "item_factors", night)
+    tables.replace(model_row, "models", night)
+    return Work(listeners, remark=training.model.version)
+
+
+def rank_users(spark: SparkSession, night: Night, progress: Progress) -> Work:
+    """Interactions, models, item_factors, items -> ranked_lists."""
+    rows = tables.read_night(spark, night, "interactions")
+    trained_on = tables.night_dates(night, "models")
+    if not trained_on:
+        empty = contract("ranked_lists").arrow_schema.empty_table()
+        tables.replace(empty, "ranked_lists", night)
+        return Work(0, remark="no model yet, so nobody to rank for")
+    model = _model(night, trained_on[0])
+    markets = [row.market for row in rows.select("market").distinct().collect()]
+    masks = eligibility(
+        model.item_ids,
+        tables.night_rows(night, "items"),
+        markets,
+        night.run_date,
+        night.settings.ranking.explicit_blocked_markets,
+    )
+    earlier = [
+        day
+        for day in tables.dates(night, "ranked_lists")
+        if day < night.run_date and day not in closed_dates(night, GATED_TABLES)
+    ]
+    previous = tables.ListLookup.at(night, earlier[-1] if earlier else None)
+    ranker = spark.sparkContext.broadcast(Ranker(model, masks, night.run_date, night.settings.ranking, previous))
+    kinds = {column.name: column.type for column in contract("ranked_lists").columns}
+    lists = rows.mapInArrow(
+        lambda batches: ranker.value.rank(batches), ", ".join(f"{name} {kinds[name]}" for name in COMPUTED)
+    ).select(
+        F.lit(night.run_date).alias("run_date"),
+        *COMPUTED,
+        F.lit(CONTROL).alias("arm"),
+        F.lit(model.version).alias("model_version"),
+        F.lower(F.lpad(F.hex(F.xxhash64("items", "source")), 16, "0")).alias("digest"),
+    )
+    tables.replace(lists, "ranked_lists", night)
+    return Work(tables.count(night, "interactions"), remark=model.version)
+
+
+def refresh_cache(spark: SparkSession, night: Night, progress: Progress) -> Work:
+    """Validated ranked_lists -> the serving cache, and the night's row of `nights`."""
+    validations = tables.rows(night, "validations", pc.field("run_date") == night.run_date)
+    files = {table: tables.fingerprint(night, table) for table in GATED_TABLES}
+    lists = tables.count(night, "ranked_lists")
+    reasons = gate(validations, expected(), files)
+    if reasons:
+        record(night, "gate_closed", lists, reason="; ".join(reasons))
+        raise GateClosed(
+            f"the gate is closed for night {night.run_date}: nothing of it is served",
+            where=night.warehouse,
+            found="; ".join(reasons),
+            expected="every critical expectation of every table validated, and holding",
+            fix="mend what failed and run the night again; listeners keep the lists that are served",
+        )
+    digest = _digest_of_lists(spark, night)
+    models = tables.night_rows(night, "models", ["model_version"])["model_version"].to_pylist()
+    with open_cache(night.cache) as cache:
+        done = refresh(night, tables.batches(night, "ranked_lists"), digest, cache)
+    publish(night, lists, digest, generation=done.generation, reason=done.reason, model=next(iter(models), None))
+    return Work(lists, remark=done.reason or f"serving {done.generation}")
+
+
+STAGES: dict[str, Callable[[SparkSession, Night, Progress], Work]] = {
+    stage.__name__: stage for stage in (ingest_events, build_interactions, train_als, rank_users, refresh_cache)
+}
+
+
+def _recent_listens(spark: SparkSession, night: Night) -> DataFrame:
+    """Listens of the nights in which an event_id counts as seen."""
+    first = night.run_date - timedelta(days=night.settings.listens.dedup_nights)
+    closed = closed_dates(night, INGEST_TABLES)
+    nights = [day for day in tables.dates(night, "listens") if first <= day < night.run_date and day not in closed]
+    return tables.read(spark, night, "listens").where(F.col("run_date").isin(nights))
+
+
+def _replace_columns(rows: DataFrame, table: str, night: Night) -> None:
+    tables.replace(rows.select(*(column.name for column in contract(table).columns)), table, night)
+
+
+def _ingest(night: Night, rows_read: int, outcomes: dict[str, object]) -> pa.Table:
+    """The night's row of `ingests`, checked against what was read and what the tables hold."""
+    rows = {outcome: row.rows for outcome, row in outcomes.items()}  # type: ignore[attr-defined]
+    accepted = outcomes.get(LISTEN)
+    reasons = {reason: rows[reason] for reason in REASONS if reason in rows}
+    found = {
+        "listens": rows.get(LISTEN, 0),
+        "duplicates": rows.get(DUPLICATE, 0),
+        "quarantined": sum(reasons.values()),
+    }
+    written = {"listens": tables.count(night, "listens"), "quarantined": tables.count(night, "quarantine")}
+    if sum(found.values()) != rows_read or any(found[name] != count for name, count in written.items()):
+        raise InputError(
+            "rows were lost or invented between the landing zone and the tables",
+            where=f"{night.landing}/events/date={night.run_date}",
+            found=f"{rows_read} rows read, {found}, {written} in the tables",
+            expected="rows_read = listens + duplicates + quarantined",
+            fix="check that no producer was still writing, and run the night again",
+        )
+    row = {
+        "run_date": night.run_date,
+        "rows_read": rows_read,
+        **found,
+        "late": getattr(accepted, "late", 0),
+        "listeners": getattr(accepted, "listeners", 0),
+        "reasons": list(reasons.items()),
+    }
+    return pa.Table.from_pylist([row], schema=contract("ingests").arrow_schema)
+
+
+def _model(night: Night, trained_on: object) -> als.Model:
+    of_night = pc.field("run_date") == trained_on
+    return als.model_from_tables(
+        tables.rows(night, "models", of_night),
+        tables.rows(night, "item_factors", of_night),
+        night.settings.interactions.half_life_days,
+    )
+
+
+def _digest_of_lists(spark: SparkSession, night: Night) -> str:
+    """Hash over all lists of the night, whatever their order."""
+    lists = tables.read_night(spark, night, "ranked_lists")
+    combined = lists.agg(F.coalesce(F.bit_xor(F.xxhash64("user_id", "arm", "digest")), F.lit(0)).alias("digest"))
+    return f"{combined.collect()[0].digest & (2**64 - 1):016x}"

@@ -1,0 +1,158 @@
+"""Suites: what a profile is held against, in Great Expectations' own JSON, thresholds from settings.
+
+An expectation is about one metric: `expect_column_max_to_be_between` on the column of that name, in a frame
+of one row. Great Expectations takes seconds to import, so that is left until a profile is held.
+"""
+
+import contextlib
+import json
+import logging
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from nocturne import ROOT
+from nocturne.errors import SettingsError
+
+if TYPE_CHECKING:
+    from great_expectations.core.batch_definition import BatchDefinition
+
+CRITICAL = "critical"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one expectation.
+
+    Attributes:
+        limit: what the metric was held against, such as `>= 0.2`.
+        outcome: success, failed or skipped.
+        meaning: what a failure means and what to look at.
+    """
+
+    metric: str
+    severity: str
+    observed: float | None
+    limit: str
+    outcome: str
+    meaning: str
+
+    @property
+    def closes(self) -> bool:
+        """Whether it closes the gate."""
+        return self.severity == CRITICAL and self.outcome == "failed"
+
+
+@cache
+def suite(table: str) -> dict[str, Any]:
+    """The suite in expectations/<table>.json, as it stands there. Not to be changed."""
+    content: dict[str, Any] = json.loads((ROOT / "expectations" / f"{table}.json").read_text(encoding="utf-8"))
+    return content
+
+
+def metrics(table: str, severity: str | None = None) -> set[str]:
+    """Metrics that the table's suite asks for; only those of one severity if it is given."""
+    asked = (each for each in suite(table)["expectations"] if severity in (None, each["severity"]))
+    return {each["kwargs"]["column"] for each in asked}
+
+
+def meanings(table: str) -> dict[tuple[str, str], str]:
+    """What each expectation means, by metric and severity."""
+    return {(each["kwargs"]["column"], each["severity"]): each["description"] for each in suite(table)["expectations"]}
+
+
+def check_thresholds(table: str, thresholds: Mapping[str, float]) -> None:
+    """Raise SettingsError unless the thresholds are just those that the table's suite names."""
+    wanted = set(re.findall(r'"\$PARAMETER": "(\w+)"', json.dumps(suite(table))))
+    problems = [
+        *(f"{name} is missing" for name in sorted(wanted - thresholds.keys())),
+        *(f"{name} is unknown" for name in sorted(thresholds.keys() - wanted)),
+    ]
+    if problems:
+        raise SettingsError(
+            f"the thresholds of {table} are not those of its suite",
+            where=f"[expectations.{table}]",
+            found=", ".join(problems),
+            expected=", ".join(sorted(wanted)) or "none",
+            fix=f"compare the section with expectations/{table}.json",
+        )
+
+
+def hold(table: str, profile: Mapping[str, float | None], thresholds: Mapping[str, float]) -> list[Outcome]:
+    """Hold a profile against its table's suite; metrics that are None are skipped.
+
+    Raises:
+        SettingsError: thresholds are missing or unknown.
+    """
+    check_thresholds(table, thresholds)
+    expectations = suite(table)["expectations"]
+    known = {name: float(value) for name, value in profile.items() if value is not None}
+    held = [each for each in expectations if profile[each["kwargs"]["column"]] is not None]
+    passed = iter(_validate(table, held, known, thresholds) if held else [])
+    return [
+        Outcome(
+            metric=(metric := each["kwargs"]["column"]),
+            severity=each["severity"],
+            observed=known.get(metric),
+            limit=_limit(each["kwargs"], thresholds),
+            outcome="skipped" if metric not in known else "success" if next(passed) else "failed",
+            meaning=each["description"],
+        )
+        for each in expectations
+    ]
+
+
+def _validate(
+    table: str, expectations: list[dict[str, Any]], row: Mapping[str, float], thresholds: Mapping[str, float]
+) -> list[bool]:
+    """Whether each expectation holds, in their order."""
+    batch_definition = _batch_definition()
+    import great_expectations as gx
+    import pandas as pd
+
+    asked = gx.ExpectationSuite(name=table, expectations=expectations)
+    batch = batch_definition.get_batch({"dataframe": pd.DataFrame([row])})
+    with _silence():
+        results = batch.validate(asked, expectation_parameters=dict(thresholds)).results
+    by_key = {
+        (each.expectation_config.kwargs["column"], each.expectation_config.severity): each.success for each in results
+    }
+    return [bool(by_key[each["kwargs"]["column"], each["severity"]]) for each in expectations]
+
+
+@cache
+def _batch_definition() -> "BatchDefinition[Any]":
+    os.environ["GX_ANALYTICS_ENABLED"] = "false"
+    import great_expectations as gx
+
+    context = gx.get_context(mode="ephemeral")
+    context.variables.progress_bars = {"globally": False}
+    asset = context.data_sources.add_pandas("profiles").add_dataframe_asset("profile")
+    return asset.add_batch_definition_whole_dataframe("night")
+
+
+@contextlib.contextmanager
+def _silence() -> Any:
+    logger = logging.getLogger("great_expectations")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+
+
+def _limit(kwargs: Mapping[str, Any], thresholds: Mapping[str, float]) -> str:
+    low, high = (_value(kwargs.get(name), thresholds) for name in ("min_value", "max_value"))
+    if low is not None and low == high:
+        return f"= {low:g}"
+    if low is not None and high is not None:
+        return f"{low:g} to {high:g}"
+    return f">= {low:g}" if low is not None else f"<= {high:g}"
+
+
+def _value(limit: Any, thresholds: Mapping[str, float]) -> float | None:
+    return thresholds[limit["$PARAMETER"]] if isinstance(limit, dict) else limit

@@ -1,0 +1,251 @@
+"""The warehouse: one Delta directory per table, created, read and replaced only here.
+
+Tables with a row per listener or event are read and written by Spark. Control tables of a few rows
+go through delta-rs, whose commit takes a twentieth of the time of Spark's, and need no JVM.
+"""
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import cast
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from deltalake import DeltaTable, write_deltalake
+from deltalake.exceptions import DeltaError, TableNotFoundError
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from nocturne.contracts import check_columns, contract, spark_type
+from nocturne.errors import SettingsError
+from nocturne.flow import TABLES
+from nocturne.night import Night
+
+_FIXED = "nocturne."
+_BUCKETED = ("interactions", "ranked_lists")
+
+
+def create_missing(night: Night) -> None:
+    """Create every table that the warehouse lacks, empty, as its contract says.
+
+    Raises:
+        SettingsError: the warehouse cannot be written, or was made with settings that are fixed for its life.
+    """
+    try:
+        for table in TABLES:
+            _create(night, table)
+    except (OSError, DeltaError) as error:
+        raise SettingsError(
+            "the warehouse cannot be written",
+            where=night.warehouse,
+            found=str(error).strip(),
+            expected="a folder that this user may write",
+            fix="give another --warehouse, or change its permissions",
+        ) from error
+
+
+def require_warehouse(night: Night) -> None:
+    """Raise SettingsError unless the warehouse holds tables."""
+    if not DeltaTable.is_deltatable(table_path(night, "listens")):
+        raise SettingsError(
+            "there is no warehouse",
+            where=night.warehouse,
+            expected="a folder with Nocturne's tables",
+            fix="check --warehouse; `ingest_events` makes a new one",
+        )
+
+
+def table_path(night: Night, table: str) -> str:
+    """Folder of a table; absolute when the warehouse is a local folder."""
+    root = night.warehouse if "://" in night.warehouse else str(Path(night.warehouse).absolute())
+    return f"{root}/{table}"
+
+
+def read(spark: SparkSession, night: Night, table: str) -> DataFrame:
+    """All nights of a table."""
+    return spark.read.format("delta").load(table_path(night, table))
+
+
+def read_night(spark: SparkSession, night: Night, table: str) -> DataFrame:
+    """What of a table belongs to the night: see `night_dates`."""
+    column = contract(table).partitioned_by[0]
+    return read(spark, night, table).where(F.col(column).isin(night_dates(night, table)))
+
+
+def night_dates(night: Night, table: str) -> list[date]:
+    """Values of the first partition column that belong to the night.
+
+    The night itself; for the item index every night so far; for models and their factors the night
+    on which the model live on this night was trained.
+    """
+    if table == "item_index":
+        return [day for day in dates(night, table) if day <= night.run_date]
+    if table in {"models", "item_factors"}:
+        return [day for day in dates(night, table) if day <= night.run_date][-1:]
+    return [night.run_date]
+
+
+def dates(night: Night, table: str) -> list[date]:
+    """Values of the table's first partition column, ascending."""
+    column = contract(table).partitioned_by[0]
+    actions = pa.table(_open(night, table).get_add_actions(flatten=True))
+    return sorted(pc.unique(actions[f"partition.{column}"]).to_pylist())
+
+
+def files(night: Night, table: str) -> list[str]:
+    """Names of the data files that belong to the night, sorted."""
+    return sorted(_actions_of(night, table, night_dates(night, table))["path"].to_pylist())
+
+
+def fingerprint(night: Night, table: str) -> str:
+    """Hash of the names of the night's data files: writing a table again changes it."""
+    return hashlib.sha256("\n".join(files(night, table)).encode()).hexdigest()[:16]
+
+
+def count(night: Night, table: str) -> int:
+    """Rows that belong to the night, from the transaction log alone."""
+    return count_of(night, table, night_dates(night, table))
+
+
+def count_of(night: Night, table: str, days: Sequence[date]) -> int:
+    """Rows of these nights, from the transaction log alone."""
+    return pc.sum(_actions_of(night, table, days)["num_records"]).as_py() or 0
+
+
+def rows(night: Night, table: str, where: pc.Expression | None = None, columns: Sequence[str] | None = None) -> pa.Table:
+    """Rows of a table as Arrow, through delta-rs; all columns of the contract unless some are named."""
+    names = list(columns or (column.name for column in contract(table).columns))
+    return _open(night, table).to_pyarrow_dataset().to_table(columns=names, filter=where)
+
+
+def night_rows(night: Night, table: str, columns: Sequence[str] | None = None) -> pa.Table:
+    """What of a table belongs to the night, as Arrow."""
+    column = contract(table).partitioned_by[0]
+    return rows(night, table, pc.field(column).isin(night_dates(night, table)), columns)
+
+
+def batches(night: Night, table: str) -> Iterator[pa.RecordBatch]:
+    """What of a table belongs to the night, a batch at a time."""
+    column = contract(table).partitioned_by[0]
+    dataset = _open(night, table).to_pyarrow_dataset()
+    names = [field.name for field in contract(table).columns]
+    yield from dataset.to_batches(columns=names, filter=pc.field(column).isin(night_dates(night, table)))
+
+
+@dataclass(frozen=True)
+class ListLookup:
+    """Lists of an earlier night, read on the executors when a listener needs one.
+
+    Attributes:
+        path: folder of `ranked_lists`.
+        version: version of the table to read.
+        run_date: the earlier night; None if there is none.
+    """
+
+    path: str
+    version: int
+    run_date: date | None
+
+    @classmethod
+    def at(cls, night: Night, run_date: date | None) -> "ListLookup":
+        """The lists as they are now."""
+        return cls(table_path(night, "ranked_lists"), _open(night, "ranked_lists").version(), run_date)
+
+    def __call__(self, bucket: int, user_ids: list[str]) -> dict[str, list[str]]:
+        """Item ids of each listener's list, best first; popular lists are left out, for they are made afresh."""
+        if self.run_date is None:
+            return {}
+        personal = pc.field("source").isin(["als", "previous"]) & pc.field("user_id").isin(user_ids)
+        of_bucket = (pc.field("run_date") == self.run_date) & (pc.field("bucket") == bucket)
+        dataset = DeltaTable(self.path, version=self.version).to_pyarrow_dataset()
+        found = dataset.to_table(columns=["user_id", "items"], filter=of_bucket & personal)
+        return {row["user_id"]: [entry["item_id"] for entry in row["items"]] for row in found.to_pylist()}
+
+
+def replace(content: DataFrame | pa.Table, table: str, night: Night, where: str | None = None) -> None:
+    """Replace the night's partition of a table by these rows, in one commit.
+
+    Args:
+        content: a Spark frame, written by Spark, or an Arrow table, written by delta-rs.
+        where: SQL predicate of what is replaced, if less than the whole partition.
+
+    Raises:
+        InputError: columns are missing, unexpected or mistyped.
+    """
+    promised = contract(table)
+    where = where or f"{promised.partitioned_by[0]} = '{night.run_date}'"
+    path = table_path(night, table)
+    names = [column.name for column in promised.columns]
+    if isinstance(content, pa.Table):
+        check_columns(table, {field.name: spark_type(field.type) for field in content.schema}, path)
+        ordered = content.select(names).cast(promised.arrow_schema)
+        write_deltalake(path, ordered, mode="overwrite", predicate=where)
+        return
+    check_columns(table, dict(content.dtypes), path)
+    ordered_rows = _lay_out(content.select(names), table, night)
+    ordered_rows.write.format("delta").mode("overwrite").option("replaceWhere", where).save(path)
+
+
+def bucket(user_id: str, buckets: int) -> F.Column:
+    """Hash bucket of a user: the same function in every table keyed by user."""
+    return F.pmod(F.xxhash64(user_id), F.lit(buckets)).cast("int")
+
+
+def _lay_out(content: DataFrame, table: str, night: Night) -> DataFrame:
+    """One sorted file per bucket, so that a bucket of two tables can be read side by side."""
+    if table not in _BUCKETED:
+        return content
+    buckets = night.settings.tables.buckets
+    return content.repartition(buckets, "bucket").sortWithinPartitions("bucket", "user_id")
+
+
+def _create(night: Night, table: str) -> None:
+    path, promised, fixed = table_path(night, table), contract(table), _fixed_settings(night, table)
+    if not DeltaTable.is_deltatable(path):
+        DeltaTable.create(
+            path,
+            promised.arrow_schema,
+            partition_by=list(promised.partitioned_by),
+            description=promised.comment,
+            configuration=promised.plain_properties | fixed,
+            raise_if_key_not_exists=False,
+        )
+    delta = DeltaTable(path)
+    properties = delta.metadata().configuration
+    for name, value in fixed.items():
+        if properties.get(name) != value:
+            raise SettingsError(
+                f"{name.removeprefix(_FIXED)} is fixed for the life of a warehouse",
+                where=path,
+                found=f"{properties.get(name)} in the table, {value} in the settings",
+                fix="keep the setting, or run the nights into a new warehouse",
+            )
+    absent = {name: check for name, check in promised.constraints.items() if f"delta.constraints.{name}" not in properties}
+    if absent:
+        delta.alter.add_constraint(absent)
+
+
+def _fixed_settings(night: Night, table: str) -> dict[str, str]:
+    """Settings that the stored rows depend on, kept as properties of the table."""
+    fixed = {}
+    if table in _BUCKETED:
+        fixed["tables.buckets"] = str(night.settings.tables.buckets)
+    if table == "interactions":
+        fixed["interactions.half_life_days"] = str(night.settings.interactions.half_life_days)
+    return {f"{_FIXED}{name}": value for name, value in fixed.items()}
+
+
+def _open(night: Night, table: str) -> DeltaTable:
+    try:
+        return DeltaTable(table_path(night, table))
+    except TableNotFoundError:
+        require_warehouse(night)
+        raise
+
+
+def _actions_of(night: Night, table: str, days: Sequence[date]) -> pa.Table:
+    actions = pa.table(_open(night, table).get_add_actions(flatten=True))
+    column = f"partition.{contract(table).partitioned_by[0]}"
+    return cast("pa.Table", actions.filter(pc.is_in(actions[column], pa.array(days, pa.date32()))))

@@ -1,0 +1,46 @@
+#!/usr/bin/env bash
+# Airflow on this machine only, with the DAGs, on the warehouse of `make night`. Not for production: no log-in.
+#   ops/airflow.sh                      the UI, the scheduler and the rest, until Ctrl-C
+#   ops/airflow.sh COMMAND ...          `airflow COMMAND ...` on the same Airflow
+# AIRFLOW_HOME, PORT, LANDING, WAREHOUSE, CACHE and CONF may be set; nothing else of your shell reaches a task.
+set -euo pipefail
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+home=${AIRFLOW_HOME:-$root/.airflow}
+port=${PORT:-8080}
+url=http://127.0.0.1:$port
+mkdir -p "$home"
+
+settings=(
+    HOME="$HOME" PATH="$root/ops/loopback:$root/.venv/bin:$PATH" LANG=C.UTF-8
+    JAVA_HOME="$("$root/.venv/bin/python" -m nocturne.java)"
+    NOCTURNE_BIN="$root/.venv/bin"
+    PYSPARK_PYTHON="$root/.venv/bin/python"
+    AIRFLOW_HOME="$home"
+    AIRFLOW__CORE__DAGS_FOLDER="$root/dags"
+    AIRFLOW__CORE__LOAD_EXAMPLES=False
+    AIRFLOW__CORE__EXECUTOR=LocalExecutor
+    AIRFLOW__CORE__PARALLELISM=4 # every task is a process, and SQLite takes one writer at a time
+    AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS=True
+    AIRFLOW__CORE__EXECUTION_API_SERVER_URL="$url/execution/"
+    AIRFLOW__API__HOST=127.0.0.1
+    AIRFLOW__API__PORT="$port"
+    AIRFLOW__API__BASE_URL="$url"
+    AIRFLOW__API__WORKERS=1
+    AIRFLOW_CONN_SPARK_DEFAULT='{"conn_type": "spark", "host": "local[2]"}'
+    AIRFLOW_VAR_NOCTURNE_LANDING="${LANDING:-$root/data/landing}"
+    AIRFLOW_VAR_NOCTURNE_WAREHOUSE="${WAREHOUSE:-$root/data/warehouse}"
+    AIRFLOW_VAR_NOCTURNE_CACHE="${CACHE:-lmdb:$root/data/cache}"
+    AIRFLOW_VAR_NOCTURNE_CONF="${CONF:-}"
+)
+if [ $# -gt 0 ]; then exec env -i "${settings[@]}" airflow "$@"; fi
+
+cat >&2 <<MESSAGE
+Airflow is starting; in about a minute it answers at $url (no log-in; this machine only; Ctrl-C ends it).
+  a night by hand   open the DAG nightly_lists, Trigger, name the night, such as one of:
+$(find -L "${LANDING:-$root/data/landing}/events" -name _SUCCESS 2>/dev/null | sed -E 's|.*date=(.*)/_SUCCESS|                      \1|' | sort | tail -3)
+                    or: ops/airflow.sh dags unpause nightly_lists
+                        ops/airflow.sh dags trigger nightly_lists --conf '{"run_date": "D"}'
+  a backfill        ops/airflow.sh backfill create --dag-id nightly_lists --from-date D1 --to-date D2
+  The log of everything is in $home/standalone.log.
+MESSAGE
+exec env -i "${settings[@]}" airflow standalone >"$home/standalone.log" 2>&1

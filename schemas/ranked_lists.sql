@@ -1,0 +1,21 @@
+-- One row per listener and night: the list to play next, best first.
+CREATE TABLE ranked_lists (
+  run_date      DATE   NOT NULL COMMENT 'Night the list was computed for: listens ingested up to and including it',
+  bucket        INT    NOT NULL COMMENT 'Hash of user_id modulo the number of buckets; the same in every table keyed by user',
+  user_id       STRING NOT NULL COMMENT 'Listener, as in listens',
+  market        STRING          COMMENT 'Market whose eligibility rules were applied; null if the listener has none',
+  arm           STRING NOT NULL COMMENT 'Arm of the experiment: control for now',
+  items         ARRAY<STRUCT<item_id: STRING, score: DOUBLE>> NOT NULL COMMENT 'Items, best first; score is the factors inner product times the multiplier, or for popular lists the number of listeners',
+  source        STRING NOT NULL COMMENT 'als, previous, market_popular or global_popular',
+  model_version STRING NOT NULL COMMENT 'Model the list depends on, as in models',
+  candidates    INT    NOT NULL COMMENT 'Items that could have been listed: in the model, eligible, not filtered as heard; count',
+  digest        STRING NOT NULL COMMENT 'Hash of items and source: the same list has the same digest'
+)
+USING DELTA
+PARTITIONED BY (run_date, bucket)
+TBLPROPERTIES (
+  "delta.constraints.source_known" = "source IN ('als', 'previous', 'market_popular', 'global_popular')",
+  "delta.constraints.candidates_counted" = "candidates >= 0",
+  "delta.dataSkippingStatsColumns" = "source",
+  "delta.enableDeletionVectors" = "false"
+)

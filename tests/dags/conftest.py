@@ -1,0 +1,13 @@
+"""Airflow reads its home when it is imported: a fresh one, before any test imports it."""
+
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+DAGS = Path(__file__).parents[2] / "dags"
+
+os.environ["AIRFLOW_HOME"] = tempfile.mkdtemp(prefix="airflow-")
+os.environ["AIRFLOW__CORE__DAGS_FOLDER"] = str(DAGS)
+os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "False"
+sys.path.insert(0, str(DAGS))

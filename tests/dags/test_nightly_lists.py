@@ -1,0 +1,268 @@
+"""What holds for the DAG whatever is added to the flow: policy, structure, run dates."""
+
+import json
+import logging
+import os
+import re
+import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from types import SimpleNamespace
+
+import pendulum
+import pytest
+
+from nocturne import lease
+from nocturne.flow import GATED_TABLES, NIGHTLY, TABLES
+
+DAGS = Path(__file__).parents[2] / "dags"
+VARIABLES = {
+    "nocturne_landing": "/data/landing",
+    "nocturne_warehouse": "/data/warehouse",
+    "nocturne_cache": "lmdb:/data/cache",
+}
+
+
+@pytest.fixture(scope="module")
+def dagbag():
+    from airflow.dag_processing.dagbag import DagBag
+
+    return DagBag(DAGS)
+
+
+@pytest.fixture(scope="module")
+def dag(dagbag):
+    return dagbag.dags["nightly_lists"]
+
+
+@pytest.fixture(scope="module")
+def scheduled(dag):
+    """The DAG as the scheduler sees it."""
+    from airflow.serialization.serialized_objects import DagSerialization
+
+    return DagSerialization.deserialize_dag(json.loads(json.dumps(DagSerialization.serialize_dag(dag))))
+
+
+def upstream(dag, task_id: str) -> set[str]:
+    return {task.task_id for task in dag.get_task(task_id).get_flat_relatives(upstream=True)}
+
+
+def rendered_arguments(dag, task_id: str, **context) -> list[str]:
+    """The arguments of a task as a run of that context gets them."""
+    variables = SimpleNamespace(**VARIABLES, get=lambda name, default: default)
+    full = {"params": {"run_date": None}, "run_id": "run-1", "var": {"value": variables}, **context}
+    task = dag.get_task(task_id)
+    fields = [getattr(task, name, None) for name in ("arguments", "application_args", "op_args") if hasattr(task, name)]
+    return list(task.render_template(fields[0], full, dag.get_template_env()))
+
+
+def run_dates(dag, **context) -> set[str]:
+    """The night that such a run works on, according to each task that is told one."""
+    told = set()
+    for task in dag.tasks:
+        arguments = [text.removeprefix("--run-date=") for text in rendered_arguments(dag, task.task_id, **context)]
+        dates = [text for text in arguments if re.fullmatch(r"\d{4}-\d\d-\d\d", text)]
+        assert len(dates) == (0 if task.task_id in ("landing_complete", "release_lease") else 1)
+        told |= set(dates)
+    return told
+
+
+# --- policy -----------------------------------------------------------------------------------------------------------
+
+
+def test_the_dags_import_without_errors_and_nothing_else_is_taken_for_a_dag(dagbag):
+    assert dagbag.import_errors == {}
+    assert list(dagbag.dags) == ["nightly_lists"]
+
+
+def test_the_dags_import_the_flow_and_nothing_else_of_the_library(dagbag):
+    imported = {
+        name.split(".")[1]
+        for path in DAGS.glob("*.py")
+        for line in path.read_text(encoding="utf-8").splitlines()
+        if line.startswith(("from nocturne", "import nocturne"))
+        for name in [line.split()[1] + "."]
+    }
+    assert imported == {"flow"}
+
+
+def test_someone_on_call_finds_an_owner_tags_and_a_page(dag):
+    assert dag.tags == {"nocturne", "recommendations"}
+    assert {task.owner for task in dag.tasks} == {"recommendations"}
+    for told in ("validate_<table>", "_SUCCESS", "backfill create", "run_date", "Meanwhile"):
+        assert told in dag.doc_md
+
+
+def test_every_task_ends_by_itself_and_the_run_within_a_day(dag):
+    assert all(task.execution_timeout for task in dag.tasks)
+    assert dag.dagrun_timeout == timedelta(days=1)
+    waits = [dag.get_task(name) for name in ("landing_complete", "take_lease")]
+    assert all(timedelta(0) < timedelta(seconds=wait.timeout) < dag.dagrun_timeout for wait in waits)
+
+
+def test_waiting_takes_no_slot(dag):
+    assert {dag.get_task(name).mode for name in ("landing_complete", "take_lease")} == {"reschedule"}
+
+
+def test_every_task_is_retried_with_growing_pauses_that_the_lease_outlasts(dag):
+    for task in dag.tasks:
+        assert task.retries == 3
+        assert task.retry_exponential_backoff == 2.0
+        assert task.max_retry_delay.total_seconds() < lease.RUN_LASTS_SECONDS / 2
+    assert dag.get_task("take_lease").poke_interval < lease.WAITER_LASTS_SECONDS / 2
+
+
+def test_every_failure_says_what_is_served(dag):
+    assert all(
+        [callback.__name__ for callback in task.on_failure_callback] == ["say_what_is_served"] for task in dag.tasks
+    )
+
+
+def test_yesterdays_failure_does_not_block_today(dag):
+    assert not any(task.depends_on_past for task in dag.tasks)
+    assert not dag.catchup
+
+
+def test_a_night_that_waits_for_its_landing_does_not_block_one_by_hand(dag):
+    assert dag.max_active_runs > 1
+
+
+# --- structure --------------------------------------------------------------------------------------------------------
+
+
+def test_the_jobs_are_the_stages_in_order_each_its_own_file(dag):
+    from nightly_tasks import SubmitJob
+
+    jobs = [task for task in dag.topological_sort() if isinstance(task, SubmitJob)]
+    assert [job.task_id for job in jobs] == [stage.name for stage in NIGHTLY]
+    assert [Path(job.application).name for job in jobs] == [f"{stage.name}.py" for stage in NIGHTLY]
+
+
+def test_every_table_is_validated_after_its_job_and_before_anything_downstream(dag):
+    for number, stage in enumerate(NIGHTLY):
+        gated = {f"validate_{table}" for table in stage.writes if table in GATED_TABLES}
+        assert all(dag.get_task(name).upstream_task_ids == {stage.name} for name in gated)
+        for later in NIGHTLY[number + 1 :]:
+            assert gated <= upstream(dag, later.name)
+
+
+def test_nothing_is_refreshed_or_announced_around_a_validation(dag):
+    gates = {f"validate_{table}" for table in GATED_TABLES}
+    assert gates <= upstream(dag, "refresh_cache")
+    assert gates | {"refresh_cache"} <= upstream(dag, "announce")
+    assert {task.trigger_rule for task in dag.tasks if not task.is_teardown} == {"all_success"}
+
+
+def test_a_night_waits_for_its_landing_then_for_the_lease_and_gives_it_back_whatever_happens(dag):
+    assert upstream(dag, "take_lease") == {"landing_complete"}
+    assert dag.get_task(NIGHTLY[0].name).upstream_task_ids == {"take_lease"}
+    release = dag.get_task("release_lease")
+    assert release.is_teardown
+    assert release.upstream_task_ids == {"announce", "take_lease"}
+    assert dag.get_task("take_lease").is_setup
+    assert not release.on_failure_fail_dagrun
+
+
+def test_the_tables_are_announced_by_the_last_task_and_by_no_other(dag):
+    outlets = {task.task_id: {asset.name for asset in task.outlets} for task in dag.tasks if task.outlets}
+    assert outlets == {"announce": {f"nocturne.{table}" for table in TABLES}}
+
+
+def test_an_announcement_names_the_published_night(dag):
+    events = {asset: SimpleNamespace(extra=None) for asset in dag.get_task("announce").outlets}
+    dag.get_task("announce").python_callable("2026-01-31", outlet_events=events)
+    assert {event.extra["run_date"] for event in events.values()} == {"2026-01-31"}
+
+
+def test_a_job_is_told_everything_and_an_unset_variable_is_left_to_its_default(dag):
+    assert rendered_arguments(dag, "rank_users", params={"run_date": "2026-01-31"}) == [
+        "--run-date=2026-01-31",
+        "--landing=/data/landing",
+        "--warehouse=/data/warehouse",
+        "--cache=lmdb:/data/cache",
+        "--conf=",
+        "--lease-holder=run-1",
+        "--validate",
+    ]
+
+
+def test_the_validation_task_asks_for_its_own_table(dag):
+    assert rendered_arguments(dag, "validate_models", params={"run_date": "2026-01-31"}) == [
+        *("validations", "--warehouse", "/data/warehouse", "--run-date", "2026-01-31", "--table", "models")
+    ]
+
+
+# --- run dates --------------------------------------------------------------------------------------------------------
+
+
+def test_a_scheduled_run_starts_at_midnight_for_the_day_that_ended(dag, scheduled):
+    from airflow.timetables.base import DataInterval, TimeRestriction
+
+    yesterday = DataInterval(pendulum.datetime(2026, 1, 30), pendulum.datetime(2026, 1, 31))
+    restriction = TimeRestriction(None, None, catchup=True)
+    info = scheduled.timetable.next_dagrun_info(last_automated_data_interval=yesterday, restriction=restriction)
+    assert info.run_after == pendulum.datetime(2026, 2, 1)
+    assert run_dates(dag, data_interval_start=info.data_interval.start) == {"2026-01-31"}
+
+
+def test_a_manual_run_works_on_the_night_its_param_names(dag):
+    start = pendulum.datetime(2026, 3, 1)
+    assert run_dates(dag, params={"run_date": "2026-01-31"}, data_interval_start=start) == {"2026-01-31"}
+    assert run_dates(dag, params={"run_date": "2026-01-31"}) == {"2026-01-31"}
+
+
+def test_a_manual_run_without_the_param_works_on_the_last_whole_day(dag, scheduled):
+    interval = scheduled.timetable.infer_manual_data_interval(run_after=pendulum.datetime(2026, 2, 1, 15, 30))
+    assert run_dates(dag, data_interval_start=interval.start) == {"2026-01-31"}
+
+
+def test_a_manual_run_without_param_and_logical_date_fails_at_once_and_says_what_is_missing(dag):
+    from airflow.sdk.exceptions import AirflowFailException
+
+    with pytest.raises(AirflowFailException, match="trigger it with the param run_date"):
+        rendered_arguments(dag, "landing_complete")
+
+
+@pytest.mark.parametrize("wrong", ["2026-13-01", "yesterday", "2026-02-30", 5])
+def test_a_param_that_is_no_date_is_refused_when_the_run_is_triggered(scheduled, wrong):
+    from airflow.sdk.exceptions import ParamValidationError
+
+    with pytest.raises((ValueError, ParamValidationError)):
+        scheduled.params.deep_merge({"run_date": wrong}).validate()
+
+
+def test_a_backfill_gets_one_run_for_each_day_named_both_ends_included(dag, scheduled):
+    infos = scheduled.iter_dagrun_infos_between(datetime(2011, 1, 1, tzinfo=UTC), datetime(2011, 1, 3, tzinfo=UTC))
+    nights = [run_dates(dag, data_interval_start=info.data_interval.start) for info in infos]
+    assert nights == [{"2011-01-01"}, {"2011-01-02"}, {"2011-01-03"}]
+
+
+def test_the_run_waits_for_the_mark_of_its_own_day(dag):
+    (mark,) = rendered_arguments(dag, "landing_complete", params={"run_date": "2026-01-31"})
+    assert mark == "/data/landing/events/date=2026-01-31/_SUCCESS"
+
+
+def test_a_landing_day_is_complete_when_its_mark_is_there(dag, tmp_path):
+    complete = dag.get_task("landing_complete").python_callable
+    assert not complete(str(tmp_path / "_SUCCESS"))
+    (tmp_path / "_SUCCESS").touch()
+    assert complete(str(tmp_path / "_SUCCESS"))
+
+
+# --- the callback -----------------------------------------------------------------------------------------------------
+
+
+def test_a_failure_names_the_task_and_what_listeners_get_meanwhile(dag, tmp_path, monkeypatch, caplog):
+    command = tmp_path / "nocturne"
+    command.write_text('#!/bin/sh\necho "$@: 2026-01-30"\n', encoding="utf-8")
+    command.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    callback = dag.get_task("rank_users").on_failure_callback[0]
+    module = sys.modules[callback.__module__]
+    monkeypatch.setattr(module.Variable, "get", VARIABLES.get)
+    with caplog.at_level(logging.ERROR, logger=module.log.name):
+        callback({"ti": SimpleNamespace(task_id="rank_users", run_id="run-1")})
+    assert caplog.messages == [
+        "The night failed at rank_users (run run-1). Served meanwhile: served --cache lmdb:/data/cache: 2026-01-30. "
+        "What to do: the page of this DAG."
+    ]
