@@ -4,7 +4,6 @@ SHELL := bash
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 BIN := .venv/bin
-UV := PATH="$$PATH:$$HOME/.local/bin:$$HOME/.cargo/bin:$(CURDIR)/.uv/bin" uv
 READY := .venv/.ready
 
 # The stamp lies in the environment, so that it goes with it; the network is only asked when the lock changed.
@@ -39,8 +38,12 @@ screenshots: $(READY) ## pictures of a finished run and of the Data Docs, into d
 cluster-night: package ## one night on a real standalone cluster, compared with the one-process night
 	@ops/cluster_night.sh
 
-package: $(READY) ## what a cluster needs: dist/nocturne.zip and dist/environment.tar.gz
-	@ops/package.sh
+package: dist/environment.tar.gz ## what a cluster needs: dist/nocturne.zip and dist/environment.tar.gz
+	@$(BIN)/python ops/package.py code
+
+dist/environment.tar.gz: uv.lock ops/package.py | $(READY)
+	@echo "packing the executors' environment into $@"
+	@$(BIN)/python ops/package.py environment
 
 docs: $(READY) ## write docs/tables.md from the contracts
 	@$(BIN)/python ops/document_tables.py > docs/tables.md

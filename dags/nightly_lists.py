@@ -1,4 +1,4 @@
-"""# A night: listening events in, every listener's validated list out
+"""# A night: listening events in, every listener's validated list out.
 
 One run makes one night, from the landing day `run_date` to the serving cache. Nothing is served
 until every critical expectation on every table holds.
@@ -66,14 +66,19 @@ def run_date(params: Mapping[str, Any], data_interval_start: datetime | None) ->
 def say_what_is_served(context: Context) -> None:
     """Tell whoever reads the log of a failed task which night failed, and what listeners get meanwhile."""
     failed = context["ti"]
+    try:
+        night = run_date(context["params"], context.get("data_interval_start"))
+    except AirflowFailException:
+        night = "that nobody named"
     command = ["nocturne", "served", "--cache", Variable.get("nocturne_cache")]
     try:
         served = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
-        meanwhile = (served.stdout or served.stderr).strip()
+        meanwhile = (served.stdout + served.stderr).rstrip()
     except (OSError, subprocess.TimeoutExpired) as error:
         meanwhile = f"unknown: {error}"
     log.error(
-        "The night failed at %s (run %s). Served meanwhile: %s. What to do: the page of this DAG.",
+        "The night %s failed at %s (run %s). What to do: the page of this DAG. Served meanwhile:\n%s",
+        night,
         failed.task_id,
         failed.run_id,
         meanwhile,

@@ -43,14 +43,14 @@ class SubmitJob(SparkSubmitOperator):
         try:
             super().execute(context)
         except AirflowException as error:
-            process = self._hook._submit_sp
+            process = self._hook._submit_sp  # noqa: SLF001 - the status is told nowhere else
             if process is None or not process.returncode:
                 raise
             raise failure(self.name, process.returncode) from error
 
     def on_kill(self) -> None:
         """End all of the job, by force if it does not go."""
-        process = self._hook and self._hook._submit_sp
+        process = self._hook and self._hook._submit_sp  # noqa: SLF001 - as above
         if process and process.poll() is None:
             os.killpg(process.pid, signal.SIGTERM)
             with suppress(subprocess.TimeoutExpired):
@@ -70,7 +70,7 @@ class RunCommand(BaseOperator):
         self.arguments = arguments
         self._process = SubprocessHook()
 
-    def execute(self, context: Context) -> None:
+    def execute(self, context: Context) -> None:  # noqa: ARG002 - Airflow's signature
         """Run the command to its end."""
         status = self._process.run_command(["nocturne", *self.arguments]).exit_code
         if status:
@@ -90,7 +90,7 @@ class PollCommand(BaseSensorOperator):
         super().__init__(**kwargs)
         self.arguments = arguments
 
-    def poke(self, context: Context) -> bool:
+    def poke(self, context: Context) -> bool:  # noqa: ARG002
         """Run the command once; true when it is granted what it asks for."""
         status = SubprocessHook().run_command(["nocturne", *self.arguments]).exit_code
         if status not in (0, TRY_AGAIN_LATER):

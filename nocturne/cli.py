@@ -80,7 +80,9 @@ def simulate(
     items: Annotated[int, typer.Option(help="how many; a tenth appear over the nights")],
     nights: Annotated[int, typer.Option(help="how many")],
     seed: Annotated[int, typer.Option(help="of every random number")],
-    start: Annotated[datetime, typer.Option(help="the first night", **DAY)] = datetime(2025, 1, 1, tzinfo=UTC),
+    start: Annotated[datetime, typer.Option(help="the first night", show_default="2025-01-01", **DAY)] = datetime(
+        2025, 1, 1, tzinfo=UTC
+    ),
     dirt: Annotated[float, typer.Option(help="broken events per sound one")] = 0.01,
 ) -> None:
     """Invent a service: a landing zone, and beside it the truth it was drawn from.
@@ -118,9 +120,9 @@ def import_source(
     ],
     path: Annotated[Path, typer.Argument(help="its archive, or the unpacked folder")],
     landing: Landing,
-    date: Annotated[datetime, typer.Option(help="day of rows that have none", **DAY)] = datetime(
-        2011, 1, 1, tzinfo=UTC
-    ),
+    date: Annotated[
+        datetime, typer.Option(help="day of rows that have none", show_default="2011-01-01", **DAY)
+    ] = datetime(2011, 1, 1, tzinfo=UTC),
 ) -> None:
     """Turn a public data set into a landing zone, dirty rows and all.
 
@@ -151,9 +153,10 @@ def list_user(
         served = store.get(user)
     if served is None:
         raise SettingsError("no list is served to this listener", found=user, fix="check the id, and --cache")
-    names = _names(warehouse, served.run_date, [item for item, _ in served.items]) if warehouse else {}
+    items = [item for item, _ in served.items]
+    names = _names(warehouse, served.run_date, items) if warehouse else dict.fromkeys(items, {})
     rows = [
-        {"rank": rank, "item_id": item, **names.get(item, {}), "score": score}
+        {"rank": rank, "item_id": item, **names[item], "score": score}
         for rank, (item, score) in enumerate(served.items, start=1)
     ]
     if as_json:
@@ -202,7 +205,7 @@ def release(cache: Cache, as_json: Json = False) -> None:
     from nocturne.cache import open_cache
 
     with open_cache(cache) as store:
-        _print_pointer(refresh.release_hold(store), as_json=as_json)
+        _print_pointer(refresh.release(store), as_json=as_json)
 
 
 @command()
@@ -326,12 +329,12 @@ def _print_pointer(pointer: "Pointer | None", *, as_json: bool) -> None:
 
 
 def _names(warehouse: str, run_date: date, items: Sequence[str]) -> dict[str, dict[str, str | None]]:
-    """Title and creator by item id, from the catalogue of the night."""
+    """Title and creator of each item, from the catalogue of the night; None where it has none."""
     import pyarrow.compute as pc
 
     listed = (pc.field("run_date") == run_date) & pc.field("item_id").isin(list(items))
-    rows = _read(warehouse, run_date, "items", listed)
-    return {row["item_id"]: {"title": row["title"], "creator": row["creator"]} for row in rows}
+    known = {row["item_id"]: row for row in _read(warehouse, run_date, "items", listed)}
+    return {item: {name: known.get(item, {}).get(name) for name in ("title", "creator")} for item in items}
 
 
 def _read(warehouse: str, run_date: date, table: str, where: Any = None) -> list[dict[str, Any]]:

@@ -40,18 +40,7 @@ def examine(cache: str | None) -> ExitStatus:
         0, or the gravest status among the failures: 5 for services and disks, 2 for what is to be set up.
     """
     console, statuses = Console(stderr=True), [ExitStatus.PUBLISHED]
-    checks: dict[str, Callable[[], str]] = {
-        "Python": check_python,
-        "Java": check_java,
-        "Delta's jars": check_jars,
-        "Spark with Delta": check_spark,
-        "implicit, one BLAS thread": check_blas,
-        "Great Expectations": check_expectations,
-        "LMDB": check_lmdb,
-        "Airflow's DAGs": check_dags,
-        "disk": check_disk,
-        "memory": check_memory,
-    }
+    checks = dict(CHECKS)
     if cache:
         checks["cache"] = lambda: check_cache(cache)
     for name, check in checks.items():
@@ -216,6 +205,21 @@ def check_memory() -> str:
             fix="end other programs, or lower the heap: --set spark.driver_memory=2g",
         )
     return f"{free:.1f} GiB available, {wanted:.1f} needed"
+
+
+CHECKS: dict[str, Callable[[], str]] = {
+    "Python": check_python,
+    "Java": check_java,
+    "Delta's jars": check_jars,
+    "Spark with Delta": check_spark,
+    "implicit, one BLAS thread": check_blas,
+    "Great Expectations": check_expectations,
+    "LMDB": check_lmdb,
+    "Airflow's DAGs": check_dags,
+    "disk": check_disk,
+    "memory": check_memory,
+}
+"""By name; each says what it found, or raises an error that says how to mend it."""
 
 
 def _outcome(check: Callable[[], str]) -> tuple[ExitStatus, str]:

@@ -11,12 +11,13 @@ from pathlib import Path
 from nocturne.errors import SettingsError
 
 FITTING_VERSIONS = (17, 21)
+INSTALLED = Path("/usr/lib/jvm")
 NEEDED_MODULE = "jdk.incubator.vector"
 """Spark 4.2 asks for it at start; trimmed-down runtimes leave it out."""
 
 
 def find_java() -> Path:
-    """The home of the first Java runtime that fits: $JAVA_HOME, the one on PATH, then those in /usr/lib/jvm.
+    """The home of the first Java runtime that fits: $JAVA_HOME, the one on PATH, then those installed.
 
     Raises:
         SettingsError: none fits; the message lists those that were found.
@@ -29,7 +30,7 @@ def find_java() -> Path:
     raise SettingsError(
         "Spark needs a Java runtime",
         found=", ".join(f"{home} (version {version or 'unknown'})" for home, version in found.items()) or "none",
-        expected=f"Java {wanted} with the module {NEEDED_MODULE}, as $JAVA_HOME, on PATH or in /usr/lib/jvm",
+        expected=f"Java {wanted} with the module {NEEDED_MODULE}, as $JAVA_HOME, on PATH or in {INSTALLED}",
         fix="`apt-get install openjdk-17-jre-headless`, or `make night`, which does it",
     )
 
@@ -51,7 +52,7 @@ def _homes() -> Iterator[Path]:
         yield Path(home)
     if java := shutil.which("java"):
         yield Path(java).resolve().parent.parent
-    yield from sorted(Path("/usr/lib/jvm").glob("*"))
+    yield from sorted(INSTALLED.glob("*"))
 
 
 if __name__ == "__main__":

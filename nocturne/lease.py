@@ -84,7 +84,7 @@ class Lease:
     warehouse: str
     holder: str
     token: int
-    _lost: threading.Event = field(default_factory=threading.Event, repr=False)
+    lost: threading.Event = field(default_factory=threading.Event, repr=False)
 
     def check(self) -> None:
         """Call before a write that must not come late.
@@ -92,7 +92,7 @@ class Lease:
         Raises:
             ServiceError: the lease went to another holder meanwhile.
         """
-        if self._lost.is_set() or not _renew(self.warehouse, self.holder, self.token):
+        if self.lost.is_set() or not _renew(self.warehouse, self.holder, self.token):
             raise ServiceError(
                 "the lease on the warehouse was lost while the night ran",
                 where=self.warehouse,
@@ -245,7 +245,7 @@ def _beat(lease: Lease, stop: threading.Event) -> None:
     while not stop.wait(HEARTBEAT_SECONDS):
         try:
             if not _renew(lease.warehouse, lease.holder, lease.token):
-                lease._lost.set()
+                lease.lost.set()
                 return
         except ServiceError:
             continue  # a disk that fails for a moment costs one beat; `check` speaks up if it lasts

@@ -61,7 +61,7 @@ def metrics(table: str, severity: str | None = None) -> set[str]:
 
 def meanings(table: str) -> dict[tuple[str, str], str]:
     """What each expectation means, by metric and severity."""
-    return {(each["kwargs"]["column"], each["severity"]): each["description"] for each in suite(table)["expectations"]}
+    return {_key(each): each["description"] for each in suite(table)["expectations"]}
 
 
 def check_thresholds(table: str, thresholds: Mapping[str, float]) -> None:
@@ -117,19 +117,24 @@ def _validate(
     batch = batch_definition.get_batch({"dataframe": pd.DataFrame([row])})
     with _silence():
         results = batch.validate(asked, expectation_parameters=dict(thresholds)).results
-    by_key = {
-        (each.expectation_config.kwargs["column"], each.expectation_config.severity): each.success for each in results
-    }
-    return [bool(by_key[each["kwargs"]["column"], each["severity"]]) for each in expectations]
+    answers = [each.to_json_dict() for each in results]
+    by_key = {_key(each["expectation_config"]): bool(each["success"]) for each in answers}
+    return [by_key[_key(each)] for each in expectations]
+
+
+def _key(expectation: Any) -> tuple[str, str]:
+    """Metric and severity: what tells the expectations of a suite apart."""
+    return expectation["kwargs"]["column"], expectation["severity"]
 
 
 @cache
 def _batch_definition() -> "BatchDefinition[Any]":
     os.environ["GX_ANALYTICS_ENABLED"] = "false"
     import great_expectations as gx
+    from great_expectations.data_context.types.base import ProgressBarsConfig
 
     context = gx.get_context(mode="ephemeral")
-    context.variables.progress_bars = {"globally": False}
+    context.variables.progress_bars = ProgressBarsConfig(globally=False, metric_calculations=False)
     asset = context.data_sources.add_pandas("profiles").add_dataframe_asset("profile")
     return asset.add_batch_definition_whole_dataframe("night")
 

@@ -19,7 +19,8 @@ settings=(
     AIRFLOW__CORE__DAGS_FOLDER="$root/dags"
     AIRFLOW__CORE__LOAD_EXAMPLES=False
     AIRFLOW__CORE__EXECUTOR=LocalExecutor
-    AIRFLOW__CORE__PARALLELISM=4 # every task is a process, and SQLite takes one writer at a time
+    AIRFLOW__CORE__PARALLELISM=4 # every task is a process of its own
+    AIRFLOW__DATABASE__SQL_ALCHEMY_CONN="sqlite:///$home/airflow.db?timeout=120"
     AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS=True
     AIRFLOW__CORE__EXECUTION_API_SERVER_URL="$url/execution/"
     AIRFLOW__API__HOST=127.0.0.1
@@ -32,6 +33,8 @@ settings=(
     AIRFLOW_VAR_NOCTURNE_CACHE="${CACHE:-lmdb:$root/data/cache}"
     AIRFLOW_VAR_NOCTURNE_CONF="${CONF:-}"
 )
+# SQLite takes one writer at a time: let readers not wait for it, and writers wait long enough for each other.
+"$root/.venv/bin/python" -c "import sqlite3; sqlite3.connect('$home/airflow.db').execute('PRAGMA journal_mode = WAL')"
 if [ $# -gt 0 ]; then exec env -i "${settings[@]}" airflow "$@"; fi
 
 cat >&2 <<MESSAGE

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import redis
 
-PASSWORD = "open-sesame"  # noqa: S105
+PASSWORD = "open-sesame"
 
 
 @dataclass

@@ -13,6 +13,7 @@ import pytest
 from cache_servers import PASSWORD, RedisServer, cache_url, redis_server, start_redis  # noqa: F401
 
 from nocturne.cache import Cache, Generation, Pointer, PointerMoved, ServedList, embedded, open_cache
+from nocturne.cache.embedded import EmbeddedCache
 from nocturne.cache.served import encode
 from nocturne.errors import InputError, ServiceError, SettingsError
 from nocturne.flow import ExitStatus
@@ -78,6 +79,24 @@ def test_a_reader_opened_before_the_first_night_sees_it(cache_url: str, cache: C
         cache.load(MONDAY.name, [("ann", encode(listed("monday")))])
         cache.swap_pointer(None, Pointer(MONDAY))
         assert reader.get("ann") == listed("monday")
+
+
+@pytest.mark.parametrize("cache_url", ["lmdb"], indirect=True)
+def test_a_reader_whose_generation_is_dropped_after_it_read_the_pointer_reads_the_next_one(
+    cache_url: str,  # noqa: F811
+    monday_served: Cache,
+):
+    class Slow(EmbeddedCache):
+        def pointer(self) -> Pointer | None:
+            read = super().pointer()
+            if read == Pointer(MONDAY):
+                monday_served.load(TUESDAY.name, [("ann", encode(listed("tuesday")))])
+                monday_served.swap_pointer(Pointer(MONDAY), Pointer(TUESDAY))
+                monday_served.drop(MONDAY.name)
+            return read
+
+    with Slow(Path(cache_url.removeprefix("lmdb:")), read_only=True) as reader:
+        assert reader.get("ann") == listed("tuesday")
 
 
 def test_a_dropped_generation_leaves_the_others_whole(cache: Cache):

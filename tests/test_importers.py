@@ -90,6 +90,13 @@ def test_days_of_the_calendar_without_a_file_become_empty_complete_days(source: 
     assert (summary.days, summary.rows, summary.items) == ((date(2010, 12, 1), date(2010, 12, 4)), 3, 1)
 
 
+def test_two_files_of_one_day_are_an_input_error(source: Path, landing: Path) -> None:
+    for folder in (source, source.parent):
+        write_retail(folder, d2010_12_01="1,A,MUG,1,2010-12-01 11:45:00,1.25,1.0,France\n")
+    with pytest.raises(InputError, match="twice"):
+        IMPORTERS["online-retail"](source.parent, landing, DAY)
+
+
 def test_a_product_is_titled_by_its_most_frequent_description_ties_by_alphabet(source: Path, landing: Path) -> None:
     row = "1,{},{},1,2010-12-01 11:45:00,1.25,1.0,France\n"
     named = [("A", "damaged"), ("A", '"MUG, RED "'), ("A", '"MUG, RED"'), ("B", "TRAY"), ("B", "SAUCER"), ("C", "")]
@@ -213,6 +220,17 @@ def test_a_folder_without_the_files_is_an_input_error_that_names_them(
 def test_a_source_that_does_not_exist_is_a_settings_error(tmp_path: Path, landing: Path) -> None:
     with pytest.raises(SettingsError, match=r"absent\.tar\.xz"):
         IMPORTERS["gowalla"](tmp_path / "absent.tar.xz", landing, DAY)
+
+
+def test_an_archive_of_another_data_set_is_named_with_what_it_holds(
+    source: Path, tmp_path: Path, landing: Path
+) -> None:
+    write_lastfm_2k(source)
+    archive = tmp_path / "lastfm-2k.tar.xz"
+    with tarfile.open(archive, "w:xz") as file:
+        file.add(source, arcname="lastfm-2k")
+    with pytest.raises(InputError, match=r"lastfm-2k\.tar\.xz\n.*artists\.dat.*\n.*train\.txt"):
+        IMPORTERS["gowalla"](archive, landing, DAY)
 
 
 def test_an_archive_cut_short_is_an_input_error(source: Path, tmp_path: Path, landing: Path) -> None:

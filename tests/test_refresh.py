@@ -2,7 +2,7 @@
 
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import date
 from pathlib import Path
 
@@ -154,6 +154,19 @@ def test_a_list_that_the_store_changed_is_not_served(tmp_path: Path):
     with Forgetful(tmp_path) as cache:
         with pytest.raises(ServiceError, match="1 of 1 sampled lists differ"):
             refresh(night(MONDAY), [lists(MONDAY, ann="x")], "aaaaaaaaaa", cache)
+        assert cache.pointer() is None
+
+
+def test_a_listener_missing_outside_the_sample_is_found_by_number(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    class Lossy(EmbeddedCache):
+        def _write(self, generation: str, rows: Iterable[tuple[str, bytes]]) -> int:
+            every = list(rows)
+            return super()._write(generation, every[1:]) + 1
+
+    monkeypatch.setattr("nocturne.refresh.SAMPLE_LISTENERS", 1)
+    with Lossy(tmp_path) as cache:
+        with pytest.raises(ServiceError, match="1 listeners; 0 of 1 sampled lists differ"):
+            refresh(night(MONDAY), [lists(MONDAY, ann="x", bob="y")], "aaaaaaaaaa", cache)
         assert cache.pointer() is None
 
 

@@ -13,7 +13,7 @@ from nocturne.errors import ServiceError, SettingsError
 BATCH_BYTES = 4 * 2**20
 
 
-class PointerMoved(ServiceError):
+class PointerMoved(ServiceError):  # noqa: N818 (says what happened, like GateClosed)
     """Somebody else moved the pointer since it was read: look again, then decide anew."""
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
 
-from nocturne.importers.source import find, unpacked
+from nocturne.importers.source import unpacked
 from nocturne.importers.writer import ImportSummary, Record, claim, event_id, publish_rows
 
 
@@ -20,10 +20,10 @@ def import_gowalla(source: Path, landing: Path, default_date: date) -> ImportSum
         SettingsError: no such source, or a landing zone of another producer.
         InputError: a file is missing.
     """
-    with unpacked(source) as folder:
-        files = [find(folder, name) for name in ("train.txt", "valid.txt")]
+    with unpacked(source) as files:
+        pairs = [files.find(name) for name in ("train.txt", "valid.txt")]
         claim(landing, "gowalla")
-        rows = publish_rows(landing, default_date, (event for file in files for event in _events(file, default_date)))
+        rows = publish_rows(landing, default_date, (event for file in pairs for event in _events(file, default_date)))
     note = f"the source has no dates and no catalogue: every event lands on {default_date}, 00:00 UTC"
     return ImportSummary((default_date, default_date), rows, 0, note)
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from datetime import UTC, date, datetime
 from pathlib import Path
 
-from nocturne.importers.source import find, read_table, unpacked
+from nocturne.importers.source import read_table, unpacked
 from nocturne.importers.writer import ImportSummary, Record, claim, event_id, publish_calendar, publish_catalogue
 
 COLUMNS = 4
@@ -28,8 +28,8 @@ def import_lastfm_1k(source: Path, landing: Path, default_date: date) -> ImportS
         SettingsError: no such source, or a landing zone of another producer.
         InputError: listens.csv is missing or not text.
     """
-    with unpacked(source) as folder:
-        rows = [row + [""] * (COLUMNS - len(row)) for row in read_table(find(folder, "listens.csv"), (), delimiter=",")]
+    with unpacked(source) as files:
+        rows = [row + [""] * (COLUMNS - len(row)) for row in read_table(files.find("listens.csv"), (), delimiter=",")]
     listens = [row for row in rows if row[2] == "1"]
     claim(landing, "lastfm-1k")
 

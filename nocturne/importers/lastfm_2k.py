@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
 
-from nocturne.importers.source import find, read_table, unpacked
+from nocturne.importers.source import read_table, unpacked
 from nocturne.importers.writer import ImportSummary, Record, claim, event_id, publish_catalogue, publish_rows
 
 TAGS = 10
@@ -24,9 +24,9 @@ def import_lastfm_2k(source: Path, landing: Path, default_date: date) -> ImportS
         SettingsError: no such source, or a landing zone of another producer.
         InputError: files are missing or not what the data set holds.
     """
-    with unpacked(source) as folder:
-        plays, artists = find(folder, "user_artists.dat"), find(folder, "artists.dat")
-        tags = _artist_tags(find(folder, "tags.dat"), find(folder, "user_taggedartists.dat"))
+    with unpacked(source) as files:
+        plays, artists = files.find("user_artists.dat"), files.find("artists.dat")
+        tags = _artist_tags(files.find("tags.dat"), files.find("user_taggedartists.dat"))
         claim(landing, "lastfm-2k")
         items = publish_catalogue(landing, _catalogue(artists, tags))
         rows = publish_rows(landing, default_date, _events(plays, default_date))

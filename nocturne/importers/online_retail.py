@@ -6,7 +6,7 @@ from datetime import date
 from pathlib import Path
 
 from nocturne.errors import InputError
-from nocturne.importers.source import matching, read_table, unpacked
+from nocturne.importers.source import read_table, unpacked
 from nocturne.importers.writer import ImportSummary, Record, claim, event_id, publish_calendar, publish_catalogue
 
 HEADER = ("InvoiceNo", "StockCode", "Description", "Quantity", "InvoiceDate", "UnitPrice", "CustomerID", "Country")
@@ -31,16 +31,16 @@ def import_online_retail(
         InputError: files are missing or not what the data set holds.
     """
     descriptions: defaultdict[str, Counter[str]] = defaultdict(Counter)
-    with unpacked(source) as folder:
-        files = {_day(path): path for path in matching(folder, "????-??-??.csv")}
+    with unpacked(source) as files:
+        file_of = {_day(path): files.find(path.name) for path in files.matching("????-??-??.csv")}
         claim(landing, "online-retail")
-        first, last = min(files), max(files)
+        first, last = min(file_of), max(file_of)
         rows = publish_calendar(
-            landing, first, last, lambda day: _events(files[day], descriptions) if day in files else ()
+            landing, first, last, lambda day: _events(file_of[day], descriptions) if day in file_of else ()
         )
     items = publish_catalogue(landing, _catalogue(descriptions))
-    empty = (last - first).days + 1 - len(files)
-    note = f"{len(files)} days have a file; the {empty} others of the calendar are empty complete days"
+    empty = (last - first).days + 1 - len(file_of)
+    note = f"{len(file_of)} days have a file; the {empty} others of the calendar are empty complete days"
     return ImportSummary((first, last), rows, items, note)
 
 

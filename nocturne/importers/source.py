@@ -5,6 +5,8 @@ import lzma
 import tarfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Literal
@@ -12,72 +14,85 @@ from typing import Literal
 from nocturne.errors import InputError, SettingsError
 
 
+@dataclass(frozen=True)
+class Source:
+    """A source that can be read.
+
+    Attributes:
+        path: archive or folder, as it was given.
+        folder: where its files lie for now.
+    """
+
+    path: Path
+    folder: Path
+
+    def find(self, name: str) -> Path:
+        """The file of that name, in the folder or in a folder of it.
+
+        Raises:
+            InputError: none or several.
+        """
+        found = self.matching(name)
+        if len(found) > 1:
+            raise InputError(
+                "the source holds a file twice",
+                where=str(self.path),
+                found=", ".join(str(path.relative_to(self.folder)) for path in found),
+                expected=f"one {name}",
+                fix="give the folder of one data set",
+            )
+        return found[0]
+
+    def matching(self, pattern: str) -> list[Path]:
+        """The files that match a glob pattern, in the folder or in folders of it, by name.
+
+        Raises:
+            InputError: none.
+        """
+        globs = (pattern, f"*/{pattern}")
+        found = [path for glob in globs for path in self.folder.glob(glob) if path.is_file()]
+        if not found:
+            others = (path for glob in ("*", "*/*") for path in self.folder.glob(glob) if path.is_file())
+            raise InputError(
+                "the source lacks its files",
+                where=str(self.path),
+                found=", ".join(sorted(path.name for path in islice(others, 8))) or "no file at all",
+                expected=f"{pattern}, there or one folder below",
+                fix="check that PATH is the archive or folder of this very data set",
+            )
+        return sorted(found, key=lambda path: path.name)
+
+
 @contextmanager
-def unpacked(source: Path) -> Iterator[Path]:
-    """The folder of a source; an archive is unpacked for as long as the context lasts.
+def unpacked(path: Path) -> Iterator[Source]:
+    """A source; an archive is unpacked for as long as the context lasts.
 
     Raises:
         SettingsError: there is nothing at that path.
         InputError: the file is no archive, or a damaged one.
     """
-    if source.is_dir():
-        yield source
+    if path.is_dir():
+        yield Source(path, path)
         return
-    if not source.exists():
+    if not path.exists():
         raise SettingsError(
-            "the source does not exist", where=str(source), expected="the .tar.xz archive or the unpacked folder"
+            "the source does not exist", where=str(path), expected="the .tar.xz archive or the unpacked folder"
         )
     with TemporaryDirectory() as folder:
         try:
-            with tarfile.open(source) as archive:
+            with tarfile.open(path) as archive:
                 archive.extractall(folder, filter="data")
         except (tarfile.TarError, lzma.LZMAError, EOFError, OSError) as error:
             if isinstance(error, OSError) and error.errno is not None:
                 raise  # the disk, not the archive
             raise InputError(
                 "the source is no archive that can be read whole",
-                where=str(source),
+                where=str(path),
                 found=str(error),
                 expected="the .tar.xz archive or the unpacked folder",
                 fix="fetch the archive again",
             ) from error
-        yield Path(folder)
-
-
-def find(folder: Path, name: str) -> Path:
-    """The file of that name in the folder or in a folder of it.
-
-    Raises:
-        InputError: none or several.
-    """
-    found = matching(folder, name)
-    if len(found) > 1:
-        raise InputError(
-            "the source holds a file twice",
-            where=str(folder),
-            found=", ".join(str(path.relative_to(folder)) for path in found),
-            expected=f"one {name}",
-            fix="give the folder of one data set",
-        )
-    return found[0]
-
-
-def matching(folder: Path, pattern: str) -> list[Path]:
-    """The files that match a glob pattern in the folder and its folders, by name.
-
-    Raises:
-        InputError: none.
-    """
-    found = [path for glob in (pattern, f"*/{pattern}") for path in folder.glob(glob) if path.is_file()]
-    if not found:
-        raise InputError(
-            "the source lacks its files",
-            where=str(folder),
-            found=", ".join(sorted(path.name for path in folder.iterdir())[:8]) or "an empty folder",
-            expected=f"{pattern}, there or one folder below",
-            fix="check that PATH is the archive or folder of this very data set",
-        )
-    return sorted(found, key=lambda path: path.name)
+        yield Source(path, Path(folder))
 
 
 def read_table(
@@ -98,7 +113,7 @@ def read_table(
             if header and (found := next(rows, [])) != list(header):
                 raise InputError(
                     "a file of the source has other columns",
-                    where=str(path),
+                    where=f"{path.parent.name}/{path.name}",
                     found=delimiter.join(found)[:200],
                     expected=delimiter.join(header),
                     fix="check that PATH is the archive or folder of this very data set",
@@ -106,4 +121,6 @@ def read_table(
             for row in rows:
                 yield row + [""] * (len(header) - len(row))
     except (UnicodeDecodeError, csv.Error) as error:
-        raise InputError("a file of the source is not text as expected", where=str(path), found=str(error)) from error
+        raise InputError(
+            "a file of the source is not text as expected", where=f"{path.parent.name}/{path.name}", found=str(error)
+        ) from error

@@ -12,16 +12,18 @@ from nocturne.night import Night
 from nocturne.profiles import ingested, learned, lists, matrix
 from nocturne.profiles.metrics import Profile
 
-_PROFILES: dict[str, Callable[[SparkSession, Night], Profile]] = {
-    "items": lambda spark, night: ingested.items(night),
+_BY_SPARK: dict[str, Callable[[SparkSession, Night], Profile]] = {
     "listens": ingested.listens,
-    "quarantine": lambda spark, night: ingested.quarantine(night),
-    "ingests": lambda spark, night: ingested.ingests(night),
-    "item_index": lambda spark, night: matrix.item_index(night),
     "interactions": matrix.interactions,
-    "models": lambda spark, night: learned.models(night),
-    "item_factors": lambda spark, night: learned.item_factors(night),
     "ranked_lists": lists.ranked_lists,
+}
+_IN_PROCESS: dict[str, Callable[[Night], Profile]] = {
+    "items": ingested.items,
+    "quarantine": ingested.quarantine,
+    "ingests": ingested.ingests,
+    "item_index": matrix.item_index,
+    "models": learned.models,
+    "item_factors": learned.item_factors,
 }
 
 
@@ -31,4 +33,4 @@ def profile(spark: SparkSession, night: Night, table: str) -> Profile:
     Shares lie in [0, 1], ages are in days, the rest are counts or ratios to past nights. A metric is None
     when it needs nights, a model or listeners that are not there.
     """
-    return _PROFILES[table](spark, night)
+    return _BY_SPARK[table](spark, night) if table in _BY_SPARK else _IN_PROCESS[table](night)

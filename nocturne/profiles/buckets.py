@@ -47,9 +47,7 @@ def snapshot(night: Night, table: str) -> Snapshot:
     return Snapshot(path, DeltaTable(path).version(), night.run_date)
 
 
-def sum_over_buckets(
-    spark: SparkSession, buckets: int, measure: Callable[[Iterable[int]], Iterator[pa.Table]]
-) -> Sums:
+def sum_over_buckets(spark: SparkSession, buckets: int, measure: Callable[[Iterable[int]], Iterator[pa.Table]]) -> Sums:
     """Measure every bucket on the executors and add up what was found.
 
     Args:

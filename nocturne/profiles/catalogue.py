@@ -39,8 +39,9 @@ class Catalogue:
             barred, shape (markets + 1, items), the last row for listeners without a market; unknown, shape (items,).
         """
         place = pc.index_in(item_ids, value_set=self._item_ids).fill_null(-1).to_numpy()
-        known = np.append([self._barred(market) for market in (*markets.to_pylist(), None)], [[False]] * (len(markets) + 1), 1)
-        return known[:, place].astype(bool), place == -1
+        # The last place, which -1 means too, is that of items without rules.
+        barred = [np.append(self._barred(market), False)[place] for market in (*markets.to_pylist(), None)]
+        return np.stack(barred), place == -1
 
     def _barred(self, market: str | None) -> Mask:
         licensed = ~self._restricted

@@ -37,7 +37,8 @@ def listens(spark: SparkSession, night: Night) -> Profile:
     count = found["rows"]
     distinct = rows.agg(F.count_distinct(F.xxhash64("event_id"))).first()
     assert distinct is not None
-    if distinct[0] != count:  # Two ids of one hash are no duplicates: among 10^9 rows there is one such pair in 40 nights.
+    if distinct[0] != count:
+        # Two ids of one hash are no duplicates: of 10^9 events such a pair is met in one night of 40.
         distinct = rows.agg(F.count_distinct("event_id")).first()
         assert distinct is not None
     return {
@@ -98,10 +99,11 @@ def items(night: Night) -> Profile:
     off = pc.or_(pc.fill_null(pc.greater(begins, tonight), False), pc.fill_null(pc.less(ends, tonight), False))
     nowhere = pc.fill_null(pc.equal(pc.list_value_length(rows["markets"]), 0), False)
     previous = previous_night(night, "items")
+    untitled = pc.equal(pc.utf8_trim_whitespace(pc.fill_null(rows["title"], "")), "")
     return {
         "items_vs_last_night": ratio(rows.num_rows, tables.count(previous, "items")) if previous else None,
         "duplicate_items": repeated(rows["item_id"]),
-        "share_untitled": share(total(pc.equal(pc.utf8_trim_whitespace(pc.fill_null(rows["title"], "")), "")), rows.num_rows),
+        "share_untitled": share(total(untitled), rows.num_rows),
         "share_unavailable": share(total(pc.or_(off, nowhere)), rows.num_rows),
         "share_never_available": share(total(pc.fill_null(pc.greater(begins, ends), False)), rows.num_rows),
     }

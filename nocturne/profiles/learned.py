@@ -67,7 +67,4 @@ def item_factors(night: Night) -> Profile:
 def _norms(factors: pa.ListArray) -> np.ndarray[Any, np.dtype[np.float64]]:
     """Euclidean length of each list of numbers; NaN where one is null or no number."""
     squares = factors.flatten().to_numpy(zero_copy_only=False).astype(np.float64) ** 2
-    sums = np.concatenate([[0.0], squares])
-    return np.sqrt(np.add.reduceat(sums, np.asarray(factors.offsets)[:-1] - factors.offsets[0].as_py() + 1)) if len(
-        factors
-    ) else np.empty(0)
+    return np.sqrt(np.bincount(pc.list_parent_indices(factors), squares, minlength=len(factors)))

@@ -21,11 +21,8 @@ _BATCH_ROWS = 32_768
 _COMPARED = 20_000
 """Listeners of all buckets whose last two lists are compared: enough to tell a churn of 1 %."""
 
-_FAULTS = {
-    "duplicate_keys": "keys",
-    "listeners_without_list": "listeners",
-    "lists_without_listener": "lists",
-}
+_FEWEST_COMPARED = 100
+"""A few listeners may well hear all new lists."""
 
 
 @dataclass(frozen=True)
@@ -147,7 +144,7 @@ def ranked_lists(spark: SparkSession, night: Night) -> Profile:
         "share_fallback": share(sums["fallbacks"], sums["lists"]),
         "share_of_model_listed": share(len(slots), live[0]["items"]) if live and len(slots) else None,
         "share_of_top_items": share(_largest(slots), float(slots.sum())),
-        "churn": 1 - sums["overlap"] / sums["compared"] if sums["compared"] else None,
+        "churn": 1 - sums["overlap"] / sums["compared"] if sums["compared"] >= _FEWEST_COMPARED else None,
     }
 
 
@@ -180,9 +177,7 @@ def _places(lists: pa.Table) -> pa.Table:
     )
 
 
-def _lists_with_duplicates(
-    row: np.ndarray, item: np.ndarray, lengths: np.ndarray
-) -> int:
+def _lists_with_duplicates(row: np.ndarray, item: np.ndarray, lengths: np.ndarray) -> int:
     """Lists in which an item occurs twice: sorted side by side, which is faster than sorting all entries."""
     starts = np.cumsum(lengths) - lengths
     widest = int(lengths.max(initial=0))

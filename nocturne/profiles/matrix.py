@@ -54,7 +54,8 @@ def interactions(spark: SparkSession, night: Night) -> Profile:
 
     sums = sum_over_buckets(spark, buckets, measure)
     rows = sums["rows", None]
-    misplaced = tables.read_night(spark, night, "interactions").where(F.col("bucket") != tables.bucket("user_id", buckets))
+    placed = tables.read_night(spark, night, "interactions").select("bucket", "user_id")
+    misplaced = placed.where(F.col("bucket") != tables.bucket("user_id", buckets))
     previous = previous_night(night, "interactions")
     ingested = total(tables.night_rows(night, "ingests", ["listeners"])["listeners"])
     return {

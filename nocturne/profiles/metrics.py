@@ -7,12 +7,12 @@ Profile = dict[str, float | None]
 
 
 def share(part: float, whole: float) -> float:
-    """part / whole; nothing out of nothing is 0."""
+    """Part of a whole; nothing out of nothing is 0."""
     return part / whole if whole else 0.0
 
 
 def ratio(now: float, before: float | None) -> float | None:
-    """now / before; None without a before to compare with."""
+    """Now beside before; None without a before to compare with."""
     return now / before if before else None
 
 

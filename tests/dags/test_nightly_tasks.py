@@ -1,8 +1,10 @@
 """Exit statuses of jobs and commands, in Airflow's terms; and no process left behind."""
 
+import gc
 import os
 import threading
 import time
+import warnings
 from pathlib import Path
 
 import pytest
@@ -22,7 +24,9 @@ def programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 
     monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
     monkeypatch.setenv("AIRFLOW_CONN_SPARK_DEFAULT", '{"conn_type": "spark", "host": "local[1]"}')
-    return install
+    yield install
+    with warnings.catch_warnings(action="ignore"):
+        gc.collect()  # the provider leaves its pipe to the collector
 
 
 def job():

@@ -1,0 +1,118 @@
+"""Data Docs: what every night's tables were held against and how it went, as pages for people.
+
+One page a night, and an index. Only the night at hand and the index are written. The pages stand alone:
+Great Expectations' own take their styles and scripts from nine other hosts and do not tell severities.
+"""
+
+from datetime import date
+from html import escape
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import pyarrow.compute as pc
+
+from nocturne import suites, tables
+from nocturne.flow import GATED_TABLES
+from nocturne.night import Night
+
+FOLDER = "_data_docs"
+_ORDER = {"failed": 0, "skipped": 1, "success": 2}
+_STYLE = """
+body { font: 15px/1.45 system-ui, sans-serif; margin: 2rem auto; max-width: 72rem; padding: 0 1rem; color: #1d2430 }
+h1 { font-size: 1.5rem } h2 { font-size: 1.1rem; margin: 2rem 0 .4rem } a { color: #1a56a8 } p { margin: .3rem 0 }
+table { border-collapse: collapse; width: 100% } th, td { padding: .35rem .6rem; text-align: left; vertical-align: top }
+th { border-bottom: 2px solid #c7ced9; font-weight: 600 } td { border-bottom: 1px solid #e4e8ee }
+.number { text-align: right; white-space: nowrap; font-variant-numeric: tabular-nums }
+.success { color: #1b7f4b } .skipped { color: #6b7686 }
+.warning { color: #9a6200; font-weight: 600 } .critical { color: #b3261e; font-weight: 700 }
+"""
+
+Row = dict[str, Any]
+
+
+def write_data_docs(night: Night) -> None:
+    """Write the night's page and the index into WAREHOUSE/_data_docs. Only where the warehouse is a folder."""
+    if "://" in night.warehouse:
+        return
+    folder = Path(night.warehouse) / FOLDER
+    folder.mkdir(parents=True, exist_ok=True)
+    columns = ["run_date", "table", "severity", "outcome"]
+    tonight = tables.rows(night, "validations", pc.field("run_date") == night.run_date).to_pylist()
+    _write(folder / f"{night.run_date}.html", _night_page(night.run_date, tonight))
+    _write(folder / "index.html", _index(tables.rows(night, "validations", columns=columns).to_pylist()))
+
+
+def _write(path: Path, page: str) -> None:
+    """Readers see the old page or the new one, never half of it."""
+    part = path.with_suffix(".part")
+    part.write_text(page, encoding="utf-8")
+    part.replace(path)
+
+
+def _night_page(run_date: date, rows: list[Row]) -> str:
+    by_table = {table: [row for row in rows if row["table"] == table] for table in GATED_TABLES}
+    sections = [_section(table, of_table) for table, of_table in by_table.items() if of_table]
+    missing = [table for table, of_table in by_table.items() if not of_table]
+    note = f"<p>Not validated yet: {', '.join(missing)}.</p>" if missing else ""
+    return _page(f"Night {run_date}", f'<p><a href="index.html">All nights</a></p>{note}{"".join(sections)}')
+
+
+def _section(table: str, rows: list[Row]) -> str:
+    meanings = suites.meanings(table)
+    rows = sorted(rows, key=lambda row: (_ORDER[row["outcome"]], row["severity"], row["expectation"]))
+    lines = "".join(
+        f"<tr><td>{_outcome(row)}</td><td>{escape(row['expectation'])}</td>"
+        f'<td class="number">{_number(row["observed"])}</td><td class="number">{escape(row["limit"])}</td>'
+        f"<td>{row['severity']}</td><td>{escape(meanings.get((row['expectation'], row['severity']), ''))}</td></tr>"
+        for row in rows
+    )
+    seconds = sum(row["seconds"] for row in rows)
+    return (
+        f'<h2 id="{table}">{table}</h2><p>{escape(suites.suite(table)["meta"]["notes"])} '
+        f"{_summary(rows)}, validated in {seconds:.1f} s.</p>"
+        "<table><tr><th>Outcome</th><th>Metric</th><th>Observed</th><th>Limit</th><th>Severity</th>"
+        f"<th>What it tells</th></tr>{lines}</table>"
+    )
+
+
+def _index(rows: list[Row]) -> str:
+    rows = sorted(rows, key=lambda row: row["run_date"], reverse=True)
+    lines = []
+    for run_date, of_night in groupby(rows, key=lambda row: row["run_date"]):
+        kept = list(of_night)
+        cells = "".join(
+            f'<td><a href="{run_date}.html#{table}">{_summary(of_table)}</a></td>' if of_table else "<td>-</td>"
+            for table in GATED_TABLES
+            for of_table in [[row for row in kept if row["table"] == table]]
+        )
+        lines.append(f'<tr><td><a href="{run_date}.html">{run_date}</a></td>{cells}</tr>')
+    head = "".join(f"<th>{table}</th>" for table in GATED_TABLES)
+    intro = "<p>A critical expectation that fails closes the gate: nothing of that night is served.</p>"
+    return _page("Nocturne Data Docs", f"{intro}<table><tr><th>Night</th>{head}</tr>{''.join(lines)}</table>")
+
+
+def _summary(rows: list[Row]) -> str:
+    failed = [row["severity"] for row in rows if row["outcome"] == "failed"]
+    closed, warned = failed.count(suites.CRITICAL), failed.count("warning")
+    parts = [
+        f'<span class="critical">{closed} critical</span>' if closed else "",
+        f'<span class="warning">{warned} warning{"s" * (warned > 1)}</span>' if warned else "",
+    ]
+    return ", ".join(filter(None, parts)) or '<span class="success">sound</span>'
+
+
+def _outcome(row: Row) -> str:
+    kind = row["severity"] if row["outcome"] == "failed" else row["outcome"]
+    return f'<span class="{kind}">{row["outcome"]}</span>'
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:,.4g}" if value % 1 else f"{value:,.0f}"
+
+
+def _page(title: str, body: str) -> str:
+    return (
+        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>'
+        f"<style>{_STYLE}</style></head><body><h1>{escape(title)}</h1>{body}</body></html>\n"
+    )

@@ -1,0 +1,128 @@
+"""Validation: the tables of a night held against their suites, recorded, and shown.
+
+A critical expectation that fails closes the gate; a warning is reported; one that needs nights, a model or
+listeners that are not there is skipped. Whether a night is served is decided by the refresh alone.
+"""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from pyspark.sql import SparkSession
+
+from nocturne import nights, suites, tables
+from nocturne.contracts import contract
+from nocturne.data_docs import write_data_docs
+from nocturne.flow import GATED_TABLES
+from nocturne.night import Night
+from nocturne.profiles import profile
+from nocturne.profiles.past import closed_dates
+from nocturne.suites import CRITICAL, Outcome
+
+__all__ = ["Verdict", "closed_dates", "expected", "validate"]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What validating one table of a night came to.
+
+    Attributes:
+        rows: rows of `validations`.
+        seconds: time it took, apart from writing down the result.
+        closed: whether a critical expectation failed.
+        failures: a sentence per failed expectation, critical ones first.
+    """
+
+    table: str
+    rows: pa.Table
+    seconds: float
+    closed: bool
+    failures: list[str]
+
+
+def validate(spark: SparkSession, night: Night, table_names: Sequence[str]) -> list[Verdict]:
+    """Hold tables of the night against their suites and record the outcome.
+
+    Writes `validations` in one commit, the Data Docs, and, if a critical expectation failed, the night's
+    state in `nights`; it never opens a gate.
+
+    Args:
+        table_names: tables of flow.GATED_TABLES.
+
+    Raises:
+        SettingsError: the thresholds of a table are not those that its suite names.
+    """
+    for table in table_names:
+        suites.check_thresholds(table, night.settings.expectations.get(table, {}))
+    verdicts = [_validate(spark, night, table) for table in table_names]
+    names = ", ".join(f"'{table}'" for table in table_names)
+    rows = pa.concat_tables([verdict.rows for verdict in verdicts])
+    tables.replace(rows, "validations", night, where=f"run_date = '{night.run_date}' AND `table` IN ({names})")
+    if any(verdict.closed for verdict in verdicts):
+        _close(night)
+    write_data_docs(night)
+    return verdicts
+
+
+def expected() -> dict[str, set[str]]:
+    """Names of the critical expectations of every gated table."""
+    return {table: suites.metrics(table, CRITICAL) for table in GATED_TABLES}
+
+
+def _validate(spark: SparkSession, night: Night, table: str) -> Verdict:
+    started = time.monotonic()
+    files = tables.fingerprint(night, table)
+    found = profile(spark, night, table)
+    outcomes = suites.hold(table, found, night.settings.expectations.get(table, {}))
+    seconds = time.monotonic() - started
+    failed = sorted((each for each in outcomes if each.outcome == "failed"), key=lambda each: not each.closes)
+    return Verdict(
+        table=table,
+        rows=_rows(night, table, outcomes, seconds, files),
+        seconds=seconds,
+        closed=any(each.closes for each in outcomes),
+        failures=[_sentence(table, each) for each in failed],
+    )
+
+
+def _rows(night: Night, table: str, outcomes: list[Outcome], seconds: float, files: str) -> pa.Table:
+    rows = [
+        {
+            "run_date": night.run_date,
+            "table": table,
+            "expectation": each.metric,
+            "severity": each.severity,
+            "observed": each.observed,
+            "limit": each.limit,
+            "outcome": each.outcome,
+            "seconds": seconds / len(outcomes),
+            "files": files,
+        }
+        for each in outcomes
+    ]
+    return pa.Table.from_pylist(rows, schema=contract("validations").arrow_schema)
+
+
+def _close(night: Night) -> None:
+    """Record in `nights` that the gate is closed, and why; what is being served stays recorded."""
+    tonight = pc.field("run_date") == night.run_date
+    failed = (pc.field("severity") == CRITICAL) & (pc.field("outcome") == "failed")
+    rows = tables.rows(night, "validations", tonight & failed)
+    rows = rows.sort_by([("table", "ascending"), ("expectation", "ascending")])
+    known = tables.rows(night, "nights", tonight).to_pylist()
+    nights.record(
+        night,
+        "gate_closed",
+        tables.count(night, "ranked_lists"),
+        generation=known[0]["generation"] if known else None,
+        reason="; ".join(
+            f"{row['table']}: {row['expectation']} is {row['observed']:g}, expected {row['limit']}"
+            for row in rows.to_pylist()
+        ),
+    )
+
+
+def _sentence(table: str, outcome: Outcome) -> str:
+    return f"{table}: {outcome.metric} is {outcome.observed:g}, expected {outcome.limit}. {outcome.meaning}"

@@ -1,0 +1,33 @@
+"""What tests share: one Spark session, and nights in warehouses of their own."""
+
+from collections.abc import Callable, Iterator
+from datetime import date
+from pathlib import Path
+
+import pytest
+from pyspark.sql import SparkSession
+
+from nocturne import tables
+from nocturne.night import Night
+from nocturne.settings import load_settings
+from nocturne.spark import spark_session
+
+
+@pytest.fixture(scope="session")
+def spark() -> Iterator[SparkSession]:
+    """Starting Spark takes seconds: the suite has one session."""
+    with spark_session(load_settings().spark, "tests") as session:
+        yield session
+
+
+@pytest.fixture
+def night(tmp_path: Path) -> Callable[..., Night]:
+    """Makes nights of one warehouse, which is there and empty: `night(date(2025, 3, 2), "ranking.top_k=2")`."""
+
+    def make(run_date: date = date(2025, 3, 2), *overrides: str) -> Night:
+        places = [str(tmp_path / name) for name in ("landing", "warehouse")]
+        made = Night(run_date, *places, f"lmdb:{tmp_path / 'cache'}", load_settings(overrides=overrides))
+        tables.create_missing(made)
+        return made
+
+    return make

@@ -1,0 +1,153 @@
+"""Airflow's own scheduler runs a whole night: nothing is imitated here."""
+
+import json
+import os
+import re
+import socket
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+from urllib.parse import quote
+
+import psutil
+import pytest
+
+from nocturne import lease
+from nocturne.flow import TABLES
+
+ROOT = Path(__file__).parents[2]
+NOCTURNE = ROOT / ".venv" / "bin" / "nocturne"
+DAG = "dags/nightly_lists"
+LISTENER = "u00000003"
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Airflow:
+    """A standalone Airflow on a warehouse of its own."""
+
+    port: int
+    folder: Path
+
+    def environment(self) -> dict[str, str]:
+        places = {name: str(self.folder / name.lower()) for name in ("LANDING", "WAREHOUSE")}
+        home = {"AIRFLOW_HOME": str(self.folder / "airflow"), "PORT": str(self.port)}
+        return {
+            **os.environ,
+            **places,
+            **home,
+            "CACHE": f"lmdb:{self.folder}/cache",
+            "CONF": f"{self.folder}/conf.toml",
+        }
+
+    def ask(self, path: str, method: str = "GET", body: dict[str, Any] | None = None) -> Any:
+        request = urllib.request.Request(f"http://127.0.0.1:{self.port}/api/v2/{path}", method=method)
+        if body is not None:
+            request.data = json.dumps(body).encode()
+            request.add_header("Content-Type", "application/json")
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            return json.loads(answer.read() or "null")
+
+    def command(self, *arguments: str) -> None:
+        subprocess.run([ROOT / "ops" / "airflow.sh", *arguments], env=self.environment(), check=True, timeout=120)
+
+    def log(self) -> str:
+        """The end of the log of every task that failed."""
+        failed = []
+        for path in sorted((self.folder / "airflow" / "logs").rglob("attempt=*.log")):
+            text = path.read_text(encoding="utf-8")
+            if '"level":"error"' in text:
+                failed.append(f"{path.parent.name}\n" + "\n".join(re.findall(r'"event":"(.*?)","', text)[-30:]))
+        return "\n\n".join(failed)
+
+
+def until(answer: Callable[[], T | None], seconds: float, waiting_for: str) -> T:
+    """What `answer` returns, as soon as that is something."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if (found := answer()) is not None:
+            return found
+        time.sleep(1)
+    pytest.fail(f"waited {seconds} s for {waiting_for}")
+
+
+@pytest.fixture(scope="module")
+def airflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Airflow]:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        airflow = Airflow(free.getsockname()[1], tmp_path_factory.mktemp("night"))
+    sizes = ["--listeners", "200", "--items", "150", "--nights", "2", "--seed", "1", "--start", "2026-01-01"]
+    subprocess.run([NOCTURNE, "simulate", "--landing", airflow.folder / "landing", *sizes], check=True, timeout=120)
+    (airflow.folder / "conf.toml").write_text("[als]\nfactors = 8\niterations = 3\n", encoding="utf-8")
+    process = subprocess.Popen([ROOT / "ops" / "airflow.sh"], env=airflow.environment())
+    try:
+        until(lambda: loaded(airflow), 240, "Airflow to answer with the DAG")
+        yield airflow
+    finally:
+        family = [*psutil.Process(process.pid).children(recursive=True), process]
+        for member in family:
+            member.kill()
+        process.wait()
+
+
+def loaded(airflow: Airflow) -> dict[str, Any] | None:
+    try:
+        return airflow.ask(DAG)
+    except (urllib.error.URLError, ConnectionError):
+        return None
+
+
+def backfill_runs(airflow: Airflow) -> dict[str, dict[str, Any]]:
+    """The runs of the backfill, by the first day of their data interval."""
+    runs = airflow.ask(f"{DAG}/dagRuns?run_type=backfill")["dag_runs"]
+    return {run["data_interval_start"][:10]: run for run in runs}
+
+
+def test_a_backfill_of_two_nights_goes_in_order_and_its_first_night_is_published_and_served(airflow: Airflow):
+    warehouse = str(airflow.folder / "warehouse")
+    airflow.ask(DAG, "PATCH", {"is_paused": False})
+    nights = ("--from-date", "2026-01-01", "--to-date", "2026-01-02")
+    airflow.command("backfill", "create", "--dag-id", "nightly_lists", *nights)
+
+    # Both nights run at once; the lease lets the first one work, and the second one wait.
+    def both_at_the_lease() -> lease.State | None:
+        state = lease.show(warehouse)
+        return state if state.held and state.waiting else None
+
+    state = until(both_at_the_lease, 240, "one night to hold the lease and the other to wait")
+    runs = backfill_runs(airflow)
+    assert {night: run["state"] for night, run in runs.items()} == {"2026-01-01": "running", "2026-01-02": "running"}
+    assert state.held is not None
+    assert (state.held.run_date, state.held.holder) == ("2026-01-01", runs["2026-01-01"]["dag_run_id"])
+    assert [(claim.run_date, claim.holder) for claim in state.waiting] == [
+        ("2026-01-02", runs["2026-01-02"]["dag_run_id"])
+    ]
+    airflow.ask(f"{DAG}/dagRuns/{quote(runs['2026-01-02']['dag_run_id'])}", "PATCH", {"state": "failed"})
+
+    # The first night goes through every task.
+    def ended() -> str | None:
+        state = backfill_runs(airflow)["2026-01-01"]["state"]
+        return state if state in ("success", "failed") else None
+
+    assert until(ended, 900, "the night to end") == "success", airflow.log()
+    run = quote(runs["2026-01-01"]["dag_run_id"])
+    tasks = airflow.ask(f"{DAG}/dagRuns/{run}/taskInstances?limit=100")["task_instances"]
+    assert {task["task_id"]: task["state"] for task in tasks if task["state"] != "success"} == {}
+    assert lease.show(warehouse).held is None
+
+    # Listeners get it.
+    command = [NOCTURNE, "list", LISTENER, "--cache", f"lmdb:{airflow.folder}/cache", "--json"]
+    answer = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+    served = json.loads(answer.stdout)
+    assert served["run_date"] == "2026-01-01"
+    assert len(served["items"]) == 50
+
+    # Downstream teams are told, of this night alone.
+    events = airflow.ask("assets/events?limit=100")["asset_events"]
+    assert {event["name"] for event in events} == {f"nocturne.{table}" for table in TABLES}
+    assert {event["extra"]["run_date"] for event in events} == {"2026-01-01"}

@@ -1,0 +1,101 @@
+"""The house rules that no single module can break unnoticed."""
+
+import ast
+import sys
+from pathlib import Path
+
+import pytest
+from document_tables import tables_page
+
+from nocturne import stages
+from nocturne.flow import GATED_TABLES, NIGHTLY, TABLES, VALIDATION
+
+ROOT = Path(__file__).resolve().parents[1]
+MODULES = sorted((ROOT / "nocturne").rglob("*.py"))
+MAY_IMPORT = {
+    "nocturne": {"nocturne"},
+    "jobs": {"nocturne"},
+    "dags": {"nocturne.flow", "airflow", "nightly_lists", "nightly_tasks"},
+}
+OWN = {"nocturne", "jobs", "dags", "tests", "ops", "benchmarks"}
+
+
+def imports(path):
+    """Every module that a file imports, wherever in the file."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (name.name for name in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path} imports relatively"
+            yield from (f"{node.module}.{name.name}" for name in node.names)
+
+
+def outside(names, allowed):
+    return [name for name in names if not any(f"{name}.".startswith(f"{root}.") for root in allowed)]
+
+
+def lines_of_code(function):
+    """Lines of the body, without the docstring."""
+    first = function.body[1] if ast.get_docstring(function) and len(function.body) > 1 else function.body[0]
+    return function.end_lineno - first.lineno + 1
+
+
+@pytest.mark.parametrize("folder", ["nocturne", "jobs"])
+def test_imports_run_one_way(folder):
+    for path in sorted((ROOT / folder).rglob("*.py")):
+        own = [name for name in imports(path) if name.split(".")[0] in OWN]
+        assert outside(own, MAY_IMPORT[folder]) == [], path
+
+
+def test_dags_import_the_flow_airflow_and_the_standard_library_only():
+    for path in sorted((ROOT / "dags").glob("*.py")):
+        assert outside(imports(path), MAY_IMPORT["dags"] | sys.stdlib_module_names) == [], path
+
+
+def test_the_flow_needs_the_standard_library_only():
+    assert outside(imports(ROOT / "nocturne" / "flow.py"), sys.stdlib_module_names) == []
+
+
+def test_every_table_has_a_contract_and_every_contract_a_table():
+    assert {path.stem for path in (ROOT / "schemas").glob("*.sql")} == set(TABLES)
+
+
+def test_every_gated_table_has_a_suite_and_every_suite_a_gated_table():
+    assert {path.stem for path in (ROOT / "expectations").glob("*.json")} == set(GATED_TABLES)
+
+
+def test_every_stage_has_a_job_and_every_job_a_stage():
+    names = {stage.name for stage in (*NIGHTLY, VALIDATION)}
+    assert {path.stem for path in (ROOT / "jobs").glob("*.py")} == names
+    assert list(stages.STAGES) == [stage.name for stage in NIGHTLY]
+
+
+def test_a_stage_reads_nothing_that_no_earlier_stage_wrote():
+    there = {"landing", "validations"}
+    for stage in NIGHTLY:
+        assert set(stage.reads) <= there, stage.name
+        there |= set(stage.writes)
+
+
+@pytest.mark.parametrize("name", ["utils", "util", "helpers", "common", "misc"])
+def test_no_module_is_called_after_nothing(name):
+    assert name not in {path.stem for path in MODULES} | {path.parent.name for path in MODULES}
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_modules_and_functions_are_short(path):
+    text = path.read_text(encoding="utf-8")
+    assert len(text.splitlines()) < 400
+    functions = (node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.FunctionDef))
+    assert [node.name for node in functions if lines_of_code(node) >= 60] == []
+
+
+def test_the_page_of_tables_is_what_the_contracts_say():
+    assert (ROOT / "docs" / "tables.md").read_text(encoding="utf-8") == tables_page() + "\n"
+
+
+def test_make_help_lists_every_target():
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    phony = next(line for line in makefile.splitlines() if line.startswith(".PHONY:")).split()[1:]
+    explained = [line.partition(":")[0] for line in makefile.splitlines() if " ## " in line]
+    assert explained == phony

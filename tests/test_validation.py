@@ -1,0 +1,274 @@
+"""What closes the gate, what does not, and what is said about it."""
+
+import shutil
+from collections.abc import Callable
+from datetime import date, timedelta
+from pathlib import Path
+
+import pyarrow.compute as pc
+import pytest
+import world
+from pyspark.sql import SparkSession
+
+from nocturne import nights, tables, validation
+from nocturne.errors import SettingsError
+from nocturne.flow import GATED_TABLES
+from nocturne.night import Night
+from nocturne.profiles.past import usual
+from nocturne.settings import load_settings
+
+SOUND = load_settings(overrides=world.SETTINGS)
+
+
+@pytest.fixture(scope="module")
+def sound_warehouse(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("sound") / "warehouse"
+    night = Night(world.TONIGHT, "landing", str(folder), "lmdb:cache", SOUND)
+    tables.create_missing(night)
+    world.write_sound_world(night)
+    return folder
+
+
+@pytest.fixture
+def tonight(sound_warehouse: Path, tmp_path: Path) -> Night:
+    """Tonight in a sound world of the test's own."""
+    copy = shutil.copytree(sound_warehouse, tmp_path / "warehouse")
+    return Night(world.TONIGHT, str(tmp_path / "landing"), str(copy), f"lmdb:{tmp_path / 'cache'}", SOUND)
+
+
+def outcomes(night: Night) -> dict[tuple[str, str, str], str]:
+    rows = tables.rows(night, "validations", pc.field("run_date") == night.run_date).to_pylist()
+    return {(row["table"], row["expectation"], row["severity"]): row["outcome"] for row in rows}
+
+
+def state(night: Night) -> dict[str, object]:
+    return {row["run_date"]: row for row in tables.rows(night, "nights").to_pylist()}.get(night.run_date, {})
+
+
+def test_a_sound_night_holds_every_expectation(spark: SparkSession, tonight: Night) -> None:
+    verdicts = validation.validate(spark, tonight, GATED_TABLES)
+
+    assert [verdict.table for verdict in verdicts] == list(GATED_TABLES)
+    assert not any(verdict.closed for verdict in verdicts)
+    # One row of five each: too many for a service, and all that a world this small can do.
+    assert {key for key, outcome in outcomes(tonight).items() if outcome == "failed"} == {
+        ("ingests", "share_unparsable", "warning"),
+        ("ingests", "share_duplicates", "warning"),
+    }
+    assert state(tonight) == {}
+    assert set(validation.expected()["ranked_lists"]) <= {key[1] for key in outcomes(tonight)}
+
+
+def test_an_empty_first_day_without_listeners_or_a_model_passes_with_a_warning(
+    spark: SparkSession, night: Callable[..., Night]
+) -> None:
+    first = night(world.TONIGHT, *world.SETTINGS)
+    nothing = {"rows_read": 0, "listens": 0, "duplicates": 0, "quarantined": 0, "listeners": 0, "reasons": []}
+    world.write(first, "ingests", [world.ingests()[0] | nothing])
+
+    verdicts = validation.validate(spark, first, GATED_TABLES)
+
+    assert not any(verdict.closed for verdict in verdicts)
+    found = outcomes(first)
+    assert [key for key, outcome in found.items() if outcome == "failed"] == [("listens", "empty_day", "warning")]
+    assert found["listens", "listens_vs_recent", "critical"] == "skipped"
+    assert found["models", "live_models", "critical"] == "skipped"
+    assert found["ranked_lists", "churn", "warning"] == "skipped"
+
+
+def spoil_with_duplicate_keys(night: Night) -> None:
+    lists = world.ranked_lists()
+    world.write(night, "ranked_lists", [*lists, lists[0]])
+
+
+def spoil_with_a_nan_factor(night: Night) -> None:
+    first, *others = world.item_factors()
+    world.write(night, "item_factors", [first | {"factors": [1.0, float("nan")]}, *others])
+
+
+def spoil_with_lists_half_as_long(night: Night) -> None:
+    world.write(night, "ranked_lists", [row | {"items": row["items"][:1]} for row in world.ranked_lists()])
+
+
+def spoil_with_an_ineligible_item(night: Night) -> None:
+    ana, ben = world.ranked_lists()
+    only_in_sweden = {"items": [{"item_id": "b", "score": 0.75}, {"item_id": "e", "score": 0.5}]}
+    world.write(night, "ranked_lists", [ana, ben | only_in_sweden])
+
+
+def spoil_with_a_tenth_of_the_volume(night: Night) -> None:
+    yesterday = Night(world.YESTERDAY, night.landing, night.warehouse, night.cache, night.settings)
+    world.write(yesterday, "ingests", world.ingests(world.YESTERDAY, listens=30))
+
+
+def spoil_with_a_stale_model(night: Night) -> None:
+    world.write(night, "models", [])
+    world.write(night, "item_factors", [])
+    trained_on = world.TONIGHT - timedelta(days=15)
+    then = Night(trained_on, night.landing, night.warehouse, night.cache, night.settings)
+    world.write(then, "models", world.models(trained_on))
+    world.write(then, "item_factors", world.item_factors(trained_on))
+
+
+@pytest.mark.parametrize(
+    ("spoil", "table", "sentence"),
+    [
+        (spoil_with_duplicate_keys, "ranked_lists", "ranked_lists: duplicate_keys is 1, expected = 0."),
+        (spoil_with_a_nan_factor, "item_factors", "item_factors: not_finite is 1, expected = 0."),
+        (spoil_with_lists_half_as_long, "ranked_lists", "ranked_lists: share_short is 1, expected <= 0."),
+        (spoil_with_an_ineligible_item, "ranked_lists", "ranked_lists: ineligible_items is 1, expected = 0."),
+        (spoil_with_a_tenth_of_the_volume, "listens", "listens: listens_vs_recent is 0.1, expected >= 0.12."),
+        (spoil_with_a_stale_model, "models", "models: model_age_days is 15, expected 0 to 14."),
+    ],
+)
+def test_a_spoilt_night_closes_the_gate_and_says_why(
+    spark: SparkSession, tonight: Night, spoil: Callable[[Night], None], table: str, sentence: str
+) -> None:
+    spoil(tonight)
+
+    (verdict,) = validation.validate(spark, tonight, [table])
+
+    assert verdict.closed
+    assert verdict.failures[0].startswith(sentence)
+    assert state(tonight)["state"] == "gate_closed"
+    assert sentence.removesuffix(".") in str(state(tonight)["reason"])
+    assert validation.closed_dates(tonight, [table]) == {world.TONIGHT}
+
+
+def test_lists_out_of_order_with_unknown_listeners_or_of_another_model_close_the_gate(
+    spark: SparkSession, tonight: Night
+) -> None:
+    ana, _ = world.ranked_lists()
+    rising = [{"item_id": "c", "score": 0.5}, {"item_id": "e", "score": 0.75}]
+    twice = [{"item_id": "c", "score": float("inf")}, {"item_id": "c", "score": 0.5}, {"item_id": "z", "score": 0.25}]
+    stranger = ana | {"user_id": "cleo", "items": twice, "model_version": "als-of-old"}
+    world.write(tonight, "ranked_lists", [ana | {"items": rising}, stranger])
+
+    (verdict,) = validation.validate(spark, tonight, ["ranked_lists"])
+
+    observed = {row["expectation"]: row["observed"] for row in verdict.rows.to_pylist()}
+    spoilt = {
+        "unordered": 1,
+        "not_finite": 1,
+        "lists_with_duplicates": 1,
+        "too_long": 1,
+        "listeners_without_list": 1,
+        "lists_without_listener": 1,
+        "other_model": 1,
+        "share_not_in_catalogue": 0.2,
+        "ineligible_items": 0,
+    }
+    assert {name: observed[name] for name in spoilt} == spoilt
+
+
+def test_rows_of_the_matrix_that_are_lost_split_or_out_of_shape_close_the_gate(
+    spark: SparkSession, tonight: Night
+) -> None:
+    ana, _ = world.interactions()
+    world.write(tonight, "interactions", [ana | {"item_indexes": [1, 0]}, ana | {"item_indexes": [0, 4, 5]}])
+
+    (verdict,) = validation.validate(spark, tonight, ["interactions"])
+
+    observed = {row["expectation"]: row["observed"] for row in verdict.rows.to_pylist() if row["severity"] == "critical"}
+    assert observed == {
+        "listeners_vs_last_night": 1,
+        "listeners_left_behind": 0,
+        "duplicate_listeners": 1,
+        "misplaced": 0,
+        "misaligned": 1,
+        "unordered": 1,
+        "unknown_items": 2,
+        "negative_sums": 0,
+    }
+
+
+def test_a_listener_in_a_bucket_of_another_is_misplaced(spark: SparkSession, night: Callable[..., Night]) -> None:
+    made = night(world.TONIGHT, "tables.buckets=2")
+    # Both belong into bucket 0.
+    ana, ben = world.interactions()
+    world.write(made, "interactions", [ana, ben | {"bucket": 1}])
+
+    (verdict,) = validation.validate(spark, made, ["interactions"])
+
+    assert {row["observed"] for row in verdict.rows.to_pylist() if row["expectation"] == "misplaced"} == {1}
+
+
+def test_listens_that_repeat_or_are_of_another_day_close_the_gate(spark: SparkSession, tonight: Night) -> None:
+    first, second, third = world.listens()
+    long_ago = second["listened_at"] - timedelta(days=3)
+    world.write(tonight, "listens", [first, first, second | {"listened_at": long_ago}, third | {"plays": 10_000_000}])
+
+    (verdict,) = validation.validate(spark, tonight, ["listens"])
+
+    failed = {row["expectation"]: row["observed"] for row in verdict.rows.to_pylist() if row["outcome"] == "failed"}
+    assert failed == {"duplicate_events": 1, "outside_day": 1, "mislabelled_late": 1, "impossible_values": 1}
+
+
+def test_a_warning_does_not_close_the_gate(spark: SparkSession, tonight: Night) -> None:
+    fallbacks = [row | {"source": "global_popular"} for row in world.ranked_lists()]
+    world.write(tonight, "ranked_lists", fallbacks)
+
+    (verdict,) = validation.validate(spark, tonight, ["ranked_lists"])
+
+    assert not verdict.closed
+    assert [failure.split(".")[0] for failure in verdict.failures] == ["ranked_lists: share_fallback is 1, expected <= 0"]
+    assert state(tonight) == {}
+
+
+def test_a_closed_gate_keeps_the_generation_that_is_served_and_stays_closed(spark: SparkSession, tonight: Night) -> None:
+    nights.record(tonight, "published", 2, generation="2025-03-02-abcdef01")
+    spoil_with_a_nan_factor(tonight)
+    validation.validate(spark, tonight, ["item_factors"])
+    assert (state(tonight)["state"], state(tonight)["generation"]) == ("gate_closed", "2025-03-02-abcdef01")
+
+    world.write(tonight, "item_factors", world.item_factors())
+    validation.validate(spark, tonight, ["item_factors"])
+
+    assert state(tonight)["state"] == "gate_closed"
+    assert validation.closed_dates(tonight, ["item_factors"]) == set()
+
+
+def test_validating_a_table_again_replaces_its_own_rows_alone(spark: SparkSession, tonight: Night) -> None:
+    validation.validate(spark, tonight, ["items", "models"])
+    before = tables.rows(tonight, "validations").num_rows
+
+    validation.validate(spark, tonight, ["items"])
+
+    assert tables.rows(tonight, "validations").num_rows == before
+
+
+def test_validations_name_the_files_they_were_made_of(spark: SparkSession, tonight: Night) -> None:
+    (verdict,) = validation.validate(spark, tonight, ["items"])
+
+    assert set(verdict.rows["files"].to_pylist()) == {tables.fingerprint(tonight, "items")}
+
+
+def test_nights_whose_gate_closed_do_not_say_what_is_usual(spark: SparkSession, tonight: Night) -> None:
+    def on(day: date) -> Night:
+        return Night(day, tonight.landing, tonight.warehouse, tonight.cache, tonight.settings)
+
+    spoilt = world.YESTERDAY - timedelta(days=1)
+    world.write(on(spoilt), "ingests", [world.ingests(spoilt, listens=90)[0] | {"quarantined": 0}] * 2)
+    assert usual(tonight, "listens") == 90
+    validation.validate(spark, on(spoilt), ["ingests"])
+
+    assert usual(tonight, "listens") == 3
+
+
+def test_a_misspelt_threshold_is_a_settings_error(spark: SparkSession, tonight: Night) -> None:
+    settings = load_settings(overrides=(*world.SETTINGS, "expectations.models.max_age_dais=3"))
+    misspelt = Night(tonight.run_date, tonight.landing, tonight.warehouse, tonight.cache, settings)
+
+    with pytest.raises(SettingsError, match=r"(?s)models.*max_age_dais is unknown"):
+        validation.validate(spark, misspelt, ["models"])
+
+
+def test_the_data_docs_show_every_night_and_what_failed(spark: SparkSession, tonight: Night) -> None:
+    spoil_with_a_nan_factor(tonight)
+    validation.validate(spark, tonight, ["item_factors"])
+
+    folder = Path(tonight.warehouse) / "_data_docs"
+    index, page = (folder / "index.html").read_text(), (folder / "2025-03-02.html").read_text()
+    assert '<a href="2025-03-02.html#item_factors"><span class="critical">1 critical</span></a>' in index
+    assert "Items with a factor that is NaN, null or infinite" in page
+    assert "http" not in index + page
