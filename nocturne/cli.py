@@ -154,7 +154,7 @@ def list_user(
     if served is None:
         raise SettingsError("no list is served to this listener", found=user, fix="check the id, and --cache")
     items = [item for item, _ in served.items]
-    names = _names(warehouse, served.run_date, items) if warehouse else dict.fromkeys(items, {})
+    names = _names(warehouse, served.run_date, items) if warehouse else {item: {} for item in items}
     rows = [
         {"rank": rank, "item_id": item, **names[item], "score": score}
         for rank, (item, score) in enumerate(served.items, start=1)

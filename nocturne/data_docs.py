@@ -17,6 +17,7 @@ from nocturne.flow import GATED_TABLES
 from nocturne.night import Night
 
 FOLDER = "_data_docs"
+_DETAILED_NIGHTS = 60
 _ORDER = {"failed": 0, "skipped": 1, "success": 2}
 _STYLE = """
 body { font: 15px/1.45 system-ui, sans-serif; margin: 2rem auto; max-width: 72rem; padding: 0 1rem; color: #1d2430 }
@@ -37,10 +38,13 @@ def write_data_docs(night: Night) -> None:
         return
     folder = Path(night.warehouse) / FOLDER
     folder.mkdir(parents=True, exist_ok=True)
-    columns = ["run_date", "table", "severity", "outcome"]
     tonight = tables.rows(night, "validations", pc.field("run_date") == night.run_date).to_pylist()
     _write(folder / f"{night.run_date}.html", _night_page(night.run_date, tonight))
-    _write(folder / "index.html", _index(tables.rows(night, "validations", columns=columns).to_pylist()))
+    pages = sorted((date.fromisoformat(page.stem) for page in folder.glob("????-??-??.html")), reverse=True)
+    since = pc.field("run_date") >= pages[:_DETAILED_NIGHTS][-1]
+    columns = ["run_date", "table", "severity", "outcome"]
+    recent = tables.rows(night, "validations", since, columns).to_pylist()
+    _write(folder / "index.html", _index(recent, pages[_DETAILED_NIGHTS:]))
 
 
 def _write(path: Path, page: str) -> None:
@@ -76,7 +80,7 @@ def _section(table: str, rows: list[Row]) -> str:
     )
 
 
-def _index(rows: list[Row]) -> str:
+def _index(rows: list[Row], older: list[date]) -> str:
     rows = sorted(rows, key=lambda row: row["run_date"], reverse=True)
     lines = []
     for run_date, of_night in groupby(rows, key=lambda row: row["run_date"]):
@@ -89,7 +93,9 @@ def _index(rows: list[Row]) -> str:
         lines.append(f'<tr><td><a href="{run_date}.html">{run_date}</a></td>{cells}</tr>')
     head = "".join(f"<th>{table}</th>" for table in GATED_TABLES)
     intro = "<p>A critical expectation that fails closes the gate: nothing of that night is served.</p>"
-    return _page("Nocturne Data Docs", f"{intro}<table><tr><th>Night</th>{head}</tr>{''.join(lines)}</table>")
+    links = "".join(f'<a href="{day}.html">{day}</a> ' for day in older)
+    earlier = f"<h2>Earlier nights</h2><p>{links}</p>" if older else ""
+    return _page("Nocturne Data Docs", f"{intro}<table><tr><th>Night</th>{head}</tr>{''.join(lines)}</table>{earlier}")
 
 
 def _summary(rows: list[Row]) -> str:

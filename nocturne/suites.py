@@ -109,12 +109,11 @@ def _validate(
     table: str, expectations: list[dict[str, Any]], row: Mapping[str, float], thresholds: Mapping[str, float]
 ) -> list[bool]:
     """Whether each expectation holds, in their order."""
-    batch_definition = _batch_definition()
     import great_expectations as gx
     import pandas as pd
 
     asked = gx.ExpectationSuite(name=table, expectations=expectations)
-    batch = batch_definition.get_batch({"dataframe": pd.DataFrame([row])})
+    batch = prepare().get_batch({"dataframe": pd.DataFrame([row])})
     with _silence():
         results = batch.validate(asked, expectation_parameters=dict(thresholds)).results
     answers = [each.to_json_dict() for each in results]
@@ -128,7 +127,8 @@ def _key(expectation: Any) -> tuple[str, str]:
 
 
 @cache
-def _batch_definition() -> "BatchDefinition[Any]":
+def prepare() -> "BatchDefinition[Any]":
+    """Import Great Expectations, which takes seconds, so that no table's time has it in it."""
     os.environ["GX_ANALYTICS_ENABLED"] = "false"
     import great_expectations as gx
     from great_expectations.data_context.types.base import ProgressBarsConfig

@@ -56,6 +56,7 @@ def validate(spark: SparkSession, night: Night, table_names: Sequence[str]) -> l
     """
     for table in table_names:
         suites.check_thresholds(table, night.settings.expectations.get(table, {}))
+    suites.prepare()
     verdicts = [_validate(spark, night, table) for table in table_names]
     names = ", ".join(f"'{table}'" for table in table_names)
     rows = pa.concat_tables([verdict.rows for verdict in verdicts])

@@ -169,7 +169,9 @@ def test_rows_of_the_matrix_that_are_lost_split_or_out_of_shape_close_the_gate(
 
     (verdict,) = validation.validate(spark, tonight, ["interactions"])
 
-    observed = {row["expectation"]: row["observed"] for row in verdict.rows.to_pylist() if row["severity"] == "critical"}
+    observed = {
+        row["expectation"]: row["observed"] for row in verdict.rows.to_pylist() if row["severity"] == "critical"
+    }
     assert observed == {
         "listeners_vs_last_night": 1,
         "listeners_left_behind": 0,
@@ -211,11 +213,15 @@ def test_a_warning_does_not_close_the_gate(spark: SparkSession, tonight: Night) 
     (verdict,) = validation.validate(spark, tonight, ["ranked_lists"])
 
     assert not verdict.closed
-    assert [failure.split(".")[0] for failure in verdict.failures] == ["ranked_lists: share_fallback is 1, expected <= 0"]
+    assert [failure.split(".")[0] for failure in verdict.failures] == [
+        "ranked_lists: share_fallback is 1, expected <= 0"
+    ]
     assert state(tonight) == {}
 
 
-def test_a_closed_gate_keeps_the_generation_that_is_served_and_stays_closed(spark: SparkSession, tonight: Night) -> None:
+def test_a_closed_gate_keeps_the_generation_that_is_served_and_stays_closed(
+    spark: SparkSession, tonight: Night
+) -> None:
     nights.record(tonight, "published", 2, generation="2025-03-02-abcdef01")
     spoil_with_a_nan_factor(tonight)
     validation.validate(spark, tonight, ["item_factors"])

@@ -76,7 +76,8 @@ def ingests(day: date = TONIGHT, listens: int = 3) -> list[Row]:
 
 def item_index() -> list[Row]:
     return [
-        {"first_night": TONIGHT, "item_index": index, "item_id": item} for index, item in enumerate(["a", "b", "c", "e"])
+        {"first_night": TONIGHT, "item_index": index, "item_id": item}
+        for index, item in enumerate(["a", "b", "c", "e"])
     ]
 
 

@@ -18,6 +18,11 @@ from nocturne.profiles.past import previous_night
 
 _COLUMNS = ["user_id", "market", "arm", "items", "source", "model_version", "candidates"]
 _BATCH_ROWS = 32_768
+_NOTHING_LISTED = pa.table({"item": pa.array([], pa.string()), "value": pa.array([], pa.float64())})
+_COUNTED = (
+    *("lists", "slots", "short", "empty", "too_long", "lists_with_duplicates", "unordered", "not_finite"),
+    *("ineligible", "unknown", "fallbacks", "other_model", "compared", "overlap"),
+)
 _COMPARED = 20_000
 """Listeners of all buckets whose last two lists are compared: enough to tell a churn of 1 %."""
 
@@ -101,13 +106,6 @@ class Lists:
         }
         times = np.bincount(item, minlength=len(encoded.dictionary)).astype(np.float64)
         return sums, pa.table({"item": encoded.dictionary, "value": times})
-
-
-_NOTHING_LISTED = pa.table({"item": pa.array([], pa.string()), "value": pa.array([], pa.float64())})
-_COUNTED = (
-    *("lists", "slots", "short", "empty", "too_long", "lists_with_duplicates", "unordered", "not_finite"),
-    *("ineligible", "unknown", "fallbacks", "other_model", "compared", "overlap"),
-)
 
 
 def ranked_lists(spark: SparkSession, night: Night) -> Profile:

@@ -1,0 +1,81 @@
+"""What validating each table costs beside what making it costs.
+
+    python -m benchmarks.validation --listeners 100000 [--items 10000] [--json]
+
+Simulates one day of a service, runs the stages of its night in one Spark session, started before the clock,
+and validates what each of them wrote. The table goes to stderr; with --json, a line per stage and table to stdout.
+"""
+
+import argparse
+import json
+import sys
+import tempfile
+import time
+from datetime import date
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from nocturne import tables
+from nocturne.flow import GATED_TABLES, NIGHTLY
+from nocturne.night import Night
+from nocturne.settings import load_settings
+from nocturne.simulate import simulate
+from nocturne.spark import spark_session
+from nocturne.stages import STAGES
+from nocturne.validation import validate
+
+DAY = date(2025, 1, 1)
+
+
+def measure(listeners: int, items: int, folder: Path, overrides: list[str]) -> list[dict[str, float | str]]:
+    """Seconds of every stage, and of validating every table that it wrote."""
+    simulate(folder / "landing", listeners, items, 1, seed=1, start=DAY)
+    settings = load_settings(overrides=overrides)
+    night = Night(DAY, str(folder / "landing"), str(folder / "warehouse"), f"lmdb:{folder / 'cache'}", settings)
+    measured: list[dict[str, float | str]] = []
+    with spark_session(settings.spark, "benchmark") as spark:
+        tables.create_missing(night)
+        spark.range(1).count()
+        for stage in NIGHTLY:
+            started = time.monotonic()
+            STAGES[stage.name](spark, night, lambda *_: None)
+            measured.append({"stage": stage.name, "seconds": time.monotonic() - started})
+            written = [table for table in stage.writes if table in GATED_TABLES]
+            started = time.monotonic()
+            for verdict in validate(spark, night, written) if written else []:
+                rows = tables.count(night, verdict.table)
+                measured.append({"table": verdict.table, "rows": rows, "seconds": verdict.seconds})
+            measured.append({"validation of": stage.name, "seconds": time.monotonic() - started})
+    return measured
+
+
+def main() -> None:
+    """Measure, and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--listeners", type=int, required=True)
+    parser.add_argument("--items", type=int, default=10_000)
+    parser.add_argument("--set", action="append", default=[], dest="overrides", help="section.key=value")
+    parser.add_argument("--json", action="store_true")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        measured = measure(arguments.listeners, arguments.items, Path(folder), arguments.overrides)
+    shown = Table(
+        "stage or table", "rows", "seconds", title=f"{arguments.listeners:,} listeners, {arguments.items:,} items"
+    )
+    for line in measured:
+        if "validation of" not in line:
+            name = line.get("stage") or f"  {line['table']}"
+            shown.add_row(str(name), f"{line['rows']:,}" if "rows" in line else "", f"{line['seconds']:.1f}")
+        if arguments.json:
+            sys.stdout.write(json.dumps(line) + "\n")
+    made = sum(float(line["seconds"]) for line in measured if "stage" in line)
+    validated = sum(float(line["seconds"]) for line in measured if "validation of" in line)
+    share = validated / (made + validated)
+    shown.add_row("validation of the night, records and Data Docs included", "", f"{validated:.1f}")
+    Console(stderr=True).print(shown, f"validation is {share:.1%} of the {made + validated:.0f} s of the night")
+
+
+if __name__ == "__main__":
+    main()
