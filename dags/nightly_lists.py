@@ -92,6 +92,7 @@ def submit(stage: Stage) -> SubmitJob:
         doc_md=f"{stage.does}: {', '.join(stage.reads)} → {', '.join(stage.writes)}",
         name=f"{stage.name} {RUN_DATE}",
         application=str(JOBS / f"{stage.name}.py"),
+        conf={"spark.log.level": "WARN"},  # what the job says is then found in its log
         application_args=[
             f"--run-date={RUN_DATE}",
             "--landing={{ var.value.nocturne_landing }}",

@@ -16,14 +16,17 @@ for listener in u00000007 u00000042; do
     $nocturne list "$listener" --cache lmdb:data/cache --warehouse data/warehouse | head -n 13
 done
 
-cat <<'TEXT'
+# Set-up puts uv into .uv/ where there was none.
+run="$(command -v uv >/dev/null && echo uv || echo .uv/bin/uv) run"
+
+cat <<TEXT
 
 Go on:
-  any listener       uv run nocturne list u00000100 --cache lmdb:data/cache --warehouse data/warehouse --json
-  the tables         duckdb -c "SELECT * FROM delta_scan('data/warehouse/ranked_lists') LIMIT 3"
-  what was checked   uv run nocturne validations --warehouse data/warehouse --run-date 2025-01-03
+  any listener       $run nocturne list u00000100 --cache lmdb:data/cache --warehouse data/warehouse --json
+  the tables         $run python -c "import polars; print(polars.read_delta('data/warehouse/ranked_lists'))"
+  what was checked   $run nocturne validations --warehouse data/warehouse --run-date 2025-01-03
   Airflow            make airflow
   Redis              the same commands with --cache redis://localhost:6379/0
-  real data          uv run nocturne import lastfm-2k PATH --landing data/lastfm
-  everything else    make help; uv run nocturne --help; docs/
+  real data          $run nocturne import lastfm-2k PATH --landing data/lastfm
+  everything else    make help; $run nocturne --help; docs/
 TEXT

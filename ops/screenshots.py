@@ -30,6 +30,7 @@ FLAGS = (
     *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
 )
 DRAW_SECONDS = 60
+SETTLE_SECONDS = 5
 
 
 class Page:
@@ -64,7 +65,7 @@ class Page:
             if time.monotonic() > deadline:
                 raise TimeoutError(f"{url} does not show {expected!r}")
             time.sleep(0.5)
-        time.sleep(5)
+        time.sleep(SETTLE_SECONDS)
 
     def picture(self, path: Path) -> None:
         """Write what can be seen as PNG."""
@@ -133,6 +134,8 @@ def main(airflow: str = "http://127.0.0.1:8080", warehouse: str = str(ROOT / "da
     run = finished_run(airflow)
     with browser(1600, 1000) as page:
         page.show(f"{airflow}/dags/nightly_lists/runs/{quote(run)}", "refresh_cache")
+        page.value("""document.querySelector('[aria-label="Expand all task groups"]').click()""")
+        time.sleep(SETTLE_SECONDS)
         page.picture(IMAGES / "airflow-run.png")
         page.show(newest_docs(Path(warehouse)).as_uri(), "listens")
         page.picture(IMAGES / "data-docs.png")

@@ -254,7 +254,7 @@ def test_nights_whose_gate_closed_do_not_say_what_is_usual(spark: SparkSession, 
         return Night(day, tonight.landing, tonight.warehouse, tonight.cache, tonight.settings)
 
     spoilt = world.YESTERDAY - timedelta(days=1)
-    world.write(on(spoilt), "ingests", [world.ingests(spoilt, listens=90)[0] | {"quarantined": 0}] * 2)
+    world.write(on(spoilt), "ingests", world.ingests(spoilt, listens=90) * 2)
     assert usual(tonight, "listens") == 90
     validation.validate(spark, on(spoilt), ["ingests"])
 

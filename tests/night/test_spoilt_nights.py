@@ -1,0 +1,134 @@
+"""Six ways to spoil a night: each closes the gate, and listeners keep the lists that are served."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pytest
+from conftest import NIGHTS, Service
+from pyspark.sql import SparkSession
+
+from nocturne import tables
+from nocturne.cache import open_cache
+from nocturne.contracts import contract
+from nocturne.errors import GateClosed
+from nocturne.flow import stage
+from nocturne.night import Night
+from nocturne.runner import run_nights, run_stage, run_validation
+
+LAST = NIGHTS - 1
+Spoil = Callable[[pa.Table], pa.Table]
+
+
+def change(column: str, value: Callable[[object], object]) -> Spoil:
+    """Change a column of every row."""
+
+    def spoil(rows: pa.Table) -> pa.Table:
+        place = rows.schema.get_field_index(column)
+        values = [value(old) for old in rows[column].to_pylist()]
+        return rows.set_column(place, rows.schema.field(column), pa.array(values, rows.schema.field(column).type))
+
+    return spoil
+
+
+def duplicate_a_key(rows: pa.Table) -> pa.Table:
+    return pa.concat_tables([rows, rows.slice(0, 1)])
+
+
+def make_a_factor_nan(rows: pa.Table) -> pa.Table:
+    first = change("factors", lambda factors: [float("nan"), *factors[1:]])(rows.slice(0, 1))
+    return pa.concat_tables([first, rows.slice(1)])
+
+
+def list_what_nobody_may_hear(rows: pa.Table) -> pa.Table:
+    first = change("items", lambda items: [{"item_id": "withdrawn", "score": 9e9}, *items[1:]])(rows.slice(0, 1))
+    return pa.concat_tables([first, rows.slice(1)])
+
+
+def spoil(service: Service, night: Night, table: str, how: Spoil) -> None:
+    tables.replace(how(tables.night_rows(night, table)), table, night)
+
+
+def closes(spark: SparkSession, service: Service, night: Night, table: str, metric: str) -> None:
+    """The table's validation closes the gate by that metric, the refresh refuses, and what was served still is."""
+    with open_cache(service.cache, read_only=True) as cache:
+        before = cache.pointer()
+    with pytest.raises(GateClosed, match=metric):
+        run_validation(spark, night, [table], close=True)
+    with pytest.raises(GateClosed, match=metric):
+        run_stage(spark, night, stage("refresh_cache"))
+    (row,) = tables.rows(night, "nights", pc.field("run_date") == night.run_date).to_pylist()
+    assert row["state"] == "gate_closed"
+    assert metric in row["reason"]
+    with open_cache(service.cache, read_only=True) as cache:
+        assert cache.pointer() == before
+
+
+@pytest.mark.parametrize(
+    ("table", "how", "metric"),
+    [
+        ("ranked_lists", duplicate_a_key, "duplicate"),
+        ("item_factors", make_a_factor_nan, "finite"),
+        ("ranked_lists", change("items", lambda items: items[: len(items) // 2]), "short"),
+    ],
+    ids=["duplicate keys", "a factor that is NaN", "lists half as long"],
+)
+def test_a_spoilt_table_closes_the_gate(
+    spark: SparkSession, copied: Service, table: str, how: Spoil, metric: str
+) -> None:
+    night = copied.night(LAST)
+    spoil(copied, night, table, how)
+    closes(spark, copied, night, table, metric)
+
+
+def test_an_ineligible_item_in_one_list_closes_the_gate(spark: SparkSession, copied: Service) -> None:
+    night = copied.night(LAST)
+    withdrawn = {"item_id": "withdrawn", "content_type": "track", "run_date": night.run_date}
+    withdrawn["available_until"] = night.run_date - timedelta(days=1)
+    catalogue = pa.Table.from_pylist([withdrawn], schema=contract("items").arrow_schema)
+    spoil(copied, night, "items", lambda rows: pa.concat_tables([rows, catalogue]))
+    spoil(copied, night, "ranked_lists", list_what_nobody_may_hear)
+    closes(spark, copied, night, "ranked_lists", "ineligible")
+
+
+def test_a_volume_down_by_nine_tenths_closes_the_gate(spark: SparkSession, copied: Service) -> None:
+    night = copied.night(LAST)
+    spoil(copied, night, "listens", lambda rows: rows.slice(0, rows.num_rows // 10))
+    closes(spark, copied, night, "listens", "listens_vs_recent")
+
+
+def test_a_stale_model_closes_the_gate(spark: SparkSession, copied: Service) -> None:
+    month_later = replace(copied.night(LAST), run_date=copied.night(LAST).run_date + timedelta(days=30))
+    spoil(copied, month_later, "interactions", lambda rows: tables.night_rows(copied.night(LAST), "interactions"))
+    closes(spark, copied, month_later, "models", "age")
+
+
+def test_a_table_that_changed_after_it_was_validated_is_not_served(spark: SparkSession, copied: Service) -> None:
+    night = copied.night(LAST)
+    spoil(copied, night, "ranked_lists", lambda rows: rows)
+    with pytest.raises(GateClosed, match="ranked_lists changed after it was validated"):
+        run_stage(spark, night, stage("refresh_cache"))
+
+
+def test_a_night_that_was_not_validated_is_not_served(spark: SparkSession, copied: Service) -> None:
+    night = copied.night(LAST)
+    none = contract("validations").arrow_schema.empty_table()
+    tables.replace(none, "validations", night, where=f"run_date = '{night.run_date}' AND `table` = 'items'")
+    with pytest.raises(GateClosed, match="items was not validated"):
+        run_stage(spark, night, stage("refresh_cache"))
+
+
+def test_the_night_after_a_closed_gate_publishes_without_what_failed(spark: SparkSession, copied: Service) -> None:
+    """Night 1's listens failed their gate: night 2 is built as if they had not come, and is published."""
+    bad, good = copied.night(1), copied.night(2)
+    spoil(copied, bad, "listens", lambda rows: rows.slice(0, rows.num_rows // 20))
+    with pytest.raises(GateClosed):
+        run_validation(spark, bad, ["listens"], close=True)
+    run_nights([good])
+    (row,) = tables.rows(good, "nights", pc.field("run_date") == good.run_date).to_pylist()
+    assert row["state"] == "published"
+    ingested = pc.field("run_date").isin([copied.night(0).run_date, good.run_date])
+    heard = set(tables.rows(good, "listens", ingested, ["user_id"])["user_id"].to_pylist())
+    assert set(tables.night_rows(good, "interactions", ["user_id"])["user_id"].to_pylist()) == heard

@@ -1,0 +1,142 @@
+"""Whole nights on the real components: what listeners get, what readers read, what a second run changes."""
+
+import shutil
+from collections.abc import Callable
+
+import duckdb
+import polars
+import pytest
+from compare_warehouses import compare_warehouses
+from conftest import FIRST, NIGHTS, Service, event
+from deltalake import DeltaTable
+from pyspark.sql import SparkSession
+
+from nocturne import tables
+from nocturne.cache import open_cache
+from nocturne.flow import TABLES, stage
+from nocturne.runner import run_nights, run_stage, working_on
+
+
+def rows(service: Service, table: str, offset: int | None = None) -> list[dict[str, object]]:
+    night = service.night(offset or 0)
+    found = tables.rows(night, table).to_pylist()
+    return [row for row in found if offset is None or row["run_date"] == night.run_date]
+
+
+def test_every_night_is_published_and_the_last_one_is_served(published: Service) -> None:
+    nights = sorted(rows(published, "nights"), key=lambda row: str(row["run_date"]))
+    assert [row["state"] for row in nights] == ["published"] * NIGHTS
+    with open_cache(published.cache, read_only=True) as cache:
+        pointer = cache.pointer()
+        assert pointer
+        assert [generation.name for generation in pointer.kept] == [row["generation"] for row in reversed(nights[1:])]
+
+
+def test_every_listener_known_gets_a_full_list_of_unheard_eligible_items(published: Service) -> None:
+    last = NIGHTS - 1
+    history = {row["user_id"]: set(row["item_indexes"]) for row in rows(published, "interactions", last)}
+    index = {row["item_id"]: row["item_index"] for row in rows(published, "item_index")}
+    rules = {row["item_id"]: row for row in rows(published, "items", last)}
+    tonight = published.night(last).run_date
+    lists = rows(published, "ranked_lists", last)
+    assert len(lists) == len(history) == len({row["user_id"] for row in lists}) > 250
+    for row in lists:
+        listed = [item["item_id"] for item in row["items"]]
+        scores = [item["score"] for item in row["items"]]
+        assert len(listed) == len(set(listed)) == min(20, row["candidates"])
+        assert scores == sorted(scores, reverse=True)
+        assert not {index[item] for item in listed} & history[row["user_id"]]
+        for item in listed:
+            rule = rules[item]
+            assert rule["markets"] is None or row["market"] in rule["markets"]
+            assert (rule["available_from"] or tonight) <= tonight <= (rule["available_until"] or tonight)
+
+
+def test_the_cache_answers_with_the_lists_of_the_table(published: Service) -> None:
+    lists = rows(published, "ranked_lists", NIGHTS - 1)
+    with open_cache(published.cache, read_only=True) as cache:
+        for row in lists[::10]:
+            served = cache.get(row["user_id"])
+            assert served
+            assert served.items == tuple((item["item_id"], item["score"]) for item in row["items"])
+        assert cache.get("nobody") is None
+
+
+def test_nothing_is_lost_between_landing_and_tables(published: Service) -> None:
+    for offset in range(NIGHTS):
+        (ingest,) = rows(published, "ingests", offset)
+        assert ingest["rows_read"] == ingest["listens"] + ingest["duplicates"] + ingest["quarantined"]
+        assert ingest["listens"] == len(rows(published, "listens", offset))
+        assert ingest["quarantined"] == len(rows(published, "quarantine", offset)) == sum(dict(ingest["reasons"]).values())
+        assert ingest["quarantined"] > 0
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_duckdb_polars_delta_rs_and_spark_read_every_table_alike(
+    spark: SparkSession, published: Service, table: str
+) -> None:
+    path = f"{published.warehouse}/{table}"
+    counts = {
+        "delta-rs": DeltaTable(path).to_pyarrow_dataset().count_rows(),
+        "spark": spark.read.format("delta").load(path).count(),
+        "duckdb": duckdb.arrow(DeltaTable(path).to_pyarrow_dataset()).aggregate("count(*)").fetchall()[0][0],
+        "polars": polars.read_delta(path).height,
+    }
+    assert len(set(counts.values())) == 1, counts
+    assert counts["spark"] > 0
+
+
+def test_running_a_night_again_changes_nothing(copied: Service, published: Service) -> None:
+    run_nights([copied.night(1)])
+    assert compare_warehouses(published.warehouse, copied.warehouse) == []
+    with open_cache(copied.cache, read_only=True) as cache, open_cache(published.cache, read_only=True) as before:
+        assert cache.pointer() == before.pointer()
+
+
+def test_an_earlier_night_made_anew_marks_later_ones_stale_and_leaves_the_pointer(
+    copied: Service, published: Service
+) -> None:
+    day = copied.folder / "landing" / "events" / f"date={FIRST}"
+    (day / "_SUCCESS").write_text("")
+    late = '{"event_id": "extra", "user_id": "u-extra", "item_id": "i-extra", "listened_at": "%sT12:00:00Z"}\n' % FIRST
+    (day / "more.jsonl").write_text(late)
+    run_nights([copied.night(0)])
+    states = {row["run_date"]: row["state"] for row in rows(copied, "nights")}
+    assert [states[day] for day in sorted(states)] == ["published", "stale", "stale"]
+    with open_cache(copied.cache, read_only=True) as cache, open_cache(published.cache, read_only=True) as before:
+        assert cache.pointer() == before.pointer()
+
+
+def test_tiny_and_odd_nights_publish(spark: SparkSession, land: Callable[..., Service]) -> None:
+    hoarder = [event(n, "hoarder", f"item-{n:06d}", offset=2) for n in range(100_000)]
+    others = [event(200_000 + n, f"u{n}", f"item-{n % 7:06d}", offset=2, minute=n) for n in range(30)]
+    service = land(
+        {
+            0: [],  # the first night of a service that nobody uses yet
+            1: [event(0, "only one", "the only item", offset=1)],
+            2: hoarder + others,
+            3: [],
+        }
+    )
+    relaxed = ("expectations.item_index.max_share_new=1", "expectations.ranked_lists.max_share_empty=1")
+    run_nights([service.night(offset, *relaxed) for offset in range(4)])
+    states = {row["run_date"]: row["state"] for row in rows(service, "nights")}
+    assert set(states.values()) == {"published"}
+    assert len(states) == 4
+    (lonely,) = rows(service, "ranked_lists", 1)
+    assert (lonely["user_id"], lonely["items"], lonely["candidates"]) == ("only one", [], 0)
+    lists = {row["user_id"]: row for row in rows(service, "ranked_lists", 3)}
+    assert set(lists) == {"only one", "hoarder", *(f"u{n}" for n in range(30))}
+    assert [item["item_id"] for item in lists["hoarder"]["items"]] == ["the only item"]
+    assert all(len(lists[f"u{n}"]["items"]) == 20 for n in range(30))
+
+
+def test_a_missed_night_is_made_up_for_by_the_next(copied: Service, spark: SparkSession) -> None:
+    """Listens ingested on a night that got no further are in the matrix of the next one."""
+    shutil.rmtree(copied.warehouse)
+    with working_on([copied.night(0)], "night") as session:
+        run_stage(session, copied.night(0), stage("ingest_events"))
+        run_stage(session, copied.night(1), stage("ingest_events"))
+        run_stage(session, copied.night(1), stage("build_interactions"))
+    heard = {row["user_id"] for offset in (0, 1) for row in rows(copied, "listens", offset)}
+    assert {row["user_id"] for row in rows(copied, "interactions", 1)} == heard
