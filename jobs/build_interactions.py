@@ -1,6 +1,6 @@
 """listens -> item_index, interactions: add tonight's listens to every listener's row of the interaction matrix.
 
-    spark-submit jobs/build_interactions.py --run-date D --landing DIR --warehouse DIR --cache URL
+spark-submit jobs/build_interactions.py --run-date D --landing DIR --warehouse DIR --cache URL
 """
 
 from nocturne.job import run

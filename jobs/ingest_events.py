@@ -1,6 +1,8 @@
-"""landing -> items, listens, quarantine, ingests: clean the day's listening events and take a snapshot of the catalogue.
+"""landing -> items, listens, quarantine, ingests.
 
-    spark-submit jobs/ingest_events.py --run-date D --landing DIR --warehouse DIR --cache URL
+Clean the day's listening events and take a snapshot of the catalogue.
+
+spark-submit jobs/ingest_events.py --run-date D --landing DIR --warehouse DIR --cache URL
 """
 
 from nocturne.job import run

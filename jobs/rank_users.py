@@ -1,6 +1,8 @@
-"""items, interactions, models, item_factors -> ranked_lists: solve every listener's factors and write the exact top of the catalogue.
+"""items, interactions, models, item_factors -> ranked_lists.
 
-    spark-submit jobs/rank_users.py --run-date D --landing DIR --warehouse DIR --cache URL
+Solve every listener's factors and write the exact top of the catalogue.
+
+spark-submit jobs/rank_users.py --run-date D --landing DIR --warehouse DIR --cache URL
 """
 
 from nocturne.job import run

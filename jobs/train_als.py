@@ -1,6 +1,6 @@
 """item_index, interactions -> models, item_factors: learn item factors, on the nights that settings say.
 
-    spark-submit jobs/train_als.py --run-date D --landing DIR --warehouse DIR --cache URL
+spark-submit jobs/train_als.py --run-date D --landing DIR --warehouse DIR --cache URL
 """
 
 from nocturne.job import run

@@ -1,6 +1,6 @@
 """one table -> validations, nights: hold one table of the night against its suite.
 
-    spark-submit jobs/validate_table.py --run-date D --landing DIR --warehouse DIR --cache URL
+spark-submit jobs/validate_table.py --run-date D --landing DIR --warehouse DIR --cache URL
 """
 
 from nocturne.job import run

@@ -95,9 +95,7 @@ def strengths(
     return offsets, item_indexes, amount * np.repeat(scales[of_row], lengths)
 
 
-def confidences(
-    amounts: Floats, weights: Floats, items_heard: npt.NDArray[np.int64], settings: AlsSettings
-) -> Floats:
+def confidences(amounts: Floats, weights: Floats, items_heard: npt.NDArray[np.int64], settings: AlsSettings) -> Floats:
     """Confidence of each entry, all arguments aligned with the entries.
 
     Args:
@@ -124,7 +122,7 @@ def train(
     half_life_days: float,
     settings: AlsSettings,
     parent: Model | None = None,
-    progress: Progress = lambda iteration, loss: None,
+    progress: Progress = lambda _iteration, _loss: None,
 ) -> Training:
     """Learn item factors from the interaction matrix.
 
@@ -190,7 +188,9 @@ def _fit(
         model.item_factors = initial
         model.fit(matrix, show_progress=False, callback=note)
     if not np.isfinite(model.item_factors).all():
-        raise SettingsError("the training diverged", found="factors that are not finite", fix="raise als.regularization")
+        raise SettingsError(
+            "the training diverged", found="factors that are not finite", fix="raise als.regularization"
+        )
     return model.item_factors, tuple(losses)
 
 

@@ -21,7 +21,9 @@ def items_of(landed: DataFrame) -> DataFrame:
     """
     text = {name: F.when(F.trim(name) != "", F.trim(name)) for name in _TYPED}
     typed = {name: text[name].try_cast(kind) for name, kind in _TYPED.items()}
-    unreadable = [F.when(text[name].isNotNull() & typed[name].isNull(), f"{name} is no {_TYPED[name]}") for name in _TYPED]
+    unreadable = [
+        F.when(text[name].isNotNull() & typed[name].isNull(), f"{name} is no {_TYPED[name]}") for name in _TYPED
+    ]
     problem = F.coalesce(
         F.when(~F.col("parsed"), "unparsable"),
         F.when(F.col("item_id").isNull() | (F.trim("item_id") == ""), "missing item_id"),
@@ -44,22 +46,20 @@ def items_of(landed: DataFrame) -> DataFrame:
 
 def require_sound(items: DataFrame, where: str) -> None:
     """Raise InputError if any row of `items_of` has a problem or shares its item_id with another."""
-    problems = (
-        items.where(F.col("problem").isNotNull())
-        .groupBy("problem")
-        .agg(F.count("*").alias("rows"), F.min("file").alias("file"), F.min("item_id").alias("example"))
-        .orderBy("problem")
+    unusable = (
+        items.groupBy("item_id")
+        .agg(F.count("*").alias("rows"), F.min("problem").alias("problem"), F.min("file").alias("file"))
+        .where(F.col("problem").isNotNull() | (F.col("rows") > 1))
+        .orderBy("item_id")
+        .limit(_EXAMPLES)
         .collect()
     )
-    repeated = items.groupBy("item_id").count().where("count > 1").orderBy("item_id").limit(_EXAMPLES).collect()
-    found = [f"{row.problem} in {row.rows} rows, such as {row.example!r} in {row.file}" for row in problems]
-    if repeated:
-        found.append("item_id more than once: " + ", ".join(str(row.item_id) for row in repeated))
-    if found:
+    if unusable:
+        found = [f"item {row.item_id!r} in {row.file}: {row.problem or f'{row.rows} times'}" for row in unusable]
         raise InputError(
             "the catalogue cannot be used",
             where=where,
-            found="; ".join(found),
+            found="; ".join(found) + ("; perhaps more" if len(found) == _EXAMPLES else ""),
             expected=f"one row per item, with a content_type of {', '.join(CONTENT_TYPES)}",
             fix="ask the producer to land it again; docs/landing.md says how",
         )

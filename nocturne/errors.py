@@ -31,7 +31,7 @@ class SettingsError(NocturneError):
     status = ExitStatus.USAGE
 
 
-class GateClosed(NocturneError):
+class GateClosed(NocturneError):  # noqa: N818 - it is what people call it
     """A critical expectation does not hold: nothing of this night is served."""
 
     status = ExitStatus.GATE_CLOSED

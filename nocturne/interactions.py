@@ -117,7 +117,9 @@ def _rows(entries: DataFrame) -> DataFrame:
     latest = [F.max(name).alias(name) for name in ("period", "changed_on", "named_market")]
     items = (
         entries.groupBy("user_id", "item_index", "period")
-        .agg(F.sum("plays").alias("plays"), F.sum("seconds").alias("seconds"), F.max("heard").alias("heard"), *latest[1:])
+        .agg(
+            F.sum("plays").alias("plays"), F.sum("seconds").alias("seconds"), F.max("heard").alias("heard"), *latest[1:]
+        )
         .groupBy("user_id", "item_index")
         .agg(
             F.sort_array(F.collect_list(F.struct("period", "plays", "seconds"))).alias("sums"),

@@ -5,7 +5,7 @@ import sys
 import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 
 import typer
@@ -23,11 +23,11 @@ Warehouse = Annotated[str, typer.Option(help="the Delta tables", metavar="DIR")]
 Cache = Annotated[str, typer.Option(help="the serving cache: lmdb:PATH or redis://HOST:PORT/DB", metavar="URL")]
 Conf = Annotated[str | None, typer.Option(help="settings over conf/default.toml", metavar="FILE")]
 Set = Annotated[list[str] | None, typer.Option("--set", help="one setting; repeatable", metavar="SECTION.KEY=VALUE")]
-LeaseHolder = Annotated[
-    str | None, typer.Option(help="work under the lease that this run has taken", metavar="NAME")
-]
+LeaseHolder = Annotated[str | None, typer.Option(help="work under the lease that this run has taken", metavar="NAME")]
 Table = Annotated[list[str] | None, typer.Option("--table", help="repeatable; all by default", metavar="TABLE")]
-Validate = Annotated[bool, typer.Option("--validate", help="also validate every table written; the outcome is recorded")]
+Validate = Annotated[
+    bool, typer.Option("--validate", help="also validate every table written; the outcome is recorded")
+]
 
 
 def nights_of(
@@ -80,8 +80,7 @@ def edge() -> Iterator[None]:
 
 def run(stage_name: str) -> None:
     """Run one stage from a command line: what `jobs/<stage>.py` is."""
-    from nocturne.runner import run_stage, run_validation
-    from nocturne.runner import working_on
+    from nocturne.runner import run_stage, run_validation, working_on
 
     doing = stage(stage_name)
 
@@ -137,5 +136,7 @@ def _known(error: Exception) -> NocturneError | None:
     """The error of a disk or of Spark as one of ours, where its meaning is certain."""
     text = str(error)
     if (isinstance(error, OSError) and error.errno == errno.ENOSPC) or "No space left on device" in text:
-        return ServiceError("the disk is full", found=text.splitlines()[0][:300], fix="free some space and run it again")
+        return ServiceError(
+            "the disk is full", found=text.splitlines()[0][:300], fix="free some space and run it again"
+        )
     return None

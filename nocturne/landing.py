@@ -13,7 +13,7 @@ from typing import Literal
 import pyarrow as pa
 import pyarrow.parquet as pq
 from pyarrow.fs import FileSelector, FileSystem, FileType
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.types import StructType
 
@@ -80,7 +80,9 @@ def require_complete(landing: str, run_date: date) -> int | None:
     with files.open_input_stream(path) as stream:
         text = stream.read().decode(errors="replace").strip()
     if text and not text.isdecimal():
-        raise InputError("the completion mark is unreadable", where=mark, found=text[:80], expected="nothing or a row count")
+        raise InputError(
+            "the completion mark is unreadable", where=mark, found=text[:80], expected="nothing or a row count"
+        )
     return int(text) if text else None
 
 
@@ -168,7 +170,7 @@ def _read_lines(
     )
 
 
-def _field(name: str, wanted: str, kind: Format) -> F.Column:
+def _field(name: str, wanted: str, kind: Format) -> Column:
     """One field of a line; lists are separated by | in CSV, which has no other way to hold them."""
     value = F.col(f"fields.{name}")
     if kind == "csv" and wanted != "string":
@@ -178,7 +180,7 @@ def _field(name: str, wanted: str, kind: Format) -> F.Column:
 
 def _data_files(folder: str) -> list[str]:
     files, path = FileSystem.from_uri(_absolute(folder))
-    prefix = "" if files.type_name == "local" else folder.split("://")[0] + "://"
+    prefix = "" if files.type_name == "local" else folder.split("://", maxsplit=1)[0] + "://"
     found = files.get_file_info(FileSelector(path, allow_not_found=True, recursive=False))
     data = [info for info in found if info.type == FileType.File and not info.base_name.startswith(("_", "."))]
     unknown = [info.base_name for info in data if not info.base_name.endswith(_ENDINGS)]
@@ -220,7 +222,9 @@ def _csv_header(file: str, required: Sequence[str]) -> tuple[str, ...]:
             where=file,
             found=line[:200] or "an empty first line",
             expected=f"columns separated by commas, {', '.join(required)} among them",
-            fix=f"the delimiter seems to be {other!r}: write the file with commas" if other else "write the header line",
+            fix=f"the delimiter seems to be {other!r}: write the file with commas"
+            if other
+            else "write the header line",
         )
     return columns
 
@@ -272,7 +276,7 @@ def _catalogue_type(field: str) -> str:
 
 
 def _absolute(location: str) -> str:
-    """pyarrow takes URIs and absolute paths only."""
+    """Pyarrow takes URIs and absolute paths only."""
     if "://" in location:
         return location
     return str(Path(location).absolute())

@@ -49,7 +49,9 @@ def check_events(events: DataFrame, catalogue: DataFrame, run_date: date, settin
         "event_id",
         "user_id",
         "item_id",
-        F.when(F.trim("listened_at").rlike(_ISO_8601), F.trim("listened_at").try_cast("timestamp")).alias("listened_at"),
+        F.when(F.trim("listened_at").rlike(_ISO_8601), F.trim("listened_at").try_cast("timestamp")).alias(
+            "listened_at"
+        ),
         F.trim("ms_played").alias("ms_text"),
         _whole_number("ms_played").alias("ms_played"),
         F.trim("plays").alias("plays_text"),

@@ -4,6 +4,7 @@ Whoever has heard something the model knows gets the exact top of the catalogue.
 to the list of the night before, to what their market hears most, to what everyone hears most.
 """
 
+import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import date
@@ -68,10 +69,9 @@ class Ranker:
     @cached_property
     def popular(self) -> dict[str | None, Positions]:
         """Items by number of listeners, in each market and (under None) everywhere; ties by id."""
-        counts = {None: self.model.listeners, **self.model.market_listeners}
-        return {
-            market: np.lexsort((self.tie_order, -heard))[: int((heard > 0).sum())] for market, heard in counts.items()
-        }
+        heard = self.model.market_listeners
+        counts = [(None, self.model.listeners), *((market, heard[market]) for market in heard)]
+        return {market: np.lexsort((self.tie_order, -count))[: int((count > 0).sum())] for market, count in counts}
 
     def rank(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         """Rank rows of `interactions`, whatever way they are cut into batches; for `mapInArrow`.
@@ -105,16 +105,16 @@ class Ranker:
         )
         allowed = self._allowed(rows, listener, column)
         k = settings.top_k
-        list_offsets, items, scores = top_k(
-            users, model.factors, model.score_multipliers, self.tie_order, allowed, k
-        )
+        list_offsets, items, scores = top_k(users, model.factors, model.score_multipliers, self.tie_order, allowed, k)
         known = np.any(users != 0, axis=1)
-        lists = [(items[a:b], scores[a:b], "als") for a, b in zip(list_offsets, list_offsets[1:], strict=False)]
+        lists = [(items[a:b], scores[a:b], "als") for a, b in itertools.pairwise(list_offsets)]
         for place, (positions, values, source) in self._fallbacks(rows, np.flatnonzero(~known), allowed).items():
             lists[place] = (positions, values, source)
         return self._record_batch(rows, lists, allowed.sum(axis=1))
 
-    def _allowed(self, rows: pa.RecordBatch, listener: Positions, column: npt.NDArray[np.int32]) -> npt.NDArray[np.bool_]:
+    def _allowed(
+        self, rows: pa.RecordBatch, listener: Positions, column: npt.NDArray[np.int32]
+    ) -> npt.NDArray[np.bool_]:
         """Which items each listener may get: eligible in their market, and not heard, or long ago."""
         allowed = np.stack([self._mask(market) for market in rows.column("market").to_pylist()])
         filtered = column >= 0
@@ -156,10 +156,10 @@ class Ranker:
             fill = everyone[~np.isin(everyone, kept)]
             positions = np.concatenate([kept, fill])[:full]
             return positions, np.arange(len(positions), 0, -1, dtype=np.float64), "previous"
-        local = self.popular.get(market, self.popular[None][:0]) if market is not None else self.popular[None][:0]
-        local = local[allowed[local]]
-        if market is not None and len(local) >= full:
-            return local[:full], self.model.market_listeners.get(market, self.model.listeners)[local[:full]] * 1.0, "market_popular"
+        if market is not None and market in self.popular:
+            local = self.popular[market][allowed[self.popular[market]]][:full]
+            if len(local) == full:
+                return local, self.model.market_listeners[market][local].astype(np.float64), "market_popular"
         return everyone[:full], self.model.listeners[everyone[:full]].astype(np.float64), "global_popular"
 
     def _record_batch(

@@ -102,8 +102,12 @@ def run_validation(spark: SparkSession, night: Night, names: Sequence[str], *, c
 
 def _summary(verdict: Verdict) -> str:
     outcomes = verdict.rows["outcome"].to_pylist()
-    counts = ", ".join(f"{outcomes.count(kind)} {kind}" for kind in ("success", "failed", "skipped") if kind in outcomes)
-    state = "[red]gate closed[/]" if verdict.closed else "[yellow]warning[/]" if "failed" in outcomes else "[green]ok[/]"
+    counts = ", ".join(
+        f"{outcomes.count(kind)} {kind}" for kind in ("success", "failed", "skipped") if kind in outcomes
+    )
+    state = (
+        "[red]gate closed[/]" if verdict.closed else "[yellow]warning[/]" if "failed" in outcomes else "[green]ok[/]"
+    )
     lines = [f"  {verdict.table:<17} {verdict.seconds:6.1f} s  {state}: {counts}"]
     return "\n".join([*lines, *(f"    {failure}" for failure in verdict.failures)])
 

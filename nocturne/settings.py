@@ -31,7 +31,9 @@ class ListenSettings(Section):
     ]
     max_ms_played: Annotated[int, Field(ge=1, description="longest listening time of one event, milliseconds")]
     max_plays: Annotated[int, Field(ge=1, description="most plays that one event may stand for")]
-    basket_rows: Annotated[int, Field(ge=1, description="rows of one listener and minute that count towards their rate")]
+    basket_rows: Annotated[
+        int, Field(ge=1, description="rows of one listener and minute that count towards their rate")
+    ]
     bot_rows: Annotated[int, Field(ge=1, description="rows a day, baskets capped, above which a listener is a bot")]
 
 
@@ -198,5 +200,11 @@ def describe(settings: Settings) -> list[dict[str, Any]]:
 def _range(field: Mapping[str, Any]) -> str:
     if "enum" in field:
         return " | ".join(field["enum"])
-    limits = {">= ": "minimum", "> ": "exclusiveMinimum", "<= ": "maximum", "< ": "exclusiveMaximum", "like ": "pattern"}
+    limits = {
+        ">= ": "minimum",
+        "> ": "exclusiveMinimum",
+        "<= ": "maximum",
+        "< ": "exclusiveMaximum",
+        "like ": "pattern",
+    }
     return ", ".join(f"{sign}{field[name]}" for sign, name in limits.items() if name in field)

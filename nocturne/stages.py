@@ -5,7 +5,7 @@ read and rejected. What it wrote stands in the tables.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -105,7 +105,9 @@ def build_interactions(spark: SparkSession, night: Night, progress: Progress) ->
         night.run_date,
         night.settings.interactions,
     )
-    tables.replace(rows.withColumn("bucket", tables.bucket("user_id", night.settings.tables.buckets)), "interactions", night)
+    tables.replace(
+        rows.withColumn("bucket", tables.bucket("user_id", night.settings.tables.buckets)), "interactions", night
+    )
     return Work(tables.count_of(night, "listens", nights))
 
 
@@ -158,17 +160,17 @@ def rank_users(spark: SparkSession, night: Night, progress: Progress) -> Work:
         night.run_date,
         night.settings.ranking.explicit_blocked_markets,
     )
-    earlier = [
-        day
-        for day in tables.dates(night, "ranked_lists")
-        if day < night.run_date and day not in closed_dates(night, GATED_TABLES)
-    ]
+    closed = closed_dates(night, GATED_TABLES)
+    earlier = [day for day in tables.dates(night, "ranked_lists") if day < night.run_date and day not in closed]
     previous = tables.ListLookup.at(night, earlier[-1] if earlier else None)
     ranker = spark.sparkContext.broadcast(Ranker(model, masks, night.run_date, night.settings.ranking, previous))
     kinds = {column.name: column.type for column in contract("ranked_lists").columns}
-    lists = rows.mapInArrow(
-        lambda batches: ranker.value.rank(batches), ", ".join(f"{name} {kinds[name]}" for name in COMPUTED)
-    ).select(
+    computed = ", ".join(f"{name} {kinds[name]}" for name in COMPUTED)
+
+    def rank(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        return ranker.value.rank(batches)
+
+    lists = rows.mapInArrow(rank, computed).select(
         F.lit(night.run_date).alias("run_date"),
         *COMPUTED,
         F.lit(CONTROL).alias("arm"),

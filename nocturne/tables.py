@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from deltalake import DeltaTable, write_deltalake
 from deltalake.exceptions import DeltaError, TableNotFoundError
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from nocturne.contracts import check_columns, contract, spark_type
@@ -114,7 +114,9 @@ def count_of(night: Night, table: str, days: Sequence[date]) -> int:
     return pc.sum(_actions_of(night, table, days)["num_records"]).as_py() or 0
 
 
-def rows(night: Night, table: str, where: pc.Expression | None = None, columns: Sequence[str] | None = None) -> pa.Table:
+def rows(
+    night: Night, table: str, where: pc.Expression | None = None, columns: Sequence[str] | None = None
+) -> pa.Table:
     """Rows of a table as Arrow, through delta-rs; all columns of the contract unless some are named."""
     names = list(columns or (column.name for column in contract(table).columns))
     return _open(night, table).to_pyarrow_dataset().to_table(columns=names, filter=where)
@@ -188,7 +190,7 @@ def replace(content: DataFrame | pa.Table, table: str, night: Night, where: str 
     ordered_rows.write.format("delta").mode("overwrite").option("replaceWhere", where).save(path)
 
 
-def bucket(user_id: str, buckets: int) -> F.Column:
+def bucket(user_id: str, buckets: int) -> Column:
     """Hash bucket of a user: the same function in every table keyed by user."""
     return F.pmod(F.xxhash64(user_id), F.lit(buckets)).cast("int")
 
@@ -222,7 +224,9 @@ def _create(night: Night, table: str) -> None:
                 found=f"{properties.get(name)} in the table, {value} in the settings",
                 fix="keep the setting, or run the nights into a new warehouse",
             )
-    absent = {name: check for name, check in promised.constraints.items() if f"delta.constraints.{name}" not in properties}
+    absent = {
+        name: check for name, check in promised.constraints.items() if f"delta.constraints.{name}" not in properties
+    }
     if absent:
         delta.alter.add_constraint(absent)
 

@@ -1,5 +1,6 @@
 """What tests share: one Spark session, and nights in warehouses of their own."""
 
+import os
 from collections.abc import Callable, Iterator
 from datetime import date
 from pathlib import Path
@@ -11,6 +12,9 @@ from nocturne import tables
 from nocturne.night import Night
 from nocturne.settings import load_settings
 from nocturne.spark import spark_session
+
+# Tests run many small jobs once: Java's second compiler would take longer than it saves.
+os.environ["JDK_JAVA_OPTIONS"] = "-XX:TieredStopAtLevel=1"
 
 
 @pytest.fixture(scope="session")

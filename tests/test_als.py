@@ -104,7 +104,9 @@ def test_items_without_enough_listeners_get_no_factors() -> None:
 
 
 def test_popularity_is_counted_by_market() -> None:
-    table = pa.concat_tables([rows({"a": {0: 1.0}}, "SE"), rows({"b": {0: 1.0, 1: 1.0}}, "NO"), rows({"c": {1: 1.0}}, None)])
+    table = pa.concat_tables(
+        [rows({"a": {0: 1.0}}, "SE"), rows({"b": {0: 1.0, 1: 1.0}}, "NO"), rows({"c": {1: 1.0}}, None)]
+    )
     model = train(table, ids(2), NIGHT, HALF_LIFE, als(popularity_exponent=1.0, score_exponent=2.0)).model
     assert model.listeners.tolist() == [2, 2]
     assert {market: heard.tolist() for market, heard in model.market_listeners.items()} == {"NO": [1, 1], "SE": [1, 0]}
@@ -125,7 +127,9 @@ def test_a_warm_start_keeps_known_items_near_and_seeds_new_ones() -> None:
     child = train(rows(grown), ids(7), NIGHT, HALF_LIFE, als(iterations=1, warm_start=True), parent).model
     assert np.isfinite(child.factors).all()
     assert child.item_ids.to_pylist() == [f"i{index}" for index in range(7)]
-    similar = (child.factors[:6] * parent.factors).sum() / np.linalg.norm(child.factors[:6]) / np.linalg.norm(parent.factors)
+    similar = (
+        (child.factors[:6] * parent.factors).sum() / np.linalg.norm(child.factors[:6]) / np.linalg.norm(parent.factors)
+    )
     assert similar > 0.95
 
 
@@ -141,13 +145,13 @@ def test_a_model_comes_back_from_its_tables_as_it_was() -> None:
 
 
 def test_a_matrix_over_its_memory_is_refused_by_the_name_of_the_setting() -> None:
-    many = {f"u{number}": {item: 1.0 for item in range(100)} for number in range(1000)}
-    with pytest.raises(SettingsError, match="als.matrix_memory_mb"):
+    many = {f"u{number}": dict.fromkeys(range(100), 1.0) for number in range(1000)}
+    with pytest.raises(SettingsError, match=r"als\.matrix_memory_mb"):
         train(rows(many), ids(100), NIGHT, HALF_LIFE, als(matrix_memory_mb=1))
 
 
 def test_nobody_heard_often_enough_is_an_error_that_names_the_setting() -> None:
-    with pytest.raises(SettingsError, match="als.min_item_listeners"):
+    with pytest.raises(SettingsError, match=r"als\.min_item_listeners"):
         train(rows({"a": {0: 1.0}}), ids(1), NIGHT, HALF_LIFE, als(min_item_listeners=5))
 
 

@@ -32,7 +32,11 @@ def test_an_item_may_be_listed_from_its_first_to_its_last_night() -> None:
 
 
 def test_a_restricted_item_is_listed_in_its_markets_only() -> None:
-    items = {"item_id": "a", "markets": ["SE", "NO"]}, {"item_id": "b", "markets": ["US"]}, {"item_id": "c", "markets": []}
+    items = (
+        {"item_id": "a", "markets": ["SE", "NO"]},
+        {"item_id": "b", "markets": ["US"]},
+        {"item_id": "c", "markets": []},
+    )
     assert eligible(*items, market="SE") == [True, False, False, True]
     assert eligible(*items, market="US") == [False, True, False, True]
 

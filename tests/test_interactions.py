@@ -1,5 +1,6 @@
 """The matrix: sums derivable by hand, and a night added gives exactly what a rebuild gives."""
 
+import itertools
 from datetime import date, datetime, timedelta
 
 import numpy as np
@@ -10,13 +11,14 @@ from nocturne.interactions import EPOCH, UNIT, add_listens, index_new_items, str
 from nocturne.settings import InteractionSettings
 
 FOUR_DAYS = InteractionSettings(half_life_days=4.0)
-LISTEN = (
-    "run_date DATE, user_id STRING, item_id STRING, listened_at TIMESTAMP, ms_played BIGINT, plays BIGINT, market STRING"
-)
+LISTEN = """
+    run_date DATE, user_id STRING, item_id STRING, listened_at TIMESTAMP,
+    ms_played BIGINT, plays BIGINT, market STRING
+"""
 INDEX = "first_night DATE, item_index INT, item_id STRING"
 ROW = (
-    "user_id STRING, market STRING, market_heard_at TIMESTAMP, period INT, item_indexes ARRAY<INT>, play_sums ARRAY<BIGINT>, "
-    "second_sums ARRAY<BIGINT>, last_heard ARRAY<DATE>, changed_on DATE, digest STRING"
+    "user_id STRING, market STRING, market_heard_at TIMESTAMP, period INT, item_indexes ARRAY<INT>, "
+    "play_sums ARRAY<BIGINT>, second_sums ARRAY<BIGINT>, last_heard ARRAY<DATE>, changed_on DATE, digest STRING"
 )
 ITEMS = [(EPOCH, 0, "a"), (EPOCH, 1, "b"), (EPOCH, 2, "c")]
 
@@ -25,7 +27,16 @@ def day(number: int) -> date:
     return EPOCH + timedelta(days=number)
 
 
-def listen(night: int, user: str, item: str, *, on: int | None = None, ms: int | None = None, plays: int = 1, market: str | None = None) -> tuple:
+def listen(
+    night: int,
+    user: str,
+    item: str,
+    *,
+    on: int | None = None,
+    ms: int | None = None,
+    plays: int = 1,
+    market: str | None = None,
+) -> tuple:
     heard = datetime.combine(day(night if on is None else on), datetime.min.time()) + timedelta(hours=9)
     return (day(night), user, item, heard, ms, plays, market)
 
@@ -107,7 +118,7 @@ def test_adding_night_by_night_in_any_steps_equals_a_rebuild_from_all_listens(sp
     rebuilt = add(spark, listens, 100 + nights - 1)
     steps = sorted({0, nights, *np.random.default_rng(seed).integers(1, nights, 4).tolist()})
     rows: list[Row] = []
-    for start, end in zip(steps, steps[1:], strict=False):
+    for start, end in itertools.pairwise(steps):
         tonight = [row for row in listens if day(100 + start) <= row[0] < day(100 + end)]
         rows = add(spark, tonight, 100 + end - 1, rows)
     assert rows == rebuilt

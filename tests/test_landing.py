@@ -35,8 +35,14 @@ def land(tmp_path: Path) -> Callable[..., str]:
 
 
 def test_every_format_gives_the_same_fields_and_keeps_the_line(spark: SparkSession, land: Callable[..., str]) -> None:
-    land("a.jsonl", '{"event_id": "1", "user_id": "u", "item_id": "i", "listened_at": "2025-03-02T10:00:00Z", "plays": 2}\n\n')
-    land("b.jsonl.gz", '{"event_id": "2", "user_id": "u", "item_id": "i", "listened_at": "2025-03-02T10:00:00Z", "plays": "2"}')
+    land(
+        "a.jsonl",
+        '{"event_id": "1", "user_id": "u", "item_id": "i", "listened_at": "2025-03-02T10:00:00Z", "plays": 2}\n\n',
+    )
+    land(
+        "b.jsonl.gz",
+        '{"event_id": "2", "user_id": "u", "item_id": "i", "listened_at": "2025-03-02T10:00:00Z", "plays": "2"}',
+    )
     land("c.csv", 'event_id,user_id,item_id,listened_at,plays,extra\n3,u,i,"2025-03-02T10:00:00Z",2,x\n')
     land("d.csv", '\ufeff"plays","listened_at","item_id","user_id","event_id"\r\n2,2025-03-02T10:00:00Z,i,u,4\r\n')
     landing = land(
@@ -53,7 +59,9 @@ def test_every_format_gives_the_same_fields_and_keeps_the_line(spark: SparkSessi
     )
     rows = sorted(read_events(spark, landing, DAY).collect(), key=lambda row: row.event_id)
     assert [row.file for row in rows] == ["a.jsonl", "b.jsonl.gz", "c.csv", "d.csv", "e.parquet"]
-    assert {(row.parsed, row.user_id, row.item_id, row.plays, row.ms_played) for row in rows} == {(True, "u", "i", "2", None)}
+    assert {(row.parsed, row.user_id, row.item_id, row.plays, row.ms_played) for row in rows} == {
+        (True, "u", "i", "2", None)
+    }
     assert {row.listened_at[:10] for row in rows} == {"2025-03-02"}
     assert rows[2].raw == '3,u,i,"2025-03-02T10:00:00Z",2,x'
     assert '"event_id":"5"' in rows[4].raw

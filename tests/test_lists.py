@@ -1,5 +1,6 @@
 """Lists: taste blocks get what they lack, everyone gets a list, and how rows are cut does not matter."""
 
+import itertools
 from datetime import date
 
 import numpy as np
@@ -120,22 +121,22 @@ def test_without_a_previous_list_the_market_decides_and_then_everyone() -> None:
 
 
 def test_a_listener_who_has_heard_everything_gets_an_empty_list_and_breaks_nothing() -> None:
-    everything = {"u": {item: 1.0 for item in range(8)}, "v": {0: 1.0}}
+    everything = {"u": dict.fromkeys(range(8), 1.0), "v": {0: 1.0}}
     full, other = ranked(ranker(learned()), rows(everything))
     assert (ids_of(full), full["candidates"]) == ([], 0)
     assert len(ids_of(other)) == 3
 
 
 @settings(max_examples=30, deadline=None)
-@given(
-    seed=st.integers(0, 2**32 - 1), cuts=st.lists(st.integers(1, 39), max_size=5), memory=st.sampled_from([1, 256])
-)
+@given(seed=st.integers(0, 2**32 - 1), cuts=st.lists(st.integers(1, 39), max_size=5), memory=st.sampled_from([1, 256]))
 def test_lists_do_not_depend_on_how_rows_are_cut_or_ordered_to_the_last_bit(
     seed: int, cuts: list[int], memory: int
 ) -> None:
     rng = np.random.default_rng(seed)
     heard = {
-        f"u{user}": {int(item): float(rng.integers(1, 9)) for item in rng.choice(50, rng.integers(1, 12), replace=False)}
+        f"u{user}": {
+            int(item): float(rng.integers(1, 9)) for item in rng.choice(50, rng.integers(1, 12), replace=False)
+        }
         for user in range(40)
     }
     model = learned(heard, items=50)
@@ -143,7 +144,7 @@ def test_lists_do_not_depend_on_how_rows_are_cut_or_ordered_to_the_last_bit(
     order = rng.permutation(40)
     shuffled = pa.Table.from_batches([rows(heard)]).take(pa.array(order)).combine_chunks()
     edges = [0, *sorted(set(cuts)), 40]
-    parts = [shuffled.slice(a, b - a).combine_chunks().to_batches()[0] for a, b in zip(edges, edges[1:], strict=False)]
+    parts = [shuffled.slice(a, b - a).combine_chunks().to_batches()[0] for a, b in itertools.pairwise(edges)]
     apart = [row for part in ranker(model, batch_memory_mb=memory).rank(iter(parts)) for row in part.to_pylist()]
     assert sorted(apart, key=lambda row: row["user_id"]) == sorted(together, key=lambda row: row["user_id"])
 

@@ -22,7 +22,8 @@ def rounding_bound(users: Floats, items: npt.NDArray[np.float32]) -> Floats:
     roundings = (users.shape[1] + 3) * _UNIT_ROUNDOFF
     gamma = roundings / (1 - roundings)
     largest = np.sqrt((items.astype(np.float64) ** 2).sum(axis=1)).max(initial=0.0)
-    return gamma * largest * np.sqrt((users**2).sum(axis=1)) * (1 + 1e-6)
+    bound: Floats = gamma * largest * np.sqrt((users**2).sum(axis=1)) * (1 + 1e-6)
+    return bound
 
 
 def top_k(

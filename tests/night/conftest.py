@@ -1,4 +1,4 @@
-"""What tests of whole nights share: one simulated service, three nights of it published, and copies of them to spoil."""
+"""What tests of whole nights share: a simulated service, three nights of it published, copies of them to spoil."""
 
 import shutil
 from collections.abc import Callable

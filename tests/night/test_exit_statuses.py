@@ -28,7 +28,11 @@ def start(spark: SparkSession, land: Callable[..., Service]) -> Callable[..., tu
             path.write_bytes(content)
         if without:
             (service.folder / "landing" / without).unlink()
-        options = {"--landing": str(service.folder / "landing"), "--warehouse": service.warehouse, "--cache": service.cache}
+        options = {
+            "--landing": str(service.folder / "landing"),
+            "--warehouse": service.warehouse,
+            "--cache": service.cache,
+        }
         given = dict(zip(arguments[::2], arguments[1::2], strict=True))
         night = {} if {"--run-date", "--from", "--to"} & set(given) else {"--run-date": str(FIRST)}
         line = [part for pair in (options | night | given).items() for part in pair]
@@ -55,7 +59,9 @@ def start(spark: SparkSession, land: Callable[..., Service]) -> Callable[..., tu
         (("--cache", "memcached://x"), "memcached"),
     ],
 )
-def test_a_wrong_command_or_setting_is_2(start: Callable[..., tuple[int, str]], arguments: tuple[str, ...], says: str) -> None:
+def test_a_wrong_command_or_setting_is_2(
+    start: Callable[..., tuple[int, str]], arguments: tuple[str, ...], says: str
+) -> None:
     status, message = start(*arguments)
     assert (status, says in message) == (2, True), message
 
@@ -68,7 +74,7 @@ def test_a_wrong_command_or_setting_is_2(start: Callable[..., tuple[int, str]], 
         ({f"{DAY}/more.parquet": b"PAR1 half"}, "", "more.parquet"),
         ({f"{DAY}/more.csv": b"event_id;user_id;item_id;listened_at\n"}, "", "delimiter"),
         ({f"{DAY}/more.csv": b"event_id,user_id\n"}, "", "item_id"),
-        ({"items/twice.csv": b"item_id,content_type\na,track\na,other\n"}, "", "more than once: a"),
+        ({"items/twice.csv": b"item_id,content_type\na,track\na,other\n"}, "", "'a' in twice.csv: 2 times"),
         ({"items/odd.csv": b"item_id,content_type\na,hologram\n"}, "", "unknown content_type"),
         ({"items/odd.jsonl": b'{"item_id": "a", "conte'}, "", "unparsable"),
     ],
@@ -81,8 +87,12 @@ def test_bad_input_is_4_and_leaves_the_night_unpublished(
     assert "published in" not in message
 
 
-def test_a_cut_line_and_wrong_values_are_quarantined_and_the_night_goes_on(start: Callable[..., tuple[int, str]]) -> None:
-    status, message = start(files={f"{DAY}/dirt.jsonl": b'{"event_id": "x", "user_i\n{"event_id": "y", "user_id": "u1"}\n'})
+def test_a_cut_line_and_wrong_values_are_quarantined_and_the_night_goes_on(
+    start: Callable[..., tuple[int, str]],
+) -> None:
+    status, message = start(
+        files={f"{DAY}/dirt.jsonl": b'{"event_id": "x", "user_i\n{"event_id": "y", "user_id": "u1"}\n'}
+    )
     assert (status, "quarantine 2" in message) == (0, True), message
 
 
@@ -91,7 +101,9 @@ def test_a_day_of_nothing_but_dirt_closes_the_gate_with_3(start: Callable[..., t
     assert (status, "share_unusable" in message) == (3, True), message
 
 
-def test_a_cache_that_does_not_answer_is_5_and_the_message_keeps_the_password(start: Callable[..., tuple[int, str]]) -> None:
+def test_a_cache_that_does_not_answer_is_5_and_the_message_keeps_the_password(
+    start: Callable[..., tuple[int, str]],
+) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -114,5 +126,7 @@ def test_a_full_disk_is_5(error: Exception, capsys: pytest.CaptureFixture[str]) 
 
 
 def test_a_range_is_one_night_after_the_other() -> None:
-    nights = nights_of(None, datetime(2025, 2, 27), datetime(2025, 3, 1), "l", "w", "lmdb:c", None, None)
+    nights = nights_of(
+        None, datetime(2025, 2, 27, tzinfo=UTC), datetime(2025, 3, 1, tzinfo=UTC), "l", "w", "lmdb:c", None, None
+    )
     assert [str(night.run_date) for night in nights] == ["2025-02-27", "2025-02-28", "2025-03-01"]

@@ -4,7 +4,7 @@ import shutil
 from collections.abc import Callable
 
 import duckdb
-import polars
+import polars as pl
 import pytest
 from compare_warehouses import compare_warehouses
 from conftest import FIRST, NIGHTS, Service, event
@@ -67,7 +67,9 @@ def test_nothing_is_lost_between_landing_and_tables(published: Service) -> None:
         (ingest,) = rows(published, "ingests", offset)
         assert ingest["rows_read"] == ingest["listens"] + ingest["duplicates"] + ingest["quarantined"]
         assert ingest["listens"] == len(rows(published, "listens", offset))
-        assert ingest["quarantined"] == len(rows(published, "quarantine", offset)) == sum(dict(ingest["reasons"]).values())
+        assert (
+            ingest["quarantined"] == len(rows(published, "quarantine", offset)) == sum(dict(ingest["reasons"]).values())
+        )
         assert ingest["quarantined"] > 0
 
 
@@ -80,7 +82,7 @@ def test_duckdb_polars_delta_rs_and_spark_read_every_table_alike(
         "delta-rs": DeltaTable(path).to_pyarrow_dataset().count_rows(),
         "spark": spark.read.format("delta").load(path).count(),
         "duckdb": duckdb.arrow(DeltaTable(path).to_pyarrow_dataset()).aggregate("count(*)").fetchall()[0][0],
-        "polars": polars.read_delta(path).height,
+        "polars": pl.read_delta(path).height,
     }
     assert len(set(counts.values())) == 1, counts
     assert counts["spark"] > 0
@@ -98,7 +100,7 @@ def test_an_earlier_night_made_anew_marks_later_ones_stale_and_leaves_the_pointe
 ) -> None:
     day = copied.folder / "landing" / "events" / f"date={FIRST}"
     (day / "_SUCCESS").write_text("")
-    late = '{"event_id": "extra", "user_id": "u-extra", "item_id": "i-extra", "listened_at": "%sT12:00:00Z"}\n' % FIRST
+    late = f'{{"event_id": "extra", "user_id": "u-extra", "item_id": "i-extra", "listened_at": "{FIRST}T12:00:00Z"}}\n'
     (day / "more.jsonl").write_text(late)
     run_nights([copied.night(0)])
     states = {row["run_date"]: row["state"] for row in rows(copied, "nights")}

@@ -1,5 +1,7 @@
 """The top K is exact, and the same to the last bit however it is computed."""
 
+import itertools
+
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -36,7 +38,7 @@ def worlds(draw: st.DrawFn) -> tuple[np.ndarray, ...]:
 
 
 def listed(offsets: np.ndarray, items: np.ndarray) -> list[list[int]]:
-    return [items[a:b].tolist() for a, b in zip(offsets, offsets[1:], strict=False)]
+    return [items[a:b].tolist() for a, b in itertools.pairwise(offsets)]
 
 
 @settings(max_examples=150, deadline=None)
@@ -71,9 +73,7 @@ def test_equal_scores_are_listed_in_tie_order() -> None:
 
 def test_a_user_who_may_get_nothing_gets_an_empty_list() -> None:
     allowed = np.array([[False, False], [True, False]])
-    offsets, items, _ = top_k(
-        np.ones((2, 1)), np.ones((2, 1), dtype=np.float32), np.ones(2), np.arange(2), allowed, 2
-    )
+    offsets, items, _ = top_k(np.ones((2, 1)), np.ones((2, 1), dtype=np.float32), np.ones(2), np.arange(2), allowed, 2)
     assert listed(offsets, items) == [[], [0]]
 
 
