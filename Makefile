@@ -49,7 +49,7 @@ docs: $(READY) ## write docs/tables.md from the contracts
 	@$(BIN)/python ops/document_tables.py > docs/tables.md
 
 bench: $(READY) ## how good the lists are on held-out plays: benchmarks/
-	@$(BIN)/python benchmarks/lastfm.py
+	@$(BIN)/python -m benchmarks.lastfm
 
 clean: ## remove what was built or simulated; keeps the environment
 	@rm -rf data dist .airflow .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -125,7 +125,7 @@ def train_als(spark: SparkSession, night: Night, progress: Progress) -> Work:
                 tables.replace(contract(table).arrow_schema.empty_table(), table, night)
         return Work(0, remark=f"keeps the model of {live_since}" if live_since else "nobody to learn from yet")
     parent = _model(night, earlier[-1]) if settings.warm_start and live_since else None
-    item_ids = tables.night_rows(night, "item_index").sort_by("item_index")["item_id"].combine_chunks()
+    item_ids = tables.rows(night, "item_index").sort_by("item_index")["item_id"].combine_chunks()
     started = time.monotonic()
     training = als.train(
         tables.night_rows(night, "interactions", columns),

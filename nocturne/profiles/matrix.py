@@ -31,22 +31,22 @@ _COLUMNS = ["user_id", "market", "item_indexes", *_ALIGNED, "changed_on"]
 
 
 def item_index(night: Night) -> Profile:
-    """Of all indexes given so far."""
-    rows = tables.night_rows(night, "item_index")
+    """Of all indexes given so far: an earlier night made anew appends its new items after those of later nights."""
+    rows = tables.rows(night, "item_index")
     largest = pc.max(rows["item_index"]).as_py()
-    added = total(pc.equal(rows["first_night"], pa.scalar(night.run_date, pa.date32())))
+    so_far, added = tables.count(night, "item_index"), tables.count_of(night, "item_index", [night.run_date])
     return {
         "duplicate_indexes": repeated(rows["item_index"]),
         "duplicate_items": repeated(rows["item_id"]),
         "gaps": 0 if largest is None else largest + 1 - rows.num_rows,
-        "share_new": share(added, rows.num_rows) if added < rows.num_rows else None,
+        "share_new": share(added, so_far) if added < so_far else None,
     }
 
 
 def interactions(spark: SparkSession, night: Night) -> Profile:
     """Of every listener's row."""
     table, buckets = snapshot(night, "interactions"), night.settings.tables.buckets
-    items = tables.count(night, "item_index")
+    items = tables.count_of(night, "item_index", tables.dates(night, "item_index"))
 
     def measure(task_buckets: Iterable[int]) -> Iterator[pa.Table]:
         for bucket in task_buckets:

@@ -10,15 +10,21 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote
 
 import psutil
 import pytest
+from compare_warehouses import compare_warehouses
+from pyspark.sql import SparkSession
 
 from nocturne import lease
 from nocturne.flow import TABLES
+from nocturne.night import Night
+from nocturne.runner import run_nights
+from nocturne.settings import load_settings
 
 ROOT = Path(__file__).parents[2]
 NOCTURNE = ROOT / ".venv" / "bin" / "nocturne"
@@ -108,7 +114,9 @@ def backfill_runs(airflow: Airflow) -> dict[str, dict[str, Any]]:
     return {run["data_interval_start"][:10]: run for run in runs}
 
 
-def test_a_backfill_of_two_nights_goes_in_order_and_its_first_night_is_published_and_served(airflow: Airflow):
+def test_a_backfill_goes_in_order_and_its_night_is_published_and_served_and_equals_that_of_one_process(
+    airflow: Airflow, spark: SparkSession
+):
     warehouse = str(airflow.folder / "warehouse")
     airflow.ask(DAG, "PATCH", {"is_paused": False})
     nights = ("--from-date", "2026-01-01", "--to-date", "2026-01-02")
@@ -151,3 +159,8 @@ def test_a_backfill_of_two_nights_goes_in_order_and_its_first_night_is_published
     events = airflow.ask("assets/events?limit=100")["asset_events"]
     assert {event["name"] for event in events} == {f"nocturne.{table}" for table in TABLES}
     assert {event["extra"]["run_date"] for event in events} == {"2026-01-01"}
+
+    # The tables are those of the same night in one process.
+    places = str(airflow.folder / "landing"), str(airflow.folder / "again"), f"lmdb:{airflow.folder}/again-cache"
+    run_nights([Night(date(2026, 1, 1), *places, load_settings(str(airflow.folder / "conf.toml")))])
+    assert compare_warehouses(warehouse, places[1]) == []

@@ -101,7 +101,8 @@ def test_a_volume_down_by_nine_tenths_closes_the_gate(spark: SparkSession, copie
 
 def test_a_stale_model_closes_the_gate(spark: SparkSession, copied: Service) -> None:
     month_later = replace(copied.night(LAST), run_date=copied.night(LAST).run_date + timedelta(days=30))
-    spoil(copied, month_later, "interactions", lambda rows: tables.night_rows(copied.night(LAST), "interactions"))
+    rows = tables.night_rows(copied.night(LAST), "interactions")
+    spoil(copied, month_later, "interactions", lambda _: change("run_date", lambda _: month_later.run_date)(rows))
     closes(spark, copied, month_later, "models", "age")
 
 

@@ -1,0 +1,154 @@
+"""A real daily log with real dirt: every file through `ingest_events`, recounted from the raw rows; nights in a row.
+
+    python -m benchmarks.retail ../shared/data/online-retail.tar.xz [--days 374] [--nights 30] [--json]
+
+The recount reads the archive with the standard library alone and applies the checks of docs/landing.md in their order.
+Exit status 1 if a count differs, the conservation law breaks, or a night does not publish.
+"""
+
+import argparse
+import csv
+import io
+import json
+import sys
+import tarfile
+import tempfile
+import time
+from collections import Counter, defaultdict
+from datetime import date, datetime, timedelta
+from pathlib import Path
+
+from rich.progress import track
+
+from nocturne import tables
+from nocturne.importers import IMPORTERS
+from nocturne.night import Night
+from nocturne.runner import run_nights, working_on
+from nocturne.settings import ListenSettings, Settings, load_settings
+from nocturne.stages import STAGES
+
+FIRST = date(2010, 12, 1)
+Row = tuple[str, ...]
+
+
+def raw_days(source: Path) -> dict[date, list[Row]]:
+    """The rows of every file, as they came."""
+    days = {}
+    with tarfile.open(source) as archive:
+        for member in archive:
+            if member.isfile() and member.name.endswith(".csv"):
+                file = archive.extractfile(member)
+                assert file
+                rows = list(csv.reader(io.TextIOWrapper(file, "utf-8", newline="")))
+                days[date.fromisoformat(Path(member.name).stem)] = [tuple(row) for row in rows[1:]]
+    return days
+
+
+def recount(
+    day: date, rows: list[Row], recent: list[set[Row]], settings: ListenSettings
+) -> tuple[Counter[str], set[Row]]:
+    """What should become of a day's rows: counts by outcome, and the rows that are listens."""
+    outcomes: Counter[str] = Counter()
+    accepted: list[Row] = []
+    seen = set().union(*recent)
+    for row in rows:
+        _, product, _, quantity, at, _, customer, _ = row
+        plays = int(quantity)
+        if not customer.strip():
+            outcomes["missing_user_id"] += 1
+        elif not product.strip():
+            outcomes["missing_item_id"] += 1
+        elif not 1 <= plays <= settings.max_plays:
+            outcomes["invalid_plays"] += 1
+        elif datetime.fromisoformat(at).date() > day:
+            outcomes["after_day"] += 1
+        elif datetime.fromisoformat(at).date() < day - timedelta(days=settings.late_days):
+            outcomes["too_late"] += 1
+        elif row in seen:
+            outcomes["duplicate"] += 1
+        else:
+            seen.add(row)
+            accepted.append(row)
+    minutes = Counter((row[6], row[4][:16]) for row in accepted)
+    rates: defaultdict[tuple[str, str], int] = defaultdict(int)
+    for (customer, minute), count in minutes.items():
+        rates[customer, minute[:10]] += min(count, settings.basket_rows)
+    listens = [row for row in accepted if rates[row[6], row[4][:10]] <= settings.bot_rows]
+    outcomes["bot"] += len(accepted) - len(listens)
+    outcomes["listen"] += len(listens)
+    return +outcomes, set(listens)
+
+
+def found(night: Night) -> Counter[str]:
+    """What became of a day's rows, from `ingests`; also checks the conservation law."""
+    (row,) = tables.night_rows(night, "ingests").to_pylist()
+    assert row["rows_read"] == row["listens"] + row["duplicates"] + row["quarantined"], row
+    assert row["quarantined"] == tables.count(night, "quarantine"), row
+    return +Counter({**dict(row["reasons"]), "listen": row["listens"], "duplicate": row["duplicates"]})
+
+
+def ingest_all(source: Path, folder: Path, days: int, settings: Settings) -> dict[str, object]:
+    """Ingest that many days of the calendar and compare every one with its recount."""
+    raw = raw_days(source)
+    nights = [make_night(folder, "ingested", FIRST + timedelta(days=offset), settings) for offset in range(days)]
+    totals: Counter[str] = Counter()
+    different = []
+    recent: list[set[Row]] = []
+    started = time.monotonic()
+    with working_on(nights, "ingest_events") as spark:
+        for night in track(nights, "ingest_events", disable=not sys.stderr.isatty()):
+            STAGES["ingest_events"](spark, night, lambda *_: None)
+            expected, listens = recount(night.run_date, raw.get(night.run_date, []), recent, settings.listens)
+            recent = [*recent, listens][-settings.listens.dedup_nights :]
+            totals += expected
+            if found(night) != expected:
+                different.append(f"{night.run_date}: found {dict(found(night))}, recounted {dict(expected)}")
+    return {
+        "days": days,
+        "files": sum(night.run_date in raw for night in nights),
+        "rows": sum(len(raw.get(night.run_date, [])) for night in nights),
+        **dict(sorted(totals.items())),
+        "days_that_differ": different,
+        "seconds": round(time.monotonic() - started, 1),
+    }
+
+
+def publish(folder: Path, count: int, settings: Settings) -> dict[str, object]:
+    """Run nights in a row and say which published and what was warned of."""
+    nights = [make_night(folder, "published", FIRST + timedelta(days=offset), settings) for offset in range(count)]
+    started = time.monotonic()
+    run_nights(nights)
+    states = Counter(tables.rows(nights[0], "nights")["state"].to_pylist())
+    rows = tables.rows(nights[0], "validations").to_pylist()
+    warned = Counter(f"{row['table']}.{row['expectation']}" for row in rows if row["outcome"] == "failed")
+    seconds = round(time.monotonic() - started, 1)
+    return {"nights": count, **states, "warnings": dict(warned.most_common()), "seconds": seconds}
+
+
+def make_night(folder: Path, name: str, day: date, settings: Settings) -> Night:
+    """A night of one of the warehouses in the folder."""
+    return Night(day, str(folder / "landing"), str(folder / name), f"lmdb:{folder / name}-cache", settings)
+
+
+def main() -> int:
+    """Measure, and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("source", type=Path, nargs="?", default=Path("../shared/data/online-retail.tar.xz"))
+    parser.add_argument("--days", type=int, default=374, help="days of the calendar to ingest; 374 is all")
+    parser.add_argument("--nights", type=int, default=30, help="nights to run whole")
+    parser.add_argument("--set", action="append", default=[], dest="overrides", help="section.key=value")
+    parser.add_argument("--json", action="store_true")
+    options = parser.parse_args()
+    settings = load_settings(overrides=options.overrides)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        IMPORTERS["online-retail"](options.source, folder / "landing", FIRST)
+        ingested = ingest_all(options.source, folder, options.days, settings) if options.days else {}
+        published = publish(folder, options.nights, settings) if options.nights else {}
+    for result in filter(None, (ingested, published)):
+        print(json.dumps(result), file=sys.stdout if options.json else sys.stderr)
+    return int(bool(ingested.get("days_that_differ")) or published.get("published", 0) != options.nights)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
