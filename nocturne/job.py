@@ -45,8 +45,10 @@ def nights_of(
     Raises:
         SettingsError: no night or an impossible range is named, a night is in the future, or settings are wrong.
     """
+    from nocturne.cache import check_url
     from nocturne.errors import SettingsError
     from nocturne.settings import load_settings
+    from nocturne.suites import check_all_thresholds
 
     if (run_date is None) == (first is None and last is None) or (first is None) != (last is None):
         raise SettingsError("name the night", expected="--run-date D, or --from D1 --to D2")
@@ -58,6 +60,8 @@ def nights_of(
     if end.date() > datetime.now(UTC).date():
         raise SettingsError("a night in the future has no listens", found=str(end.date()), expected="today or earlier")
     settings = load_settings(conf or None, overrides or ())
+    check_url(cache)
+    check_all_thresholds(settings.expectations)
     days = (start.date() + timedelta(days=offset) for offset in range((end - start).days + 1))
     return [Night(day, landing, warehouse, cache, settings) for day in days]
 

@@ -54,7 +54,8 @@ def ingest_events(spark: SparkSession, night: Night, progress: Progress) -> Work
     items = items_of(landing.read_catalogue(spark, night.landing))
     require_sound(items, f"{night.landing}/items")
     run_date = F.lit(night.run_date)
-    tables.replace(items.drop("problem", "file").withColumn("run_date", run_date), "items", night)
+    catalogue = items.drop("problem", "file").withColumn("run_date", run_date)
+    tables.replace(catalogue, "items", night, at_most=items.count())
 
     events = landing.read_events(spark, night.landing, night.run_date)
     rows_read = events.count()
@@ -70,9 +71,9 @@ def ingest_events(spark: SparkSession, night: Night, progress: Progress) -> Work
     deduplicated = mark_duplicates(checked, _recent_listens(spark, night)).persist()
     try:
         judged = mark_bots(deduplicated, settings).withColumn("run_date", run_date)
-        _replace_columns(judged.where(F.col("outcome") == LISTEN), "listens", night)
+        _replace_columns(judged.where(F.col("outcome") == LISTEN), "listens", night, rows_read)
         rejected = judged.where(F.col("outcome").isin(*REASONS)).withColumnRenamed("outcome", "reason")
-        _replace_columns(rejected, "quarantine", night)
+        _replace_columns(rejected, "quarantine", night, rows_read)
         counts = judged.groupBy("outcome").agg(
             F.count("*").alias("rows"), F.count_if("late").alias("late"), F.count_distinct("user_id").alias("listeners")
         )
@@ -96,7 +97,9 @@ def build_interactions(spark: SparkSession, night: Night, progress: Progress) ->
     ]
     listens = tables.read(spark, night, "listens").where(F.col("run_date").isin(nights))
     index = tables.read(spark, night, "item_index")
-    tables.replace(index_new_items(listens, index, night.run_date), "item_index", night)
+    added, indexed = tables.count_of(night, "listens", nights), tables.count_of(night, "item_index", [night.run_date])
+    new_items = index_new_items(listens, index, night.run_date)
+    tables.replace(new_items, "item_index", night, at_most=added + indexed)
     previous = tables.read(spark, night, "interactions").where(F.col("run_date") == F.lit(since))
     rows = add_listens(
         previous.drop("run_date", "bucket"),
@@ -105,10 +108,10 @@ def build_interactions(spark: SparkSession, night: Night, progress: Progress) ->
         night.run_date,
         night.settings.interactions,
     )
-    tables.replace(
-        rows.withColumn("bucket", tables.bucket("user_id", night.settings.tables.buckets)), "interactions", night
-    )
-    return Work(tables.count_of(night, "listens", nights))
+    rows = rows.withColumn("bucket", tables.bucket("user_id", night.settings.tables.buckets))
+    listeners = added + (tables.count_of(night, "interactions", [since]) if since else 0)
+    tables.replace(rows, "interactions", night, at_most=listeners)
+    return Work(added)
 
 
 def train_als(spark: SparkSession, night: Night, progress: Progress) -> Work:
@@ -177,8 +180,9 @@ def rank_users(spark: SparkSession, night: Night, progress: Progress) -> Work:
         F.lit(model.version).alias("model_version"),
         F.lower(F.lpad(F.hex(F.xxhash64("items", "source")), 16, "0")).alias("digest"),
     )
-    tables.replace(lists, "ranked_lists", night)
-    return Work(tables.count(night, "interactions"), remark=model.version)
+    listeners = tables.count(night, "interactions")
+    tables.replace(lists, "ranked_lists", night, at_most=listeners)
+    return Work(listeners, remark=model.version)
 
 
 def refresh_cache(spark: SparkSession, night: Night, progress: Progress) -> Work:
@@ -217,8 +221,9 @@ def _recent_listens(spark: SparkSession, night: Night) -> DataFrame:
     return tables.read(spark, night, "listens").where(F.col("run_date").isin(nights))
 
 
-def _replace_columns(rows: DataFrame, table: str, night: Night) -> None:
-    tables.replace(rows.select(*(column.name for column in contract(table).columns)), table, night)
+def _replace_columns(rows: DataFrame, table: str, night: Night, at_most: int) -> None:
+    columns = (column.name for column in contract(table).columns)
+    tables.replace(rows.select(*columns), table, night, at_most=at_most)
 
 
 def _ingest(night: Night, rows_read: int, outcomes: dict[str, object]) -> pa.Table:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from nocturne import ROOT
 from nocturne.errors import SettingsError
+from nocturne.flow import GATED_TABLES
 
 if TYPE_CHECKING:
     from great_expectations.core.batch_definition import BatchDefinition
@@ -79,6 +80,14 @@ def check_thresholds(table: str, thresholds: Mapping[str, float]) -> None:
             expected=", ".join(sorted(wanted)) or "none",
             fix=f"compare the section with expectations/{table}.json",
         )
+
+
+def check_all_thresholds(thresholds: Mapping[str, Mapping[str, float]]) -> None:
+    """`check_thresholds` of every table; SettingsError as well for a section of no table."""
+    for table in GATED_TABLES:
+        check_thresholds(table, thresholds.get(table, {}))
+    if unknown := sorted(thresholds.keys() - set(GATED_TABLES)):
+        raise SettingsError("no such table has a suite", where="[expectations]", found=", ".join(unknown))
 
 
 def hold(table: str, profile: Mapping[str, float | None], thresholds: Mapping[str, float]) -> list[Outcome]:

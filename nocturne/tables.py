@@ -23,6 +23,9 @@ from nocturne.errors import SettingsError
 from nocturne.flow import TABLES
 from nocturne.night import Night
 
+FEW_ROWS = 20_000
+"""Rows that the driver may hold at once: for so few, Spark's commit takes longer than all the rest."""
+
 _FIXED = "nocturne."
 _BUCKETED = ("interactions", "ranked_lists")
 
@@ -166,12 +169,15 @@ class ListLookup:
         return {row["user_id"]: [entry["item_id"] for entry in row["items"]] for row in found.to_pylist()}
 
 
-def replace(content: DataFrame | pa.Table, table: str, night: Night, where: str | None = None) -> None:
+def replace(
+    content: DataFrame | pa.Table, table: str, night: Night, where: str | None = None, at_most: int | None = None
+) -> None:
     """Replace the night's partition of a table by these rows, in one commit.
 
     Args:
         content: a Spark frame, written by Spark, or an Arrow table, written by delta-rs.
         where: SQL predicate of what is replaced, if less than the whole partition.
+        at_most: upper bound of the rows, where it is known: a frame of few rows is written by delta-rs too.
 
     Raises:
         InputError: columns are missing, unexpected or mistyped.
@@ -180,6 +186,12 @@ def replace(content: DataFrame | pa.Table, table: str, night: Night, where: str 
     where = where or f"{promised.partitioned_by[0]} = '{night.run_date}'"
     path = table_path(night, table)
     names = [column.name for column in promised.columns]
+    if isinstance(content, DataFrame) and at_most is not None and at_most <= FEW_ROWS:
+        check_columns(table, dict(content.dtypes), path)
+        content = content.toArrow()
+        content = (
+            content.sort_by([("bucket", "ascending"), ("user_id", "ascending")]) if table in _BUCKETED else content
+        )
     if isinstance(content, pa.Table):
         check_columns(table, {field.name: spark_type(field.type) for field in content.schema}, path)
         ordered = content.select(names).cast(promised.arrow_schema)

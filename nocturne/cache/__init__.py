@@ -9,7 +9,7 @@ from nocturne.cache.served import ServedList
 from nocturne.cache.shared import SharedCache
 from nocturne.errors import SettingsError
 
-__all__ = ["Cache", "Generation", "Pointer", "PointerMoved", "ServedList", "open_cache"]
+__all__ = ["Cache", "Generation", "Pointer", "PointerMoved", "ServedList", "check_url", "open_cache"]
 
 
 def open_cache(url: str, read_only: bool = False) -> Cache:
@@ -23,11 +23,18 @@ def open_cache(url: str, read_only: bool = False) -> Cache:
         SettingsError: the URL names no cache, or the server refuses the user or password.
         ServiceError: the disk or the server does not serve.
     """
+    check_url(url)
     scheme, _, rest = url.partition(":")
-    if scheme == "lmdb" and rest:
+    if scheme == "lmdb":
         return EmbeddedCache(Path(rest), read_only=read_only)
-    if scheme in {"redis", "rediss"}:
-        return SharedCache(url, read_only=read_only)
+    return SharedCache(url, read_only=read_only)
+
+
+def check_url(url: str) -> None:
+    """Raise SettingsError unless the URL is that of a cache, whether or not there is one."""
+    scheme, _, rest = url.partition(":")
+    if scheme in {"lmdb", "redis", "rediss"} and rest:
+        return
     raise SettingsError(
         "the cache's URL is not understood",
         where="--cache",
