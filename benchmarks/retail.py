@@ -87,42 +87,40 @@ def found(night: Night) -> Counter[str]:
     return +Counter({**dict(row["reasons"]), "listen": row["listens"], "duplicate": row["duplicates"]})
 
 
-def ingest_all(source: Path, folder: Path, days: int, settings: Settings) -> dict[str, object]:
-    """Ingest that many days of the calendar and compare every one with its recount."""
-    raw = raw_days(source)
-    nights = [make_night(folder, "ingested", FIRST + timedelta(days=offset), settings) for offset in range(days)]
+def compare(nights: list[Night], raw: dict[date, list[Row]]) -> dict[str, object]:
+    """Hold every ingested day against its recount."""
     totals: Counter[str] = Counter()
     different = []
     recent: list[set[Row]] = []
-    started = time.monotonic()
-    with working_on(nights, "ingest_events") as spark:
-        for night in track(nights, "ingest_events", disable=not sys.stderr.isatty()):
-            STAGES["ingest_events"](spark, night, lambda *_: None)
-            expected, listens = recount(night.run_date, raw.get(night.run_date, []), recent, settings.listens)
-            recent = [*recent, listens][-settings.listens.dedup_nights :]
-            totals += expected
-            if found(night) != expected:
-                different.append(f"{night.run_date}: found {dict(found(night))}, recounted {dict(expected)}")
+    for night in nights:
+        listens = night.settings.listens
+        expected, accepted = recount(night.run_date, raw.get(night.run_date, []), recent, listens)
+        recent = [*recent, accepted][-listens.dedup_nights :]
+        totals += expected
+        if found(night) != expected:
+            different.append(f"{night.run_date}: found {dict(found(night))}, recounted {dict(expected)}")
     return {
-        "days": days,
+        "days": len(nights),
         "files": sum(night.run_date in raw for night in nights),
         "rows": sum(len(raw.get(night.run_date, [])) for night in nights),
         **dict(sorted(totals.items())),
         "days_that_differ": different,
-        "seconds": round(time.monotonic() - started, 1),
     }
 
 
-def publish(folder: Path, count: int, settings: Settings) -> dict[str, object]:
-    """Run nights in a row and say which published and what was warned of."""
-    nights = [make_night(folder, "published", FIRST + timedelta(days=offset), settings) for offset in range(count)]
-    started = time.monotonic()
-    run_nights(nights)
-    states = Counter(tables.rows(nights[0], "nights")["state"].to_pylist())
+def ingest(nights: list[Night]) -> None:
+    """Run `ingest_events` for every night, in one session."""
+    with working_on(nights, "ingest_events") as spark:
+        for night in track(nights, "ingest_events", disable=not sys.stderr.isatty()):
+            STAGES["ingest_events"](spark, night, lambda *_: None)
+
+
+def states(nights: list[Night]) -> dict[str, object]:
+    """How many nights are in which state, and what was warned of how often."""
+    counts = Counter(tables.rows(nights[0], "nights")["state"].to_pylist())
     rows = tables.rows(nights[0], "validations").to_pylist()
     warned = Counter(f"{row['table']}.{row['expectation']}" for row in rows if row["outcome"] == "failed")
-    seconds = round(time.monotonic() - started, 1)
-    return {"nights": count, **states, "warnings": dict(warned.most_common()), "seconds": seconds}
+    return {**counts, "warnings": dict(warned.most_common())}
 
 
 def make_night(folder: Path, name: str, day: date, settings: Settings) -> Night:
@@ -140,14 +138,23 @@ def main() -> int:
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     settings = load_settings(overrides=options.overrides)
+    raw = raw_days(options.source)
+    results: list[dict[str, object]] = []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         IMPORTERS["online-retail"](options.source, folder / "landing", FIRST)
-        ingested = ingest_all(options.source, folder, options.days, settings) if options.days else {}
-        published = publish(folder, options.nights, settings) if options.nights else {}
-    for result in filter(None, (ingested, published)):
+        for count, run, report in ((options.days, ingest, lambda _: {}), (options.nights, run_nights, states)):
+            if count:
+                days = (FIRST + timedelta(days=offset) for offset in range(count))
+                nights = [make_night(folder, run.__name__, day, settings) for day in days]
+                started = time.monotonic()
+                run(nights)
+                seconds = round(time.monotonic() - started, 1)
+                results.append({**compare(nights, raw), **report(nights), "seconds": seconds})
+    for result in results:
         print(json.dumps(result), file=sys.stdout if options.json else sys.stderr)
-    return int(bool(ingested.get("days_that_differ")) or published.get("published", 0) != options.nights)
+    published = not options.nights or results[-1].get("published") == options.nights
+    return int(any(result["days_that_differ"] for result in results) or not published)
 
 
 if __name__ == "__main__":
