@@ -1,5 +1,6 @@
 """What tests share: one Spark session, and nights in warehouses of their own."""
 
+import logging
 import os
 from collections.abc import Callable, Iterator
 from datetime import date
@@ -15,6 +16,8 @@ from nocturne.spark import spark_session
 
 # Tests run many small jobs once: Java's second compiler would take longer than it saves.
 os.environ["JDK_JAVA_OPTIONS"] = "-XX:TieredStopAtLevel=1"
+# Airflow lets every library log; py4j would do so at exit, behind pytest's closing line.
+logging.getLogger("py4j").setLevel(logging.WARNING)
 
 
 @pytest.fixture(scope="session")
