@@ -20,7 +20,7 @@ from nocturne.catalogue import items_of, require_sound
 from nocturne.contracts import contract
 from nocturne.eligibility import eligibility
 from nocturne.errors import GateClosed, InputError
-from nocturne.flow import GATED_TABLES
+from nocturne.flow import GATED_TABLES, NIGHTLY
 from nocturne.interactions import add_listens, index_new_items
 from nocturne.listens import DUPLICATE, LISTEN, REASONS, check_events, mark_bots, mark_duplicates
 from nocturne.lists import COMPUTED, CONTROL, Ranker
@@ -42,14 +42,12 @@ class Work:
     remark: str = ""
 
 
-INGEST_TABLES = ("items", "listens", "quarantine", "ingests")
-MATRIX_TABLES = (*INGEST_TABLES, "item_index", "interactions")
+INGEST_TABLES, MATRIX_TABLES = NIGHTLY[0].writes, (*NIGHTLY[0].writes, *NIGHTLY[1].writes)
 
 
 def ingest_events(spark: SparkSession, night: Night, progress: Progress) -> Work:
     """Landing -> items, listens, quarantine, ingests."""
     announced = landing.require_complete(night.landing, night.run_date)
-    tables.create_missing(night)
     settings = night.settings.listens
     items = items_of(landing.read_catalogue(spark, night.landing))
     require_sound(items, f"{night.landing}/items")

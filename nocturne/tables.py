@@ -186,20 +186,19 @@ def replace(
     where = where or f"{promised.partitioned_by[0]} = '{night.run_date}'"
     path = table_path(night, table)
     names = [column.name for column in promised.columns]
-    if isinstance(content, DataFrame) and at_most is not None and at_most <= FEW_ROWS:
+    if isinstance(content, DataFrame):
         check_columns(table, dict(content.dtypes), path)
+        if at_most is None or at_most > FEW_ROWS:
+            laid_out = _lay_out(content.select(names), table, night)
+            laid_out.write.format("delta").mode("overwrite").option("replaceWhere", where).save(path)
+            return
         content = content.toArrow()
-        content = (
-            content.sort_by([("bucket", "ascending"), ("user_id", "ascending")]) if table in _BUCKETED else content
-        )
-    if isinstance(content, pa.Table):
-        check_columns(table, {field.name: spark_type(field.type) for field in content.schema}, path)
-        ordered = content.select(names).cast(promised.arrow_schema)
-        write_deltalake(path, ordered, mode="overwrite", predicate=where)
-        return
-    check_columns(table, dict(content.dtypes), path)
-    ordered_rows = _lay_out(content.select(names), table, night)
-    ordered_rows.write.format("delta").mode("overwrite").option("replaceWhere", where).save(path)
+    else:
+        check_columns(table, {each.name: spark_type(each.type) for each in content.schema}, path)
+    few = content.select(names).cast(promised.arrow_schema)
+    if table in _BUCKETED:
+        few = few.sort_by([("bucket", "ascending"), ("user_id", "ascending")])
+    write_deltalake(path, few, mode="overwrite", predicate=where)
 
 
 def bucket(user_id: str, buckets: int) -> Column:
