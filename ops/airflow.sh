@@ -16,6 +16,7 @@ settings=(
     NOCTURNE_BIN="$root/.venv/bin"
     PYSPARK_PYTHON="$root/.venv/bin/python"
     AIRFLOW_HOME="$home"
+    PYTHONPATH="$root/ops/airflow_settings"
     AIRFLOW__CORE__DAGS_FOLDER="$root/dags"
     AIRFLOW__CORE__LOAD_EXAMPLES=False
     AIRFLOW__CORE__EXECUTOR=LocalExecutor
