@@ -56,4 +56,6 @@ else
     install_environment
     install_java
     install_jars
+    say "compiling the ranking kernel"
+    .venv/bin/python -m nocturne.ranking
 fi

@@ -1,0 +1,19 @@
+"""Compile the kernel into numba's cache, so that no night has to: python -m nocturne.ranking."""
+
+import numpy as np
+
+from nocturne.ranking.audit import audit
+from nocturne.ranking.choose import Way, rank
+from nocturne.ranking.items import Eligible, lay_out
+from nocturne.ranking.rows import Rows
+from nocturne.ranking.solve import solve_users
+
+ITEMS, WIDTH = 600, 4
+
+factors = np.random.default_rng(0).normal(size=(ITEMS, WIDTH)).astype(np.float32)
+items = lay_out(factors, np.ones(ITEMS), np.arange(ITEMS))
+heard = Rows(np.array([0, 2, 12]), np.arange(12, dtype=np.int32))
+users = solve_users(factors, (factors.astype(float) ** 2).sum(axis=0), 1.0, heard.offsets, heard.positions, np.ones(12))
+classes, eligible = np.zeros(2, np.int32), Eligible.of(np.arange(ITEMS)[None] != 3, items)
+top = rank(users, items, 5, heard, classes, eligible, Way(panel=4, warm=True), heard)
+assert audit(users, items, 5, heard, classes, eligible, top).all()
