@@ -1,17 +1,16 @@
 """The interaction matrix -> item factors, by `implicit`'s alternating least squares.
 
-What is learned is kept as a `Model`: item factors, and everything else global that a list depends on.
-Listeners' factors are not kept: they follow from a listener's own row and the model.
+What is learned is kept as a `Model`. Listeners' factors are not kept: they follow from a listener's own row and
+the model.
 """
 
 import hashlib
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import date
 
 import numpy as np
-import numpy.typing as npt
-import pandas as pd
 import pyarrow as pa
 from implicit.cpu.als import AlternatingLeastSquares
 from scipy.sparse import csr_matrix
@@ -19,54 +18,69 @@ from threadpoolctl import threadpool_limits
 
 from nocturne.contracts import contract
 from nocturne.errors import SettingsError
-from nocturne.interactions import strength_scale
+from nocturne.model import (
+    Counts,
+    Factors,
+    Floats,
+    Indexes,
+    Model,
+    confidence_rows,
+    factors_table,
+    heard_items,
+    positions,
+)
+from nocturne.ranking.axes import principal_axes
+from nocturne.sampling import doubled, levels
 from nocturne.settings import AlsSettings
 
-Floats = npt.NDArray[np.float64]
-Indexes = npt.NDArray[np.int32]
 Progress = Callable[[int, float], None]
+
+COLUMNS = ("user_id", "market", "period", "item_indexes", "play_sums", "second_sums")
+"""What training reads of `interactions`."""
 
 _BYTES_PER_ENTRY = 16
 """A float32 and an int32, in the matrix and in its transpose."""
 
-
-@dataclass(frozen=True)
-class Model:
-    """Everything global that lists depend on, frozen until the next model.
-
-    Attributes:
-        item_indexes: columns of the model in the interaction matrix, ascending; shape (items,).
-        item_ids: aligned with it.
-        factors: item factors, float32; shape (items, factors).
-        gram: factors.T @ factors in float64; shape (factors, factors).
-        confidence_weights: what confidences in each item are multiplied by; shape (items,).
-        score_multipliers: what each item's inner product is multiplied by; shape (items,).
-        listeners: listeners of each item at training, count; shape (items,).
-        market_listeners: the same by market.
-    """
-
-    version: str
-    settings: AlsSettings
-    anchor_date: date
-    half_life_days: float
-    item_indexes: Indexes
-    item_ids: pa.Array
-    factors: npt.NDArray[np.float32]
-    gram: Floats
-    confidence_weights: Floats
-    score_multipliers: Floats
-    listeners: npt.NDArray[np.int64]
-    market_listeners: dict[str, npt.NDArray[np.int64]]
+_BYTES_PER_FACTOR = 4
 
 
 @dataclass(frozen=True)
 class Training:
-    """A trained model and how the training went."""
+    """A trained model and how the training went.
+
+    Attributes:
+        parent: version of the model whose factors it started from; None from scratch.
+        sample_share: share of listeners that it was trained on.
+        item_coverage: items that got enough listeners in that sample, of those that have enough.
+        listeners: rows of the matrix.
+        entries: non-zeros of the matrix.
+        losses: training loss after each iteration, 5 significant digits.
+    """
 
     model: Model
+    parent: str | None
+    sample_share: float
+    item_coverage: float
     listeners: int
     entries: int
     losses: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class _Census:
+    """What there is to train on, counted before memory is taken for it.
+
+    Attributes:
+        shares: shares of listeners that may be trained on; the last is everyone.
+        rows: listeners in each sample; shape (shares,).
+        listeners: listeners of each item in each sample; shape (shares, items).
+        market_listeners: listeners of each item by market, of everyone; shape (items,).
+    """
+
+    shares: tuple[float, ...]
+    rows: Counts
+    listeners: Counts
+    market_listeners: dict[str, Counts]
 
 
 def is_due(run_date: date, live_since: date | None, settings: AlsSettings) -> bool:
@@ -74,49 +88,8 @@ def is_due(run_date: date, live_since: date | None, settings: AlsSettings) -> bo
     return live_since is None or (run_date - live_since).days >= settings.retrain_every_nights
 
 
-def strengths(
-    rows: pa.Table | pa.RecordBatch, anchor_date: date, half_life_days: float, settings: AlsSettings
-) -> tuple[npt.NDArray[np.int64], Indexes, Floats]:
-    """Rows of `interactions` as CSR arrays of listening strength.
-
-    Returns:
-        row offsets (rows + 1,), item indexes and strengths (entries,): decayed plays and minutes, weighted.
-    """
-    lists = _one_chunk(rows, "item_indexes")
-    offsets = lists.offsets.to_numpy().astype(np.int64)
-    item_indexes = lists.flatten().to_numpy()
-    offsets -= offsets[0]
-    lengths = np.diff(offsets)
-    periods, of_row = np.unique(_one_chunk(rows, "period").to_numpy(), return_inverse=True)
-    scales = np.array([strength_scale(int(period), anchor_date, half_life_days) for period in periods])
-    plays = _one_chunk(rows, "play_sums").flatten().to_numpy().astype(np.float64)
-    seconds = _one_chunk(rows, "second_sums").flatten().to_numpy().astype(np.float64)
-    amount = settings.play_weight * plays + settings.minute_weight / 60 * seconds
-    return offsets, item_indexes, amount * np.repeat(scales[of_row], lengths)
-
-
-def confidences(amounts: Floats, weights: Floats, items_heard: npt.NDArray[np.int64], settings: AlsSettings) -> Floats:
-    """Confidence of each entry, all arguments aligned with the entries.
-
-    Args:
-        amounts: strengths, in plays as worth on the anchor date.
-        weights: the item's confidence weight.
-        items_heard: number of items in the listener's row.
-
-    Source: Hu, Koren and Volinsky (2008), section 4, with weights against popular items and active listeners.
-    """
-    transforms: dict[str, Callable[[Floats], Floats]] = {
-        "linear": lambda amount: amount,
-        "log1p": np.log1p,
-        "sqrt": np.sqrt,
-        "binary": lambda amount: (amount > 0).astype(np.float64),
-    }
-    transformed = transforms[settings.transform](amounts)
-    return settings.alpha * transformed * weights * items_heard.astype(np.float64) ** -settings.activity_exponent
-
-
 def train(
-    rows: pa.Table,
+    rows: Iterable[pa.RecordBatch],
     item_ids: pa.Array,
     run_date: date,
     half_life_days: float,
@@ -126,8 +99,11 @@ def train(
 ) -> Training:
     """Learn item factors from the interaction matrix.
 
+    The rows are gone through twice, to count and to fill, so that the matrix is all that is ever held of them.
+
     Args:
-        rows: `interactions` of the night: user_id, market, period, item_indexes, play_sums, second_sums.
+        rows: `COLUMNS` of the night's `interactions`, the same rows in the same order each time; the order decides
+            the listeners' initial factors.
         item_ids: item id of each index, from 0 without gaps.
         parent: model whose item factors to start from; items it lacks start from seeded rows.
         progress: called after each iteration with its number, from 1, and the loss.
@@ -135,85 +111,156 @@ def train(
     Raises:
         SettingsError: the matrix is larger than settings or int32 indexes allow, or the factors diverge.
     """
-    rows = _sample(rows, settings)
-    offsets, columns, amounts = strengths(rows, run_date, half_life_days, settings)
-    _check_size(len(columns), settings)
-    heard = np.diff(offsets)
-    listeners = np.bincount(columns, minlength=len(item_ids))
-    trained = np.flatnonzero(listeners >= settings.min_item_listeners).astype(np.int32)
-    if not len(trained):
+    census = _count(rows, len(item_ids), settings)
+    level, coverage = _smallest_sample(census, settings)
+    share, everyone = census.shares[level], census.listeners[-1]
+    trained = np.flatnonzero(census.listeners[level] >= settings.min_item_listeners).astype(np.int32)
+    weights = everyone[trained].astype(np.float64) ** -settings.popularity_exponent
+    position = positions(trained, len(item_ids))
+    _check_size(int(census.rows[level]), int(census.listeners[level, trained].sum()), settings)
+    matrix = _matrix(rows, census, level, position, weights, run_date, half_life_days, settings)
+    if parent is not None and parent.factors.shape[1] != settings.factors:
+        parent = None
+    # implicit runs its own threads over listeners; BLAS threads beneath them only get in the way.
+    with threadpool_limits(limits=1, user_api="blas"):
+        factors, losses = _fit(
+            matrix, share, _initial_factors(trained, len(item_ids), settings, parent), settings, progress
+        )
+        model = _freeze(factors, trained, item_ids, census, run_date, half_life_days, settings)
+    return Training(
+        model,
+        parent=parent.version if parent else None,
+        sample_share=share,
+        item_coverage=coverage,
+        listeners=matrix.shape[0],
+        entries=int(matrix.nnz),
+        losses=losses,
+    )
+
+
+def _count(rows: Iterable[pa.RecordBatch], items: int, settings: AlsSettings) -> _Census:
+    shares = doubled(settings.sample_share)
+    sizes = np.zeros(len(shares), dtype=np.int64)
+    listeners = np.zeros((len(shares), items), dtype=np.int64)
+    by_market: defaultdict[str, Counts] = defaultdict(lambda: np.zeros(items, np.int64))
+    for batch in rows:
+        offsets, item_indexes = heard_items(batch)
+        heard = np.diff(offsets)
+        level = levels(batch.column("user_id"), shares, settings.seed)
+        sizes += np.bincount(level, minlength=len(shares))
+        np.add.at(listeners, (np.repeat(level, heard), item_indexes), 1)
+        markets = batch.column("market").dictionary_encode()
+        codes = np.repeat(markets.indices.fill_null(-1).to_numpy(zero_copy_only=False), heard)
+        for code, market in enumerate(markets.dictionary.to_pylist()):
+            np.add.at(by_market[market], item_indexes[codes == code], 1)
+    return _Census(shares, sizes.cumsum(), listeners.cumsum(axis=0, out=listeners), dict(sorted(by_market.items())))
+
+
+def _smallest_sample(census: _Census, settings: AlsSettings) -> tuple[int, float]:
+    """Which share of listeners is the smallest that covers the items, and what share of them it covers."""
+    enough = census.listeners[-1] >= settings.min_item_listeners
+    if not enough.any():
         raise SettingsError(
             "no item has enough listeners to be trained",
-            found=f"at most {listeners.max(initial=0)} listeners an item",
+            found=f"at most {census.listeners[-1].max(initial=0)} listeners an item",
             expected=f"als.min_item_listeners = {settings.min_item_listeners}",
             fix="lower als.min_item_listeners",
         )
-    weights = listeners[trained].astype(np.float64) ** -settings.popularity_exponent
-    position = np.full(len(item_ids), -1, dtype=np.int32)
-    position[trained] = np.arange(len(trained), dtype=np.int32)
-    kept = (position[columns] >= 0) & (amounts > 0)
-    values = confidences(
-        amounts[kept], weights[position[columns[kept]]], np.repeat(heard, heard)[kept], settings
-    ).astype(np.float32)
-    matrix = csr_matrix(
-        (values, position[columns[kept]], np.concatenate([[0], np.cumsum(kept)])[offsets]),
-        shape=(len(heard), len(trained)),
-    )
-    initial = _initial_factors(trained, item_ids, settings, parent)
-    factors, losses = _fit(matrix, settings, initial, progress)
-    model = _freeze(factors, trained, item_ids, rows, columns, listeners, run_date, half_life_days, settings)
-    return Training(model, listeners=len(heard), entries=int(matrix.nnz), losses=losses)
+    coverage = (census.listeners >= settings.min_item_listeners).sum(axis=1) / enough.sum()
+    # An empty sample covers nothing, whatever is demanded.
+    level = int(np.argmax((coverage >= settings.min_item_coverage) & (coverage > 0)))
+    return level, float(coverage[level])
+
+
+def _matrix(
+    rows: Iterable[pa.RecordBatch],
+    census: _Census,
+    level: int,
+    position: Indexes,
+    weights: Floats,
+    run_date: date,
+    half_life_days: float,
+    settings: AlsSettings,
+) -> csr_matrix:
+    """The sample's confidences, written in place: shape (listeners, items), int32 indexes, float32."""
+    listeners, most = int(census.rows[level]), int(census.listeners[level, position >= 0].sum())
+    values, columns = np.empty(most, np.float32), np.empty(most, np.int32)
+    ends = np.zeros(listeners + 1, np.int32)
+    row = entry = 0
+    for batch in rows:
+        sampled = batch
+        if level < len(census.shares) - 1:
+            sampled = batch.filter(pa.array(levels(batch.column("user_id"), census.shares, settings.seed) <= level))
+        part = confidence_rows(sampled, position, weights, run_date, half_life_days, settings)
+        ends[row + 1 : row + 1 + sampled.num_rows] = entry + part.offsets[1:]
+        row, start, entry = row + sampled.num_rows, entry, entry + len(part.columns)
+        values[start:entry], columns[start:entry] = part.confidences, part.columns
+    if row != listeners:
+        raise ValueError(f"{listeners} rows were counted and then {row} read: rows must be iterable twice")
+    return csr_matrix((values[:entry], columns[:entry], ends), shape=(listeners, len(weights)))
 
 
 def _fit(
-    matrix: csr_matrix, settings: AlsSettings, initial: npt.NDArray[np.float32] | None, progress: Progress
-) -> tuple[npt.NDArray[np.float32], tuple[float, ...]]:
+    matrix: csr_matrix, share: float, initial: Factors | None, settings: AlsSettings, progress: Progress
+) -> tuple[Factors, tuple[float, ...]]:
+    """Item factors as training on everyone would scale them, and the losses.
+
+    In a sample there is less evidence of each item, by its share, but not of each listener; so the items' ridge
+    term must be less by the share too. implicit has one ridge term for both. But what both sides' terms ask for
+    depends on their product alone, if afterwards the factors are scaled: hence share^1/2 here and share^-1/4 there.
+    """
     losses: list[float] = []
 
     def note(iteration: int, _seconds: float, loss: float) -> None:
         losses.append(float(f"{loss:.4e}"))
         progress(iteration + 1, loss)
 
-    # implicit runs its own threads over listeners; BLAS threads beneath them only get in the way.
-    with threadpool_limits(limits=1, user_api="blas"):
-        model = AlternatingLeastSquares(
-            factors=settings.factors,
-            regularization=settings.regularization,
-            alpha=1.0,
-            iterations=settings.iterations,
-            calculate_training_loss=True,
-            num_threads=settings.threads,
-            random_state=settings.seed,
-        )
-        model.item_factors = initial
-        model.fit(matrix, show_progress=False, callback=note)
+    model = AlternatingLeastSquares(
+        factors=settings.factors,
+        regularization=settings.regularization * share**0.5,
+        alpha=1.0,
+        iterations=settings.iterations,
+        calculate_training_loss=True,
+        num_threads=settings.threads,
+    )
+    # implicit would draw the same numbers, but hold them twice while it scales them.
+    rng = np.random.default_rng(settings.seed)
+    model.user_factors = _seeded(rng, matrix.shape[0], settings)
+    model.item_factors = (_seeded(rng, matrix.shape[1], settings) if initial is None else initial) * share**0.25
+    model.fit(matrix, show_progress=False, callback=note)
     if not np.isfinite(model.item_factors).all():
         raise SettingsError(
             "the training diverged", found="factors that are not finite", fix="raise als.regularization"
         )
-    return model.item_factors, tuple(losses)
+    return model.item_factors * share**-0.25, tuple(losses)
+
+
+def _seeded(rng: np.random.Generator, rows: int, settings: AlsSettings) -> Factors:
+    """Small random factors, as implicit starts from."""
+    factors = rng.random((rows, settings.factors), dtype=np.float32)
+    factors *= np.float32(0.01)
+    return factors
 
 
 def _freeze(
-    factors: npt.NDArray[np.float32],
+    factors: Factors,
     trained: Indexes,
     item_ids: pa.Array,
-    rows: pa.Table,
-    columns: Indexes,
-    listeners: npt.NDArray[np.int64],
+    census: _Census,
     run_date: date,
     half_life_days: float,
     settings: AlsSettings,
 ) -> Model:
     """Keep the items that got factors; a zero vector would outrank every negative score."""
-    usable = np.flatnonzero(np.any(factors != 0, axis=1))
-    trained, factors = trained[usable], np.ascontiguousarray(factors[usable])
+    usable = np.any(factors != 0, axis=1)
+    trained = trained[usable]
     ids = item_ids.take(pa.array(trained))
-    exact = factors.astype(np.float64)
-    digest = hashlib.sha256(factors.tobytes())
+    rotated, spectrum = principal_axes(factors[usable])
+    digest = hashlib.sha256(rotated.data)
     digest.update("\n".join(ids.to_pylist()).encode())
     digest.update(settings.model_dump_json().encode())
-    counts = listeners[trained].astype(np.float64)
+    listeners = census.listeners[-1, trained]
+    counts = listeners.astype(np.float64)
     return Model(
         version=f"als-{run_date}-{digest.hexdigest()[:8]}",
         settings=settings,
@@ -221,141 +268,56 @@ def _freeze(
         half_life_days=half_life_days,
         item_indexes=trained,
         item_ids=ids,
-        factors=factors,
-        gram=exact.T @ exact,
+        factors=rotated,
+        spectrum=spectrum,
         confidence_weights=counts**-settings.popularity_exponent,
         score_multipliers=counts**settings.score_exponent,
-        listeners=listeners[trained],
-        market_listeners=_listeners_by_market(rows, columns, trained, len(item_ids)),
+        listeners=listeners,
+        market_listeners={market: heard[trained] for market, heard in census.market_listeners.items()},
     )
 
 
-def _listeners_by_market(
-    rows: pa.Table, columns: Indexes, trained: Indexes, items: int
-) -> dict[str, npt.NDArray[np.int64]]:
-    heard = np.diff(_one_chunk(rows, "item_indexes").offsets.to_numpy())
-    markets = _one_chunk(rows, "market").dictionary_encode()
-    codes = np.repeat(markets.indices.fill_null(-1).to_numpy(zero_copy_only=False), heard)
-    by_market = {
-        market: np.bincount(columns[codes == code], minlength=items)[trained]
-        for code, market in enumerate(markets.dictionary.to_pylist())
-    }
-    return dict(sorted(by_market.items()))
-
-
-def _initial_factors(
-    trained: Indexes, item_ids: pa.Array, settings: AlsSettings, parent: Model | None
-) -> npt.NDArray[np.float32] | None:
+def _initial_factors(trained: Indexes, items: int, settings: AlsSettings, parent: Model | None) -> Factors | None:
     """The parent's factors where it has them, small seeded rows elsewhere; None to start from scratch."""
-    if parent is None or parent.factors.shape[1] != settings.factors:
+    if parent is None:
         return None
-    rng = np.random.default_rng(settings.seed)
-    initial = rng.random((len(item_ids), settings.factors), dtype=np.float32) * np.float32(0.01)
+    initial = _seeded(np.random.default_rng(settings.seed), items, settings)
     initial[parent.item_indexes] = parent.factors
     return initial[trained]
 
 
-def _sample(rows: pa.Table, settings: AlsSettings) -> pa.Table:
-    """The listeners to train on, in order of user_id: the order decides their initial factors."""
-    if settings.sample_share < 1:
-        user_ids = rows["user_id"].to_pandas().to_numpy(dtype=object)
-        hashes = pd.util.hash_array(user_ids, hash_key=f"{settings.seed:016d}", categorize=False)
-        rows = rows.filter(pa.array(hashes < np.uint64(settings.sample_share * 2**63) * np.uint64(2)))
-    return rows.sort_by("user_id").combine_chunks()
-
-
-def _check_size(entries: int, settings: AlsSettings) -> None:
-    needed = entries * _BYTES_PER_ENTRY
-    if entries >= 2**31 or needed > settings.matrix_memory_mb * 2**20:
+def _check_size(listeners: int, entries: int, settings: AlsSettings) -> None:
+    needed = entries * _BYTES_PER_ENTRY + listeners * settings.factors * _BYTES_PER_FACTOR
+    if max(listeners, entries) >= 2**31 or needed > settings.matrix_memory_mb * 2**20:
         raise SettingsError(
             "the training matrix is too large",
-            found=f"{entries:,} entries, {needed / 2**20:,.0f} MiB with its transpose",
+            found=f"{entries:,} entries of {listeners:,} listeners, {needed / 2**20:,.0f} MiB with its transpose "
+            f"and {settings.factors} factors a listener",
             expected=f"at most als.matrix_memory_mb = {settings.matrix_memory_mb} MiB and 2^31 entries (int32 indexes)",
-            fix="lower als.sample_share, or raise als.matrix_memory_mb if the machine has the memory",
+            fix="lower als.sample_share, or als.min_item_coverage where it enlarged the sample, "
+            "or raise als.matrix_memory_mb if the machine has the memory",
         )
 
 
-def _one_chunk(rows: pa.Table | pa.RecordBatch, name: str) -> pa.Array:
-    column = rows.column(name)
-    return column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
-
-
-def model_tables(training: Training, parent: str | None, seconds: float) -> tuple[pa.Table, pa.Table]:
-    """A training as rows of `models` and `item_factors`.
-
-    Args:
-        parent: version of the model it started from, if any.
-        seconds: time the training took.
-    """
+def model_tables(training: Training, seconds: float) -> tuple[pa.Table, pa.Table]:
+    """A training, which took so many seconds, as rows of `models` and `item_factors`."""
     model = training.model
-    items = len(model.item_indexes)
     model_row = {
         "run_date": model.anchor_date,
         "model_version": model.version,
         "state": "live",
-        "parent": parent,
+        "parent": training.parent,
         "settings": model.settings.model_dump_json(),
         "anchor_date": model.anchor_date,
         "regularization": model.settings.regularization,
         "listeners": training.listeners,
-        "items": items,
+        "items": len(model.item_indexes),
         "entries": training.entries,
-        "gram": model.gram.ravel(),
+        "spectrum": model.spectrum,
         "losses": training.losses,
         "seconds": seconds,
     }
-    flat = pa.array(model.factors.ravel())
-    offsets = pa.array(np.arange(items + 1, dtype=np.int32) * model.factors.shape[1])
-    factors = {
-        "run_date": pa.repeat(pa.scalar(model.anchor_date, pa.date32()), items),
-        "model_version": pa.repeat(model.version, items),
-        "item_index": pa.array(model.item_indexes),
-        "item_id": model.item_ids,
-        "factors": pa.ListArray.from_arrays(offsets, flat),
-        "confidence_weight": pa.array(model.confidence_weights),
-        "score_multiplier": pa.array(model.score_multipliers),
-        "listeners": pa.array(model.listeners),
-        "market_listeners": _market_maps(model),
-    }
     return (
         pa.Table.from_pylist([model_row], schema=contract("models").arrow_schema),
-        pa.table(factors).cast(contract("item_factors").arrow_schema),
-    )
-
-
-def model_from_tables(model_row: pa.Table, factors: pa.Table, half_life_days: float) -> Model:
-    """The model that `model_tables` wrote down."""
-    row = model_row.to_pylist()[0]
-    factors = factors.sort_by("item_index").combine_chunks()
-    width = int(np.sqrt(len(row["gram"])))
-    maps = factors["market_listeners"].to_pylist()
-    markets = sorted({market for entries in maps for market, _ in entries})
-    by_item = [dict(entries) for entries in maps]
-    return Model(
-        version=row["model_version"],
-        settings=AlsSettings.model_validate_json(row["settings"]),
-        anchor_date=row["anchor_date"],
-        half_life_days=half_life_days,
-        item_indexes=factors["item_index"].to_numpy(),
-        item_ids=_one_chunk(factors, "item_id"),
-        factors=_one_chunk(factors, "factors").flatten().to_numpy().reshape(-1, width),
-        gram=np.array(row["gram"]).reshape(width, width),
-        confidence_weights=factors["confidence_weight"].to_numpy(),
-        score_multipliers=factors["score_multiplier"].to_numpy(),
-        listeners=factors["listeners"].to_numpy(),
-        market_listeners={
-            market: np.array([entries.get(market, 0) for entries in by_item], dtype=np.int64) for market in markets
-        },
-    )
-
-
-def _market_maps(model: Model) -> pa.MapArray:
-    """Per item the markets in which it has listeners, in order of name."""
-    markets = list(model.market_listeners)
-    counts = np.array([model.market_listeners[market] for market in markets], dtype=np.int64)
-    counts = counts.reshape(len(markets), len(model.item_indexes)).T
-    item, market = np.nonzero(counts)
-    offsets = np.searchsorted(item, np.arange(len(model.item_indexes) + 1)).astype(np.int32)
-    return pa.MapArray.from_arrays(
-        pa.array(offsets), pa.array(markets, pa.string()).take(pa.array(market)), pa.array(counts[item, market])
+        factors_table(model),
     )

@@ -10,7 +10,7 @@ CREATE TABLE models (
   listeners      BIGINT        NOT NULL COMMENT 'Rows of the training matrix, count',
   items          BIGINT        NOT NULL COMMENT 'Columns of the training matrix, count',
   entries        BIGINT        NOT NULL COMMENT 'Non-zeros of the training matrix, count',
-  gram           ARRAY<DOUBLE> NOT NULL COMMENT 'Gram matrix of the item factors, factors x factors, row by row',
+  spectrum       ARRAY<DOUBLE> NOT NULL COMMENT 'Gram matrix of the item factors, which is diagonal on their principal axes; largest first',
   losses         ARRAY<DOUBLE> NOT NULL COMMENT 'Training loss after each iteration, 5 significant digits',
   seconds        DOUBLE        NOT NULL COMMENT 'Time the training took, seconds (measured)'
 )

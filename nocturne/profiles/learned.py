@@ -32,7 +32,7 @@ def models(night: Night) -> Profile:
     return {
         "live_models": 1,
         "model_age_days": (night.run_date - model["run_date"]).days,
-        "not_finite": sum(not math.isfinite(number) for number in (*losses, *model["gram"])),
+        "not_finite": sum(not math.isfinite(number) for number in (*losses, *model["spectrum"])),
         "loss_rise": max(rises, default=0.0),
         "listeners": model["listeners"],
         "items": model["items"],
