@@ -13,6 +13,7 @@ from datetime import date
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
+from nocturne.histories import HISTORY, LISTEN, LISTENER, merge_batches
 from nocturne.settings import InteractionSettings
 
 UNIT = 2**20
@@ -66,104 +67,34 @@ def add_listens(
 
     Source: confidence from how often something was heard, after Hu, Koren and Volinsky (2008), section 2.
     """
-    tonight = _entries_of_listens(listens, index, settings.half_life_days)
-    touched = listens.select("user_id").dropDuplicates()
-    changed = previous.join(touched, "user_id", how="left_semi")
-    unchanged = previous.join(touched, "user_id", how="left_anti")
-    rows = _rows(tonight.unionByName(_entries_of_rows(changed)))
-    return rows.unionByName(unchanged.select(rows.columns)).withColumn("run_date", F.lit(run_date))
+    heard = _weighted(listens, index, settings.half_life_days).select("*", *_nulls(HISTORY))
+    known = previous.select(*LISTENER, *_nulls(LISTEN), *HISTORY)
+    merged = ", ".join(f"{name} {kind}" for name, kind in (LISTENER | HISTORY).items())
+    names = ["user_id", "market", "market_heard_at", "period", *HISTORY, "changed_on"]
+    rows = heard.unionByName(known).repartition("user_id").mapInArrow(merge_batches, merged).select(names)
+    digest = F.lower(F.lpad(F.hex(F.xxhash64(*names)), 16, "0"))
+    return rows.select("*", digest.alias("digest"), F.lit(run_date).alias("run_date"))
 
 
-def _entries_of_listens(listens: DataFrame, index: DataFrame, half_life_days: float) -> DataFrame:
-    """One entry per listener, item and night: what its listens add."""
+def _nulls(columns: dict[str, str]) -> list[Column]:
+    return [F.lit(None).cast(kind).alias(name) for name, kind in columns.items()]
+
+
+def _weighted(listens: DataFrame, index: DataFrame, half_life_days: float) -> DataFrame:
+    """What each listen adds to its listener's row."""
     night = F.datediff("run_date", F.lit(EPOCH)) / F.lit(half_life_days)
     day = F.datediff("listened_at", F.lit(EPOCH)) / F.lit(half_life_days)
-    weight = F.round(F.pow(F.lit(2.0), day - F.col("period")) * UNIT).cast("bigint")
-    seconds = F.round(F.coalesce("ms_played", F.lit(0)) / 1000).cast("bigint")
-    named_market = F.when(F.col("market").isNotNull(), F.struct("listened_at", "market"))
-    return (
-        listens.join(index.select("item_id", "item_index"), "item_id", how="inner")
-        .withColumn("period", F.floor(night).cast("int"))
-        .withColumn("weight", weight)
-        .groupBy("user_id", "item_index", "period")
-        .agg(
-            F.sum(F.col("plays") * F.col("weight")).alias("plays"),
-            F.sum(seconds * F.col("weight")).alias("seconds"),
-            F.max(F.to_date("listened_at")).alias("heard"),
-            F.max("run_date").alias("changed_on"),
-            F.max(named_market).alias("named_market"),
-        )
-    )
-
-
-def _entries_of_rows(rows: DataFrame) -> DataFrame:
-    """Rows of `interactions` taken apart again."""
-    zipped = F.arrays_zip("item_indexes", "play_sums", "second_sums", "last_heard")
-    named_market = F.struct(F.col("market_heard_at").alias("listened_at"), "market")
-    return rows.withColumn("entry", F.explode(zipped)).select(
+    # F.round would go through a decimal.
+    weight = F.floor(F.pow(F.lit(2.0), day - F.floor(night)) * UNIT + 0.5)
+    seconds = F.call_function("div", F.coalesce("ms_played", F.lit(0)) + 500, F.lit(1000))
+    return listens.join(index.select("item_id", "item_index"), "item_id", how="inner").select(
         "user_id",
-        F.col("entry.item_indexes").alias("item_index"),
-        "period",
-        F.col("entry.play_sums").alias("plays"),
-        F.col("entry.second_sums").alias("seconds"),
-        F.col("entry.last_heard").alias("heard"),
-        "changed_on",
-        F.when(F.col("market").isNotNull(), named_market).alias("named_market"),
+        "market",
+        F.when(F.col("market").isNotNull(), F.col("listened_at")).alias("market_heard_at"),
+        F.floor(night).cast("int").alias("period"),
+        F.col("run_date").alias("changed_on"),
+        "item_index",
+        (F.col("plays") * weight).alias("plays"),
+        (seconds * weight).alias("seconds"),
+        F.to_date("listened_at").alias("heard"),
     )
-
-
-def _rows(entries: DataFrame) -> DataFrame:
-    """Entries of listener, item and period -> one row per listener."""
-    latest = [F.max(name).alias(name) for name in ("period", "changed_on", "named_market")]
-    items = (
-        entries.groupBy("user_id", "item_index", "period")
-        .agg(
-            F.sum("plays").alias("plays"), F.sum("seconds").alias("seconds"), F.max("heard").alias("heard"), *latest[1:]
-        )
-        .groupBy("user_id", "item_index")
-        .agg(
-            F.sort_array(F.collect_list(F.struct("period", "plays", "seconds"))).alias("sums"),
-            F.max("heard").alias("heard"),
-            *latest,
-        )
-        .withColumn("sums", F.aggregate("sums", F.col("sums")[0], _halve_and_add))
-    )
-    entry = F.struct("item_index", "sums", "heard")
-    users = items.groupBy("user_id").agg(F.array_sort(F.collect_list(entry)).alias("entries"), *latest)
-
-    def aligned(part: str) -> Column:
-        return F.transform(
-            "entries",
-            lambda entry: _halve(entry["sums"][part], F.col("period") - entry["sums"]["period"]),
-        )
-
-    row = users.select(
-        "user_id",
-        F.col("named_market.market").alias("market"),
-        F.col("named_market.listened_at").alias("market_heard_at"),
-        "period",
-        F.col("entries.item_index").alias("item_indexes"),
-        aligned("plays").alias("play_sums"),
-        aligned("seconds").alias("second_sums"),
-        F.col("entries.heard").alias("last_heard"),
-        "changed_on",
-    )
-    return row.withColumn("digest", F.lower(F.lpad(F.hex(F.xxhash64(*row.columns)), 16, "0")))
-
-
-def _halve_and_add(total: Column, later: Column) -> Column:
-    """Bring a sum into the period of a later one, and add that; the first entry meets itself unchanged."""
-    periods = later["period"] - total["period"]
-    carried = F.when(periods > 0, F.lit(1)).otherwise(0).cast("bigint")
-    return F.struct(
-        later["period"].alias("period"),
-        (_halve(total["plays"], periods) * carried + later["plays"]).alias("plays"),
-        (_halve(total["seconds"], periods) * carried + later["seconds"]).alias("seconds"),
-    )
-
-
-def _halve(amount: Column, times: Column) -> Column:
-    """Whole half of `amount`, taken `times` times."""
-    # A shift by 64 would be taken modulo 64.
-    shift = F.least(times, F.lit(63))
-    return F.call_function("shiftright", amount, shift)

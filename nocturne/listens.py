@@ -95,6 +95,49 @@ def check_events(events: DataFrame, catalogue: DataFrame, run_date: date, settin
     )
 
 
+def id_hash() -> Column:
+    """What event_ids are first compared by."""
+    return F.xxhash64("event_id").alias("id_hash")
+
+
+def repeated_ids(checked: DataFrame, recent: DataFrame) -> DataFrame:
+    """Hashes of the event_ids that occur more than once, as `id_hash`; two ids may share one.
+
+    Args:
+        checked: from `check_events`.
+        recent: listens of recent nights; only `event_id` is read.
+    """
+    hashes = checked.select(id_hash()).unionByName(recent.select(id_hash()))
+    # Few repeat: to count before they are brought together would save nothing.
+    return hashes.repartition("id_hash").groupBy("id_hash").count().where("count > 1").select("id_hash")
+
+
+def busy_listeners(checked: DataFrame, settings: ListenSettings) -> DataFrame:
+    """Listeners with enough rows for a bot, were they of one day, as `user_id`."""
+    return checked.groupBy("user_id").count().where(F.col("count") > settings.bot_rows).select("user_id")
+
+
+def set_apart(checked: DataFrame, repeated: DataFrame, busy: DataFrame) -> tuple[DataFrame, DataFrame]:
+    """Part what is a listen whatever other rows there are from what is not, or may not be.
+
+    Args:
+        checked: from `check_events`.
+        repeated: from `repeated_ids`.
+        busy: from `busy_listeners`.
+
+    Returns:
+        The listens, and the rows for `mark_duplicates` and `mark_bots` to judge: those rejected already, and
+        every row of a repeated event_id or a busy listener.
+    """
+    flagged = (
+        checked.withColumn("id_hash", id_hash())
+        .join(repeated.withColumn("repeated", F.lit(True)), "id_hash", how="left")
+        .join(busy.withColumn("busy", F.lit(True)), "user_id", how="left")
+    )
+    doubtful = (F.col("outcome") != LISTEN) | F.col("repeated").isNotNull() | F.col("busy").isNotNull()
+    return flagged.where(~doubtful).select(checked.columns), flagged.where(doubtful).select(checked.columns)
+
+
 def mark_duplicates(checked: DataFrame, recent: DataFrame) -> DataFrame:
     """Mark valid rows whose event_id was seen on a recent night, or earlier in the order below.
 

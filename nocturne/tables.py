@@ -7,6 +7,7 @@ go through delta-rs, whose commit takes a twentieth of the time of Spark's, and 
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from dataclasses import replace as replace_fields
 from datetime import date
 from pathlib import Path
 from typing import cast
@@ -15,19 +16,24 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from deltalake import DeltaTable, write_deltalake
 from deltalake.exceptions import DeltaError, TableNotFoundError
+from pyarrow.dataset import get_partition_keys
+from pyarrow.parquet import ParquetFile
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
+from nocturne.bucket_files import BucketFile
 from nocturne.contracts import check_columns, contract, spark_type
-from nocturne.errors import SettingsError
+from nocturne.errors import InputError, SettingsError
 from nocturne.flow import TABLES
 from nocturne.night import Night
 
 FEW_ROWS = 20_000
 """Rows that the driver may hold at once: for so few, Spark's commit takes longer than all the rest."""
 
+_BATCH_ROWS = 4096
+_READ_BYTES = 2**20
 _FIXED = "nocturne."
-_BUCKETED = ("interactions", "ranked_lists")
+_BUCKETED = ("interactions", "pools", "ranked_lists")
 
 
 def create_missing(night: Night) -> None:
@@ -140,33 +146,47 @@ def batches(night: Night, table: str) -> Iterator[pa.RecordBatch]:
 
 
 @dataclass(frozen=True)
-class ListLookup:
-    """Lists of an earlier night, read on the executors when a listener needs one.
+class StoredRows:
+    """One night's rows of a table keyed by listener, a batch at a time, in the order of bucket and user_id.
+
+    Each time they are gone through they are read anew, from one version: the same rows, whatever was written since.
 
     Attributes:
-        path: folder of `ranked_lists`.
+        path: folder of the table.
         version: version of the table to read.
-        run_date: the earlier night; None if there is none.
+        run_date: the night.
+        columns: the columns to read.
+        bucket: the only bucket to read, if not all.
     """
 
     path: str
     version: int
-    run_date: date | None
+    run_date: date
+    columns: tuple[str, ...]
+    bucket: int | None = None
 
     @classmethod
-    def at(cls, night: Night, run_date: date | None) -> "ListLookup":
-        """The lists as they are now."""
-        return cls(table_path(night, "ranked_lists"), _open(night, "ranked_lists").version(), run_date)
+    def at(cls, night: Night, table: str, columns: Sequence[str]) -> "StoredRows":
+        """The rows as they are now."""
+        return cls(table_path(night, table), _open(night, table).version(), night.run_date, tuple(columns))
 
-    def __call__(self, bucket: int, user_ids: list[str]) -> dict[str, list[str]]:
-        """Item ids of each listener's list, best first; popular lists are left out, for they are made afresh."""
-        if self.run_date is None:
-            return {}
-        personal = pc.field("source").isin(["als", "previous"]) & pc.field("user_id").isin(user_ids)
-        of_bucket = (pc.field("run_date") == self.run_date) & (pc.field("bucket") == bucket)
+    def of_bucket(self, bucket: int) -> "StoredRows":
+        """The rows of one bucket."""
+        return replace_fields(self, bucket=bucket)
+
+    def __iter__(self) -> Iterator[pa.RecordBatch]:
+        """Read the files one after another, none of them whole: a scan of the dataset would read ahead."""
         dataset = DeltaTable(self.path, version=self.version).to_pyarrow_dataset()
-        found = dataset.to_table(columns=["user_id", "items"], filter=of_bucket & personal)
-        return {row["user_id"]: [entry["item_id"] for entry in row["items"]] for row in found.to_pylist()}
+        wanted = pc.field("run_date") == self.run_date
+        if self.bucket is not None:
+            wanted &= pc.field("bucket") == self.bucket
+        of_night = dataset.get_fragments(wanted)
+        for _, path in sorted(
+            (get_partition_keys(file.partition_expression)["bucket"], file.path) for file in of_night
+        ):
+            with dataset.filesystem.open_input_file(path) as stored:
+                file = ParquetFile(stored, buffer_size=_READ_BYTES, pre_buffer=False)
+                yield from file.iter_batches(_BATCH_ROWS, columns=list(self.columns), use_threads=False)
 
 
 def replace(
@@ -199,6 +219,35 @@ def replace(
     if table in _BUCKETED:
         few = few.sort_by([("bucket", "ascending"), ("user_id", "ascending")])
     write_deltalake(path, few, mode="overwrite", predicate=where)
+
+
+def commit(spark: SparkSession, night: Night, table: str, files: Sequence[BucketFile]) -> None:
+    """Replace the night's partition of a table by files that tasks have written into its folder, in one commit.
+
+    Raises:
+        InputError: rows break a constraint of the contract, which whoever writes a Delta table must check.
+    """
+    promised, path = contract(table), table_path(night, table)
+    broken = [f"NOT coalesce({check}, false)" for check in promised.constraints.values()]
+    if files and broken:
+        kinds = ", ".join(f"`{column.name}` {column.type}" for column in promised.columns)
+        written = spark.read.schema(kinds).parquet(*(f"{path}/{file.path}" for file in files))
+        wrong = written.where(" OR ".join(broken)).count()
+        if wrong:
+            raise InputError(
+                f"rows of {table} break its constraints",
+                where=path,
+                found=f"{wrong} rows",
+                expected=" and ".join(promised.constraints.values()),
+                fix="this is a fault of Nocturne's: report it with the night's settings",
+            )
+    DeltaTable(path).create_write_transaction(
+        [file.added(str(night.run_date)) for file in files],
+        mode="overwrite",
+        schema=promised.arrow_schema,
+        partition_by=list(promised.partitioned_by),
+        partition_filters=[("run_date", "=", str(night.run_date))],
+    )
 
 
 def bucket(user_id: str, buckets: int) -> Column:

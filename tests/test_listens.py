@@ -6,7 +6,17 @@ import pytest
 from pyspark.sql import DataFrame, Row, SparkSession
 
 from nocturne.landing import EVENT_FIELDS
-from nocturne.listens import DUPLICATE, LISTEN, REASONS, check_events, mark_bots, mark_duplicates
+from nocturne.listens import (
+    DUPLICATE,
+    LISTEN,
+    REASONS,
+    busy_listeners,
+    check_events,
+    mark_bots,
+    mark_duplicates,
+    repeated_ids,
+    set_apart,
+)
 from nocturne.settings import ListenSettings, load_settings
 
 DAY = date(2025, 3, 2)
@@ -134,3 +144,18 @@ def test_duplicates_are_no_sign_of_a_bot(spark: SparkSession) -> None:
 
 def test_cleaning_keeps_every_row_exactly_once(judged: list[Row]) -> None:
     assert [row.raw for row in judged] == [f"line {number}" for number in range(len(EXPECTED))]
+
+
+def test_rows_set_apart_and_judged_alone_come_out_as_if_all_were_judged(spark: SparkSession) -> None:
+    bot = [{"event_id": f"b{n}", "user_id": "bot", "listened_at": minute(n)} for n in range(11)]
+    twins = [{"event_id": "twin"}, {"event_id": "twin", "listened_at": minute(1)}, {"event_id": "seen"}]
+    others = [{"event_id": "bad", "plays": "0"}, {"event_id": None}, *({"event_id": f"e{n}"} for n in range(4))]
+    events = [GOOD | event for event in (*bot, *twins, *others)]
+    settings = SETTINGS.model_copy(update={"bot_rows": 10})
+    checked = check_events(landed(spark, *events), spark.createDataFrame([], "item_id STRING"), DAY, settings)
+    seen = spark.createDataFrame([("seen",)], "event_id STRING")
+    certain, doubtful = set_apart(checked, repeated_ids(checked, seen), busy_listeners(checked, settings))
+    assert {row.event_id for row in certain.collect()} == {f"e{n}" for n in range(4)}
+    parted = certain.unionByName(mark_bots(mark_duplicates(doubtful, seen), settings).select(certain.columns))
+    whole = mark_bots(mark_duplicates(checked, seen), settings).select(certain.columns)
+    assert sorted(parted.collect(), key=str) == sorted(whole.collect(), key=str)
