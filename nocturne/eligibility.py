@@ -1,7 +1,10 @@
 """Which items may be listed on a night, in each market, by the catalogue's rules."""
 
+import hashlib
 from collections.abc import Collection
+from dataclasses import dataclass
 from datetime import date
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -9,18 +12,46 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 Mask = npt.NDArray[np.bool_]
+Classes = npt.NDArray[np.int32]
 
 EVERYWHERE = "*"
 
 
-def eligibility(
-    item_ids: pa.Array,
-    catalogue: pa.Table,
-    markets: Collection[str | None],
-    run_date: date,
-    explicit_blocked_markets: Collection[str],
-) -> dict[str | None, Mask]:
-    """Which of some items may be listed, for every market.
+@dataclass(frozen=True)
+class Markets:
+    """What may be listed in each market. Markets under the same rules are one class, and share a mask.
+
+    Attributes:
+        classes: class of each market that any rule names, and under None of listeners without a market.
+        others: class of every other market.
+        masks: what may be listed in each class; shape (classes, items).
+        digests: hash of each class's mask.
+    """
+
+    classes: dict[str | None, int]
+    others: int
+    masks: Mask
+    digests: tuple[str, ...]
+
+    @cached_property
+    def sizes(self) -> npt.NDArray[np.int64]:
+        """Items that may be listed in each class."""
+        sizes: npt.NDArray[np.int64] = self.masks.sum(axis=1)
+        return sizes
+
+    def of(self, markets: pa.Array) -> Classes:
+        """The class of each listener's market; shape (listeners,)."""
+        encoded = markets.dictionary_encode()
+        known = [self.classes.get(market, self.others) for market in encoded.dictionary.to_pylist()]
+        places = encoded.indices.fill_null(len(known)).to_numpy(zero_copy_only=False)
+        classes: Classes = np.array([*known, self.classes[None]], dtype=np.int32)[places]
+        return classes
+
+
+def markets(
+    item_ids: pa.Array, catalogue: pa.Table, run_date: date, explicit_blocked_markets: Collection[str]
+) -> Markets:
+    """Which of some items may be listed, in any market.
 
     An item that the catalogue does not know has no rules against it. A listener without a market gets
     nothing that is restricted to markets, and nothing explicit if any market blocks that.
@@ -28,10 +59,6 @@ def eligibility(
     Args:
         item_ids: the items; shape (items,).
         catalogue: rows of `items` of the night.
-        markets: the markets to answer for; None is a listener without one.
-
-    Returns:
-        A mask of shape (items,) per market.
     """
     place = pc.index_in(item_ids, value_set=catalogue["item_id"].combine_chunks())
     known = catalogue.take(place)
@@ -41,14 +68,40 @@ def eligibility(
     available = pc.and_(started, not_over).to_numpy()
     explicit = pc.fill_null(known["explicit"], False).to_numpy()
     restricted = pc.is_valid(known["markets"]).to_numpy()
-    entries = known["markets"].combine_chunks()
-    of_item, of_market = pc.list_parent_indices(entries).to_numpy(), pc.list_flatten(entries)
-    masks = {}
-    for market in sorted({*markets, None}, key=str):
+    licences = known["markets"].combine_chunks()
+    licensed_item = pc.list_parent_indices(licences).to_numpy()
+    licensed_in = pc.list_flatten(licences).dictionary_encode()
+    named = licensed_in.dictionary.to_pylist()
+    codes = licensed_in.indices.to_numpy()
+
+    def mask(market: str | None, blocked: bool) -> Mask:
         licensed = ~restricted
-        if market is not None:
-            licensed[of_item[pc.fill_null(pc.equal(of_market, market), False).to_numpy(zero_copy_only=False)]] = True
-        blocked = market in explicit_blocked_markets or EVERYWHERE in explicit_blocked_markets
-        blocked = blocked or (market is None and len(explicit_blocked_markets) > 0)
-        masks[market] = available & licensed & ~(explicit & blocked)
-    return masks
+        if market in named:
+            licensed[licensed_item[codes == named.index(market)]] = True
+        may: Mask = available & licensed & ~(explicit & blocked)
+        return may
+
+    everywhere = EVERYWHERE in explicit_blocked_markets
+    rules = {
+        market: mask(market, everywhere or market in explicit_blocked_markets)
+        for market in sorted({*named, *explicit_blocked_markets} - {EVERYWHERE, None})
+    }
+    other, without = mask(None, everywhere), mask(None, bool(explicit_blocked_markets))
+    return _grouped({**rules, None: without}, other)
+
+
+def _grouped(rules: dict[str | None, Mask], other: Mask) -> Markets:
+    """Give the same masks the same class."""
+    distinct: dict[str, int] = {}
+    masks: list[Mask] = []
+
+    def number(mask: Mask) -> int:
+        digest = hashlib.sha256(np.packbits(mask).tobytes()).hexdigest()[:16]
+        if digest not in distinct:
+            distinct[digest] = len(masks)
+            masks.append(mask)
+        return distinct[digest]
+
+    others = number(other)
+    classes = {market: number(mask) for market, mask in rules.items()}
+    return Markets(classes, others, np.stack(masks), tuple(distinct))

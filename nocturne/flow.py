@@ -55,9 +55,9 @@ NIGHTLY = (
     ),
     Stage(
         "rank_users",
-        "solve every listener's factors and write the exact top of the catalogue",
+        "write the exact top of the catalogue for every listener, computing only what can have changed",
         reads=("items", "interactions", "models", "item_factors"),
-        writes=("ranked_lists",),
+        writes=("pools", "ranked_lists", "rankings"),
     ),
     Stage(
         "refresh_cache",

@@ -1,34 +1,72 @@
-"""Interactions + a model -> every listener's list for the night.
+"""Interactions + a model -> every listener's pool and list for the night.
 
-Whoever has heard something the model knows gets the exact top of the catalogue. Everyone else falls back:
-to the list of the night before, to what their market hears most, to what everyone hears most.
+Whoever has heard something the model knows gets the exact top of the catalogue: the pool of the night before
+where it still stands, a new one where it may not. Everyone else falls back: to the list of the night before, to
+what their market hears most, to what everyone hears most.
 """
 
-import itertools
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+import time
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from datetime import date
 from functools import cached_property
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
-from threadpoolctl import threadpool_info, threadpool_limits
+import pyarrow.compute as pc
 
-from nocturne.als import Model, confidences, strengths
-from nocturne.eligibility import Mask
+from nocturne.eligibility import Markets, Mask
+from nocturne.fallbacks import PREVIOUS, Fallbacks
 from nocturne.interactions import EPOCH
-from nocturne.ranking.select import top_k
+from nocturne.listeners import Listeners
+from nocturne.model import Counts, Floats, Model
+from nocturne.pools import ALS, Before, Plan, Pools, Reason, Tonight, plan, reach_of_added
+from nocturne.ranking.audit import audit
+from nocturne.ranking.build import numeric_build
+from nocturne.ranking.choose import Way, fastest_way, rank
+from nocturne.ranking.items import Eligible, Items
+from nocturne.ranking.rows import Rows, filled
+from nocturne.ranking.select import Top
 from nocturne.ranking.solve import solve_users
+from nocturne.sampling import Hashes, hash_ids, spread
 from nocturne.settings import RankingSettings
 
 CONTROL = "control"
-COMPUTED = ("user_id", "bucket", "market", "items", "source", "candidates")
-"""What `rank` fills in; run_date, arm, model_version and digest are the same for all or follow from it."""
+USUAL_WAY = Way(panel=16, warm=False)
 
-Positions = npt.NDArray[np.int64]
-PreviousLists = Callable[[int, list[str]], dict[str, list[str]]]
-"""Bucket and listeners -> the item ids of their last lists, best first; listeners without one are absent."""
+
+@dataclass
+class Account:
+    """What ranking some listeners came to.
+
+    Attributes:
+        reasons: listeners by why their pool was computed, or carried, and by the source of lists without a pool.
+        seconds: processor time by what it was spent on.
+    """
+
+    listeners: int = 0
+    audited: int = 0
+    mismatches: int = 0
+    reasons: Counter[str] = field(default_factory=Counter)
+    seconds: dict[str, float] = field(default_factory=lambda: defaultdict(float))
+
+    def add(self, other: "Account") -> None:
+        """Add up what was done elsewhere."""
+        self.listeners += other.listeners
+        self.audited += other.audited
+        self.mismatches += other.mismatches
+        self.reasons.update(other.reasons)
+        for what, seconds in other.seconds.items():
+            self.seconds[what] += seconds
+
+    @contextmanager
+    def timing(self, what: str) -> Iterator[None]:
+        """Book the time of a block of code."""
+        started = time.thread_time()
+        yield
+        self.seconds[what] += time.thread_time() - started
 
 
 @dataclass(frozen=True)
@@ -36,151 +74,232 @@ class Ranker:
     """All that ranking needs beside the listeners' rows: the same on every executor.
 
     Attributes:
-        eligible: which of the model's items may be listed, by market; shape (items,) each.
-        previous: where fallbacks find the lists of the night before.
+        items: the model's items, laid out.
+        markets: what may be listed tonight.
+        markets_before: what might be listed on the night that pools are carried over from; None without one.
+        audited: share of the listeners whose pools are proved.
+        way: how the exact top is found; it changes no list.
     """
 
     model: Model
-    eligible: dict[str | None, Mask]
+    items: Items
+    markets: Markets
+    markets_before: Markets | None
     run_date: date
     settings: RankingSettings
-    previous: PreviousLists
+    audited: float
+    way: Way = USUAL_WAY
 
     @cached_property
-    def position(self) -> npt.NDArray[np.int32]:
-        """Position in the model of each item index; -1 for items without factors."""
-        position = np.full(int(self.model.item_indexes.max()) + 1, -1, dtype=np.int32)
-        position[self.model.item_indexes] = np.arange(len(self.model.item_indexes), dtype=np.int32)
-        return position
+    def depth(self) -> int:
+        """Items in a full pool."""
+        return self.settings.top_k + self.settings.reserve
 
     @cached_property
-    def tie_order(self) -> Positions:
-        """Rank of each item by id, which breaks ties."""
-        order = np.argsort(np.array(self.model.item_ids.to_pylist(), dtype=object), kind="stable")
-        rank = np.empty(len(order), dtype=np.int64)
-        rank[order] = np.arange(len(order))
-        return rank
+    def build(self) -> str:
+        """What the bits of a pool depend on beside the row and the model."""
+        return f"{numeric_build()}-{self.depth}-{self.settings.let_back_after_days}"
 
     @cached_property
-    def item_position(self) -> dict[str, int]:
-        """Position in the model by item id."""
-        return {item_id: place for place, item_id in enumerate(self.model.item_ids.to_pylist())}
+    def eligible(self) -> Eligible:
+        """What may be listed, laid out as the items are."""
+        return Eligible.of(self.markets.masks, self.items)
 
     @cached_property
-    def popular(self) -> dict[str | None, Positions]:
-        """Items by number of listeners, in each market and (under None) everywhere; ties by id."""
-        heard = self.model.market_listeners
-        counts = [(None, self.model.listeners), *((market, heard[market]) for market in heard)]
-        return {market: np.lexsort((self.tie_order, -count))[: int((count > 0).sum())] for market, count in counts}
+    def reach(self) -> Floats:
+        """How large a score of a unit vector with what was added since the night before can be, by class."""
+        norms = np.empty(len(self.items.order))
+        norms[self.items.order] = self.items.norms * self.items.scale
+        return reach_of_added(self.markets_before or self.markets, self.markets, norms)
 
-    def rank(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        """Rank rows of `interactions`, whatever way they are cut into batches; for `mapInArrow`.
+    @cached_property
+    def fallbacks(self) -> Fallbacks:
+        """What listeners without factors get."""
+        return Fallbacks(self.model, self.markets, self.items.tie_order, self.settings.top_k)
 
-        One BLAS thread: Spark runs a worker on every core.
+    @cached_property
+    def item_hashes(self) -> Hashes:
+        """64 bits of each item id."""
+        return hash_ids(self.model.item_ids, 0)
+
+    def prepare(self) -> "Ranker":
+        """Work out what depends on no listener, so that nobody who is sent this has to."""
+        _ = self.model.position, self.items.place, self.items.rounding, self.eligible, self.reach, self.item_hashes
+        return self
+
+    def rank(self, rows: pa.RecordBatch, before: pa.Table, account: Account) -> tuple[pa.Table, pa.Table]:
+        """Rank some listeners.
+
+        What they get does not depend on how rows are cut into batches, nor on what is carried over.
+
+        Args:
+            rows: rows of `interactions`.
+            before: rows of `pools` of the night before, aligned with them; null where there is none.
+            account: what is done is added to it.
+
+        Returns:
+            Rows of `pools` and of `ranked_lists`, without run_date and bucket.
         """
-        with threadpool_limits(limits=1, user_api="blas"):
-            threads = {pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"}
-            if threads - {1}:
-                raise RuntimeError(f"BLAS runs {threads} threads in a worker, expected 1")
-            scores_per_user = 16 * len(self.model.item_indexes)
-            size = max(1, self.settings.batch_memory_mb * 2**20 // scores_per_user)
-            for batch in batches:
-                for start in range(0, batch.num_rows, size):
-                    yield self._rank_batch(batch.slice(start, size))
+        with account.timing("plan"):
+            listeners, found, planned = self._plan(rows, before)
+            needed = np.flatnonzero(listeners.known & (planned.reasons != Reason.CARRIED))
+        with account.timing("solve"):
+            users = self.solve(listeners, needed)
+            nonzero = users.any(axis=1)
+            needed, users = needed[nonzero], users[nonzero]
+        with account.timing("score"):
+            top = self._top(listeners, needed, users, found.items)
+        pools = Pools.of(planned, found, needed, top, np.sqrt(np.einsum("uf,uf->u", users, users)))
+        with account.timing("audit"):
+            self._audit(listeners, pools, account)
+        with account.timing("assemble"):
+            lists, scores, sources = self._lists(listeners, pools, found)
+            account.listeners += rows.num_rows
+            account.reasons.update(source for source in sources if source != ALS)
+            for reason, count in enumerate(np.bincount(pools.reasons[pools.personal])):
+                account.reasons[Reason(reason).name.lower()] += int(count)
+            of_source = pa.array(sources, pa.string())
+            return (
+                self._pool_rows(listeners, pools, found, lists, scores, of_source),
+                self._list_rows(listeners, lists, scores, of_source),
+            )
 
-    def _rank_batch(self, rows: pa.RecordBatch) -> pa.RecordBatch:
-        model, settings = self.model, self.settings
-        offsets, item_indexes, amounts = strengths(rows, model.anchor_date, model.half_life_days, model.settings)
-        heard = np.diff(offsets)
-        listener = np.repeat(np.arange(rows.num_rows), heard)
-        in_range = item_indexes < len(self.position)
-        column = np.where(in_range, self.position[np.where(in_range, item_indexes, 0)], -1)
-        used = (column >= 0) & (amounts > 0)
-        used_offsets = np.concatenate([[0], np.cumsum(used)])[offsets]
-        confidence = confidences(
-            amounts[used], model.confidence_weights[column[used]], np.repeat(heard, heard)[used], model.settings
+    def choose_way(self, rows: pa.RecordBatch, before: pa.Table) -> Way:
+        """The fastest way to rank, measured on some listeners."""
+        listeners, found, _ = self._plan(rows, before)
+        known = np.flatnonzero(listeners.known)
+        previous = found.items.where(found.items.positions >= 0).take(known)
+        return fastest_way(
+            self.solve(listeners, known), self.items, self.depth, listeners.seen.take(known),
+            listeners.classes[known], self.eligible, previous if len(previous.positions) else None,
+        )  # fmt: skip
+
+    def _plan(self, rows: pa.RecordBatch, before: pa.Table) -> tuple[Listeners, Before, Plan]:
+        listeners = Listeners.of(rows, self.model, self.markets, self.settings.let_back_after_days, self.run_date)
+        markets_before = self.markets_before or self.markets
+        found = Before.of(before, self.model, markets_before, rows.column("market"))
+        if not self.settings.carry_over:
+            return listeners, found, Plan.everyone(rows.num_rows)
+        return listeners, found, plan(found, markets_before, self._tonight(listeners), self.reach)
+
+    def _tonight(self, listeners: Listeners) -> Tonight:
+        return Tonight(
+            row_digests=listeners.rows.column("digest"),
+            classes=listeners.classes,
+            candidates=listeners.candidates,
+            model_version=self.model.version,
+            build=self.build,
+            markets=self.markets,
+            top_k=self.settings.top_k,
+            day=(self.run_date - EPOCH).days,
         )
-        users = solve_users(
-            model.factors, model.gram, model.settings.regularization, used_offsets, column[used], confidence
+
+    def solve(self, listeners: Listeners, some: Counts) -> Floats:
+        """The factors of some listeners."""
+        als, entries = self.model.settings, listeners.entries.take(some)
+        return solve_users(
+            self.items.factors, self.model.spectrum, als.regularization,
+            entries.offsets, entries.columns, entries.confidences, als.regularization_exponent,
+        )  # fmt: skip
+
+    def _top(self, listeners: Listeners, needed: Counts, users: Floats, previous: Rows) -> Top:
+        known = previous.where(previous.positions >= 0).take(needed)
+        seen, classes = listeners.seen.take(needed), listeners.classes[needed]
+        return rank(users, self.items, self.depth, seen, classes, self.eligible, self.way, known)
+
+    def _audit(self, listeners: Listeners, pools: Pools, account: Account) -> None:
+        """Prove the pools of a sample of listeners by scoring everything in float64."""
+        hashes = hash_ids(listeners.rows.column("user_id"), (self.run_date - EPOCH).days)
+        sample = np.flatnonzero(pools.personal & (hashes / 2.0**64 < self.audited))
+        proved = audit(
+            self.solve(listeners, sample), self.items, self.depth, listeners.seen.take(sample),
+            listeners.classes[sample], self.eligible, pools.top(sample),
+        )  # fmt: skip
+        account.audited += len(sample)
+        account.mismatches += int((~proved).sum())
+
+    def _lists(self, listeners: Listeners, pools: Pools, found: Before) -> tuple[Rows, Floats, list[str]]:
+        """Every listener's list, its scores and its source: the head of the pool, or a fallback."""
+        heads, scores = pools.heads(self.settings.top_k)
+        without = np.flatnonzero(~pools.personal)
+        sources = [ALS] * len(pools.personal)
+        if not len(without):
+            return heads, scores, sources
+        markets = listeners.rows.column("market")
+        lists = [
+            self.fallbacks.list_for(
+                markets[place].as_py(), listeners.classes[place], listeners.seen.row(place), found.listed(place)
+            )
+            for place in without.tolist()
+        ]
+        for place, (_, _, source) in zip(without.tolist(), lists, strict=True):
+            sources[place] = source
+        offsets = np.concatenate([[0], np.cumsum([len(positions) for positions, _, _ in lists])])
+        others = Rows(offsets, np.concatenate([positions for positions, _, _ in lists]))
+        together, all_scores = filled(heads, scores, without, others, np.concatenate([score for _, score, _ in lists]))
+        return together, all_scores, sources
+
+    def _pool_rows(
+        self, listeners: Listeners, pools: Pools, found: Before, lists: Rows, scores: Floats, sources: pa.Array
+    ) -> pa.Table:
+        """Rows of `pools`: a list that was carried on without factors is a pool as deep as the list."""
+        count = len(pools.personal)
+        deep, deep_scores = _only(pools.items, pools.scores, pools.personal)
+        of_previous = np.asarray(pc.equal(sources, PREVIOUS))
+        carried_on, their_scores = _only(lists, scores, of_previous)
+        items, all_scores = filled(
+            deep, deep_scores, np.flatnonzero(of_previous), carried_on.take(np.flatnonzero(of_previous)), their_scores
         )
-        allowed = self._allowed(rows, listener, column)
-        k = settings.top_k
-        list_offsets, items, scores = top_k(users, model.factors, model.score_multipliers, self.tie_order, allowed, k)
-        known = np.any(users != 0, axis=1)
-        lists = [(items[a:b], scores[a:b], "als") for a, b in itertools.pairwise(list_offsets)]
-        for place, (positions, values, source) in self._fallbacks(rows, np.flatnonzero(~known), allowed).items():
-            lists[place] = (positions, values, source)
-        return self._record_batch(rows, lists, allowed.sum(axis=1))
-
-    def _allowed(
-        self, rows: pa.RecordBatch, listener: Positions, column: npt.NDArray[np.int32]
-    ) -> npt.NDArray[np.bool_]:
-        """Which items each listener may get: eligible in their market, and not heard, or long ago."""
-        allowed = np.stack([self._mask(market) for market in rows.column("market").to_pylist()])
-        filtered = column >= 0
-        if self.settings.let_back_after_days:
-            days = rows.column("last_heard").flatten().cast(pa.int32()).to_numpy()
-            tonight = (self.run_date - EPOCH).days
-            filtered &= tonight - days < self.settings.let_back_after_days
-        allowed[listener[filtered], column[filtered]] = False
-        return allowed
-
-    def _mask(self, market: str | None) -> Mask:
-        return self.eligible.get(market, self.eligible[None])
-
-    def _fallbacks(
-        self, rows: pa.RecordBatch, places: Positions, allowed: npt.NDArray[np.bool_]
-    ) -> dict[int, tuple[Positions, npt.NDArray[np.float64], str]]:
-        """Lists for listeners of whom the model knows nothing, by place in the batch."""
-        if not len(places):
-            return {}
-        user_ids, buckets = rows.column("user_id").to_pylist(), rows.column("bucket").to_pylist()
-        markets = rows.column("market").to_pylist()
-        previous: dict[str, list[str]] = {}
-        for bucket in sorted({buckets[place] for place in places}):
-            previous |= self.previous(bucket, [user_ids[place] for place in places if buckets[place] == bucket])
-        return {
-            int(place): self._fallback(previous.get(user_ids[place], []), markets[place], allowed[place])
-            for place in places
+        offsets = pa.array(items.offsets.astype(np.int32))
+        item_indexes = pa.array(self.model.item_indexes[items.positions])
+        personal = pa.array(pools.personal)
+        carried = pa.array(pools.personal & (pools.reasons == Reason.CARRIED))
+        tonight = pa.repeat(pa.scalar(self.run_date), count)
+        rankable = pa.array(self.markets.digests).take(pa.array(listeners.classes))
+        columns = {
+            "user_id": listeners.rows.column("user_id"),
+            "source": sources,
+            "items": pa.ListArray.from_arrays(offsets, item_indexes),
+            "scores": pa.ListArray.from_arrays(offsets, pa.array(all_scores)),
+            "listed": pa.array(lists.lengths.astype(np.int32)),
+            "row_digest": listeners.rows.column("digest"),
+            "model_version": pa.repeat(self.model.version, count),
+            "build": pa.repeat(self.build, count),
+            "rankable": rankable,
+            "valid_until": listeners.valid_until,
+            "norm": pc.if_else(personal, pa.array(pools.norms), None),
+            "bound": pc.if_else(pc.and_(personal, pc.is_finite(pa.array(pools.bounds))), pa.array(pools.bounds), None),
+            "computed_on": pc.if_else(carried, found.facts["computed_on"].combine_chunks(), tonight),
         }
+        return pa.table(columns).filter(pa.array(pools.personal | of_previous))
 
-    def _fallback(
-        self, previous: list[str], market: str | None, allowed: Mask
-    ) -> tuple[Positions, npt.NDArray[np.float64], str]:
-        full = min(self.settings.top_k, int(allowed.sum()))
-        kept = np.array([self.item_position[item] for item in previous if item in self.item_position], dtype=np.int64)
-        kept = kept[allowed[kept]][:full]
-        everyone = self.popular[None][allowed[self.popular[None]]]
-        if len(kept):
-            # What was heard or withdrawn since is made up for by popular items.
-            fill = everyone[~np.isin(everyone, kept)]
-            positions = np.concatenate([kept, fill])[:full]
-            return positions, np.arange(len(positions), 0, -1, dtype=np.float64), "previous"
-        if market is not None and market in self.popular:
-            local = self.popular[market][allowed[self.popular[market]]][:full]
-            if len(local) == full:
-                return local, self.model.market_listeners[market][local].astype(np.float64), "market_popular"
-        return everyone[:full], self.model.listeners[everyone[:full]].astype(np.float64), "global_popular"
-
-    def _record_batch(
-        self,
-        rows: pa.RecordBatch,
-        lists: list[tuple[Positions, npt.NDArray[np.float64], str]],
-        candidates: npt.NDArray[np.int64],
-    ) -> pa.RecordBatch:
-        lengths = [len(positions) for positions, _, _ in lists]
-        offsets = pa.array(np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32))
-        positions = np.concatenate([positions for positions, _, _ in lists])
-        scores = np.concatenate([scores for _, scores, _ in lists])
+    def _list_rows(self, listeners: Listeners, lists: Rows, scores: Floats, sources: pa.Array) -> pa.Table:
+        count = listeners.rows.num_rows
         pairs = pa.StructArray.from_arrays(
-            [self.model.item_ids.take(pa.array(positions)), pa.array(scores)], names=["item_id", "score"]
+            [self.model.item_ids.take(pa.array(lists.positions)), pa.array(scores)], names=["item_id", "score"]
         )
         columns = {
-            "user_id": rows.column("user_id"),
-            "bucket": rows.column("bucket"),
-            "market": rows.column("market"),
-            "items": pa.ListArray.from_arrays(offsets, pairs),
-            "source": pa.array([source for _, _, source in lists]),
-            "candidates": pa.array(candidates.astype(np.int32)),
+            "user_id": listeners.rows.column("user_id"),
+            "market": listeners.rows.column("market"),
+            "arm": pa.repeat(CONTROL, count),
+            "items": pa.ListArray.from_arrays(pa.array(lists.offsets.astype(np.int32)), pairs),
+            "source": sources,
+            "model_version": pa.repeat(self.model.version, count),
+            "candidates": pa.array(listeners.candidates.astype(np.int32)),
+            "digest": self._digests(lists, scores, sources),
         }
-        return pa.RecordBatch.from_arrays([columns[name] for name in COMPUTED], names=list(COMPUTED))
+        return pa.table(columns)
+
+    def _digests(self, lists: Rows, scores: Floats, sources: pa.Array) -> pa.Array:
+        """64 bits of every list and its source, in hexadecimal."""
+        place = np.arange(len(scores)) - np.repeat(lists.offsets[:-1], lists.lengths)
+        entries = self.item_hashes[lists.positions] ^ spread(scores.view(np.uint64) + place.astype(np.uint64))
+        sums = np.concatenate([np.zeros(1, np.uint64), np.cumsum(spread(entries), dtype=np.uint64)])[lists.offsets]
+        digests = spread((sums[1:] - sums[:-1]) ^ hash_ids(sources, 0))
+        return pa.array([f"{digest:016x}" for digest in digests.tolist()])
+
+
+def _only(rows: Rows, values: Floats, kept: Mask) -> tuple[Rows, Floats]:
+    """Empty the rows that are not kept."""
+    entries = np.repeat(kept, rows.lengths)
+    return rows.where(entries), values[entries]

@@ -4,6 +4,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from datetime import timedelta
 
 from pyspark.sql import SparkSession
 from rich.console import Console
@@ -18,6 +19,8 @@ from nocturne.printing import WIDTH_OF_A_LOG
 from nocturne.spark import spark_session
 from nocturne.stages import STAGES
 from nocturne.validation import Verdict, validate
+
+_SECONDS_BETWEEN_LINES = 15
 
 console = Console(stderr=True, highlight=False, width=None if sys.stderr.isatty() else WIDTH_OF_A_LOG)
 
@@ -67,9 +70,13 @@ def run_stage(spark: SparkSession, night: Night, stage: Stage) -> None:
     started = time.monotonic()
     with _progress(stage.name) as bar:
         task = bar.add_task(stage.does, total=None)
-        work = STAGES[stage.name](
-            spark, night, lambda done, total, what: bar.update(task, completed=done, total=total, description=what)
-        )
+        log = _Log(stage.name)
+
+        def progress(done: int, total: int, what: str) -> None:
+            bar.update(task, completed=done, total=total, description=what)
+            log.note(done, total, what)
+
+        work = STAGES[stage.name](spark, night, progress)
     written = ", ".join(f"{table} {tables.count(night, table):,}" for table in stage.writes)
     rejected = f", rejected {work.rejected:,}" if work.rejected else ""
     remark = f" ({work.remark})" if work.remark else ""
@@ -110,6 +117,24 @@ def _summary(verdict: Verdict) -> str:
     )
     lines = [f"  {verdict.table:<17} {verdict.seconds:6.1f} s  {state}: {counts}"]
     return "\n".join([*lines, *(f"    {failure}" for failure in verdict.failures)])
+
+
+class _Log:
+    """Progress where no bar can move, as in a task's log: a line now and then."""
+
+    def __init__(self, name: str) -> None:
+        self._name, self._started = name, time.monotonic()
+        self._due = self._started + _SECONDS_BETWEEN_LINES
+
+    def note(self, done: int, total: int, what: str) -> None:
+        """Say how far it is, how fast it goes and how long it will take, unless that was said just now."""
+        now = time.monotonic()
+        if sys.stderr.isatty() or now < self._due or not done:
+            return
+        self._due = now + _SECONDS_BETWEEN_LINES
+        rate = done / (now - self._started)
+        left = timedelta(seconds=round((total - done) / rate))
+        console.print(f"{self._name:<19} {done:,} of {total:,} {what}, {rate:,.1f} a second, {left} left")
 
 
 def _progress(name: str) -> Progress:

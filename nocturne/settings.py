@@ -49,6 +49,15 @@ class AlsSettings(Section):
     factors: Annotated[int, Field(ge=1, le=4096, description="length of a factor vector")]
     iterations: Annotated[int, Field(ge=1, description="alternations of a training")]
     regularization: Annotated[float, Field(gt=0, description="ridge term of every solve")]
+    regularization_exponent: Annotated[
+        float,
+        Field(
+            ge=0,
+            le=2,
+            description="a listener's ridge term is regularization x items heard ^ this, "
+            "when listeners are solved for ranking",
+        ),
+    ]
     alpha: Annotated[float, Field(gt=0, description="confidence of a strength of 1")]
     play_weight: Annotated[float, Field(ge=0, description="strength of one play")]
     minute_weight: Annotated[float, Field(ge=0, description="strength of one minute listened")]
@@ -66,11 +75,22 @@ class AlsSettings(Section):
     ]
     sample_share: Annotated[Share, Field(description="share of listeners trained on, picked by hash")]
     min_item_listeners: Annotated[int, Field(ge=1, description="listeners an item needs to get factors")]
+    min_item_coverage: Annotated[
+        float,
+        Field(
+            ge=0,
+            le=1,
+            description="share of the items with enough listeners that must keep enough of them in the sample; "
+            "a sample that covers less is doubled",
+        ),
+    ]
     retrain_every_nights: Annotated[int, Field(ge=1, description="age in nights at which the live model is replaced")]
     warm_start: Annotated[bool, Field(description="start from the live model's item factors")]
     seed: Annotated[int, Field(ge=0, lt=2**32, description="seed of the initial factors and of the sample")]
     threads: Annotated[int, Field(ge=1, description="threads of implicit; its BLAS always has one")]
-    matrix_memory_mb: Annotated[int, Field(ge=1, description="largest training matrix, MiB")]
+    matrix_memory_mb: Annotated[
+        int, Field(ge=1, description="largest training matrix, with its transpose and the listeners' factors, MiB")
+    ]
 
 
 class RankingSettings(Section):
@@ -83,7 +103,16 @@ class RankingSettings(Section):
     explicit_blocked_markets: Annotated[
         tuple[str, ...], Field(strict=False, description='markets whose lists hold no explicit item; "*": every market')
     ]
-    batch_memory_mb: Annotated[int, Field(ge=1, description="memory of one batch of scores, MiB")]
+    reserve: Annotated[
+        int, Field(ge=0, le=10_000, description="items kept behind each list, to fill it when others are withdrawn")
+    ]
+    carry_over: Annotated[bool, Field(description="keep the pools of the night before that cannot have changed")]
+    audit_share: Annotated[
+        float, Field(ge=0, le=1, description="share of listeners whose pools are proved every night, by hash")
+    ]
+    audit_at_least: Annotated[int, Field(ge=0, description="listeners whose pools are proved, however few there are")]
+    items_memory_mb: Annotated[int, Field(ge=1, description="largest model that a machine's workers share, MiB")]
+    batch_memory_mb: Annotated[int, Field(ge=1, description="memory of one batch of listeners, MiB")]
 
 
 class TableSettings(Section):

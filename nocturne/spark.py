@@ -22,6 +22,9 @@ LOOPBACK = "127.0.0.1"
 ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 """Each Python worker computes on its own core: more BLAS threads would fight for it."""
 
+_PARTITIONS = "spark.sql.shuffle.partitions"
+_ROWS_PER_PARTITION = 1_000_000
+
 PANDAS_3 = "PySpark does not yet fully support pandas"
 """What PySpark 4.2 says at every pandas function; the suite shows that the features we use work."""
 
@@ -52,6 +55,17 @@ def spark_session(settings: SparkSettings, app: str = "nocturne") -> Iterator[Sp
             yield spark
         finally:
             spark.stop()
+
+
+@contextmanager
+def shuffles_of(spark: SparkSession, rows: int, settings: SparkSettings) -> Iterator[None]:
+    """Shuffle in more partitions than settings say where there are many rows, so that a task can hold its own."""
+    partitions = max(settings.shuffle_partitions, rows // _ROWS_PER_PARTITION)
+    spark.conf.set(_PARTITIONS, str(partitions))
+    try:
+        yield
+    finally:
+        spark.conf.set(_PARTITIONS, str(settings.shuffle_partitions))
 
 
 def _hush() -> None:
@@ -103,7 +117,11 @@ def _every_session(settings: SparkSettings) -> dict[str, str]:
         "spark.sql.session.timeZone": "UTC",
         "spark.sql.ansi.enabled": "true",
         "spark.sql.execution.arrow.pyspark.enabled": "true",
-        "spark.sql.shuffle.partitions": partitions,
+        # Below this Spark measures a batch anew at every row, which takes the square of a batch's rows.
+        "spark.sql.execution.arrow.maxBytesPerBatch": str(2**31 - 1),
+        # Without open files to spare, Spark sorts all rows by the table's partition before it writes any.
+        "spark.sql.maxConcurrentOutputFileWriters": "8",
+        _PARTITIONS: partitions,
         # By default Delta reads its log in 50 tasks and Spark lists folders in as many tasks as there are paths.
         "spark.databricks.delta.snapshotPartitions": partitions,
         "spark.sql.sources.parallelPartitionDiscovery.parallelism": partitions,

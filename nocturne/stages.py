@@ -5,9 +5,10 @@ read and rejected. What it wrote stands in the tables.
 """
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import date, timedelta
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -18,16 +19,33 @@ from nocturne import als, landing, tables
 from nocturne.cache import open_cache
 from nocturne.catalogue import items_of, require_sound
 from nocturne.contracts import contract
-from nocturne.eligibility import eligibility
 from nocturne.errors import GateClosed, InputError
 from nocturne.flow import GATED_TABLES, NIGHTLY
 from nocturne.interactions import add_listens, index_new_items
-from nocturne.listens import DUPLICATE, LISTEN, REASONS, check_events, mark_bots, mark_duplicates
-from nocturne.lists import COMPUTED, CONTROL, Ranker
+from nocturne.listens import (
+    DUPLICATE,
+    LISTEN,
+    REASONS,
+    busy_listeners,
+    check_events,
+    id_hash,
+    mark_bots,
+    mark_duplicates,
+    repeated_ids,
+    set_apart,
+)
+from nocturne.lists import Account
+from nocturne.model import Model, model_from_tables
 from nocturne.night import Night
 from nocturne.nights import publish, record
+from nocturne.profiles.past import previous_night
+from nocturne.rankings import account_row, make_ranker, rank_all
 from nocturne.refresh import gate, refresh
+from nocturne.settings import ListenSettings
+from nocturne.spark import shuffles_of
 from nocturne.validation import closed_dates, expected
+
+_FEW_EVENTS = 100_000
 
 Progress = Callable[[int, int, str], None]
 """Told how much is done, of how much, and what it is."""
@@ -66,18 +84,19 @@ def ingest_events(spark: SparkSession, night: Night, progress: Progress) -> Work
             fix="wait for the missing files, or ask the producer",
         )
     checked = check_events(events, tables.read_night(spark, night, "items"), night.run_date, settings)
-    deduplicated = mark_duplicates(checked, _recent_listens(spark, night)).persist()
-    try:
-        judged = mark_bots(deduplicated, settings).withColumn("run_date", run_date)
-        _replace_columns(judged.where(F.col("outcome") == LISTEN), "listens", night, rows_read)
+    recent = _recent_listens(spark, night)
+    with ExitStack() as held, shuffles_of(spark, rows_read, night.settings.spark):
+        certain, doubtful, recent = _parted(held, checked, recent, rows_read, settings)
+        judged = mark_bots(mark_duplicates(doubtful, recent), settings)
+        held.callback(judged.persist().unpersist)
+        outcomes = {row.outcome: row["count"] for row in judged.groupBy("outcome").count().collect()}
         rejected = judged.where(F.col("outcome").isin(*REASONS)).withColumnRenamed("outcome", "reason")
-        _replace_columns(rejected, "quarantine", night, rows_read)
-        counts = judged.groupBy("outcome").agg(
-            F.count("*").alias("rows"), F.count_if("late").alias("late"), F.count_distinct("user_id").alias("listeners")
-        )
-        ingest = _ingest(night, rows_read, {row.outcome: row for row in counts.collect()})
-    finally:
-        deduplicated.unpersist()
+        _replace_columns(rejected.withColumn("run_date", run_date), "quarantine", night, rows_read)
+        # Last, because Delta makes Spark forget whatever was computed from a table that is written.
+        listens = judged.where(F.col("outcome") == LISTEN)
+        listens = listens if certain is None else certain.unionByName(listens)
+        _replace_columns(listens.withColumn("run_date", run_date), "listens", night, rows_read)
+    ingest = _ingest(spark, night, rows_read, outcomes)
     tables.replace(ingest, "ingests", night)
     quarantined = ingest["quarantined"][0].as_py()
     return Work(rows_read, rejected=quarantined + ingest["duplicates"][0].as_py())
@@ -108,7 +127,8 @@ def build_interactions(spark: SparkSession, night: Night, progress: Progress) ->
     )
     rows = rows.withColumn("bucket", tables.bucket("user_id", night.settings.tables.buckets))
     listeners = added + (tables.count_of(night, "interactions", [since]) if since else 0)
-    tables.replace(rows, "interactions", night, at_most=listeners)
+    with shuffles_of(spark, added, night.settings.spark):
+        tables.replace(rows, "interactions", night, at_most=listeners)
     return Work(added)
 
 
@@ -118,18 +138,17 @@ def train_als(spark: SparkSession, night: Night, progress: Progress) -> Work:
     closed = closed_dates(night, GATED_TABLES)
     earlier = [day for day in tables.dates(night, "models") if day < night.run_date]
     live_since = earlier[-1] if earlier and earlier[-1] not in closed else None
-    columns = ["user_id", "market", "period", "item_indexes", "play_sums", "second_sums"]
     listeners = tables.count(night, "interactions")
     if not listeners or not als.is_due(night.run_date, live_since, settings):
         for table in ("models", "item_factors"):
             if night.run_date in tables.dates(night, table):
                 tables.replace(contract(table).arrow_schema.empty_table(), table, night)
         return Work(0, remark=f"keeps the model of {live_since}" if live_since else "nobody to learn from yet")
-    parent = _model(night, earlier[-1]) if settings.warm_start and live_since else None
+    parent = model_of(night, earlier[-1]) if settings.warm_start and live_since else None
     item_ids = tables.rows(night, "item_index").sort_by("item_index")["item_id"].combine_chunks()
     started = time.monotonic()
     training = als.train(
-        tables.night_rows(night, "interactions", columns),
+        tables.StoredRows.at(night, "interactions", als.COLUMNS),
         item_ids,
         night.run_date,
         night.settings.interactions.half_life_days,
@@ -137,50 +156,30 @@ def train_als(spark: SparkSession, night: Night, progress: Progress) -> Work:
         parent,
         lambda iteration, loss: progress(iteration, settings.iterations, f"iteration, loss {loss:.4g}"),
     )
-    parent_version = parent.version if parent else None
-    model_row, factors = als.model_tables(training, parent_version, time.monotonic() - started)
+    model_row, factors = als.model_tables(training, time.monotonic() - started)
     tables.replace(factors, "item_factors", night)
     tables.replace(model_row, "models", night)
-    return Work(listeners, remark=training.model.version)
+    return Work(listeners, remark=training.model.version + _sampled(training))
 
 
 def rank_users(spark: SparkSession, night: Night, progress: Progress) -> Work:
-    """Interactions, models, item_factors, items -> ranked_lists."""
-    rows = tables.read_night(spark, night, "interactions")
+    """Interactions, models, item_factors, items -> pools, ranked_lists, rankings."""
     trained_on = tables.night_dates(night, "models")
     if not trained_on:
-        empty = contract("ranked_lists").arrow_schema.empty_table()
-        tables.replace(empty, "ranked_lists", night)
+        for table in ("pools", "ranked_lists"):
+            tables.replace(contract(table).arrow_schema.empty_table(), table, night)
+        tables.replace(account_row(night, None, Account(), 0, None), "rankings", night)
         return Work(0, remark="no model yet, so nobody to rank for")
-    model = _model(night, trained_on[0])
-    markets = [row.market for row in rows.select("market").distinct().collect()]
-    masks = eligibility(
-        model.item_ids,
-        tables.night_rows(night, "items"),
-        markets,
-        night.run_date,
-        night.settings.ranking.explicit_blocked_markets,
+    listeners, before = tables.count(night, "interactions"), previous_night(night, "pools")
+    ranker, account, written = rank_all(
+        spark,
+        night,
+        make_ranker(night, model_of(night, trained_on[0]), before),
+        before,
+        lambda done: progress(done, listeners, "listeners"),
     )
-    closed = closed_dates(night, GATED_TABLES)
-    earlier = [day for day in tables.dates(night, "ranked_lists") if day < night.run_date and day not in closed]
-    previous = tables.ListLookup.at(night, earlier[-1] if earlier else None)
-    ranker = spark.sparkContext.broadcast(Ranker(model, masks, night.run_date, night.settings.ranking, previous))
-    kinds = {column.name: column.type for column in contract("ranked_lists").columns}
-    computed = ", ".join(f"{name} {kinds[name]}" for name in COMPUTED)
-
-    def rank(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        return ranker.value.rank(batches)
-
-    lists = rows.mapInArrow(rank, computed).select(
-        F.lit(night.run_date).alias("run_date"),
-        *COMPUTED,
-        F.lit(CONTROL).alias("arm"),
-        F.lit(model.version).alias("model_version"),
-        F.lower(F.lpad(F.hex(F.xxhash64("items", "source")), 16, "0")).alias("digest"),
-    )
-    listeners = tables.count(night, "interactions")
-    tables.replace(lists, "ranked_lists", night, at_most=listeners)
-    return Work(listeners, remark=model.version)
+    tables.replace(account_row(night, ranker, account, written, before), "rankings", night)
+    return Work(listeners, remark=f"{ranker.model.version}, {account.reasons['carried']:,} pools carried over")
 
 
 def refresh_cache(spark: SparkSession, night: Night, progress: Progress) -> Work:
@@ -224,39 +223,70 @@ def _replace_columns(rows: DataFrame, table: str, night: Night, at_most: int) ->
     tables.replace(rows.select(*columns), table, night, at_most=at_most)
 
 
-def _ingest(night: Night, rows_read: int, outcomes: dict[str, object]) -> pa.Table:
-    """The night's row of `ingests`, checked against what was read and what the tables hold."""
-    rows = {outcome: row.rows for outcome, row in outcomes.items()}  # type: ignore[attr-defined]
-    accepted = outcomes.get(LISTEN)
-    reasons = {reason: rows[reason] for reason in REASONS if reason in rows}
+def _parted(
+    held: ExitStack, checked: DataFrame, recent: DataFrame, rows: int, settings: ListenSettings
+) -> tuple[DataFrame | None, DataFrame, DataFrame]:
+    """The rows that are listens for certain, those to be judged, and the recent listens to judge them by.
+
+    To part few rows takes longer than to judge them all.
+    """
+    if rows <= _FEW_EVENTS:
+        return None, checked, recent
+    repeated = _held(held, repeated_ids(checked, recent))
+    certain, doubtful = set_apart(checked, repeated, _held(held, busy_listeners(checked, settings)))
+    seen = recent.withColumn("id_hash", id_hash()).join(repeated, "id_hash", how="left_semi")
+    return certain, doubtful, seen
+
+
+def _held(held: ExitStack, few: DataFrame) -> DataFrame:
+    """Compute rows once, and let Spark plan with their true number."""
+    held.callback(few.persist().unpersist)
+    few.count()
+    return few
+
+
+def _ingest(spark: SparkSession, night: Night, rows_read: int, outcomes: dict[str, int]) -> pa.Table:
+    """The night's row of `ingests`: what was read, checked against what the tables hold and what was dropped."""
+    reasons = {reason: outcomes[reason] for reason in REASONS if reason in outcomes}
     found = {
-        "listens": rows.get(LISTEN, 0),
-        "duplicates": rows.get(DUPLICATE, 0),
+        "listens": tables.count(night, "listens"),
+        "duplicates": outcomes.get(DUPLICATE, 0),
         "quarantined": sum(reasons.values()),
     }
-    written = {"listens": tables.count(night, "listens"), "quarantined": tables.count(night, "quarantine")}
-    if sum(found.values()) != rows_read or any(found[name] != count for name, count in written.items()):
+    quarantined = tables.count(night, "quarantine")
+    if sum(found.values()) != rows_read or quarantined != found["quarantined"]:
         raise InputError(
             "rows were lost or invented between the landing zone and the tables",
             where=f"{night.landing}/events/date={night.run_date}",
-            found=f"{rows_read} rows read, {found}, {written} in the tables",
+            found=f"{rows_read} rows read, {found}, {quarantined} in quarantine",
             expected="rows_read = listens + duplicates + quarantined",
             fix="check that no producer was still writing, and run the night again",
         )
+    accepted = tables.read_night(spark, night, "listens")
+    (of_listens,) = accepted.agg(
+        F.count_if("late").alias("late"), F.count_distinct("user_id").alias("listeners")
+    ).collect()
     row = {
         "run_date": night.run_date,
         "rows_read": rows_read,
         **found,
-        "late": getattr(accepted, "late", 0),
-        "listeners": getattr(accepted, "listeners", 0),
+        **of_listens.asDict(),
         "reasons": list(reasons.items()),
     }
     return pa.Table.from_pylist([row], schema=contract("ingests").arrow_schema)
 
 
-def _model(night: Night, trained_on: object) -> als.Model:
+def _sampled(training: als.Training) -> str:
+    """What a training on a sample saw; nothing to say of one on everyone."""
+    if training.sample_share == 1:
+        return ""
+    return f", from {training.sample_share:.1%} of listeners and {training.item_coverage:.1%} of items"
+
+
+def model_of(night: Night, trained_on: date) -> Model:
+    """The model that was trained on a night."""
     of_night = pc.field("run_date") == trained_on
-    return als.model_from_tables(
+    return model_from_tables(
         tables.rows(night, "models", of_night),
         tables.rows(night, "item_factors", of_night),
         night.settings.interactions.half_life_days,

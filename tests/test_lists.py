@@ -9,9 +9,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from threadpoolctl import threadpool_info
 
-from nocturne.als import Model, train
+from nocturne.als import train
+from nocturne.bucket_ranking import cut, one_blas_thread
+from nocturne.contracts import contract
+from nocturne.eligibility import Markets
 from nocturne.interactions import UNIT
-from nocturne.lists import Ranker
+from nocturne.lists import Account, Ranker
+from nocturne.model import Model
+from nocturne.ranking.items import lay_out
 from nocturne.settings import load_settings
 
 HALF_LIFE = 10.0
@@ -31,6 +36,7 @@ def rows(heard: Heard, market: str | None = "SE", last_heard: date = NIGHT) -> p
             "play_sums": pa.array([[int(items[i] * UNIT) for i in sorted(items)] for items in heard.values()]),
             "second_sums": pa.array([[0 for _ in items] for items in heard.values()]),
             "last_heard": pa.array([[last_heard for _ in items] for items in heard.values()], pa.list_(pa.date32())),
+            "digest": pa.array([f"{sorted(items.items())}" for items in heard.values()]),
         }
     )
 
@@ -46,17 +52,34 @@ def learned(heard: Heard = BLOCKS, items: int = 8, market: str | None = "SE") ->
         update={"factors": 2, "regularization": 0.5, "popularity_exponent": 0.0, "score_exponent": 0.0}
     )
     ids = pa.array([f"i{index}" for index in range(items)])
-    return train(pa.Table.from_batches([rows(heard, market)]), ids, NIGHT, HALF_LIFE, als).model
+    return train([rows(heard, market)], ids, NIGHT, HALF_LIFE, als).model
 
 
-def ranker(model: Model, previous: dict[str, list[str]] | None = None, **changes: object) -> Ranker:
-    ranking = load_settings().ranking.model_copy(update={"top_k": 3} | changes)
-    everything = np.ones(len(model.item_indexes), dtype=bool)
-    return Ranker(model, {None: everything}, NIGHT, ranking, lambda bucket, users: previous or {})
+def ranker(model: Model, markets: Markets | None = None, **changes: object) -> Ranker:
+    ranking = load_settings().ranking.model_copy(update={"top_k": 3, "reserve": 2} | changes)
+    everything = Markets({None: 0}, 0, np.ones((1, len(model.item_indexes)), dtype=bool), ("everything",))
+    ids = np.argsort(np.argsort(model.item_ids.to_numpy(zero_copy_only=False)))
+    laid_out = lay_out(model.factors, model.score_multipliers, ids)
+    return Ranker(model, laid_out, markets or everything, None, NIGHT, ranking, audited=1.0)
 
 
-def ranked(made: Ranker, batch: pa.RecordBatch) -> list[dict[str, object]]:
-    return [row for part in made.rank(iter([batch])) for row in part.to_pylist()]
+def pools_before(batch: pa.RecordBatch, lists: dict[str, list[int]] | None = None) -> pa.Table:
+    """Rows of `pools` beside the listeners: lists of item indexes of the night before, or nothing."""
+    schema = pa.schema(field.with_nullable(True) for field in contract("pools").arrow_schema)
+    rows = [
+        {"source": "als", "items": items, "scores": [1.0 for _ in items], "listed": len(items)}
+        if (items := (lists or {}).get(user))
+        else {}
+        for user in batch.column("user_id").to_pylist()
+    ]
+    return pa.Table.from_pylist(rows, schema=schema)
+
+
+def ranked(made: Ranker, batch: pa.RecordBatch, before: dict[str, list[int]] | None = None) -> list[dict[str, object]]:
+    account = Account()
+    _, lists = made.rank(batch, pools_before(batch, before), account)
+    assert account.mismatches == 0
+    return lists.to_pylist()
 
 
 def ids_of(row: dict[str, object]) -> list[str]:
@@ -87,13 +110,8 @@ def test_a_heard_item_is_let_back_after_the_set_days() -> None:
 
 def test_items_that_are_not_eligible_in_the_market_are_left_out() -> None:
     model = learned()
-    made = Ranker(
-        model,
-        {None: np.zeros(8, dtype=bool), "SE": np.arange(8) >= 6},
-        NIGHT,
-        load_settings().ranking,
-        lambda bucket, users: {},
-    )
+    masks = np.stack([np.zeros(8, dtype=bool), np.arange(8) >= 6])
+    made = ranker(model, Markets({None: 0, "SE": 1}, 0, masks, ("nothing", "two")))
     (swede,) = ranked(made, rows({"u": {0: 1.0}}, "SE"))
     (stranger,) = ranked(made, rows({"u": {0: 1.0}}, "XX"))
     assert set(ids_of(swede)) == {"i6", "i7"}
@@ -102,11 +120,11 @@ def test_items_that_are_not_eligible_in_the_market_are_left_out() -> None:
 
 def test_a_listener_the_model_knows_nothing_of_gets_the_previous_list_without_what_was_heard_since() -> None:
     popular = {**BLOCKS, **{f"p{n}": {7: 1.0, 5: 1.0} for n in range(9)}}
-    made = ranker(learned(popular), previous={"new": ["i3", "gone", "i7", "i1"]})
-    (row,) = ranked(made, rows({"new": {8: 1.0}}))
+    made = ranker(learned(popular))
+    (row,) = ranked(made, rows({"new": {8: 1.0}}), {"new": [3, 99, 7, 1]})
     assert row["source"] == "previous"
     assert ids_of(row) == ["i3", "i7", "i1"]
-    (short,) = ranked(ranker(learned(popular), previous={"new": ["i3"]}), rows({"new": {8: 1.0}}))
+    (short,) = ranked(made, rows({"new": {8: 1.0}}), {"new": [3]})
     assert ids_of(short)[0] == "i3"
     assert len(set(ids_of(short))) == 3
 
@@ -145,16 +163,39 @@ def test_lists_do_not_depend_on_how_rows_are_cut_or_ordered_to_the_last_bit(
     shuffled = pa.Table.from_batches([rows(heard)]).take(pa.array(order)).combine_chunks()
     edges = [0, *sorted(set(cuts)), 40]
     parts = [shuffled.slice(a, b - a).combine_chunks().to_batches()[0] for a, b in itertools.pairwise(edges)]
-    apart = [row for part in ranker(model, batch_memory_mb=memory).rank(iter(parts)) for row in part.to_pylist()]
+    apart = [row for part in parts for piece in cut(part, memory) for row in ranked(ranker(model), piece)]
     assert sorted(apart, key=lambda row: row["user_id"]) == sorted(together, key=lambda row: row["user_id"])
 
 
 def test_a_worker_ranks_with_one_blas_thread() -> None:
-    def watched() -> object:
-        yield rows({"u": {0: 1.0}})
+    with one_blas_thread():
         assert {pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"} == {1}
 
-    assert len(list(ranker(learned()).rank(watched()))) == 1
+
+def test_a_huge_row_is_a_part_of_its_own_and_parts_keep_the_order() -> None:
+    heard = {f"u{user}": dict.fromkeys(range(20000 if user == 2 else 1), 1.0) for user in range(5)}
+    parts = list(cut(rows(heard), 1))
+    assert [user for part in parts for user in part.column("user_id").to_pylist()] == list(heard)
+    assert len(parts) > 1
+
+
+def test_every_pool_is_proved_and_deeper_than_the_list() -> None:
+    account, batch = Account(), rows(BLOCKS)
+    pools, lists = ranker(learned()).rank(batch, pools_before(batch), account)
+    assert (account.listeners, account.audited, account.mismatches) == (16, 16, 0)
+    for pool, row in zip(pools.to_pylist(), lists.to_pylist(), strict=True):
+        assert [f"i{item}" for item in pool["items"]][: pool["listed"]] == ids_of(row)
+        assert len(pool["items"]) == 5 > pool["listed"] == 3
+
+
+def test_a_wrong_pool_that_is_carried_over_is_found() -> None:
+    made, batch = ranker(learned()), rows(BLOCKS)
+    pools, _ = made.rank(batch, pools_before(batch), Account())
+    wrong = pools.to_pylist()
+    wrong[3]["items"] = wrong[3]["items"][::-1]
+    account = Account()
+    made.rank(batch, pa.Table.from_pylist(wrong, schema=pools.schema), account)
+    assert (account.reasons["carried"], account.mismatches) == (16, 1)
 
 
 def test_ties_are_broken_by_item_id() -> None:

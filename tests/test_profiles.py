@@ -125,7 +125,7 @@ def test_indexes_that_repeat_or_are_left_out_are_counted(tonight: Night) -> None
 def test_a_model_is_as_old_as_its_training(tonight: Night) -> None:
     trained_on = world.TONIGHT - timedelta(days=3)
     (model,) = world.models(trained_on)
-    spoilt = {"losses": [0.5, 0.55, math.nan], "gram": [math.inf, 0.0, 0.0, 1.0]}
+    spoilt = {"losses": [0.5, 0.55, math.nan], "spectrum": [math.inf, 1.0]}
     world.write(replace(tonight, run_date=trained_on), "models", [model | spoilt])
 
     found = learned.models(tonight)

@@ -65,6 +65,8 @@ def test_an_empty_first_day_without_listeners_or_a_model_passes_with_a_warning(
     first = night(world.TONIGHT, *world.SETTINGS)
     nothing = {"rows_read": 0, "listens": 0, "duplicates": 0, "quarantined": 0, "listeners": 0, "reasons": []}
     world.write(first, "ingests", [world.ingests()[0] | nothing])
+    nobody = {"model_version": None, "listeners": 0, "personal": 0, "audited": 0, "reasons": []}
+    world.write(first, "rankings", [world.rankings()[0] | nobody])
 
     verdicts = validation.validate(spark, first, GATED_TABLES)
 

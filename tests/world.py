@@ -113,7 +113,7 @@ def models(trained_on: date = TONIGHT) -> list[Row]:
             "listeners": 2,
             "items": 4,
             "entries": 3,
-            "gram": [2.0, 0.0, 0.0, 2.0],
+            "spectrum": [2.0, 2.0],
             "losses": [0.5, 0.25],
             "seconds": 0.1,
         }
@@ -156,6 +156,46 @@ def ranked_lists(day: date = TONIGHT) -> list[Row]:
     ]
 
 
+def pools(day: date = TONIGHT) -> list[Row]:
+    return [
+        {
+            "run_date": day,
+            "bucket": 0,
+            "user_id": user,
+            "source": "als",
+            "items": [2, 3],
+            "scores": [0.75, 0.5],
+            "listed": 2,
+            "row_digest": user,
+            "model_version": MODEL,
+            "build": "build",
+            "rankable": "rankable",
+            "norm": 1.0,
+            "bound": 0.25,
+            "computed_on": day,
+        }
+        for user in ("ana", "ben")
+    ]
+
+
+def rankings(day: date = TONIGHT) -> list[Row]:
+    return [
+        {
+            "run_date": day,
+            "model_version": MODEL,
+            "listeners": 2,
+            "personal": 2,
+            "audited": 2,
+            "mismatches": 0,
+            "unexplained": 0,
+            "reasons": [("new_listener", 2)],
+            "way": "cold",
+            "seconds": [("score", 0.1)],
+            "bytes": 1000,
+        }
+    ]
+
+
 def write_sound_world(night: Night) -> None:
     """Both nights, but listens and model of the second one only."""
     write(night, "item_index", item_index())
@@ -167,4 +207,5 @@ def write_sound_world(night: Night) -> None:
         of_day = Night(day, night.landing, night.warehouse, night.cache, night.settings)
         for table, rows in (("items", items), ("ingests", ingests), ("interactions", interactions)):
             write(of_day, table, rows(day))
-        write(of_day, "ranked_lists", ranked_lists(day))
+        for table, rows in (("pools", pools), ("ranked_lists", ranked_lists), ("rankings", rankings)):
+            write(of_day, table, rows(day))

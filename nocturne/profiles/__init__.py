@@ -9,12 +9,13 @@ from collections.abc import Callable
 from pyspark.sql import SparkSession
 
 from nocturne.night import Night
-from nocturne.profiles import ingested, learned, lists, matrix
+from nocturne.profiles import ingested, learned, lists, matrix, ranked
 from nocturne.profiles.metrics import Profile
 
 _BY_SPARK: dict[str, Callable[[SparkSession, Night], Profile]] = {
     "listens": ingested.listens,
     "interactions": matrix.interactions,
+    "pools": ranked.pools,
     "ranked_lists": lists.ranked_lists,
 }
 _IN_PROCESS: dict[str, Callable[[Night], Profile]] = {
@@ -24,6 +25,7 @@ _IN_PROCESS: dict[str, Callable[[Night], Profile]] = {
     "item_index": matrix.item_index,
     "models": learned.models,
     "item_factors": learned.item_factors,
+    "rankings": ranked.rankings,
 }
 
 

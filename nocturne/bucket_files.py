@@ -1,0 +1,94 @@
+"""Files of tables keyed by listener, written by the tasks that compute them.
+
+A task writes the file of its bucket where it belongs, from Arrow, row groups in order of user_id; nothing of it
+is part of the table until the driver commits all buckets at once. What a task that dies leaves behind is never read.
+"""
+
+import json
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+from deltalake.transaction import AddAction
+from pyarrow.parquet import ParquetWriter
+
+
+@dataclass(frozen=True)
+class BucketFile:
+    """A file that was written.
+
+    Attributes:
+        path: below the table's folder.
+        size: in bytes.
+    """
+
+    bucket: int
+    path: str
+    size: int
+    rows: int
+
+    def added(self, run_date: str) -> AddAction:
+        """What the table's log says of it."""
+        return AddAction(
+            path=self.path,
+            size=self.size,
+            partition_values={"run_date": run_date, "bucket": str(self.bucket)},
+            # The log wants a time; the night's own keeps it the same whenever the night runs.
+            modification_time=0,
+            data_change=True,
+            stats=json.dumps({"numRecords": self.rows}),
+        )
+
+
+@dataclass
+class BucketWriter:
+    """The open file of one bucket of a table on a night."""
+
+    table_path: str
+    schema: pa.Schema
+    run_date: str
+    bucket: int
+    rows: int = 0
+
+    def __post_init__(self) -> None:
+        """Create the file and the folders above it."""
+        self.path = f"run_date={self.run_date}/bucket={self.bucket}/part-{uuid.uuid4()}.parquet"
+        self.file = Path(self.table_path, self.path)
+        self.file.parent.mkdir(parents=True, exist_ok=True)
+        self.stored = pa.schema(field for field in self.schema if field.name not in {"run_date", "bucket"})
+        # Scores hardly repeat: a dictionary of them would only be built to be thrown away.
+        texts = [field.name for field in self.stored if pa.types.is_string(field.type) and field.name != "user_id"]
+        self.parquet = ParquetWriter(self.file, self.stored, compression="zstd", use_dictionary=[*texts, _ITEM_IDS])
+
+    def write(self, rows: pa.Table) -> None:
+        """Append rows, columns in any order.
+
+        Raises:
+            ValueError: a column is missing or of another type, or has nulls where the contract has none.
+        """
+        self.parquet.write_table(rows.select(self.stored.names).cast(self.stored))
+        self.rows += rows.num_rows
+
+    def close(self) -> BucketFile:
+        """Finish the file."""
+        self.parquet.close()
+        return BucketFile(self.bucket, self.path, self.file.stat().st_size, self.rows)
+
+
+@contextmanager
+def writing(*writers: BucketWriter) -> Iterator[None]:
+    """Remove the files if anything fails before they are closed."""
+    try:
+        yield
+    except BaseException:
+        for writer in writers:
+            with suppress(OSError):
+                writer.parquet.close()
+            writer.file.unlink(missing_ok=True)
+        raise
+
+
+_ITEM_IDS = "items.list.element.item_id"

@@ -1,0 +1,26 @@
+-- One row per listener with a personal list and night: the exact top of what they may get, deeper than the list.
+CREATE TABLE pools (
+  run_date      DATE          NOT NULL COMMENT 'Night the pool stands for',
+  bucket        INT           NOT NULL COMMENT 'Hash of user_id modulo the number of buckets; the same in every table keyed by user',
+  user_id       STRING        NOT NULL COMMENT 'Listener, as in listens',
+  source        STRING        NOT NULL COMMENT 'als, or previous for a list that was carried on without factors',
+  items         ARRAY<INT>    NOT NULL COMMENT 'Items, best first, as in item_index; the list is the first of them',
+  scores        ARRAY<DOUBLE> NOT NULL COMMENT 'Score of each item, as in ranked_lists',
+  listed        INT           NOT NULL COMMENT 'Items in the list, count',
+  row_digest    STRING        NOT NULL COMMENT 'Digest of the row of interactions that it was computed from',
+  model_version STRING        NOT NULL COMMENT 'Model that it was computed with, as in models',
+  build         STRING        NOT NULL COMMENT 'Hash of libraries and processor, and the settings, that it was computed under',
+  rankable      STRING        NOT NULL COMMENT 'Hash of what might be listed in the market of the listener on the night',
+  valid_until   DATE                   COMMENT 'Night on which a heard item may be listed again; null if none ever is',
+  norm          DOUBLE                 COMMENT 'Norm of the factors of the listener; null without factors',
+  bound         DOUBLE                 COMMENT 'Upper bound of the score of every item that is not in the pool; null if there is none (measured)',
+  computed_on   DATE          NOT NULL COMMENT 'Night on which it was computed; until then it has been carried over (measured)'
+)
+USING DELTA
+PARTITIONED BY (run_date, bucket)
+TBLPROPERTIES (
+  "delta.constraints.source_known" = "source IN ('als', 'previous')",
+  "delta.constraints.listed_counted" = "listed >= 0",
+  "delta.dataSkippingStatsColumns" = "source",
+  "delta.enableDeletionVectors" = "false"
+)

@@ -1,0 +1,97 @@
+"""Pools that are carried over between real nights: the same lists as in full, and what is wrong is found."""
+
+from dataclasses import replace
+
+import pyarrow as pa
+import pytest
+from conftest import NIGHTS, Service
+from pyspark.sql import SparkSession
+
+from nocturne import tables
+from nocturne.errors import GateClosed
+from nocturne.flow import stage
+from nocturne.night import Night
+from nocturne.nights import record
+from nocturne.runner import run_stage, run_validation
+
+LAST = NIGHTS - 1
+SAME_MODEL = "als.retrain_every_nights=9"
+
+
+def rank(spark: SparkSession, night: Night) -> tuple[list[dict[str, object]], dict[str, object]]:
+    """Rank a night; its lists in order of listener, and the account."""
+    run_stage(spark, night, stage("rank_users"))
+    lists = tables.night_rows(night, "ranked_lists").sort_by("user_id").to_pylist()
+    (account,) = tables.night_rows(night, "rankings").to_pylist()
+    return lists, account | {"reasons": dict(account["reasons"])}
+
+
+def keep_the_model(spark: SparkSession, service: Service, *overrides: str) -> Night:
+    """The last night again, with the model of the one before."""
+    night = service.night(LAST, SAME_MODEL, *overrides)
+    run_stage(spark, night, stage("train_als"))
+    return night
+
+
+def test_only_listeners_whose_row_changed_are_computed_and_lists_are_those_of_a_night_in_full(
+    spark: SparkSession, copied: Service
+) -> None:
+    night = keep_the_model(spark, copied)
+    rows = tables.night_rows(night, "interactions", ["changed_on"])["changed_on"].to_pylist()
+    changed = sum(day == night.run_date for day in rows)
+    lists, account = rank(spark, night)
+    expected, in_full = rank(spark, copied.night(LAST, SAME_MODEL, "ranking.carry_over=false"))
+    assert lists == expected
+    assert account["carried_from"] == copied.night(LAST - 1).run_date
+    assert in_full["carried_from"] is None
+    assert 0 < account["reasons"]["carried"] == account["personal"] - changed
+    assert account["audited"] == in_full["audited"] == account["personal"]
+    assert account["mismatches"] == in_full["mismatches"] == 0
+
+
+def test_what_was_withdrawn_leaves_the_pools_and_comes_back_on_the_night_it_may(
+    spark: SparkSession, copied: Service
+) -> None:
+    night = keep_the_model(spark, copied)
+    first, _ = rank(spark, night)
+    items = tables.night_rows(night, "items").to_pylist()
+    withdrawn = first[0]["items"][0]["item_id"]
+    gone = [row | {"markets": []} if row["item_id"] == withdrawn else row for row in items]
+    tables.replace(pa.Table.from_pylist(gone, schema=tables.night_rows(night, "items").schema), "items", night)
+    without, account = rank(spark, night)
+    expected, _ = rank(spark, copied.night(LAST, SAME_MODEL, "ranking.carry_over=false"))
+    assert without == expected
+    assert account["reasons"]["carried"] > 0
+    assert withdrawn not in {item["item_id"] for row in without for item in row["items"]}
+    tomorrow = replace(night, run_date=night.run_date.replace(day=night.run_date.day + 1))
+    for table in ("items", "interactions"):
+        rows = items if table == "items" else tables.night_rows(night, table).to_pylist()
+        schema = tables.night_rows(night, table).schema
+        moved = [row | {"run_date": tomorrow.run_date} for row in rows]
+        tables.replace(pa.Table.from_pylist(moved, schema=schema), table, tomorrow)
+    back, account = rank(spark, tomorrow)
+    assert [row["items"] for row in back] == [row["items"] for row in first]
+    assert account["reasons"]["item_added"] > 0
+
+
+@pytest.mark.parametrize("recorded", [False, True])
+def test_a_wrong_pool_has_everyone_computed_afresh_and_closes_the_gate_unless_a_change_was_recorded(
+    spark: SparkSession, copied: Service, recorded: bool
+) -> None:
+    before, night = copied.night(LAST - 1), keep_the_model(spark, copied)
+    expected, _ = rank(spark, night)
+    pools = tables.night_rows(before, "pools")
+    wrong = [row | {"items": row["items"][::-1]} for row in pools.to_pylist()]
+    tables.replace(pa.Table.from_pylist(wrong, schema=pools.schema), "pools", before)
+    if recorded:
+        record(before, "stale", len(wrong), reason="an earlier night changed")
+    lists, account = rank(spark, night)
+    assert lists == expected
+    assert account["mismatches"] > 0
+    assert account["reasons"]["carried"] == 0
+    assert (account["unexplained"] == 0) == recorded
+    if recorded:
+        run_validation(spark, night, ["rankings"], close=True)
+    else:
+        with pytest.raises(GateClosed, match="unexplained_mismatches"):
+            run_validation(spark, night, ["rankings"], close=True)
