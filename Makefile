@@ -48,7 +48,10 @@ dist/environment.tar.gz: uv.lock ops/package.py | $(READY)
 docs: $(READY) ## write docs/tables.md from the contracts
 	@$(BIN)/python ops/document_tables.py > docs/tables.md
 
-bench: $(READY) ## how good the lists are on held-out plays: benchmarks/
+bench: $(READY) ## every claim of speed and quality, beside its peers (half an hour): benchmarks/
+	@$(BIN)/python -m benchmarks.rank
+	@$(BIN)/python -m benchmarks.spark_rank
+	@$(BIN)/python -m benchmarks.train
 	@$(BIN)/python -m benchmarks.lastfm
 
 clean: ## remove what was built or simulated; keeps the environment

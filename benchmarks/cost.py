@@ -1,0 +1,155 @@
+# ruff: noqa: E501 - the page is Markdown
+"""What a night costs at the size of the largest services, from the constants that benchmarks.scale measured.
+
+    python -m benchmarks.scale --listeners 100000 --items 20000 --interactions 9 --json > events.jsonl
+    python -m benchmarks.scale --stored --set als.iterations=3 --json > stored.jsonl
+    python -m benchmarks.cost events.jsonl stored.jsonl > docs/cost.md
+
+Time is taken to grow with listeners x items x factors for scoring, with listeners for what is done once for each,
+with rows for ingestion and the matrix, and with entries x factors for training. Nothing is added for a network.
+"""
+
+import argparse
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+GIB, HOUR = 2**30, 3600
+FACTORS, ROW = 64, 50
+INT32_ENTRIES = 2**31
+
+
+@dataclass(frozen=True)
+class Service:
+    """How large a service is, and what it runs on."""
+
+    listeners: float = 300e6
+    items: float = 5e6
+    changed: float = 0.3
+    events_a_listener: float = 15
+    machines: int = 100
+    cores: int = 32
+    memory_gib: int = 128
+
+
+@dataclass(frozen=True)
+class Constants:
+    """Core seconds and bytes, as measured on 2 cores."""
+
+    ingest: float
+    build: float
+    train: float
+    score: float
+    solve: float
+    carry: float
+    delta: float
+    cache: float
+
+    @classmethod
+    def of(cls, events: list[dict[str, object]], stored: list[dict[str, object]]) -> "Constants":
+        """Read off the lines of two runs of benchmarks.scale: of events, and of a stored matrix."""
+        first = {line["stage"]: line for line in events if line["night"] == "first" and "stage" in line}
+        ingest, build = first["ingest_events"], first["build_interactions"]
+        (loaded,) = [line for line in events if "cache_bytes" in line]
+        first = {line["stage"]: line for line in stored if line["night"] == "first" and "stage" in line}
+        ranked, train = first["rank_users"], first["train_als"]
+        (size,) = [line for line in stored if "cache_bytes" in line]
+        spent, listeners = size["processor_seconds"], size["listeners"]
+        others = sum(spent[what] for what in ("plan", "read", "assemble", "write"))
+        return cls(
+            ingest=2 * ingest["seconds"] / ingest["rows_read"],
+            build=2 * build["seconds"] / build["rows_read"],
+            train=2 * train["seconds"] / (size["interactions"] * FACTORS),
+            score=spent["score"] / (listeners * size["items"] * FACTORS),
+            solve=spent["solve"] / listeners,
+            carry=others / listeners,
+            delta=ranked["bytes_written"] / listeners,
+            cache=loaded["cache_bytes"] / loaded["listeners"],
+        )
+
+
+def page(measured: Constants, service: Service) -> str:
+    """The page, in Markdown."""
+    events = service.listeners * service.changed * service.events_a_listener
+    score = measured.score * service.listeners * service.items * FACTORS
+    each = (measured.solve + measured.carry) * service.listeners
+    full = {
+        "ingest_events": measured.ingest * events,
+        "build_interactions": measured.build * events,
+        "rank_users: scoring": score,
+        "rank_users: solving, reading, writing": each,
+    }
+    incremental = full | {
+        "rank_users: scoring": service.changed * score,
+        "rank_users: solving, reading, writing": each - (1 - service.changed) * measured.solve * service.listeners,
+    }
+    cores = service.machines * service.cores
+    rows = "\n".join(
+        f"| {name} | {seconds / HOUR:,.0f} | {incremental[name] / HOUR:,.0f} |" for name, seconds in full.items()
+    )
+    totals = [sum(each.values()) for each in (full, incremental)]
+    sample = min(1.0, INT32_ENTRIES / (service.listeners * ROW))
+    entries = sample * service.listeners * ROW
+    model = service.items * (8 * FACTORS + 256) / GIB
+    return f"""# What a night costs
+
+For {service.listeners / 1e6:,.0f} million listeners and {service.items / 1e6:,.0f} million items, {FACTORS} factors, lists of 50, on
+{service.machines} machines of {service.cores} cores and {service.memory_gib} GiB. {service.changed:.0%} of the listeners are active in a day, with
+{service.events_a_listener:g} events each. Everything is worked out from two runs on a machine of 2 cores that other work shared:
+
+    python -m benchmarks.scale --listeners 100000 --items 20000 --interactions 9 --json > events.jsonl
+    python -m benchmarks.scale --stored --set als.iterations=3 --json > stored.jsonl
+    python -m benchmarks.cost events.jsonl stored.jsonl > docs/cost.md
+
+| measured | | run |
+| --- | --- | --- |
+| ingesting an event (wall time of both cores) | {measured.ingest * 1e6:,.1f} core microseconds | events |
+| adding an event to the matrix (the same) | {measured.build * 1e6:,.1f} core microseconds | events |
+| training: an interaction and a factor, three iterations (the same) | {measured.train * 1e9:,.1f} core nanoseconds | stored |
+| scoring a listener against an item, a factor; most items left out by their norm | {measured.score * 1e12:,.2f} core picoseconds | stored |
+| solving a listener | {measured.solve * 1e6:,.0f} core microseconds | stored |
+| reading, planning, assembling and writing a listener | {measured.carry * 1e6:,.0f} core microseconds | stored |
+| `pools` and `ranked_lists`, a listener | {measured.delta:,.0f} bytes | stored |
+| serving cache (LMDB), a listener | {measured.cache:,.0f} bytes | events |
+
+| core hours | in full, as after a new model | carried over |
+| --- | --- | --- |
+{rows}
+| **together** | **{totals[0] / HOUR:,.0f}** | **{totals[1] / HOUR:,.0f}** |
+| hours on {cores:,} cores | {totals[0] / HOUR / cores:,.2f} | {totals[1] / HOUR / cores:,.2f} |
+
+- **Training** is on one machine: {entries / 1e9:,.2f} billion interactions, {sample:.1%} of the listeners,
+  {measured.train * entries * FACTORS / HOUR:,.0f} core hours, {16 * entries / GIB:,.0f} GiB for the matrix and its transpose.
+- **Memory of a machine** while ranking: {model:,.1f} GiB of model, mapped once, and {service.cores} workers of about half a GiB.
+- **Shuffled**: by `rank_users` nothing. By `ingest_events` the hashes of the night's event ids; by `build_interactions` the
+  night's events and, for they are written by bucket, every row of the matrix once.
+- **Written**: {service.listeners * measured.delta / 1e9:,.0f} GB of pools and lists into Delta a night, carried over or not, and
+  {service.listeners * measured.cache / 1e9:,.0f} GB into the cache.
+
+**The first limit met** is the training matrix: int32 indexes end at {INT32_ENTRIES / 1e9:,.1f} billion entries, so at most {sample:.0%} of these
+listeners can be trained on (`als.sample_share`; the rest are solved exactly all the same). The second is writing: every night
+copies every pool and list, which costs more than computing those that changed once fewer than
+{measured.carry / (measured.solve + measured.score * service.items * FACTORS):.1%} of the listeners do.
+
+What does not follow from these constants: stragglers, a network, object storage; and the share of items that norms leave out,
+which is the model's: where they leave out nothing, a pair takes 2 operations a factor at the rate of sgemm, and 151 GFLOP/s
+(`python -m benchmarks.rank`) are 13 core picoseconds: its line above would be about three times as long. Ingestion was measured
+while four other processes wanted the two cores.
+"""
+
+
+def main() -> None:
+    """Print the page."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("events", type=Path, help="what benchmarks.scale --json printed")
+    parser.add_argument("stored", type=Path, help="what benchmarks.scale --stored --json printed")
+    options = parser.parse_args()
+    runs = (
+        [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+        for file in (options.events, options.stored)
+    )
+    print(page(Constants.of(*runs), Service()), end="")
+
+
+if __name__ == "__main__":
+    main()

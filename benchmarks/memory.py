@@ -1,0 +1,73 @@
+"""How much memory a process and its children take, sampled while they run."""
+
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+SAMPLE_SECONDS = 1.0
+MIB = 2**20
+
+
+class Peak:
+    """The largest samples so far, in MiB: of everything together, and of the Python workers alone.
+
+    What a process has for itself is counted; files that it maps are not, for the system may drop them any time.
+    """
+
+    def __init__(self) -> None:
+        self.total = self.workers = 0.0
+
+    def sample(self) -> None:
+        """Look at every process of the tree."""
+        sizes = {pid: (_size(pid), _is_worker(pid)) for pid in _tree(os.getpid())}
+        self.total = max(self.total, sum(size for size, _ in sizes.values()) / MIB)
+        self.workers = max(self.workers, sum(size for size, worker in sizes.values() if worker) / MIB)
+
+
+@contextmanager
+def watching() -> Iterator[Peak]:
+    """Sample until the block ends."""
+    peak, finished = Peak(), threading.Event()
+
+    def watch() -> None:
+        while not finished.wait(SAMPLE_SECONDS):
+            peak.sample()
+
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
+    try:
+        yield peak
+    finally:
+        finished.set()
+        watcher.join()
+
+
+def _tree(root: int) -> list[int]:
+    try:
+        children = Path(f"/proc/{root}/task/{root}/children").read_text(encoding="ascii").split()
+    except OSError:
+        return []
+    # Threads other than the first may have children too.
+    for task in Path(f"/proc/{root}/task").glob("[0-9]*/children"):
+        try:
+            children += task.read_text(encoding="ascii").split()
+        except OSError:
+            continue
+    return [root, *(pid for child in sorted(set(map(int, children))) for pid in _tree(child))]
+
+
+def _size(pid: int) -> int:
+    try:
+        lines = Path(f"/proc/{pid}/status").read_text(encoding="ascii").splitlines()
+    except OSError:
+        return 0
+    return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith(("RssAnon:", "RssShmem:")))
+
+
+def _is_worker(pid: int) -> bool:
+    try:
+        return b"pyspark.daemon" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return False

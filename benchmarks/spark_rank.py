@@ -1,0 +1,164 @@
+"""The whole `rank_users` job on Gowalla beside MLlib's recommendForAllUsers on the same factors.
+
+    python -m benchmarks.spark_rank [--gowalla PATH] [--factors 64 256] [--top-k 20] [--json]
+
+Ours is the stage as it runs at night: read rows and model, solve every listener's factors, leave out what they have
+heard, rank, prove a sample, write pools, lists and the account to Delta, and commit. MLlib gets the solved factors
+as they are, leaves nothing out and writes nowhere. Both run in one Spark session. Ours runs three times and the
+fastest counts, so that it does not pay for starting Python workers; MLlib, which needs none, runs once. The table goes
+to stderr; with --json, a line per system and number of factors to stdout.
+"""
+
+import argparse
+import json
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from datetime import date
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+from rich.console import Console
+from rich.table import Table
+from scipy.sparse import csr_matrix
+
+from benchmarks import gowalla
+from nocturne import tables
+from nocturne.contracts import contract
+from nocturne.interactions import UNIT
+from nocturne.listeners import Listeners
+from nocturne.night import Night
+from nocturne.rankings import ROWS, make_ranker
+from nocturne.settings import load_settings
+from nocturne.spark import spark_session
+from nocturne.stages import STAGES, model_of
+
+DAY = date(2025, 1, 1)
+ROUNDS = 3
+
+
+def write_matrix(spark: SparkSession, night: Night, heard: csr_matrix) -> None:
+    """Write one play of every pair as the night's `interactions`, and the items as `item_index`."""
+    names = [f"i{item:05d}" for item in range(heard.shape[1])]
+    index = {"first_night": [DAY] * len(names), "item_index": np.arange(len(names), dtype=np.int32), "item_id": names}
+    tables.replace(pa.table(index).cast(contract("item_index").arrow_schema), "item_index", night)
+    offsets, entries = pa.array(heard.indptr.astype(np.int32)), heard.nnz
+    period = (DAY - date(1970, 1, 1)).days / night.settings.interactions.half_life_days
+    columns = {
+        "user_id": pa.array([f"u{user:05d}" for user in range(heard.shape[0])]),
+        "item_indexes": pa.ListArray.from_arrays(offsets, pa.array(heard.indices.astype(np.int32))),
+        "play_sums": pa.ListArray.from_arrays(offsets, pa.array(np.full(entries, UNIT))),
+        "second_sums": pa.ListArray.from_arrays(offsets, pa.array(np.zeros(entries, np.int64))),
+        "last_heard": pa.ListArray.from_arrays(offsets, pa.array(np.zeros(entries, np.int32)).cast(pa.date32())),
+    }
+    rows = spark.createDataFrame(pa.table(columns)).select(
+        F.lit(DAY).alias("run_date"),
+        tables.bucket("user_id", night.settings.tables.buckets).alias("bucket"),
+        "*",
+        F.lit(None).cast("string").alias("market"),
+        F.lit(None).cast("timestamp").alias("market_heard_at"),
+        F.lit(int(period)).alias("period"),
+        F.lit(DAY).alias("changed_on"),
+        F.col("user_id").alias("digest"),
+    )
+    tables.replace(rows, "interactions", night)
+
+
+def solved(night: Night) -> tuple[list[str], np.ndarray]:
+    """Every listener's id and factors, as the night solves them."""
+    ranker = make_ranker(night, model_of(night, DAY), None)
+    ids, users = [], []
+    for rows in tables.StoredRows.at(night, "interactions", ROWS):
+        listeners = Listeners.of(rows, ranker.model, ranker.markets, 0, DAY)
+        ids += rows.column("user_id").to_pylist()
+        users.append(ranker.solve(listeners, np.arange(rows.num_rows)))
+    return ids, np.concatenate(users)
+
+
+def factors_frame(spark: SparkSession, factors: np.ndarray) -> DataFrame:
+    """Factors as MLlib keeps them, in memory before the clock starts."""
+    rows = pd.DataFrame({"id": np.arange(len(factors)), "features": list(factors.astype(np.float32))})
+    frame = spark.createDataFrame(rows, "id int, features array<float>").repartition(10).cache()
+    frame.count()
+    return frame
+
+
+def mllib(spark: SparkSession, users: np.ndarray, items: np.ndarray, top_k: int) -> Callable[[], None]:
+    """MLlib's job on these factors."""
+    frames = [factors_frame(spark, factors) for factors in (users, items)]
+    java = spark.sparkContext._jvm.org.apache.spark.ml.recommendation.ALSModel  # noqa: SLF001 - no Python constructor
+    model = java("als", items.shape[1], *(frame._jdf for frame in frames))  # noqa: SLF001
+    model = model.setUserCol("user").setItemCol("item")
+
+    def recommend() -> None:
+        DataFrame(model.recommendForAllUsers(top_k), spark).write.format("noop").mode("overwrite").save()
+
+    return recommend
+
+
+def seconds_of(job: Callable[[], object]) -> float:
+    """Wall time of a job."""
+    started = time.perf_counter()
+    job()
+    return time.perf_counter() - started
+
+
+def measure(heard: csr_matrix, factors: int, top_k: int, folder: Path, overrides: list[str]) -> list[dict[str, object]]:
+    """Both systems on one model."""
+    settings = load_settings(overrides=[f"als.factors={factors}", f"ranking.top_k={top_k}", *overrides])
+    night = Night(DAY, str(folder / "landing"), str(folder / "warehouse"), f"lmdb:{folder / 'cache'}", settings)
+    with spark_session(settings.spark, "benchmark") as spark:
+        tables.create_missing(night)
+        write_matrix(spark, night, heard)
+        STAGES["train_als"](spark, night, lambda *_: None)
+        _, users = solved(night)
+        theirs = mllib(spark, users, model_of(night, DAY).factors, top_k)
+        runs: dict[str, list[tuple[float, float | None]]] = {"nocturne": [], "mllib": []}
+        for _ in range(ROUNDS):
+            seconds = seconds_of(lambda: STAGES["rank_users"](spark, night, lambda *_: None))
+            (account,) = tables.night_rows(night, "rankings").to_pylist()
+            spent = dict(account["seconds"])
+            runs["nocturne"].append((seconds, spent["solve"] / sum(spent.values())))
+        runs["mllib"].append((seconds_of(theirs), None))
+    best = {system: min(found) for system, found in runs.items()}
+    return [
+        {
+            "system": system,
+            "factors": factors,
+            "seconds": round(seconds, 2),
+            "ratio_to_mllib": round(best["mllib"][0] / seconds, 1),
+            "solve_share": share and round(share, 3),
+        }
+        for system, (seconds, share) in best.items()
+    ]
+
+
+def main() -> None:
+    """Measure, and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--gowalla", type=Path, default=Path("../shared/data/gowalla-lightgcn.tar.xz"))
+    parser.add_argument("--factors", type=int, nargs="+", default=[64, 256])
+    parser.add_argument("--top-k", type=int, default=20)
+    parser.add_argument("--set", action="append", default=[], dest="overrides", help="section.key=value")
+    parser.add_argument("--json", action="store_true")
+    options = parser.parse_args()
+    train, valid, _ = gowalla.read(options.gowalla)
+    heard = csr_matrix(train + valid)
+    heard.sort_indices()
+    table = Table("system", "factors", "seconds", "times MLlib's speed", "share of solving", title="Gowalla, whole job")
+    for factors in options.factors:
+        with tempfile.TemporaryDirectory() as folder:
+            for line in measure(heard, factors, options.top_k, Path(folder), options.overrides):
+                table.add_row(*("" if value is None else str(value) for value in line.values()))
+                if options.json:
+                    print(json.dumps(line), flush=True)
+    Console(stderr=True, width=None if sys.stderr.isatty() else 160).print(table)
+
+
+if __name__ == "__main__":
+    main()
