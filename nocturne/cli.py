@@ -12,11 +12,25 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from rich.console import Console
-from typer.core import TyperCommand
 
 from nocturne.errors import GateClosed, SettingsError
 from nocturne.flow import GATED_TABLES
-from nocturne.job import DAY, Cache, Conf, From, Landing, RunDate, Set, Table, To, Warehouse, edge, nights_of
+from nocturne.job import (
+    DAY,
+    Cache,
+    Command,
+    Conf,
+    From,
+    Json,
+    Landing,
+    OneNight,
+    RunDate,
+    Set,
+    Table,
+    To,
+    Warehouse,
+    nights_of,
+)
 from nocturne.printing import print_json, print_rows, say
 
 if TYPE_CHECKING:
@@ -24,15 +38,6 @@ if TYPE_CHECKING:
 
 TRY_AGAIN_LATER = 75
 """EX_TEMPFAIL of sysexits.h: another night holds the lease."""
-
-
-class Command(TyperCommand):
-    """A command whose errors become messages and exit statuses; typer has its own for wrong options."""
-
-    def invoke(self, ctx: Any) -> Any:
-        """Run the command."""
-        with edge():
-            return super().invoke(ctx)
 
 
 app = typer.Typer(
@@ -47,8 +52,6 @@ app.add_typer(lease_app, name="lease")
 command = partial(app.command, cls=Command)
 lease_command = partial(lease_app.command, cls=Command)
 
-OneNight = Annotated[datetime, typer.Option("--run-date", help="the night, UTC", **DAY)]
-Json = Annotated[bool, typer.Option("--json", help="print JSON")]
 Holder = Annotated[str, typer.Option(help="who holds the lease, such as the id of a DAG run", metavar="NAME")]
 
 

@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
 from nocturne.errors import NocturneError, ServiceError
 from nocturne.flow import GATED_TABLES, VALIDATION, ExitStatus, stage
@@ -16,6 +17,7 @@ from nocturne.night import Night
 
 DAY: dict[str, Any] = {"formats": ["%Y-%m-%d"], "metavar": "D"}
 RunDate = Annotated[datetime | None, typer.Option("--run-date", help="one night, UTC", **DAY)]
+OneNight = Annotated[datetime, typer.Option("--run-date", help="the night, UTC", **DAY)]
 From = Annotated[datetime | None, typer.Option("--from", help="first of several nights", **DAY)]
 To = Annotated[datetime | None, typer.Option("--to", help="last of several nights", **DAY)]
 Landing = Annotated[str, typer.Option(help="the landing zone", metavar="DIR")]
@@ -25,9 +27,19 @@ Conf = Annotated[str | None, typer.Option(help="settings over conf/default.toml"
 Set = Annotated[list[str] | None, typer.Option("--set", help="one setting; repeatable", metavar="SECTION.KEY=VALUE")]
 LeaseHolder = Annotated[str | None, typer.Option(help="work under the lease that this run has taken", metavar="NAME")]
 Table = Annotated[list[str] | None, typer.Option("--table", help="repeatable; all by default", metavar="TABLE")]
+Json = Annotated[bool, typer.Option("--json", help="print JSON")]
 Validate = Annotated[
     bool, typer.Option("--validate", help="also validate every table written; the outcome is recorded")
 ]
+
+
+class Command(TyperCommand):
+    """A command whose errors become messages and exit statuses; typer has its own for wrong options."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command."""
+        with edge():
+            return super().invoke(ctx)
 
 
 def nights_of(
