@@ -89,9 +89,11 @@ def make_ranker(items: int, factors: int, top_k: int) -> Ranker:
     settings = load_settings(overrides=[f"als.factors={factors}", f"ranking.top_k={top_k}"])
     ids = pa.array([f"t{item:07d}" for item in range(items)])
     counts = np.ceil(popularity).astype(np.int64)
+    near = np.sort(rng.integers(0, items, (items, settings.als.neighbours)), axis=1)
+    neighbours = near.astype(np.int32)
     model = Model(
         "invented", settings.als, DAY, 90.0, np.arange(items, dtype=np.int32), ids, rotated, spectrum,
-        counts**-0.3, counts**0.1, counts, {},
+        counts**-0.3, counts**0.1, counts, {}, neighbours, np.ones(neighbours.shape, np.float32),
     )  # fmt: skip
     everything = Markets({None: 0}, 0, np.ones((1, items), dtype=bool), ("everything",))
     laid_out = lay_out(rotated, model.score_multipliers, np.arange(items))

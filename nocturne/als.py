@@ -29,6 +29,7 @@ from nocturne.model import (
     heard_items,
     positions,
 )
+from nocturne.neighbours import nearest
 from nocturne.ranking.axes import principal_axes
 from nocturne.sampling import doubled, levels
 from nocturne.settings import AlsSettings
@@ -126,7 +127,7 @@ def train(
         factors, losses = _fit(
             matrix, share, _initial_factors(trained, len(item_ids), settings, parent), settings, progress
         )
-        model = _freeze(factors, trained, item_ids, census, run_date, half_life_days, settings)
+        model = _freeze(factors, matrix, trained, item_ids, census, run_date, half_life_days, settings)
     return Training(
         model,
         parent=parent.version if parent else None,
@@ -244,6 +245,7 @@ def _seeded(rng: np.random.Generator, rows: int, settings: AlsSettings) -> Facto
 
 def _freeze(
     factors: Factors,
+    matrix: csr_matrix,
     trained: Indexes,
     item_ids: pa.Array,
     census: _Census,
@@ -260,6 +262,8 @@ def _freeze(
     digest.update("\n".join(ids.to_pylist()).encode())
     digest.update(settings.model_dump_json().encode())
     listeners = census.listeners[-1, trained]
+    neighbours, similarities = nearest(matrix if usable.all() else matrix[:, usable], listeners, settings)
+    digest.update(similarities.data)
     counts = listeners.astype(np.float64)
     return Model(
         version=f"als-{run_date}-{digest.hexdigest()[:8]}",
@@ -274,6 +278,8 @@ def _freeze(
         score_multipliers=counts**settings.score_exponent,
         listeners=listeners,
         market_listeners={market: heard[trained] for market, heard in census.market_listeners.items()},
+        neighbours=neighbours,
+        similarities=similarities,
     )
 
 

@@ -24,6 +24,7 @@ from nocturne.listeners import Listeners
 from nocturne.model import Counts, Floats, Model
 from nocturne.pools import ALS, Before, Plan, Pools, Reason, Tonight, plan, reach_of_added
 from nocturne.ranking.audit import audit
+from nocturne.ranking.blend import blend
 from nocturne.ranking.build import numeric_build
 from nocturne.ranking.choose import Way, fastest_way, rank
 from nocturne.ranking.items import Eligible, Items
@@ -91,9 +92,14 @@ class Ranker:
     way: Way = USUAL_WAY
 
     @cached_property
+    def considered(self) -> int:
+        """Items at the head of a pool that a list is chosen from."""
+        return max(self.settings.top_k, self.settings.candidates)
+
+    @cached_property
     def depth(self) -> int:
         """Items in a full pool."""
-        return self.settings.top_k + self.settings.reserve
+        return self.considered + self.settings.reserve
 
     @cached_property
     def build(self) -> str:
@@ -190,7 +196,7 @@ class Ranker:
             model_version=self.model.version,
             build=self.build,
             markets=self.markets,
-            top_k=self.settings.top_k,
+            needed=self.considered,
             day=(self.run_date - EPOCH).days,
         )
 
@@ -219,8 +225,9 @@ class Ranker:
         account.mismatches += int((~proved).sum())
 
     def _lists(self, listeners: Listeners, pools: Pools, found: Before) -> tuple[Rows, Floats, list[str]]:
-        """Every listener's list, its scores and its source: the head of the pool, or a fallback."""
-        heads, scores = pools.heads(self.settings.top_k)
+        """Every listener's list, its scores and its source: chosen from the head of the pool, or a fallback."""
+        candidates, scores = self._blend(listeners, *pools.heads(self.considered))
+        heads, scores = candidates.heads(scores, self.settings.top_k)
         without = np.flatnonzero(~pools.personal)
         sources = [ALS] * len(pools.personal)
         if not len(without):
@@ -238,6 +245,14 @@ class Ranker:
         others = Rows(offsets, np.concatenate([positions for positions, _, _ in lists]))
         together, all_scores = filled(heads, scores, without, others, np.concatenate([score for _, score, _ in lists]))
         return together, all_scores, sources
+
+    def _blend(self, listeners: Listeners, candidates: Rows, scores: Floats) -> tuple[Rows, Floats]:
+        """The second stage: candidates in the order of the factors and their neighbourhoods together."""
+        rows, model = listeners.entries, self.model
+        return blend(
+            candidates, scores, rows.offsets, rows.columns, rows.confidences,
+            model.neighbours, model.similarities, model.settings.neighbour_weight,
+        )  # fmt: skip
 
     def _pool_rows(
         self, listeners: Listeners, pools: Pools, found: Before, lists: Rows, scores: Floats, sources: pa.Array

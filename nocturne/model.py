@@ -7,10 +7,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from nocturne.contracts import contract
 from nocturne.interactions import strength_scale
@@ -63,6 +65,9 @@ class Model:
         score_multipliers: what each item's inner product is multiplied by; shape (items,).
         listeners: listeners of each item at training, count; shape (items,).
         market_listeners: the same by market.
+        neighbours: positions of the items most similar to each, ascending; -1 where there are fewer; shape
+            (items, neighbours).
+        similarities: aligned with them.
     """
 
     version: str
@@ -77,6 +82,8 @@ class Model:
     score_multipliers: Floats
     listeners: Counts
     market_listeners: dict[str, Counts]
+    neighbours: Indexes
+    similarities: Factors
 
     @cached_property
     def position(self) -> Indexes:
@@ -170,19 +177,21 @@ def positions(item_indexes: Indexes, length: int) -> Indexes:
 
 def factors_table(model: Model) -> pa.Table:
     """The model's items as rows of `item_factors`."""
-    items, width = model.factors.shape
-    flat = pa.array(model.factors.ravel())
-    offsets = pa.array(np.arange(items + 1, dtype=np.int32) * width)
+    items = len(model.item_indexes)
+    there = model.neighbours >= 0
+    counts = there.sum(axis=1)
     factors = {
         "run_date": pa.repeat(pa.scalar(model.anchor_date, pa.date32()), items),
         "model_version": pa.repeat(model.version, items),
         "item_index": pa.array(model.item_indexes),
         "item_id": model.item_ids,
-        "factors": pa.ListArray.from_arrays(offsets, flat),
+        "factors": _lists(np.full(items, model.factors.shape[1]), model.factors.ravel()),
         "confidence_weight": pa.array(model.confidence_weights),
         "score_multiplier": pa.array(model.score_multipliers),
         "listeners": pa.array(model.listeners),
         "market_listeners": _market_maps(model),
+        "neighbours": _lists(counts, model.item_indexes[model.neighbours[there]]),
+        "similarities": _lists(counts, model.similarities[there]),
     }
     return pa.table(factors).cast(contract("item_factors").arrow_schema)
 
@@ -192,12 +201,15 @@ def model_from_tables(model_row: pa.Table, factors: pa.Table, half_life_days: fl
     row = model_row.to_pylist()[0]
     factors = factors.sort_by("item_index").combine_chunks()
     spectrum = np.array(row["spectrum"])
+    item_indexes = factors["item_index"].to_numpy()
+    settings = AlsSettings.model_validate_json(row["settings"])
+    neighbours, similarities = _neighbours(factors, positions(item_indexes, int(item_indexes.max()) + 1), settings)
     return Model(
         version=row["model_version"],
-        settings=AlsSettings.model_validate_json(row["settings"]),
+        settings=settings,
         anchor_date=row["anchor_date"],
         half_life_days=half_life_days,
-        item_indexes=factors["item_index"].to_numpy(),
+        item_indexes=item_indexes,
         item_ids=factors["item_id"].combine_chunks(),
         factors=factors["factors"].combine_chunks().flatten().to_numpy().reshape(-1, len(spectrum)),
         spectrum=spectrum,
@@ -205,7 +217,27 @@ def model_from_tables(model_row: pa.Table, factors: pa.Table, half_life_days: fl
         score_multipliers=factors["score_multiplier"].to_numpy(),
         listeners=factors["listeners"].to_numpy(),
         market_listeners=_market_counts(factors["market_listeners"].combine_chunks()),
+        neighbours=neighbours,
+        similarities=similarities,
     )
+
+
+def _lists(lengths: npt.NDArray[np.integer[Any]], flat: npt.NDArray[Any]) -> pa.ListArray:
+    ends = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
+    return pa.ListArray.from_arrays(pa.array(ends), pa.array(flat))
+
+
+def _neighbours(factors: pa.Table, position: Indexes, settings: AlsSettings) -> tuple[Indexes, Factors]:
+    """Neighbours and similarities of items as arrays of one width."""
+    shape = (factors.num_rows, settings.neighbours)
+    neighbours, similarities = np.full(shape, -1, np.int32), np.zeros(shape, np.float32)
+    held = factors["neighbours"].combine_chunks()
+    lengths = pc.list_value_length(held).to_numpy()
+    item = np.repeat(np.arange(factors.num_rows), lengths)
+    place = np.arange(len(item)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+    neighbours[item, place] = position[held.flatten().to_numpy()]
+    similarities[item, place] = factors["similarities"].combine_chunks().flatten().to_numpy()
+    return neighbours, similarities
 
 
 def _market_maps(model: Model) -> pa.MapArray:

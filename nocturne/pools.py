@@ -86,7 +86,7 @@ class Tonight:
         row_digests: as in `interactions`.
         classes: class of the listener's market.
         candidates: items that the listener may get; shape (listeners,).
-        top_k: items in a full list.
+        needed: items that a list is chosen from.
         day: the night, in days since 1970-01-01.
     """
 
@@ -96,7 +96,7 @@ class Tonight:
     model_version: str
     build: str
     markets: Markets
-    top_k: int
+    needed: int
     day: int
 
 
@@ -164,8 +164,7 @@ class Pools:
 
     def heads(self, k: int) -> tuple[Rows, Floats]:
         """The first k of every pool, and their scores."""
-        place = np.arange(len(self.scores)) - np.repeat(self.items.offsets[:-1], self.items.lengths)
-        return self.items.where(place < k), self.scores[place < k]
+        return self.items.heads(self.scores, k)
 
 
 def plan(before: Before, markets_before: Markets | None, tonight: Tonight, reach: Floats) -> Plan:
@@ -188,7 +187,7 @@ def plan(before: Before, markets_before: Markets | None, tonight: Tonight, reach
     added = reach[before.classes, tonight.classes]
     # Where nothing was added, or there was no pool, there is nothing to compare.
     largest = np.where(added > -np.inf, added * before.numbers("norm") * (1 + 1e-9), -np.inf)
-    short = (lengths < tonight.top_k) & (lengths != tonight.candidates)
+    short = (lengths < tonight.needed) & (lengths != tonight.candidates)
     known = tonight.markets if markets_before is None else markets_before
     rankable = pa.array(known.digests, pa.string()).take(pa.array(before.classes))
     tests = {

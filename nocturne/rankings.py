@@ -144,7 +144,7 @@ def _markets(night: Night, model: Model) -> eligibility.Markets:
 def _check_size(model: Model, night: Night) -> None:
     items, width = model.factors.shape
     # The factors as they are and as they are multiplied; what else is kept of an item is small beside them.
-    needed = items * (2 * 4 * width + _BYTES_PER_ITEM)
+    needed = items * (2 * 4 * width + 8 * model.neighbours.shape[1] + _BYTES_PER_ITEM)
     allowed = night.settings.ranking.items_memory_mb
     if needed > allowed * 2**20:
         raise SettingsError(

@@ -73,6 +73,15 @@ class AlsSettings(Section):
     score_exponent: Annotated[
         float, Field(ge=-2, le=2, description="scores are multiplied by listeners of the item ^ this")
     ]
+    neighbours: Annotated[
+        int, Field(ge=0, le=1000, description="most similar items kept of each item, for the second stage; 0: none")
+    ]
+    neighbour_exponent: Annotated[
+        float, Field(ge=0, le=2, description="similarities are divided by listeners of either item ^ this")
+    ]
+    neighbour_weight: Annotated[
+        float, Field(ge=0, description="weight of the neighbourhood beside the factors in the second stage")
+    ]
     sample_share: Annotated[Share, Field(description="share of listeners trained on, picked by hash")]
     min_item_listeners: Annotated[int, Field(ge=1, description="listeners an item needs to get factors")]
     min_item_coverage: Annotated[
@@ -103,8 +112,11 @@ class RankingSettings(Section):
     explicit_blocked_markets: Annotated[
         tuple[str, ...], Field(strict=False, description='markets whose lists hold no explicit item; "*": every market')
     ]
+    candidates: Annotated[
+        int, Field(ge=1, le=10_000, description="best items by factors that a list is chosen from, if more than top_k")
+    ]
     reserve: Annotated[
-        int, Field(ge=0, le=10_000, description="items kept behind each list, to fill it when others are withdrawn")
+        int, Field(ge=0, le=10_000, description="items kept behind the candidates, to fill in for what is withdrawn")
     ]
     carry_over: Annotated[bool, Field(description="keep the pools of the night before that cannot have changed")]
     audit_share: Annotated[

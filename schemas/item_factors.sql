@@ -8,7 +8,9 @@ CREATE TABLE item_factors (
   confidence_weight DOUBLE              NOT NULL COMMENT 'What every confidence in this item is multiplied by, unitless',
   score_multiplier  DOUBLE              NOT NULL COMMENT 'What the inner product is multiplied by to give the score, unitless',
   listeners         BIGINT              NOT NULL COMMENT 'Listeners who had heard it at training, count',
-  market_listeners  MAP<STRING, BIGINT> NOT NULL COMMENT 'The same by market, count; listeners without a market are in none'
+  market_listeners  MAP<STRING, BIGINT> NOT NULL COMMENT 'The same by market, count; listeners without a market are in none',
+  neighbours        ARRAY<INT>          NOT NULL COMMENT 'Items that resemble it most, as in item_index, ascending',
+  similarities      ARRAY<FLOAT>        NOT NULL COMMENT 'How much each of them does, aligned with them; the largest of all items is 1'
 )
 USING DELTA
 PARTITIONED BY (run_date)

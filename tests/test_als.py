@@ -242,7 +242,9 @@ def test_a_model_comes_back_from_its_tables_as_it_was() -> None:
     training = train([rows(taste_blocks())], ids(6), NIGHT, HALF_LIFE, als(popularity_exponent=0.3))
     model_row, factors = model_tables(training, 1.5)
     back = model_from_tables(model_row, factors, HALF_LIFE)
-    for name in ("factors", "spectrum", "confidence_weights", "score_multipliers", "listeners", "item_indexes"):
+    arrays = ("factors", "spectrum", "confidence_weights", "score_multipliers", "listeners", "item_indexes")
+    assert (training.model.neighbours >= 0).any()
+    for name in (*arrays, "neighbours", "similarities"):
         assert getattr(back, name).tobytes() == getattr(training.model, name).tobytes(), name
     assert back.version == training.model.version
     assert back.settings == training.model.settings

@@ -56,7 +56,7 @@ def learned(heard: Heard = BLOCKS, items: int = 8, market: str | None = "SE") ->
 
 
 def ranker(model: Model, markets: Markets | None = None, **changes: object) -> Ranker:
-    ranking = load_settings().ranking.model_copy(update={"top_k": 3, "reserve": 2} | changes)
+    ranking = load_settings().ranking.model_copy(update={"top_k": 3, "candidates": 1, "reserve": 2} | changes)
     everything = Markets({None: 0}, 0, np.ones((1, len(model.item_indexes)), dtype=bool), ("everything",))
     ids = np.argsort(np.argsort(model.item_ids.to_numpy(zero_copy_only=False)))
     laid_out = lay_out(model.factors, model.score_multipliers, ids)

@@ -38,7 +38,7 @@ class Service:
     heard: dict[str, dict[int, int]] = field(default_factory=dict)
     market: dict[str, str | None] = field(default_factory=dict)
     rules: dict[int, dict[str, object]] = field(default_factory=dict)
-    settings: dict[str, object] = field(default_factory=lambda: {"top_k": 3, "reserve": 2})
+    settings: dict[str, object] = field(default_factory=lambda: {"top_k": 3, "candidates": 1, "reserve": 2})
 
     @property
     def run_date(self) -> date:
@@ -58,9 +58,11 @@ class Service:
         als = DEFAULTS.als.model_copy(update={"factors": WIDTH, "regularization": 0.5})
         ids = pa.array([f"i{index}" for index in range(10)])
         heard = {"SE": np.arange(10, dtype=np.int64)}
+        neighbours = (np.arange(10, dtype=np.int32)[:, None] + np.array([1, 4, 7], np.int32)) % 10
         return Model(
             f"model-{self.model_seed}", als, FIRST, 10.0, np.arange(10, dtype=np.int32), ids, factors, spectrum,
             ones, 1.0 + np.arange(10) % 3, np.arange(1, 11, dtype=np.int64), heard,
+            neighbours, rng.random((10, 3), dtype=np.float32),
         )  # fmt: skip
 
     def rows(self) -> pa.RecordBatch:
@@ -134,6 +136,7 @@ EVENTS = st.one_of(
         st.fixed_dictionaries(
             {
                 "top_k": st.integers(1, 6),
+                "candidates": st.integers(1, 7),
                 "reserve": st.integers(0, 4),
                 "let_back_after_days": st.sampled_from([0, 2]),
                 "explicit_blocked_markets": st.sampled_from([(), ("US",), ("*",)]),
@@ -214,8 +217,8 @@ CROWD = {0: [0, 1], 1: [2, 3], 2: [4, 0]}
         (("hear", 3, 5, 0), {"carried": 3, "new_listener": 1}),
         (("hear", 3, 12, 0), {"carried": 3, "market_popular": 1}),
         (("model", 1), {"model_changed": 3}),
-        (("settings", {"top_k": 3, "reserve": 4}), {"build_changed": 3}),
-        (("settings", {"top_k": 4, "reserve": 1}), {"carried": 3}),
+        (("settings", {"top_k": 3, "candidates": 1, "reserve": 4}), {"build_changed": 3}),
+        (("settings", {"top_k": 4, "candidates": 1, "reserve": 1}), {"carried": 3}),
         (("takedown", 9), {"carried": 3}),
     ],
 )
@@ -250,7 +253,8 @@ def test_an_item_that_may_be_listed_again_only_matters_to_those_whose_pool_it_co
 
 
 def test_a_pool_ends_on_the_night_on_which_an_item_is_let_back_to_the_listener() -> None:
-    service, nights = Service(settings={"top_k": 3, "reserve": 2, "let_back_after_days": 3}), Nights(carry_over=True)
+    settings = {"top_k": 3, "candidates": 1, "reserve": 2, "let_back_after_days": 3}
+    service, nights = Service(settings=settings), Nights(carry_over=True)
     service.hear(0, 0, 0)
     service.hear(0, 1, 1)
     pools, _ = nights.rank(service)

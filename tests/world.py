@@ -133,6 +133,8 @@ def item_factors(trained_on: date = TONIGHT) -> list[Row]:
             "score_multiplier": 1.0,
             "listeners": 1,
             "market_listeners": [],
+            "neighbours": [],
+            "similarities": [],
         }
         for index, (item, vector) in enumerate(factors.items())
     ]

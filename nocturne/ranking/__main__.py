@@ -3,6 +3,7 @@
 import numpy as np
 
 from nocturne.ranking.audit import audit
+from nocturne.ranking.blend import blend
 from nocturne.ranking.choose import Way, rank
 from nocturne.ranking.items import Eligible, lay_out
 from nocturne.ranking.rows import Rows
@@ -17,3 +18,7 @@ users = solve_users(factors, (factors.astype(float) ** 2).sum(axis=0), 1.0, hear
 classes, eligible = np.zeros(2, np.int32), Eligible.of(np.arange(ITEMS)[None] != 3, items)
 top = rank(users, items, 5, heard, classes, eligible, Way(panel=4, warm=True), heard)
 assert audit(users, items, 5, heard, classes, eligible, top).all()
+neighbours = np.zeros((ITEMS, 1), np.int32)
+blend(
+    top.lists, top.scores, heard.offsets, heard.positions, np.ones(12), neighbours, neighbours.astype(np.float32), 1.0
+)

@@ -36,6 +36,11 @@ class Rows:
         offsets, entries = entries_of(self.offsets, listeners)
         return Rows(offsets, self.positions[entries])
 
+    def heads(self, values: Floats, k: int) -> tuple["Rows", Floats]:
+        """The first k positions of every row, and the values aligned with them."""
+        first = np.arange(len(values)) - np.repeat(self.offsets[:-1], self.lengths) < k
+        return self.where(first), values[first]
+
     def where(self, kept: npt.NDArray[np.bool_]) -> "Rows":
         """The same rows with some of the positions; `kept` is aligned with them."""
         return Rows(np.concatenate([[0], np.cumsum(kept)])[self.offsets - self.offsets[0]], self.positions[kept])
