@@ -42,6 +42,9 @@ COLUMNS = ("user_id", "market", "period", "item_indexes", "play_sums", "second_s
 _BYTES_PER_ENTRY = 16
 """A float32 and an int32, in the matrix and in its transpose."""
 
+_BYTES_PER_ENTRY_OF_NEIGHBOURS = 28
+"""A float32 and an int32 in the matrix, a float64 as it is weighted for them, and both in its transpose."""
+
 _BYTES_PER_FACTOR = 4
 
 
@@ -293,12 +296,13 @@ def _initial_factors(trained: Indexes, items: int, settings: AlsSettings, parent
 
 
 def _check_size(listeners: int, entries: int, settings: AlsSettings) -> None:
-    needed = entries * _BYTES_PER_ENTRY + listeners * settings.factors * _BYTES_PER_FACTOR
+    fit = entries * _BYTES_PER_ENTRY + listeners * settings.factors * _BYTES_PER_FACTOR
+    needed = max(fit, entries * _BYTES_PER_ENTRY_OF_NEIGHBOURS if settings.neighbours else 0)
     if max(listeners, entries) >= 2**31 or needed > settings.matrix_memory_mb * 2**20:
         raise SettingsError(
             "the training matrix is too large",
-            found=f"{entries:,} entries of {listeners:,} listeners, {needed / 2**20:,.0f} MiB with its transpose "
-            f"and {settings.factors} factors a listener",
+            found=f"{entries:,} entries of {listeners:,} listeners, {needed / 2**20:,.0f} MiB with its transpose, "
+            f"{settings.factors} factors a listener and neighbours",
             expected=f"at most als.matrix_memory_mb = {settings.matrix_memory_mb} MiB and 2^31 entries (int32 indexes)",
             fix="lower als.sample_share, or als.min_item_coverage where it enlarged the sample, "
             "or raise als.matrix_memory_mb if the machine has the memory",

@@ -31,7 +31,9 @@ def nearest(matrix: csr_matrix, listeners: Counts, settings: AlsSettings) -> tup
     if not width:
         return positions, similarities
     held_back = listeners.astype(np.float64) ** -settings.neighbour_exponent
-    weighted = csr_matrix((matrix.data * held_back[matrix.indices], matrix.indices, matrix.indptr), matrix.shape)
+    values = held_back[matrix.indices]
+    values *= matrix.data
+    weighted = csr_matrix((values, matrix.indices, matrix.indptr), matrix.shape)
     # One more than is kept, for most items are their own nearest neighbour.
     model = ItemItemRecommender(K=width + 1, num_threads=settings.threads)
     model.fit(weighted, show_progress=False)

@@ -31,7 +31,7 @@ def test_only_the_most_similar_are_kept_and_never_the_item_itself():
 
 def test_popular_items_are_held_back_by_their_listeners():
     _, similarities = nearest(HEARD, LISTENERS, settings(neighbour_exponent=1.0))
-    # 2 / (2 * 3), 1 / (2 * 2), 3 / (3 * 2)
+    # Items 0 and 1: 2 by 2 x 3 listeners; 0 and 2: 1 by 2 x 2; 1 and 2: 3 by 3 x 2, the largest.
     np.testing.assert_allclose(similarities[:2], [[2 / 3, 1 / 2], [2 / 3, 1]], rtol=1e-6)
 
 
