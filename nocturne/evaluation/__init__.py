@@ -1,0 +1,1 @@
+"""Offline evaluation: lists of a night held against what was heard afterwards."""

@@ -1,0 +1,136 @@
+"""How good lists are, and what else there is to say of them.
+
+Lists are int arrays of shape (listeners, k), best first, -1 where a list is short. The definitions of accuracy
+are those of TREC's trec_eval with binary relevance; `capped_recall` alone is not among them.
+"""
+
+import numpy as np
+import numpy.typing as npt
+from scipy.sparse import csr_matrix
+
+Lists = npt.NDArray[np.integer]
+Hits = npt.NDArray[np.bool_]
+Floats = npt.NDArray[np.float64]
+
+
+def hits_of(lists: Lists, relevant: csr_matrix) -> Hits:
+    """Which places of the lists hold a relevant item; shape (listeners, k).
+
+    Args:
+        relevant: any non-zero entry is relevant; shape (listeners, items).
+    """
+    listeners, items = relevant.shape
+    rows = np.arange(listeners)[:, None]
+    of_entry = np.repeat(np.arange(listeners), np.diff(relevant.indptr))
+    pairs = of_entry * items + relevant.indices
+    found: Hits = np.isin(rows * items + lists, pairs) & (lists >= 0)
+    return found
+
+
+def accuracy(lists: Lists, relevant: csr_matrix) -> dict[str, Floats]:
+    """Every listener's metrics of accuracy, each in [0, 1].
+
+    Args:
+        relevant: at least one item for every listener; shape (listeners, items).
+
+    Returns:
+        Arrays of shape (listeners,): recall@k, the share of the relevant items that are listed; capped_recall@k, the
+        same divided by min(k, relevant), so that a perfect list gets 1; ndcg@k, hits discounted by log2(place + 1),
+        divided by what min(k, relevant) hits at the top give; map@k, the precision at each hit, summed and divided
+        by the relevant; mrr@k, one over the place of the first hit; hit_rate@k, whether there is one.
+
+    Source: trec_eval's recall, ndcg_cut, map_cut, recip_rank and success.
+    """
+    k = lists.shape[1]
+    hits = hits_of(lists, relevant).astype(np.float64)
+    wanted = np.diff(relevant.indptr)
+    reachable = np.minimum(k, wanted)
+    places = np.arange(1, k + 1)
+    discounts = 1 / np.log2(places + 1)
+    found = hits.sum(axis=1)
+    precisions = np.cumsum(hits, axis=1) / places
+    return {
+        f"recall@{k}": found / wanted,
+        f"capped_recall@{k}": found / reachable,
+        f"ndcg@{k}": hits @ discounts / np.cumsum(discounts)[reachable - 1],
+        f"map@{k}": (precisions * hits).sum(axis=1) / wanted,
+        f"mrr@{k}": (hits / places).max(axis=1),
+        f"hit_rate@{k}": (found > 0).astype(np.float64),
+    }
+
+
+def coverage(lists: Lists, listable: int) -> float:
+    """Share of so many items that are in anyone's list."""
+    return len(np.unique(lists[lists >= 0])) / listable
+
+
+def gini(lists: Lists, listable: int) -> float:
+    """How unequally places are given to so many items: 0 if all get as many, towards 1 if one gets all."""
+    given = np.bincount(lists[lists >= 0])
+    counts = np.sort(np.concatenate([np.zeros(listable - np.count_nonzero(given)), given[given > 0]]))
+    if not counts.sum():
+        return 0.0
+    return float(((2 * np.arange(1, listable + 1) - listable - 1) * counts).sum() / (listable * counts.sum()))
+
+
+def mean_popularity(lists: Lists, listeners_of_item: Floats) -> Floats:
+    """Mean number of listeners of what is in each list; NaN for an empty one."""
+    return _mean(lists, listeners_of_item.astype(np.float64))
+
+
+def novelty(lists: Lists, listeners_of_item: Floats, listeners: int) -> Floats:
+    """Mean self-information of what is in each list: -log2 of the share of listeners who have heard it, in bits.
+
+    An item that nobody has heard counts as one that a single listener has. NaN for an empty list.
+
+    Source: Zhou et al. (2010), "Solving the apparent diversity-accuracy dilemma of recommender systems".
+    """
+    return _mean(lists, -np.log2(np.maximum(listeners_of_item, 1) / listeners))
+
+
+def diversity(lists: Lists, labels: csr_matrix) -> Floats:
+    """One minus the mean Jaccard similarity of the labels of any two items of each list; NaN below two items.
+
+    Two items without labels share nothing.
+
+    Args:
+        labels: any non-zero entry is a label of the item; shape (items, labels).
+
+    Source: Ziegler et al. (2005), "Improving recommendation lists through topic diversification".
+    """
+    one_hot = csr_matrix((np.ones(labels.nnz), labels.indices, labels.indptr), labels.shape)
+    sizes = np.diff(labels.indptr)
+    each = np.full(len(lists), np.nan)
+    for place, row in enumerate(lists):
+        items = row[row >= 0]
+        if len(items) < 2:
+            continue
+        of_list = one_hot[items]
+        shared = (of_list @ of_list.T).toarray()
+        either = sizes[items][:, None] + sizes[items] - shared
+        similar = np.divide(shared, either, out=np.zeros_like(shared), where=either > 0)
+        pairs = np.triu_indices(len(items), 1)
+        each[place] = 1 - similar[pairs].mean()
+    return each
+
+
+def churn(lists: Lists, earlier: Lists) -> Floats:
+    """Share of each list that was not in the listener's earlier one; NaN for an empty list.
+
+    Args:
+        earlier: lists of the same listeners; any k.
+    """
+    each = np.full(len(lists), np.nan)
+    for place, (row, before) in enumerate(zip(lists, earlier, strict=True)):
+        items = row[row >= 0]
+        if len(items):
+            each[place] = np.isin(items, before, invert=True).mean()
+    return each
+
+
+def _mean(lists: Lists, values: Floats) -> Floats:
+    there = lists >= 0
+    lengths = there.sum(axis=1)
+    sums = np.where(there, values[np.where(there, lists, 0)], 0.0).sum(axis=1)
+    means: Floats = np.divide(sums, lengths, out=np.full(len(lists), np.nan), where=lengths > 0)
+    return means
