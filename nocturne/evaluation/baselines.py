@@ -1,0 +1,228 @@
+"""What a system has to beat: the recommenders that anyone would try first, under the same rules as ours.
+
+Each takes plays, float32 of shape (all listeners, items), learns from every listener and ranks those who are asked
+for. Nobody gets what they have heard or what their market may not be given. Ties, and items of which a recommender
+knows nothing, go by popularity, then by number.
+"""
+
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+from implicit.cpu.als import AlternatingLeastSquares
+from implicit.nearest_neighbours import ItemItemRecommender
+from pyspark.sql import SparkSession
+from scipy.linalg.lapack import spotrf, spotri
+from scipy.sparse import csr_matrix
+from threadpoolctl import threadpool_limits
+
+from nocturne.eligibility import Classes, Mask
+
+Lists = npt.NDArray[np.int32]
+Factors = npt.NDArray[np.float32]
+Places = npt.NDArray[np.int64]
+Score = Callable[[Places], Factors]
+"""Scores of some listeners, places among all of them; shape (some, items)."""
+
+NEIGHBOURS = 100
+EASE_ITEMS = 8_000
+EASE_REGULARIZATION = 500.0
+
+_SCORES_AT_ONCE = 2**24
+_LAST = np.float32(-1e30)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """Whose lists are asked for, and what they may not hold.
+
+    Attributes:
+        listeners: places among all listeners; shape (asked,).
+        heard: what each of them may not get because of having heard it; shape (asked, items).
+        masks: what may be listed in each class of markets; shape (classes, items).
+        classes: class of each listener's market; shape (asked,).
+    """
+
+    listeners: Places
+    heard: csr_matrix
+    masks: Mask
+    classes: Classes
+
+    @classmethod
+    def everyone(cls, heard: csr_matrix) -> "Asked":
+        """Lists for all listeners, of anything that they have not heard."""
+        listeners, items = heard.shape
+        return cls(
+            np.arange(listeners), heard, np.ones((1, items), dtype=np.bool_), np.zeros(listeners, dtype=np.int32)
+        )
+
+
+def popular(history: csr_matrix, asked: Asked, top_k: int, before: csr_matrix | None = None) -> Lists:
+    """The items with most listeners, the same for everyone.
+
+    Args:
+        before: an older history, by whose popularity ties are broken.
+    """
+    listeners = _listeners_of(history).astype(np.float32)
+    return _best(
+        lambda some: np.tile(listeners, (len(some), 1)), before if before is not None else history, asked, top_k
+    )
+
+
+def item_knn(history: csr_matrix, asked: Asked, top_k: int, neighbours: int = NEIGHBOURS) -> Lists:
+    """Sum of the cosine similarities to what was heard, from the nearest neighbours of each item.
+
+    Plays are reduced to heard or not, as most users of item-kNN do with implicit feedback.
+
+    Source: Deshpande and Karypis (2004); 100 neighbours as in the middle of the range of Dacrema et al. (2019).
+    """
+    heard = _heard_or_not(history)
+    norms = np.sqrt(np.maximum(_listeners_of(history), 1))
+    model = ItemItemRecommender(K=neighbours)
+    model.fit(
+        csr_matrix((heard.data / norms[heard.indices], heard.indices, heard.indptr), heard.shape), show_progress=False
+    )
+    return _best(lambda some: (heard[some] @ model.similarity).toarray(), history, asked, top_k)
+
+
+def ease(
+    history: csr_matrix,
+    asked: Asked,
+    top_k: int,
+    items: int = EASE_ITEMS,
+    regularization: float = EASE_REGULARIZATION,
+) -> Lists:
+    """The best linear map from what was heard to what was heard whose diagonal is zero, in closed form.
+
+    Plays are reduced to heard or not, as in the paper. A dense matrix of the items squared has to fit, so that of a
+    larger catalogue only the most popular items take part; the others come last.
+
+    Args:
+        items: largest number of items that take part.
+        regularization: 500, as in the paper's experiments.
+
+    Source: Steck (2019), "Embarrassingly Shallow Autoencoders for Sparse Data".
+    """
+    order = np.argsort(-_listeners_of(history), kind="stable")[:items]
+    heard = _heard_or_not(history)[:, order]
+    gram = np.asfortranarray((heard.T @ heard).toarray(), dtype=np.float32)
+    gram[np.diag_indices_from(gram)] += regularization
+    # One thread: how a sum is split over threads decides its last bits.
+    with threadpool_limits(limits=1, user_api="blas"):
+        weights = _inverse(gram)
+        weights /= -np.diag(weights)
+        np.fill_diagonal(weights, 0)
+
+        def score(some: Places) -> Factors:
+            scores = np.full((len(some), history.shape[1]), _LAST, dtype=np.float32)
+            scores[:, order] = heard[some] @ weights
+            return scores
+
+        return _best(score, history, asked, top_k)
+
+
+def implicit_als(history: csr_matrix, asked: Asked, top_k: int) -> Lists:
+    """`implicit`'s AlternatingLeastSquares with all its defaults, on plain plays; only the seed is given."""
+    with threadpool_limits(limits=1, user_api="blas"):
+        model = AlternatingLeastSquares(random_state=1)
+        model.fit(history, show_progress=False)
+        return _by_factors(model.user_factors, model.item_factors, history, asked, top_k)
+
+
+def mllib_als(spark: SparkSession, history: csr_matrix, asked: Asked, top_k: int) -> Lists:
+    """Spark MLlib's ALS for implicit preferences with all its defaults, on plain plays; only the seed is given.
+
+    Listeners and items that it left without factors score 0. Ranked here and not by `recommendForAllUsers`, which
+    cannot leave out what was heard.
+    """
+    from pyspark.ml.recommendation import ALS
+
+    entries = history.tocoo()
+    plays = spark.createDataFrame(
+        pa.table({"user": entries.row, "item": entries.col, "rating": entries.data.astype(np.float32)})
+    )
+    with tempfile.TemporaryDirectory(prefix="nocturne-mllib-") as folder:
+        # Without checkpoints the lineage of ten iterations overflows Java's stack.
+        spark.sparkContext.setCheckpointDir(folder)
+        model = ALS(implicitPrefs=True, seed=1, checkpointInterval=2).fit(plays)
+        users, items = (
+            _factors(found.toArrow(), count, model.rank)
+            for found, count in zip((model.userFactors, model.itemFactors), history.shape, strict=True)
+        )
+    with threadpool_limits(limits=1, user_api="blas"):
+        return _by_factors(users, items, history, asked, top_k)
+
+
+def left_out_by_ease(history: csr_matrix, items: int = EASE_ITEMS) -> int:
+    """Items that somebody has heard and EASE takes no notice of, because there are too many."""
+    return max(0, int(np.count_nonzero(_listeners_of(history))) - items)
+
+
+def _factors(found: pa.Table, count: int, rank: int) -> Factors:
+    """Rows of id and features as a matrix; zeros where there is none."""
+    factors = np.zeros((count, rank), dtype=np.float32)
+    factors[found["id"].to_numpy()] = found["features"].combine_chunks().flatten().to_numpy().reshape(-1, rank)
+    return factors
+
+
+def _by_factors(users: Factors, items: Factors, history: csr_matrix, asked: Asked, top_k: int) -> Lists:
+    return _best(lambda some: users[some] @ items.T, history, asked, top_k)
+
+
+def _best(score: Score, history: csr_matrix, asked: Asked, top_k: int) -> Lists:
+    """The items with the highest scores that each listener may get; shape (asked, top_k), -1 where there are fewer."""
+    items = history.shape[1]
+    by_popularity = np.argsort(-_listeners_of(history), kind="stable")
+    lists = np.full((len(asked.listeners), top_k), -1, dtype=np.int32)
+    at_once = max(1, _SCORES_AT_ONCE // max(1, items))
+    for start in range(0, len(lists), at_once):
+        block = slice(start, min(start + at_once, len(lists)))
+        scores = np.array(score(asked.listeners[block]), dtype=np.float32)
+        scores[~asked.masks[asked.classes[block]]] = -np.inf
+        heard = asked.heard[block]
+        scores[np.repeat(np.arange(len(scores)), np.diff(heard.indptr)), heard.indices] = -np.inf
+        chosen = _first(scores[:, by_popularity], top_k)
+        lists[block, : chosen.shape[1]] = np.where(chosen >= 0, by_popularity[chosen], -1)
+    return lists
+
+
+def _first(scores: Factors, top_k: int) -> Places:
+    """Columns of the highest scores of each row, the earlier of equal ones first; -1 where only -inf is left."""
+    rows, columns = scores.shape
+    count = min(top_k, columns)
+    last = np.partition(scores, columns - count, axis=1)[:, columns - count, None]
+    above, tied = scores > last, scores == last
+    tied &= np.cumsum(tied, axis=1) <= count - above.sum(axis=1, keepdims=True)
+    row, column = np.nonzero((above | tied) & np.isfinite(scores))
+    order = np.lexsort((column, -scores[row, column], row))
+    row, column = row[order], column[order]
+    place = np.arange(len(row)) - np.searchsorted(row, row)
+    chosen = np.full((rows, count), -1, dtype=np.int64)
+    chosen[row, place] = column
+    return chosen
+
+
+def _listeners_of(history: csr_matrix) -> Places:
+    """Listeners of each item."""
+    return np.bincount(history.indices[history.data > 0], minlength=history.shape[1])
+
+
+def _heard_or_not(history: csr_matrix) -> csr_matrix:
+    heard = history.copy()
+    heard.eliminate_zeros()
+    heard.data = np.ones_like(heard.data, dtype=np.float32)
+    return heard
+
+
+def _inverse(matrix: Factors) -> Factors:
+    """Inverse of a positive definite matrix, in its place."""
+    factor, failed = spotrf(matrix, lower=1, overwrite_a=1)
+    inverse, failed_too = spotri(factor, lower=1, overwrite_c=1)
+    assert not failed
+    assert not failed_too
+    lower = np.tril_indices_from(inverse, -1)
+    inverse[lower[1], lower[0]] = inverse[lower]
+    return np.asarray(inverse, dtype=np.float32)
