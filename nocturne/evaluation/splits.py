@@ -1,0 +1,157 @@
+"""A published split of a data set: who heard what, cut into train, valid and test by its authors."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+from scipy.sparse import csr_matrix
+
+from nocturne.als import train
+from nocturne.bucket_ranking import Aligned
+from nocturne.eligibility import Markets
+from nocturne.errors import InputError
+from nocturne.evaluation.metrics import accuracy
+from nocturne.importers.source import unpacked
+from nocturne.interactions import EPOCH, UNIT
+from nocturne.lists import Account, Ranker
+from nocturne.model import Model
+from nocturne.ranking.items import lay_out
+from nocturne.settings import Settings
+
+_ROWS_AT_ONCE = 4096
+
+Lists = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Split:
+    """The parts of a split as matrices of ones; shape (listeners, items).
+
+    Attributes:
+        users, items: ids as in the files, in the order of their first appearance as numbers or texts sort.
+    """
+
+    users: tuple[str, ...]
+    items: tuple[str, ...]
+    train: csr_matrix
+    valid: csr_matrix
+    test: csr_matrix
+
+    @cached_property
+    def known(self) -> csr_matrix:
+        """Train and valid: the published training set."""
+        both = (self.train + self.valid).tocsr()
+        both.data[:] = 1
+        both.sort_indices()
+        return both
+
+
+def read_split(path: Path) -> Split:
+    """Read train.txt, valid.txt and test.txt: a line is a user id and then the ids of its items.
+
+    Args:
+        path: the folder that holds them, or an archive of it.
+
+    Raises:
+        InputError: a file is missing or holds nothing.
+    """
+    with unpacked(path) as files:
+        parts = [list(_pairs(files.find(f"{name}.txt"))) for name in ("train", "valid", "test")]
+    for name, pairs in zip(("train", "valid", "test"), parts, strict=True):
+        if not pairs:
+            raise InputError("a part of the split is empty", where=f"{path}: {name}.txt", expected="user id, item ids")
+    users, items = (_sorted({pair[side] for pairs in parts for pair in pairs}) for side in (0, 1))
+    places = ({id_: place for place, id_ in enumerate(ids)} for ids in (users, items))
+    user_of, item_of = places
+    shape = (len(users), len(items))
+    return Split(users, items, *(_matrix(pairs, user_of, item_of, shape) for pairs in parts))
+
+
+def score(lists: Lists, held_out: csr_matrix, ks: Sequence[int]) -> dict[str, float]:
+    """Mean recall (of the relevant) and NDCG at each k, over those from whom something was withheld."""
+    asked = np.flatnonzero(np.diff(held_out.indptr))
+    found: dict[str, float] = {}
+    for k in ks:
+        each = accuracy(lists[asked, :k], held_out[asked])
+        found |= {name: float(each[name].mean()) for name in (f"recall@{k}", f"ndcg@{k}")}
+    return found
+
+
+def fit(heard: csr_matrix, settings: Settings, parent: Model | None = None, iterations: int | None = None) -> Model:
+    """Train on a part of a split as `train_als` does, without tables."""
+    als = settings.als if iterations is None else settings.als.model_copy(update={"iterations": iterations})
+    ids = pa.array([f"{item:09d}" for item in range(heard.shape[1])])
+    return train(_Rows(heard), ids, EPOCH, settings.interactions.half_life_days, als, parent).model
+
+
+def lists_of(model: Model, heard: csr_matrix, settings: Settings) -> Lists:
+    """Every listener's list as `rank_users` makes it, without tables; -1 where it is short."""
+    everything = Markets({None: 0}, 0, np.ones((1, len(model.item_indexes)), dtype=np.bool_), ("",))
+    laid_out = lay_out(model.factors, model.score_multipliers, np.arange(len(model.item_indexes)))
+    ranker = Ranker(model, laid_out, everything, None, EPOCH, settings.ranking, audited=0.0).prepare()
+    lists = np.full((heard.shape[0], settings.ranking.top_k), -1, dtype=np.int64)
+    first = 0
+    for batch in _Rows(heard):
+        _, found = ranker.rank(batch, Aligned(iter(())).of(batch.column("user_id")), Account())
+        held = found["items"].combine_chunks()
+        items = held.flatten().field("item_id").cast(pa.int64()).to_numpy()
+        row = np.repeat(np.arange(first, first + batch.num_rows), np.diff(held.offsets.to_numpy()))
+        lists[row, np.arange(len(row)) - np.searchsorted(row, row)] = items
+        first += batch.num_rows
+    return lists
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """A matrix as rows of `interactions`, as often as they are asked for: a play of each item, on one day."""
+
+    heard: csr_matrix
+
+    def __iter__(self) -> Iterator[pa.RecordBatch]:
+        for first in range(0, self.heard.shape[0], _ROWS_AT_ONCE):
+            yield _batch(self.heard[first : first + _ROWS_AT_ONCE], first)
+
+
+def _batch(heard: csr_matrix, first: int) -> pa.RecordBatch:
+    listeners = heard.shape[0]
+    offsets = pa.array(heard.indptr.astype(np.int32))
+    plays = pa.ListArray.from_arrays(offsets, pa.array(np.full(heard.nnz, UNIT)))
+    days = pa.repeat(pa.scalar(EPOCH), heard.nnz)
+    return pa.RecordBatch.from_pydict(
+        {
+            "user_id": pa.array([f"{user:09d}" for user in range(first, first + listeners)]),
+            "market": pa.nulls(listeners, pa.string()),
+            "period": pa.repeat(pa.scalar(0, pa.int32()), listeners),
+            "item_indexes": pa.ListArray.from_arrays(offsets, pa.array(heard.indices.astype(np.int32))),
+            "play_sums": plays,
+            "second_sums": plays,
+            "last_heard": pa.ListArray.from_arrays(offsets, days),
+            "digest": pa.repeat("", listeners),
+        }
+    )
+
+
+def _pairs(path: Path) -> Iterator[tuple[str, str]]:
+    with path.open(encoding="utf-8") as lines:
+        for line in lines:
+            user, *items = line.split() or [""]
+            yield from ((user, item) for item in items)
+
+
+def _sorted(ids: set[str]) -> tuple[str, ...]:
+    numbers = all(id_.isdecimal() for id_ in ids)
+    return tuple(sorted(ids, key=int) if numbers else sorted(ids))
+
+
+def _matrix(
+    pairs: Sequence[tuple[str, str]], user_of: dict[str, int], item_of: dict[str, int], shape: tuple[int, int]
+) -> csr_matrix:
+    rows, columns = [user_of[user] for user, _ in pairs], [item_of[item] for _, item in pairs]
+    matrix = csr_matrix((np.ones(len(rows), np.float32), (rows, columns)), shape)
+    matrix.data[:] = 1
+    matrix.sort_indices()
+    return matrix
