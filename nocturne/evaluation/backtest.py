@@ -223,6 +223,23 @@ def beyond_accuracy(nights: Sequence[ScoredNight], past: Past) -> dict[str, dict
     }
 
 
+def summary(found: Backtest) -> list[dict[str, object]]:
+    """A row per system: recall and NDCG of all listeners, and the intervals of their differences."""
+    rows: list[dict[str, object]] = []
+    metrics_shown = [f"{name}@{found.top_k}" for name in ("recall", "ndcg")]
+    means = {metric: found.means(metric) for metric in metrics_shown}
+    for system in dict.fromkeys([found.against, *(row.system for row in found.differences)]):
+        row: dict[str, object] = {"system": system}
+        for metric in metrics_shown:
+            of_system = (each for each in found.differences if (each.system, each.metric) == (system, metric))
+            difference = next((each for each in of_system if each.segment == EVERYONE), None)
+            row[metric] = f"{means[metric][system]:.4f}" if system in means[metric] else ""
+            row[f"{metric} difference"] = f"{difference.low:+.4f} to {difference.high:+.4f}" if difference else ""
+            row["listeners"] = difference.listeners if difference else ""
+        rows.append(row)
+    return rows
+
+
 def _lists_of(system: System, held_out: HeldOut, top_k: int) -> Lists:
     lists = system.rank(held_out, top_k)
     assert lists is not None

@@ -204,7 +204,8 @@ def _filtered(rows: pa.RecordBatch, items: int, night: Night) -> csr_matrix:
     if let_back_after:
         last_heard = rows.column("last_heard").flatten().cast(pa.int32()).to_numpy()
         values = (last_heard + let_back_after > (night.run_date - EPOCH).days).astype(np.float64)
-    return _binary(csr_matrix((values, item_indexes, offsets), (rows.num_rows, items)))
+    # SciPy changes in place what Arrow lends to be read.
+    return _binary(csr_matrix((values, item_indexes.copy(), offsets), (rows.num_rows, items)))
 
 
 def _one_batch(rows: pa.Table) -> pa.RecordBatch:
@@ -214,7 +215,7 @@ def _one_batch(rows: pa.Table) -> pa.RecordBatch:
 
 def _binary(matrix: csr_matrix) -> csr_matrix:
     """Ones where it is not zero, columns in order."""
-    found = csr_matrix(matrix)
+    found = csr_matrix(matrix, copy=True)
     found.sum_duplicates()
     found.eliminate_zeros()
     found.data[:] = 1

@@ -119,8 +119,9 @@ def model_lists(model: Model, held_out: HeldOut, top_k: int) -> Lists:
 def _under(night: Night, recipe: Settings) -> Night:
     """The night with the recipe's way of ranking, under the night's rules."""
     rules = night.settings.ranking.model_dump(include={"let_back_after_days", "explicit_blocked_markets"})
-    ranking = recipe.ranking.model_copy(update=rules)
-    return replace(night, settings=night.settings.model_copy(update={"ranking": ranking, "als": recipe.als}))
+    kept = {"interactions": night.settings.interactions, "tables": night.settings.tables}
+    settings = recipe.model_copy(update=kept | {"ranking": recipe.ranking.model_copy(update=rules)})
+    return replace(night, settings=settings)
 
 
 def _published_lists(held_out: HeldOut, top_k: int) -> Lists | None:

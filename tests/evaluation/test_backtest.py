@@ -1,0 +1,177 @@
+"""Rolling nights on a service of two tastes, of which everything is known."""
+
+import json
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+from two_tastes import FIRST, LISTENERS, heard_by, heard_on, item, publish, train, user, write
+from typer.testing import CliRunner
+
+from nocturne.cli import app
+from nocturne.errors import SettingsError
+from nocturne.evaluation.backtest import backtest, compare_models
+from nocturne.evaluation.held_out import Past, held_out_of, nights_between, settled
+from nocturne.evaluation.systems import of_baseline, of_model, of_recipe, published
+
+K = 4
+
+
+@pytest.fixture
+def nights(night):
+    return write(night)
+
+
+def perfect(offset):
+    """For every listener what they hear on the two nights after, that is new to them."""
+    return {
+        user(listener): [
+            item(each)
+            for each in dict.fromkeys(heard_on(listener, offset + 1) + heard_on(listener, offset + 2))
+            if each not in heard_by(listener, offset)
+        ]
+        for listener in range(LISTENERS)
+    }
+
+
+def test_relevant_is_what_is_heard_in_the_days_after_and_was_not_before(nights):
+    held_out = held_out_of(nights[0], days=2)
+    assert held_out.user_ids.to_pylist() == [user(listener) for listener in range(LISTENERS)]
+    for listener in range(LISTENERS):
+        relevant = {held_out.item_ids[place].as_py() for place in held_out.relevant[listener].indices}
+        assert relevant == set(perfect(0)[user(listener)])
+        heard = {held_out.item_ids[place].as_py() for place in held_out.asked.heard[listener].indices}
+        assert heard == {item(each) for each in heard_by(listener, 0)}
+
+
+def test_who_hears_nothing_new_is_not_scored(nights):
+    assert held_out_of(nights[4], days=1).user_ids.to_pylist() == []
+
+
+def test_what_may_be_listed_again_is_relevant_again(nights):
+    ranking = nights[4].settings.ranking.model_copy(update={"let_back_after_days": 2})
+    settings = nights[4].settings.model_copy(update={"ranking": ranking})
+    held_out = held_out_of(replace(nights[4], settings=settings), days=1)
+    relevant = [set(held_out.relevant[listener].indices.tolist()) for listener in range(LISTENERS)]
+    assert relevant == [set(heard_on(listener, 5)) for listener in range(LISTENERS)]
+    still_filtered = set(held_out.asked.heard[0].indices.tolist())
+    assert still_filtered == set(heard_on(0, 3) + heard_on(0, 4))
+
+
+def test_plays_are_those_up_to_the_night_and_of_the_last_days_where_asked(nights):
+    past, held_out = Past.of(nights[5]), held_out_of(nights[2], days=1)
+    assert past.plays(held_out)[0].indices.tolist() == heard_by(0, 2)
+    assert past.plays(held_out, days=1)[0].indices.tolist() == sorted(heard_on(0, 2))
+
+
+def test_perfect_lists_score_1_and_are_ahead_of_every_baseline_with_certainty(nights):
+    for offset in (0, 1):
+        publish(nights[offset], perfect(offset))
+    past = Past.of(nights[1])
+    systems = [published(), *(of_baseline(name, past, None) for name in ("popular", "item-knn"))]
+    found = backtest(nights[:2], systems, "published", past, days=2, top_k=K)
+    everyone = [row for row in found.differences if row.segment == "all" and row.metric == f"ndcg@{K}"]
+    assert {row.system for row in everyone} == {"popular", "item-knn"}
+    for row in everyone:
+        assert row.against_mean == 1.0
+        assert row.listeners == LISTENERS
+        assert row.high < 0
+    assert found.best_baseline == "item-knn"
+    assert found.remarks == []
+
+
+def test_segments_are_sizes_markets_and_content_types(nights):
+    publish(nights[0], perfect(0))
+    past = Past.of(nights[0])
+    found = backtest(nights[:1], [published(), of_baseline("popular", past, None)], "published", past, 2, K)
+    listeners = {row.segment: row.listeners for row in found.differences}
+    assert listeners == {
+        "all": 40,
+        "new, under 10 items": 40,
+        "market NO": 20,
+        "market SE": 20,
+        "content type podcast_episode": 20,
+        "content type track": 20,
+    }
+
+
+def test_a_model_is_not_scored_on_nights_before_it_was_trained(nights):
+    for offset in (0, 1, 2):
+        publish(nights[offset], perfect(offset))
+    past, model = Past.of(nights[2]), train(nights[1])
+    found = backtest(nights[:3], [published(), of_model(model)], "published", past, days=1, top_k=K)
+    assert [sorted(scored.lists) for scored in found.nights] == [
+        ["published"],
+        sorted(["published", model.version]),
+        sorted(["published", model.version]),
+    ]
+    assert found.remarks == [f"{model.version} is left out: it was trained on 2025-03-02 (2025-03-01)"]
+
+
+def test_a_recipe_ranks_as_the_model_that_it_trains(nights):
+    model, past = train(nights[1]), Past.of(nights[1])
+    found = backtest(
+        nights[1:2], [of_model(model, "model"), of_recipe("recipe", nights[1].settings)], "model", past, 1, K
+    )
+    [night] = found.nights
+    assert night.lists["model"].tolist() == night.lists["recipe"].tolist()
+    assert all(row.difference == row.low == row.high == 0 for row in found.differences)
+
+
+def test_the_better_model_is_better_in_every_segment(nights):
+    models = {"good": train(nights[1]), "bad": train(nights[1], alpha=1e-6, neighbours=0)}
+    found = compare_models(nights[1:3], models, against="bad", days=1, top_k=K)
+    assert {row.system for row in found} == {"good"}
+    assert all(row.difference >= 0 for row in found if row.metric == f"recall@{K}")
+    assert all(row.mean > 0.3 for row in found if row.metric == f"recall@{K}")
+
+
+def test_models_are_not_compared_on_nights_before_they_were_trained(nights):
+    with pytest.raises(SettingsError, match="no night on which the models can be compared"):
+        compare_models(nights[:1], {"a": train(nights[0]), "b": train(nights[1])}, against="a", days=1)
+
+
+def test_a_night_without_the_days_after_it_is_left_out(nights):
+    found, left_out = nights_between(nights[0], FIRST, FIRST + timedelta(days=5), days=2, every=1)
+    assert [each.run_date for each in found] == [FIRST + timedelta(days=offset) for offset in range(4)]
+    assert left_out == [FIRST + timedelta(days=4), FIRST + timedelta(days=5)]
+
+
+def test_the_half_life_is_the_one_that_the_warehouse_was_made_with(night):
+    made = night(FIRST, "interactions.half_life_days=7", "tables.buckets=3")
+    asked = replace(made, settings=made.settings.model_copy(update={"interactions": made.settings.interactions}))
+    assert settled(asked).settings.interactions.half_life_days == 7
+    assert settled(asked).settings.tables.buckets == 3
+
+
+def nocturne(*arguments):
+    return CliRunner().invoke(app, ["evaluate", "backtest", *map(str, arguments)])
+
+
+def test_the_command_prints_every_difference_as_json(nights):
+    publish(nights[0], perfect(0))
+    answer = nocturne(
+        "--warehouse", nights[0].warehouse, "--from", FIRST, "--to", FIRST, "--days", 2, "--top-k", K,
+        "--baseline", "popular", "--json",
+    )  # fmt: skip
+    assert answer.exit_code == 0, answer.stderr
+    found = json.loads(answer.stdout)
+    assert (found["against"], found["best_baseline"], found["nights"]) == ("published", "popular", ["2025-03-01"])
+    assert {row["system"] for row in found["differences"]} == {"popular"}
+    assert found["beyond_accuracy"]["published"]["coverage"] == 1.0
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--from", "2024-01-01", "--to", "2024-01-02"), "no night in this range"),
+        (("--from", "2025-03-06", "--to", "2025-03-06", "--days", 1), "nothing was listened to after the range"),
+        (("--from", FIRST, "--to", FIRST, "--days", 1, "--model", "als-none"), "no such model"),
+        (("--from", FIRST, "--to", FIRST, "--days", 1, "--baseline", "svd"), "no such baseline"),
+        (("--from", FIRST, "--to", FIRST, "--days", 1, "--baseline", "none"), "there is nothing to score"),
+    ],
+)
+def test_what_cannot_be_scored_is_status_2_and_says_why(nights, options, message):
+    answer = nocturne("--warehouse", nights[0].warehouse, *options)
+    assert answer.exit_code == 2
+    assert message in answer.stderr
