@@ -71,13 +71,13 @@ def read_split(path: Path) -> Split:
     return Split(users, items, *(_matrix(pairs, user_of, item_of, shape) for pairs in parts))
 
 
-def score(lists: Lists, held_out: csr_matrix, ks: Sequence[int]) -> dict[str, float]:
-    """Mean recall (of the relevant) and NDCG at each k, over those from whom something was withheld."""
+def score(lists: Lists, held_out: csr_matrix, metrics: Sequence[str]) -> dict[str, float]:
+    """Means of metrics such as recall@20 over those from whom something was withheld."""
     asked = np.flatnonzero(np.diff(held_out.indptr))
     found: dict[str, float] = {}
-    for k in ks:
-        each = accuracy(lists[asked, :k], held_out[asked])
-        found |= {name: float(each[name].mean()) for name in (f"recall@{k}", f"ndcg@{k}")}
+    for metric in metrics:
+        k = int(metric.partition("@")[2])
+        found[metric] = float(accuracy(lists[asked, :k], held_out[asked])[metric].mean())
     return found
 
 
@@ -107,7 +107,7 @@ def lists_of(model: Model, heard: csr_matrix, settings: Settings) -> Lists:
 
 @dataclass(frozen=True)
 class _Rows:
-    """A matrix as rows of `interactions`, as often as they are asked for: a play of each item, on one day."""
+    """A matrix of plays as rows of `interactions`, as often as they are asked for; all of them on one day."""
 
     heard: csr_matrix
 
@@ -119,7 +119,7 @@ class _Rows:
 def _batch(heard: csr_matrix, first: int) -> pa.RecordBatch:
     listeners = heard.shape[0]
     offsets = pa.array(heard.indptr.astype(np.int32))
-    plays = pa.ListArray.from_arrays(offsets, pa.array(np.full(heard.nnz, UNIT)))
+    plays = pa.ListArray.from_arrays(offsets, pa.array(heard.data.astype(np.int64) * UNIT))
     days = pa.repeat(pa.scalar(EPOCH), heard.nnz)
     return pa.RecordBatch.from_pydict(
         {

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nocturne.errors import InputError
+from nocturne.errors import InputError, SettingsError
 from nocturne.evaluation.objectives import on_split
 from nocturne.evaluation.splits import Split, fit, lists_of, read_split, score
 from nocturne.settings import load_settings
@@ -71,7 +71,7 @@ def test_what_was_withheld_is_found_and_nothing_heard_is_listed(split: Split):
         heard = split.train[user].indices
         assert np.isin(lists[user], heard).sum() == 0
         assert set(lists[user, :2] % 2) == {user % 2}, "both withheld items come first"
-    assert score(lists[:, :2], split.valid, [2])["recall@2"] == 1.0
+    assert score(lists, split.valid, ["recall@2"]) == {"recall@2": 1.0}
 
 
 def test_recall_divides_by_the_relevant_and_listeners_without_any_are_left_out(split: Split):
@@ -81,7 +81,7 @@ def test_recall_divides_by_the_relevant_and_listeners_without_any_are_left_out(s
     only_two[2:] = 0
     only_two = only_two.tocsr()
     only_two.eliminate_zeros()
-    assert score(lists, only_two, [2]) == {"recall@2": 0.5, "ndcg@2": 0.5}
+    assert score(lists, only_two, ["recall@2", "ndcg@2"]) == {"recall@2": 0.5, "ndcg@2": 0.5}
 
 
 def test_a_search_on_a_split_never_sees_test(tmp_path: Path):
@@ -93,3 +93,9 @@ def test_a_search_on_a_split_never_sees_test(tmp_path: Path):
     assert on_split(spoilt, "ndcg@2")(SETTINGS, lambda _: None) == value
     assert 0 < said[0] <= 1
     assert value > 0.5
+
+
+@pytest.mark.parametrize("metric", ["ndcg", "ndcg@", "ndcg@0", "ndgc@20", "recall@x"])
+def test_a_metric_that_is_none_is_refused(split: Split, metric: str):
+    with pytest.raises(SettingsError, match="no such metric"):
+        on_split(split, metric)

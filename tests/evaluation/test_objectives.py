@@ -1,0 +1,84 @@
+"""What a search is scored by on rolling nights, and what becomes of its winner."""
+
+from pathlib import Path
+
+import pytest
+import two_tastes
+from typer.testing import CliRunner
+
+from nocturne import registry
+from nocturne.cli import app
+from nocturne.errors import SettingsError
+from nocturne.evaluation.objectives import on_nights
+from nocturne.night import Night
+from nocturne.settings import with_values
+
+SPACE = "[als]\nalpha = { low = 5.0, high = 50.0 }\nneighbours = [0, 5]\n"
+
+
+@pytest.fixture
+def nights(night) -> list[Night]:
+    return two_tastes.write(night)
+
+
+def test_a_trial_says_its_mean_after_every_night_and_ends_on_the_last_one(nights: list[Night]):
+    said: list[float] = []
+    value = on_nights(nights[:3], 1, "recall@4")(nights[0].settings, said.append)
+    assert len(said) == 3
+    assert said[-1] == value
+    first: list[float] = []
+    on_nights(nights[:1], 1, "recall@4")(nights[0].settings, first.append)
+    assert first == said[:1]
+
+
+def test_a_recipe_that_cannot_tell_tastes_apart_scores_less(nights: list[Night]):
+    objective = on_nights(nights[1:4], 1, "recall@4")
+    sound = objective(with_values(nights[0].settings, {"als.regularization": 0.1}), lambda _: None)
+    popular = {"als.factors": 1, "als.regularization": 1e6, "als.score_exponent": 2.0, "als.neighbours": 0}
+    assert sound > objective(with_values(nights[0].settings, popular), lambda _: None)
+
+
+def test_nights_after_which_nothing_new_was_heard_cannot_be_searched_on(nights: list[Night]):
+    # On the fifth night everyone has heard all of their taste.
+    with pytest.raises(SettingsError, match="no night can be searched on"):
+        on_nights(nights[4:5], 1, "recall@4")
+
+
+def search_from_a_shell(nights: list[Night], folder: Path, *more: str):
+    (folder / "space.toml").write_text(SPACE, encoding="utf-8")
+    (folder / "conf.toml").write_text("[als]\nfactors = 4\nthreads = 1\niterations = 3\n", encoding="utf-8")
+    dates = ("--from", str(nights[1].run_date), "--to", str(nights[3].run_date))
+    where = ("--warehouse", nights[0].warehouse, *dates, "--storage", str(folder / "search.log"))
+    how = ("--space", str(folder / "space.toml"), "--conf", str(folder / "conf.toml"), "--metric", "recall@4")
+    return CliRunner().invoke(app, ["tune", *where, *how, "--study", "ours", "--trials", "3", *more])
+
+
+def test_the_winner_of_a_search_on_nights_is_a_candidate_and_nothing_more(nights: list[Night], tmp_path: Path):
+    winner = tmp_path / "winner.toml"
+    done = search_from_a_shell(nights, tmp_path, "--winner", str(winner))
+    assert done.exit_code == 0, done.output
+    (row,) = registry.models(nights[3])
+    assert (row["state"], row["origin"], row["run_date"]) == ("candidate", "tune", nights[3].run_date)
+    alpha = registry.recipe_of(row)["alpha"]
+    assert f"als.alpha = {alpha}".removeprefix("als.") in winner.read_text(encoding="utf-8")
+    assert registry.live_model(nights[3]) is None
+
+    again = search_from_a_shell(nights, tmp_path)
+    assert again.exit_code == 0, again.output
+    assert [each["model_version"] for each in registry.models(nights[3])] == [row["model_version"]]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--split", "nowhere"), "name what to search on"),
+        (("--metric", "clicks@4"), "no such metric"),
+        (("--from", "2025-03-09", "--to", "2025-03-10"), "no night in this range"),
+    ],
+)
+def test_what_cannot_be_searched_is_status_2_and_says_why(
+    nights: list[Night], tmp_path: Path, options: tuple[str, ...], message: str
+):
+    done = search_from_a_shell(nights, tmp_path, *options)
+    assert done.exit_code == 2
+    assert message in done.output
