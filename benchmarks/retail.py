@@ -137,7 +137,7 @@ def main() -> int:
     parser.add_argument("--set", action="append", default=[], dest="overrides", help="section.key=value")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
-    settings = load_settings(overrides=options.overrides)
+    settings = load_settings(overrides=["als.retrain_every_nights=1", *options.overrides])
     raw = raw_days(options.source)
     results: list[dict[str, object]] = []
     with tempfile.TemporaryDirectory() as name:

@@ -34,9 +34,10 @@ from nocturne.interactions import UNIT
 from nocturne.listeners import Listeners
 from nocturne.night import Night
 from nocturne.rankings import ROWS, make_ranker
+from nocturne.registry import live_model
 from nocturne.settings import load_settings
 from nocturne.spark import spark_session
-from nocturne.stages import STAGES, model_of
+from nocturne.stages import STAGES
 
 DAY = date(2025, 1, 1)
 ROUNDS = 3
@@ -71,7 +72,7 @@ def write_matrix(spark: SparkSession, night: Night, heard: csr_matrix) -> None:
 
 def solved(night: Night) -> tuple[list[str], np.ndarray]:
     """Every listener's id and factors, as the night solves them."""
-    ranker = make_ranker(night, model_of(night, DAY), None)
+    ranker = make_ranker(night, live_model(night), None)
     ids, users = [], []
     for rows in tables.StoredRows.at(night, "interactions", ROWS):
         listeners = Listeners.of(rows, ranker.model, ranker.markets, 0, DAY)
@@ -117,7 +118,7 @@ def measure(heard: csr_matrix, factors: int, top_k: int, folder: Path, overrides
         write_matrix(spark, night, heard)
         STAGES["train_als"](spark, night, lambda *_: None)
         _, users = solved(night)
-        theirs = mllib(spark, users, model_of(night, DAY).factors, top_k)
+        theirs = mllib(spark, users, live_model(night).factors, top_k)
         runs: dict[str, list[tuple[float, float | None]]] = {"nocturne": [], "mllib": []}
         for _ in range(ROUNDS):
             seconds = seconds_of(lambda: STAGES["rank_users"](spark, night, lambda *_: None))

@@ -9,6 +9,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import date
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -16,7 +17,6 @@ from implicit.cpu.als import AlternatingLeastSquares
 from scipy.sparse import csr_matrix
 from threadpoolctl import threadpool_limits
 
-from nocturne.contracts import contract
 from nocturne.errors import SettingsError
 from nocturne.model import (
     Counts,
@@ -25,7 +25,6 @@ from nocturne.model import (
     Indexes,
     Model,
     confidence_rows,
-    factors_table,
     heard_items,
     positions,
 )
@@ -309,13 +308,12 @@ def _check_size(listeners: int, entries: int, settings: AlsSettings) -> None:
         )
 
 
-def model_tables(training: Training, seconds: float) -> tuple[pa.Table, pa.Table]:
-    """A training, which took so many seconds, as rows of `models` and `item_factors`."""
+def model_row(training: Training) -> dict[str, Any]:
+    """What training alone knows of a row of `models`."""
     model = training.model
-    model_row = {
+    return {
         "run_date": model.anchor_date,
         "model_version": model.version,
-        "state": "live",
         "parent": training.parent,
         "settings": model.settings.model_dump_json(),
         "anchor_date": model.anchor_date,
@@ -323,11 +321,6 @@ def model_tables(training: Training, seconds: float) -> tuple[pa.Table, pa.Table
         "listeners": training.listeners,
         "items": len(model.item_indexes),
         "entries": training.entries,
-        "spectrum": model.spectrum,
-        "losses": training.losses,
-        "seconds": seconds,
+        "spectrum": model.spectrum.tolist(),
+        "losses": list(training.losses),
     }
-    return (
-        pa.Table.from_pylist([model_row], schema=contract("models").arrow_schema),
-        factors_table(model),
-    )

@@ -13,6 +13,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 from rich.console import Console
 
+from nocturne.commands import models
+from nocturne.commands.evaluate import evaluate_app
+from nocturne.commands.tune import tune
 from nocturne.errors import GateClosed, SettingsError
 from nocturne.flow import GATED_TABLES
 from nocturne.job import (
@@ -49,7 +52,10 @@ app = typer.Typer(
 )
 lease_app = typer.Typer(no_args_is_help=True, help="The lease on a warehouse: one night at a time writes it.")
 app.add_typer(lease_app, name="lease")
+app.add_typer(models.app, name="models")
+app.add_typer(evaluate_app, name="evaluate")
 command = partial(app.command, cls=Command)
+command()(tune)
 lease_command = partial(lease_app.command, cls=Command)
 
 Holder = Annotated[str, typer.Option(help="who holds the lease, such as the id of a DAG run", metavar="NAME")]

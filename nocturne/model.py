@@ -3,7 +3,7 @@
 Apart from training, so that the executors need not load what only training uses.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import date
 from functools import cached_property
@@ -196,9 +196,8 @@ def factors_table(model: Model) -> pa.Table:
     return pa.table(factors).cast(contract("item_factors").arrow_schema)
 
 
-def model_from_tables(model_row: pa.Table, factors: pa.Table, half_life_days: float) -> Model:
+def model_from_tables(row: Mapping[str, Any], factors: pa.Table, half_life_days: float) -> Model:
     """The model that its row of `models` and its rows of `item_factors` hold."""
-    row = model_row.to_pylist()[0]
     factors = factors.sort_by("item_index").combine_chunks()
     spectrum = np.array(row["spectrum"])
     item_indexes = factors["item_index"].to_numpy()

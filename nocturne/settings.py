@@ -43,8 +43,12 @@ class InteractionSettings(Section):
     half_life_days: Annotated[float, Field(ge=1, le=36_500, description="days after which a play counts half")]
 
 
+OPERATIONAL = frozenset({"retrain_every_nights", "warm_start", "threads", "matrix_memory_mb"})
+"""Settings of training that are about when and where it runs; all others make the recipe of a model."""
+
+
 class AlsSettings(Section):
-    """The recipe of the matrix factorization."""
+    """The recipe of the matrix factorization, and what its training may take."""
 
     factors: Annotated[int, Field(ge=1, le=4096, description="length of a factor vector")]
     iterations: Annotated[int, Field(ge=1, description="alternations of a training")]
@@ -101,6 +105,15 @@ class AlsSettings(Section):
         int, Field(ge=1, description="largest training matrix, with its transpose and the listeners' factors, MiB")
     ]
 
+    @property
+    def recipe(self) -> dict[str, Any]:
+        """What decides what is learned: every setting that is not in OPERATIONAL."""
+        return self.model_dump(exclude=set(OPERATIONAL))
+
+    def with_recipe(self, recipe: Mapping[str, Any]) -> "AlsSettings":
+        """These settings with the recipe of others."""
+        return AlsSettings.model_validate(self.model_dump() | dict(recipe))
+
 
 class RankingSettings(Section):
     """What a list holds."""
@@ -127,6 +140,27 @@ class RankingSettings(Section):
     batch_memory_mb: Annotated[int, Field(ge=1, description="memory of one batch of listeners, MiB")]
 
 
+class PromotionSettings(Section):
+    """What a candidate must show before it is made live."""
+
+    top_k: Annotated[int, Field(ge=1, le=10_000, description="items of a list that are scored")]
+    metrics: Annotated[
+        tuple[Literal["recall", "capped_recall", "ndcg", "map", "mrr", "hit_rate"], ...],
+        Field(strict=False, min_length=1, description="metrics that decide, each of the first top_k items"),
+    ]
+    nights: Annotated[int, Field(ge=1, description="nights compared at most, the last ones")]
+    margin: Annotated[
+        float,
+        Field(
+            ge=0, le=1, description="share of the live model's metric that the candidate's interval may reach below it"
+        ),
+    ]
+    segment_margin: Annotated[
+        float, Field(ge=0, le=1, description="share of the live model's metric that a segment may lose")
+    ]
+    min_listeners: Annotated[int, Field(ge=1, description="listeners that a segment needs to decide")]
+
+
 class TableSettings(Section):
     """How tables are laid out."""
 
@@ -148,6 +182,7 @@ class Settings(Section):
     interactions: InteractionSettings
     als: AlsSettings
     ranking: RankingSettings
+    promotion: PromotionSettings
     tables: TableSettings
     spark: SparkSettings
     expectations: Annotated[
@@ -179,6 +214,24 @@ def load_settings(conf: str | None = None, overrides: Sequence[str] = ()) -> Set
             where=conf or "conf/default.toml and --set",
             found="; ".join(_explain(problem) for problem in error.errors()),
             fix="`nocturne settings` lists every setting with its meaning",
+        ) from error
+
+
+def with_values(settings: Settings, values: Mapping[str, Any]) -> Settings:
+    """The same settings with some values changed, by `section.key`.
+
+    Raises:
+        SettingsError: a name is unknown, or a value is out of range.
+    """
+    changed = settings.model_dump()
+    for name, value in values.items():
+        section, _, key = name.partition(".")
+        changed = _overlay(changed, {section: {key: value}})
+    try:
+        return Settings.model_validate(changed)
+    except ValidationError as error:
+        raise SettingsError(
+            "the settings are not valid", found="; ".join(_explain(problem) for problem in error.errors())
         ) from error
 
 

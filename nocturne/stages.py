@@ -4,18 +4,17 @@ A stage reads what earlier nights left only where their gate did not close on it
 read and rejected. What it wrote stands in the tables.
 """
 
-import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import timedelta
 
 import pyarrow as pa
 import pyarrow.compute as pc
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from nocturne import als, landing, tables
+from nocturne import als, landing, registry, retraining, tables
 from nocturne.cache import open_cache
 from nocturne.catalogue import items_of, require_sound
 from nocturne.contracts import contract
@@ -35,7 +34,6 @@ from nocturne.listens import (
     set_apart,
 )
 from nocturne.lists import Account
-from nocturne.model import Model, model_from_tables
 from nocturne.night import Night
 from nocturne.nights import publish, record
 from nocturne.profiles.past import previous_night
@@ -133,39 +131,37 @@ def build_interactions(spark: SparkSession, night: Night, progress: Progress) ->
 
 
 def train_als(spark: SparkSession, night: Night, progress: Progress) -> Work:
-    """Interactions -> models, item_factors, on the nights that settings say; reads by Arrow, without Spark."""
-    settings = night.settings.als
-    closed = closed_dates(night, GATED_TABLES)
-    earlier = [day for day in tables.dates(night, "models") if day < night.run_date]
-    live_since = earlier[-1] if earlier and earlier[-1] not in closed else None
+    """Interactions -> models, item_factors, where the live model is too old; reads by Arrow, without Spark.
+
+    The first model is trained by the recipe of the settings, every later one by that of the model it replaces.
+    """
     listeners = tables.count(night, "interactions")
-    if not listeners or not als.is_due(night.run_date, live_since, settings):
-        for table in ("models", "item_factors"):
-            if night.run_date in tables.dates(night, table):
-                tables.replace(contract(table).arrow_schema.empty_table(), table, night)
-        return Work(0, remark=f"keeps the model of {live_since}" if live_since else "nobody to learn from yet")
-    parent = model_of(night, earlier[-1]) if settings.warm_start and live_since else None
-    item_ids = tables.rows(night, "item_index").sort_by("item_index")["item_id"].combine_chunks()
-    started = time.monotonic()
-    training = als.train(
-        tables.StoredRows.at(night, "interactions", als.COLUMNS),
-        item_ids,
-        night.run_date,
-        night.settings.interactions.half_life_days,
+    if not listeners:
+        registry.keep(night)
+        return Work(0, remark="nobody to learn from yet")
+    wanted = retraining.plan(
+        registry.models(night), night.run_date, closed_dates(night, GATED_TABLES), night.settings.als
+    )
+    if not wanted.trains:
+        registry.keep(night)
+        return Work(0, remark=wanted.remark)
+    settings = wanted.settings
+    parent = registry.load_model(night, wanted.parent) if wanted.parent else None
+    trained = registry.train(
+        night,
         settings,
         parent,
         lambda iteration, loss: progress(iteration, settings.iterations, f"iteration, loss {loss:.4g}"),
     )
-    model_row, factors = als.model_tables(training, time.monotonic() - started)
-    tables.replace(factors, "item_factors", night)
-    tables.replace(model_row, "models", night)
-    return Work(listeners, remark=training.model.version + _sampled(training))
+    registry.add_live(night, trained, wanted.why)
+    training = trained.training
+    return Work(listeners, remark=f"{training.model.version}{_sampled(training)}; {wanted.remark}")
 
 
 def rank_users(spark: SparkSession, night: Night, progress: Progress) -> Work:
     """Interactions, models, item_factors, items -> pools, ranked_lists, rankings."""
-    trained_on = tables.night_dates(night, "models")
-    if not trained_on:
+    model = registry.live_model(night)
+    if model is None:
         for table in ("pools", "ranked_lists"):
             tables.replace(contract(table).arrow_schema.empty_table(), table, night)
         tables.replace(account_row(night, None, Account(), 0, None), "rankings", night)
@@ -174,7 +170,7 @@ def rank_users(spark: SparkSession, night: Night, progress: Progress) -> Work:
     ranker, account, written = rank_all(
         spark,
         night,
-        make_ranker(night, model_of(night, trained_on[0]), before),
+        make_ranker(night, model, before),
         before,
         lambda done: progress(done, listeners, "listeners"),
     )
@@ -281,16 +277,6 @@ def _sampled(training: als.Training) -> str:
     if training.sample_share == 1:
         return ""
     return f", from {training.sample_share:.1%} of listeners and {training.item_coverage:.1%} of items"
-
-
-def model_of(night: Night, trained_on: date) -> Model:
-    """The model that was trained on a night."""
-    of_night = pc.field("run_date") == trained_on
-    return model_from_tables(
-        tables.rows(night, "models", of_night),
-        tables.rows(night, "item_factors", of_night),
-        night.settings.interactions.half_life_days,
-    )
 
 
 def _digest_of_lists(spark: SparkSession, night: Night) -> str:

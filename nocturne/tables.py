@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from dataclasses import replace as replace_fields
 from datetime import date
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -25,10 +25,14 @@ from nocturne.bucket_files import BucketFile
 from nocturne.contracts import check_columns, contract, spark_type
 from nocturne.errors import InputError, SettingsError
 from nocturne.flow import TABLES
+from nocturne.moves import live_on
 from nocturne.night import Night
 
 FEW_ROWS = 20_000
 """Rows that the driver may hold at once: for so few, Spark's commit takes longer than all the rest."""
+
+OF_MODELS = ("models", "item_factors")
+"""Tables with a partition a model: to a night belongs that of the model live on it."""
 
 _BATCH_ROWS = 4096
 _READ_BYTES = 2**20
@@ -78,22 +82,24 @@ def read(spark: SparkSession, night: Night, table: str) -> DataFrame:
 
 
 def read_night(spark: SparkSession, night: Night, table: str) -> DataFrame:
-    """What of a table belongs to the night: see `night_dates`."""
-    column = contract(table).partitioned_by[0]
-    return read(spark, night, table).where(F.col(column).isin(night_dates(night, table)))
+    """What of a table belongs to the night: see `partitions`."""
+    column, values = partitions(night, table)
+    return read(spark, night, table).where(F.col(column).isin(values))
 
 
-def night_dates(night: Night, table: str) -> list[date]:
-    """Values of the first partition column that belong to the night.
+def partitions(night: Night, table: str) -> tuple[str, list[Any]]:
+    """A partition column, and its values that belong to the night.
 
-    The night itself; for the item index every night so far; for models and their factors the night
-    on which the model live on this night was trained.
+    The night itself; for the item index every night so far; for models and their factors the version of the
+    model live on this night.
     """
+    column = contract(table).partitioned_by[0]
     if table == "item_index":
-        return [day for day in dates(night, table) if day <= night.run_date]
-    if table in {"models", "item_factors"}:
-        return [day for day in dates(night, table) if day <= night.run_date][-1:]
-    return [night.run_date]
+        return column, [day for day in dates(night, table) if day <= night.run_date]
+    if table in OF_MODELS:
+        live = live_on(rows(night, "models", columns=["model_version", "moves"]).to_pylist(), night.run_date)
+        return "model_version", [live["model_version"]] if live else []
+    return column, [night.run_date]
 
 
 def dates(night: Night, table: str) -> list[date]:
@@ -105,22 +111,31 @@ def dates(night: Night, table: str) -> list[date]:
 
 def files(night: Night, table: str) -> list[str]:
     """Names of the data files that belong to the night, sorted."""
-    return sorted(_actions_of(night, table, night_dates(night, table))["path"].to_pylist())
+    return sorted(_actions_of(night, table, *partitions(night, table))["path"].to_pylist())
 
 
 def fingerprint(night: Night, table: str) -> str:
-    """Hash of the names of the night's data files: writing a table again changes it."""
-    return hashlib.sha256("\n".join(files(night, table)).encode()).hexdigest()[:16]
+    """Hash of the names of the night's data files: writing a table again changes it.
+
+    A row of `models` is written again whenever its model moves; what was learned is told by the version alone.
+    """
+    names = partitions(night, table)[1] if table == "models" else files(night, table)
+    return hashlib.sha256("\n".join(names).encode()).hexdigest()[:16]
+
+
+def version(night: Night, table: str) -> int:
+    """Number of the table's last commit."""
+    return _open(night, table).version()
 
 
 def count(night: Night, table: str) -> int:
     """Rows that belong to the night, from the transaction log alone."""
-    return count_of(night, table, night_dates(night, table))
+    return _count(_actions_of(night, table, *partitions(night, table)))
 
 
 def count_of(night: Night, table: str, days: Sequence[date]) -> int:
     """Rows of these nights, from the transaction log alone."""
-    return pc.sum(_actions_of(night, table, days)["num_records"]).as_py() or 0
+    return _count(_actions_of(night, table, contract(table).partitioned_by[0], days))
 
 
 def rows(
@@ -133,16 +148,16 @@ def rows(
 
 def night_rows(night: Night, table: str, columns: Sequence[str] | None = None) -> pa.Table:
     """What of a table belongs to the night, as Arrow."""
-    column = contract(table).partitioned_by[0]
-    return rows(night, table, pc.field(column).isin(night_dates(night, table)), columns)
+    column, values = partitions(night, table)
+    return rows(night, table, _among(column, values), columns)
 
 
 def batches(night: Night, table: str) -> Iterator[pa.RecordBatch]:
     """What of a table belongs to the night, a batch at a time."""
-    column = contract(table).partitioned_by[0]
+    column, values = partitions(night, table)
     dataset = _open(night, table).to_pyarrow_dataset()
     names = [field.name for field in contract(table).columns]
-    yield from dataset.to_batches(columns=names, filter=pc.field(column).isin(night_dates(night, table)))
+    yield from dataset.to_batches(columns=names, filter=_among(column, values))
 
 
 @dataclass(frozen=True)
@@ -309,7 +324,20 @@ def _open(night: Night, table: str) -> DeltaTable:
         raise
 
 
-def _actions_of(night: Night, table: str, days: Sequence[date]) -> pa.Table:
+def _actions_of(night: Night, table: str, column: str, values: Sequence[Any]) -> pa.Table:
     actions = pa.table(_open(night, table).get_add_actions(flatten=True))
-    column = f"partition.{contract(table).partitioned_by[0]}"
-    return cast("pa.Table", actions.filter(pc.is_in(actions[column], pa.array(days, pa.date32()))))
+    wanted = pa.array(values, _kind(table, column))
+    return cast("pa.Table", actions.filter(pc.is_in(actions[f"partition.{column}"], wanted)))
+
+
+def _among(column: str, values: Sequence[Any]) -> pc.Expression:
+    # Without values there is no type to compare with.
+    return pc.field(column).isin(values) if values else pc.scalar(False)
+
+
+def _kind(table: str, column: str) -> pa.DataType:
+    return contract(table).arrow_schema.field(column).type
+
+
+def _count(actions: pa.Table) -> int:
+    return pc.sum(actions["num_records"]).as_py() or 0

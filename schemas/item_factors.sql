@@ -13,7 +13,7 @@ CREATE TABLE item_factors (
   similarities      ARRAY<FLOAT>        NOT NULL COMMENT 'How much each of them does, aligned with them; the largest of all items is 1'
 )
 USING DELTA
-PARTITIONED BY (run_date)
+PARTITIONED BY (run_date, model_version)
 TBLPROPERTIES (
   "delta.constraints.weights_positive" = "confidence_weight > 0 AND score_multiplier > 0",
   "delta.constraints.heard_by_someone" = "listeners > 0",

@@ -1,8 +1,10 @@
--- One row per trained model, with everything global that a list depends on.
+-- One row per model ever trained: what it was learned from, how it did, and who made it live and why.
 CREATE TABLE models (
-  run_date       DATE          NOT NULL COMMENT 'Night it was trained on; live from then on',
+  run_date       DATE          NOT NULL COMMENT 'Night it was trained on',
   model_version  STRING        NOT NULL COMMENT 'als-<run_date>-<hash of factors and settings>',
-  state          STRING        NOT NULL COMMENT 'live (later: candidate, retired, rejected)',
+  state          STRING        NOT NULL COMMENT 'candidate, live, retired or rejected: what all moves come to. Which model was live on a night follows from the moves',
+  moves          ARRAY<STRUCT<number: INT, state: STRING, since: DATE, by: STRING, why: STRING>> NOT NULL COMMENT 'What was decided on it: number counts the moves of all models; state is live, rejected, or refused by the gate, which changes nothing; since is the first night the move holds for; by and why are for people',
+  origin         STRING        NOT NULL COMMENT 'train_als (by the night), retrain (nocturne models train) or tune',
   parent         STRING                 COMMENT 'Model whose factors it started from; null when from scratch',
   settings       STRING        NOT NULL COMMENT 'Training settings, JSON',
   anchor_date    DATE          NOT NULL COMMENT 'Day to which confidences are decayed, whatever the night',
@@ -12,12 +14,16 @@ CREATE TABLE models (
   entries        BIGINT        NOT NULL COMMENT 'Non-zeros of the training matrix, count',
   spectrum       ARRAY<DOUBLE> NOT NULL COMMENT 'Gram matrix of the item factors, which is diagonal on their principal axes; largest first',
   losses         ARRAY<DOUBLE> NOT NULL COMMENT 'Training loss after each iteration, 5 significant digits',
+  metrics        ARRAY<STRUCT<metric: STRING, segment: STRING, against: STRING, nights: STRING, listeners: BIGINT, value: DOUBLE, difference: DOUBLE, low: DOUBLE, high: DOUBLE>> NOT NULL COMMENT 'Comparisons with other models: the mean over listeners, its difference to the other model, and the 95 % interval of that; nights are those the lists were made for',
+  code_version   STRING        NOT NULL COMMENT 'Release of the library, and a hash of its source files',
+  inputs         ARRAY<STRUCT<table: STRING, version: BIGINT>> NOT NULL COMMENT 'Delta versions of the tables it was trained on (measured)',
   seconds        DOUBLE        NOT NULL COMMENT 'Time the training took, seconds (measured)'
 )
 USING DELTA
-PARTITIONED BY (run_date)
+PARTITIONED BY (run_date, model_version)
 TBLPROPERTIES (
   "delta.constraints.state_known" = "state IN ('candidate', 'live', 'retired', 'rejected')",
+  "delta.constraints.origin_known" = "origin IN ('train_als', 'retrain', 'tune')",
   "delta.constraints.regularization_positive" = "regularization > 0",
   "delta.enableDeletionVectors" = "false"
 )

@@ -9,10 +9,10 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from nocturne.als import is_due, model_tables, train
+from nocturne.als import is_due, model_row, train
 from nocturne.errors import SettingsError
 from nocturne.interactions import UNIT
-from nocturne.model import confidence_rows, confidences, model_from_tables, strengths
+from nocturne.model import confidence_rows, confidences, factors_table, model_from_tables, strengths
 from nocturne.settings import AlsSettings, load_settings
 
 HALF_LIFE = 10.0
@@ -240,8 +240,7 @@ def test_the_factors_lie_on_their_principal_axes() -> None:
 
 def test_a_model_comes_back_from_its_tables_as_it_was() -> None:
     training = train([rows(taste_blocks())], ids(6), NIGHT, HALF_LIFE, als(popularity_exponent=0.3))
-    model_row, factors = model_tables(training, 1.5)
-    back = model_from_tables(model_row, factors, HALF_LIFE)
+    back = model_from_tables(model_row(training), factors_table(training.model), HALF_LIFE)
     arrays = ("factors", "spectrum", "confidence_weights", "score_multipliers", "listeners", "item_indexes")
     assert (training.model.neighbours >= 0).any()
     for name in (*arrays, "neighbours", "similarities"):

@@ -148,7 +148,7 @@ def test_factors_that_are_not_finite_missing_or_zero_are_counted(tonight: Night)
     spoilt = [
         a | {"factors": [3.0, 4.0]},
         b | {"factors": [0.0, 0.0]},
-        c | {"factors": [math.nan, 1.0], "model_version": "als-of-old"},
+        c | {"factors": [math.nan, 1.0]},
         e | {"factors": []},
         e | {"factors": [1.0, 0.0]},
     ]
@@ -156,7 +156,6 @@ def test_factors_that_are_not_finite_missing_or_zero_are_counted(tonight: Night)
 
     assert learned.item_factors(tonight) == {
         "unlike_model": 1,
-        "other_model": 1,
         "duplicate_items": 2,
         "wrong_length": 1,
         "not_finite": 1,

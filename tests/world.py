@@ -107,6 +107,8 @@ def models(trained_on: date = TONIGHT) -> list[Row]:
             "run_date": trained_on,
             "model_version": MODEL,
             "state": "live",
+            "moves": [{"number": 1, "state": "live", "since": trained_on, "by": "train_als", "why": "the first one"}],
+            "origin": "train_als",
             "settings": '{"factors": 2}',
             "anchor_date": trained_on,
             "regularization": 1.0,
@@ -115,6 +117,9 @@ def models(trained_on: date = TONIGHT) -> list[Row]:
             "entries": 3,
             "spectrum": [2.0, 2.0],
             "losses": [0.5, 0.25],
+            "metrics": [],
+            "code_version": "0.0.0+000000000000",
+            "inputs": [{"table": "interactions", "version": 1}],
             "seconds": 0.1,
         }
     ]

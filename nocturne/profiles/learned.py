@@ -15,8 +15,9 @@ from nocturne.profiles.metrics import Profile, repeated, share
 
 
 def live_models(night: Night) -> list[dict[str, Any]]:
-    """The models live on the night: one when all is well, none before anyone has listened."""
-    return [row for row in tables.night_rows(night, "models").to_pylist() if row["state"] == "live"]
+    """The rows of the model live on the night: one when all is well, none before anyone has listened."""
+    rows: list[dict[str, Any]] = tables.night_rows(night, "models").to_pylist()
+    return rows
 
 
 def models(night: Night) -> Profile:
@@ -42,19 +43,18 @@ def models(night: Night) -> Profile:
 
 def item_factors(night: Night) -> Profile:
     """Of the factors of the live model."""
-    columns = ["model_version", "item_index", "item_id", "factors"]
+    columns = ["item_index", "item_id", "factors"]
     rows = tables.night_rows(night, "item_factors", columns)
     live = live_models(night)
-    version, items, length = "", 0, 0
+    items, length = 0, 0
     if live:
-        version, items, length = live[0]["model_version"], live[0]["items"], json.loads(live[0]["settings"])["factors"]
+        items, length = live[0]["items"], json.loads(live[0]["settings"])["factors"]
     wrong_length = pc.not_equal(pc.list_value_length(rows["factors"]), length)
     norms = np.concatenate([_norms(chunk) for chunk in rows["factors"].chunks] or [np.empty(0)])
     finite = norms[np.isfinite(norms)]
     usual = float(np.median(finite)) if len(finite) else 0.0
     return {
         "unlike_model": abs(rows.num_rows - items),
-        "other_model": pc.sum(pc.not_equal(rows["model_version"], version)).as_py() or 0,
         "duplicate_items": repeated(rows["item_id"]) + repeated(rows["item_index"]),
         "wrong_length": pc.sum(wrong_length).as_py() or 0,
         "not_finite": len(norms) - len(finite),

@@ -16,7 +16,7 @@ from nocturne.simulate import simulate
 
 FIRST = date(2025, 3, 1)
 NIGHTS = 3
-SMALL = ("als.factors=16", "ranking.top_k=20", "tables.buckets=2")
+SMALL = ("als.factors=16", "als.retrain_every_nights=1", "ranking.top_k=20", "tables.buckets=2")
 
 
 @dataclass(frozen=True)
