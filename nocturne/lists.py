@@ -31,6 +31,7 @@ from nocturne.ranking.items import Eligible, Items
 from nocturne.ranking.rows import Rows, filled
 from nocturne.ranking.select import Top
 from nocturne.ranking.solve import solve_users
+from nocturne.reranking import Reranker
 from nocturne.sampling import Hashes, hash_ids, spread
 from nocturne.settings import RankingSettings
 
@@ -71,6 +72,23 @@ class Account:
 
 
 @dataclass(frozen=True)
+class Lists:
+    """Some listeners' lists.
+
+    Attributes:
+        items: positions, best first.
+        scores: aligned with the items.
+        sources: a source each; shape (listeners,).
+        propensities: of each item, given those above it; null for lists of which nothing was drawn.
+    """
+
+    items: Rows
+    scores: Floats
+    sources: list[str]
+    propensities: pa.Array
+
+
+@dataclass(frozen=True)
 class Ranker:
     """All that ranking needs beside the listeners' rows: the same on every executor.
 
@@ -80,6 +98,7 @@ class Ranker:
         markets_before: what might be listed on the night that pools are carried over from; None without one.
         audited: share of the listeners whose pools are proved.
         way: how the exact top is found; it changes no list.
+        reranker: how lists are chosen from the candidates; None: they are their heads.
     """
 
     model: Model
@@ -90,6 +109,7 @@ class Ranker:
     settings: RankingSettings
     audited: float
     way: Way = USUAL_WAY
+    reranker: Reranker | None = None
 
     @cached_property
     def considered(self) -> int:
@@ -159,16 +179,12 @@ class Ranker:
         with account.timing("audit"):
             self._audit(listeners, pools, account)
         with account.timing("assemble"):
-            lists, scores, sources = self._lists(listeners, pools, found)
+            lists = self._lists(listeners, pools, found)
             account.listeners += rows.num_rows
-            account.reasons.update(source for source in sources if source != ALS)
+            account.reasons.update(source for source in lists.sources if source != ALS)
             for reason, count in enumerate(np.bincount(pools.reasons[pools.personal])):
                 account.reasons[Reason(reason).name.lower()] += int(count)
-            of_source = pa.array(sources, pa.string())
-            return (
-                self._pool_rows(listeners, pools, found, lists, scores, of_source),
-                self._list_rows(listeners, lists, scores, of_source),
-            )
+            return self._pool_rows(listeners, pools, found, lists), self._list_rows(listeners, lists)
 
     def choose_way(self, rows: pa.RecordBatch, before: pa.Table) -> Way:
         """The fastest way to rank, measured on some listeners."""
@@ -224,14 +240,14 @@ class Ranker:
         account.audited += len(sample)
         account.mismatches += int((~proved).sum())
 
-    def _lists(self, listeners: Listeners, pools: Pools, found: Before) -> tuple[Rows, Floats, list[str]]:
-        """Every listener's list, its scores and its source: chosen from the head of the pool, or a fallback."""
+    def _lists(self, listeners: Listeners, pools: Pools, found: Before) -> Lists:
+        """Every listener's list: chosen from the head of the pool, or a fallback, which is not re-ranked."""
         candidates, scores = self._blend(listeners, *pools.heads(self.considered))
-        heads, scores = candidates.heads(scores, self.settings.top_k)
+        heads, scores, propensities = self._choose(listeners, candidates, scores)
         without = np.flatnonzero(~pools.personal)
         sources = [ALS] * len(pools.personal)
         if not len(without):
-            return heads, scores, sources
+            return Lists(heads, scores, sources, propensities)
         markets = listeners.rows.column("market")
         lists = [
             self.fallbacks.list_for(
@@ -244,7 +260,21 @@ class Ranker:
         offsets = np.concatenate([[0], np.cumsum([len(positions) for positions, _, _ in lists])])
         others = Rows(offsets, np.concatenate([positions for positions, _, _ in lists]))
         together, all_scores = filled(heads, scores, without, others, np.concatenate([score for _, score, _ in lists]))
-        return together, all_scores, sources
+        return Lists(together, all_scores, sources, propensities)
+
+    def _choose(self, listeners: Listeners, candidates: Rows, scores: Floats) -> tuple[Rows, Floats, pa.Array]:
+        """The third stage: lists from candidates in order, their scores and propensities."""
+        if self.reranker is None:
+            heads, scores = candidates.heads(scores, self.settings.top_k)
+            return heads, scores, pa.nulls(listeners.rows.num_rows, pa.list_(pa.float64()))
+        user_ids = listeners.rows.column("user_id")
+        lists, scores, propensities = self.reranker.lists(
+            user_ids, candidates, scores, listeners.entries, self.settings.top_k
+        )
+        explored = self.reranker.were_explored(lists)
+        rows, propensities = _only(lists, propensities, explored)
+        offsets = pa.array(rows.offsets.astype(np.int32))
+        return lists, scores, pa.ListArray.from_arrays(offsets, pa.array(propensities), mask=pa.array(~explored))
 
     def _blend(self, listeners: Listeners, candidates: Rows, scores: Floats) -> tuple[Rows, Floats]:
         """The second stage: candidates in the order of the factors and their neighbourhoods together."""
@@ -254,14 +284,12 @@ class Ranker:
             model.neighbours, model.similarities, model.settings.neighbour_weight,
         )  # fmt: skip
 
-    def _pool_rows(
-        self, listeners: Listeners, pools: Pools, found: Before, lists: Rows, scores: Floats, sources: pa.Array
-    ) -> pa.Table:
+    def _pool_rows(self, listeners: Listeners, pools: Pools, found: Before, lists: Lists) -> pa.Table:
         """Rows of `pools`: a list that was carried on without factors is a pool as deep as the list."""
-        count = len(pools.personal)
+        count, sources = len(pools.personal), pa.array(lists.sources, pa.string())
         deep, deep_scores = _only(pools.items, pools.scores, pools.personal)
         of_previous = np.asarray(pc.equal(sources, PREVIOUS))
-        carried_on, their_scores = _only(lists, scores, of_previous)
+        carried_on, their_scores = _only(lists.items, lists.scores, of_previous)
         items, all_scores = filled(
             deep, deep_scores, np.flatnonzero(of_previous), carried_on.take(np.flatnonzero(of_previous)), their_scores
         )
@@ -276,7 +304,7 @@ class Ranker:
             "source": sources,
             "items": pa.ListArray.from_arrays(offsets, item_indexes),
             "scores": pa.ListArray.from_arrays(offsets, pa.array(all_scores)),
-            "listed": pa.array(lists.lengths.astype(np.int32)),
+            "listed": pa.array(lists.items.lengths.astype(np.int32)),
             "row_digest": listeners.rows.column("digest"),
             "model_version": pa.repeat(self.model.version, count),
             "build": pa.repeat(self.build, count),
@@ -288,20 +316,20 @@ class Ranker:
         }
         return pa.table(columns).filter(pa.array(pools.personal | of_previous))
 
-    def _list_rows(self, listeners: Listeners, lists: Rows, scores: Floats, sources: pa.Array) -> pa.Table:
-        count = listeners.rows.num_rows
-        pairs = pa.StructArray.from_arrays(
-            [self.model.item_ids.take(pa.array(lists.positions)), pa.array(scores)], names=["item_id", "score"]
-        )
+    def _list_rows(self, listeners: Listeners, lists: Lists) -> pa.Table:
+        count, sources = listeners.rows.num_rows, pa.array(lists.sources, pa.string())
+        item_ids = self.model.item_ids.take(pa.array(lists.items.positions))
+        pairs = pa.StructArray.from_arrays([item_ids, pa.array(lists.scores)], names=["item_id", "score"])
         columns = {
             "user_id": listeners.rows.column("user_id"),
             "market": listeners.rows.column("market"),
             "arm": pa.repeat(CONTROL, count),
-            "items": pa.ListArray.from_arrays(pa.array(lists.offsets.astype(np.int32)), pairs),
+            "items": pa.ListArray.from_arrays(pa.array(lists.items.offsets.astype(np.int32)), pairs),
+            "propensities": lists.propensities,
             "source": sources,
             "model_version": pa.repeat(self.model.version, count),
             "candidates": pa.array(listeners.candidates.astype(np.int32)),
-            "digest": self._digests(lists, scores, sources),
+            "digest": self._digests(lists.items, lists.scores, sources),
         }
         return pa.table(columns)
 

@@ -14,11 +14,14 @@ from nocturne.bucket_ranking import Aligned, BucketRanking, Progress, one_blas_t
 from nocturne.contracts import contract
 from nocturne.errors import SettingsError
 from nocturne.fallbacks import SOURCES
+from nocturne.interactions import EPOCH
 from nocturne.lists import Account, Ranker
 from nocturne.model import Model
 from nocturne.night import Night
 from nocturne.ranking.choose import Way
 from nocturne.ranking.items import lay_out
+from nocturne.reranking import Reranker
+from nocturne.traits import traits
 
 ROWS = ("user_id", "market", "period", "item_indexes", "play_sums", "second_sums", "last_heard", "digest")
 """What ranking reads of `interactions`."""
@@ -51,6 +54,7 @@ def make_ranker(night: Night, model: Model, before: Night | None) -> Ranker:
         run_date=night.run_date,
         settings=settings,
         audited=max(settings.audit_share, min(1.0, settings.audit_at_least / max(1, listeners))),
+        reranker=_reranker(night, model),
     )
 
 
@@ -139,6 +143,17 @@ def _way(ranker: Ranker, rows: tables.StoredRows, before: tables.StoredRows | No
 def _markets(night: Night, model: Model) -> eligibility.Markets:
     blocked = night.settings.ranking.explicit_blocked_markets
     return eligibility.markets(model.item_ids, tables.night_rows(night, "items"), night.run_date, blocked)
+
+
+def _reranker(night: Night, model: Model) -> Reranker | None:
+    settings = night.settings.reranking
+    if settings.neutral:
+        return None
+    index = tables.night_rows(night, "item_index")
+    met = index["first_night"].take(pc.index_in(model.item_ids, value_set=index["item_id"].combine_chunks()))
+    catalogue = tables.night_rows(night, "items")
+    of_items = traits(model.item_ids, catalogue, met.combine_chunks(), night.run_date, settings.fresh_nights)
+    return Reranker(settings, of_items, (night.run_date - EPOCH).days)
 
 
 def _check_size(model: Model, night: Night) -> None:

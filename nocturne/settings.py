@@ -161,6 +161,39 @@ class PromotionSettings(Section):
     min_listeners: Annotated[int, Field(ge=1, description="listeners that a segment needs to decide")]
 
 
+class RerankingSettings(Section):
+    """How a list is chosen from the best candidates, beside their scores: not at all, with every value neutral."""
+
+    max_per_creator: Annotated[int, Field(ge=0, description="items of one creator in a list; 0: any number")]
+    diversity: Annotated[float, Field(ge=0, le=1, description="strength of unlikeness within a list; 0: none")]
+    type_calibration: Annotated[
+        float, Field(ge=0, le=1, description="strength of the listener's own mix of content types; 0: none")
+    ]
+    genre_calibration: Annotated[
+        float, Field(ge=0, le=1, description="strength of the listener's own mix of genres, which are tags; 0: none")
+    ]
+    fresh_slots: Annotated[int, Field(ge=0, description="new items that a list holds at least, if there are so many")]
+    fresh_nights: Annotated[int, Field(ge=1, description="nights that an item is new, its first one among them")]
+    exploration_places: Annotated[
+        tuple[PositiveInt, ...],
+        Field(strict=False, description="places of the list, from 1, whose items are drawn at random"),
+    ]
+    exploration: Annotated[
+        Literal["uniform", "softmax"], Field(description="how likely a candidate is drawn: all alike, or by score")
+    ]
+    exploration_temperature: Annotated[
+        float,
+        Field(ge=0.01, le=100, description="of softmax, of scores from 0, the worst candidate, to 1, the best"),
+    ]
+    seed: Annotated[int, Field(ge=0, lt=2**32, description="seed of what is drawn")]
+
+    @property
+    def neutral(self) -> bool:
+        """Whether lists are the heads of their candidates."""
+        strengths = self.max_per_creator, self.diversity, self.type_calibration, self.genre_calibration
+        return not (any(strengths) or self.fresh_slots or self.exploration_places)
+
+
 class TableSettings(Section):
     """How tables are laid out."""
 
@@ -182,6 +215,7 @@ class Settings(Section):
     interactions: InteractionSettings
     als: AlsSettings
     ranking: RankingSettings
+    reranking: RerankingSettings
     promotion: PromotionSettings
     tables: TableSettings
     spark: SparkSettings

@@ -6,6 +6,7 @@ CREATE TABLE ranked_lists (
   market        STRING          COMMENT 'Market whose eligibility rules were applied; null if the listener has none',
   arm           STRING NOT NULL COMMENT 'Arm of the experiment: control for now',
   items         ARRAY<STRUCT<item_id: STRING, score: DOUBLE>> NOT NULL COMMENT 'Items, best first; score adds those of factors and neighbourhood, each as a share of the largest among the candidates, or is the one of the factors alone in models without neighbours; in popular lists the number of listeners, in previous ones the place from the end',
+  propensities  ARRAY<DOUBLE>          COMMENT 'Probability of each item given those above it and the rest of the list that was not drawn: 1 unless its place was; null if nothing was drawn',
   source        STRING NOT NULL COMMENT 'als, previous, market_popular or global_popular',
   model_version STRING NOT NULL COMMENT 'Model the list depends on, as in models',
   candidates    INT    NOT NULL COMMENT 'Items that could have been listed: in the model, eligible, not filtered as heard; count',

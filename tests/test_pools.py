@@ -12,12 +12,14 @@ from hypothesis import strategies as st
 
 from nocturne.contracts import contract
 from nocturne.eligibility import Markets, markets
-from nocturne.interactions import UNIT
+from nocturne.interactions import EPOCH, UNIT
 from nocturne.lists import Account, Ranker
 from nocturne.model import Model
 from nocturne.ranking.axes import principal_axes
 from nocturne.ranking.items import lay_out
-from nocturne.settings import load_settings
+from nocturne.reranking import Reranker
+from nocturne.settings import RerankingSettings, load_settings
+from nocturne.traits import traits
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,6 +28,7 @@ ITEMS, WIDTH = 14, 3
 FIRST = date(2025, 3, 1)
 MARKETS = ("SE", "US", None)
 DEFAULTS = load_settings()
+IDS = pa.array([f"i{index}" for index in range(10)])
 POOLS = pa.schema(each.with_nullable(True) for each in contract("pools").arrow_schema if each.name != "run_date")
 
 
@@ -39,6 +42,7 @@ class Service:
     market: dict[str, str | None] = field(default_factory=dict)
     rules: dict[int, dict[str, object]] = field(default_factory=dict)
     settings: dict[str, object] = field(default_factory=lambda: {"top_k": 3, "candidates": 1, "reserve": 2})
+    reranking: dict[str, object] = field(default_factory=dict)
 
     @property
     def run_date(self) -> date:
@@ -83,13 +87,26 @@ class Service:
             }
         )
 
-    def eligible(self) -> Markets:
+    def catalogue(self) -> pa.Table:
         schema = contract("items").arrow_schema
         plain = {each.name: None for each in schema} | {"run_date": self.run_date, "content_type": "track"}
-        rows = [plain | {"item_id": f"i{item}"} | self.rules.get(item, {}) for item in range(ITEMS)]
+        rows = [
+            plain | {"item_id": f"i{item}", "creator": f"c{item % 4}", "tags": [f"t{item % 3}"]}
+            | self.rules.get(item, {})
+            for item in range(ITEMS)
+        ]  # fmt: skip
+        return pa.Table.from_pylist(rows, schema=schema)
+
+    def eligible(self) -> Markets:
         blocked = self.settings.get("explicit_blocked_markets", ())
-        ids = pa.array([f"i{index}" for index in range(10)])
-        return markets(ids, pa.Table.from_pylist(rows, schema=schema), self.run_date, blocked)
+        return markets(IDS, self.catalogue(), self.run_date, blocked)
+
+    def reranker(self) -> Reranker | None:
+        if not self.reranking:
+            return None
+        chosen = RerankingSettings.model_validate(DEFAULTS.reranking.model_dump() | self.reranking)
+        of_items = traits(IDS, self.catalogue(), pa.nulls(10, pa.date32()), self.run_date, chosen.fresh_nights)
+        return Reranker(chosen, of_items, (self.run_date - EPOCH).days)
 
 
 class Nights:
@@ -107,7 +124,10 @@ class Nights:
         order = np.argsort(np.argsort(model.item_ids.to_numpy(zero_copy_only=False)))
         items = lay_out(model.factors, model.score_multipliers, order)
         before = self.then(service) if self.then else None
-        ranker = Ranker(model, items, service.eligible(), before, service.run_date, ranking, audited=1.0)
+        ranker = Ranker(
+            model, items, service.eligible(), before, service.run_date, ranking, audited=1.0,
+            reranker=service.reranker(),
+        )  # fmt: skip
         rows = service.rows()
         self.account = Account()
         aligned = self.pools.take(pa.compute.index_in(rows.column("user_id"), self.pools["user_id"].combine_chunks()))
@@ -143,6 +163,17 @@ EVENTS = st.one_of(
             }
         ),
     ),
+    st.tuples(
+        st.just("reranking"),
+        st.fixed_dictionaries(
+            {
+                "max_per_creator": st.integers(0, 2),
+                "diversity": st.sampled_from([0.0, 0.4]),
+                "genre_calibration": st.sampled_from([0.0, 0.4]),
+                "exploration_places": st.sampled_from([(), (2,), (1, 3)]),
+            }
+        ),
+    ),
     st.tuples(st.just("missed night")),
 )
 
@@ -162,8 +193,8 @@ def happen(service: Service, kind: str, *what: object) -> None:
         service.rules.pop(what[0], None)
     elif kind == "model":
         service.model_seed = what[0]
-    elif kind == "settings":
-        service.settings = what[0]
+    elif kind in {"settings", "reranking"}:
+        setattr(service, kind, what[0])
     elif kind == "missed night":
         service.day += 1
 
@@ -188,6 +219,30 @@ def test_nights_that_carry_over_give_the_lists_of_nights_in_full(nights, crowd) 
         carrying.keep(service, carried)
         full.keep(service, computed)
         service.day += 1
+
+
+def test_a_change_of_reranking_changes_lists_and_their_digests_and_no_pool() -> None:
+    service, nights = first_night(CROWD)
+    service.settings = {"top_k": 3, "candidates": 4, "reserve": 1}
+    plain = nights.rank(service)[1].to_pylist()
+    service.reranking = {"exploration_places": [1]}
+    assert reasons_of_next_night(service, nights) == {"carried": 3}
+    explored = nights.rank(service)[1].to_pylist()
+    assert [row["propensities"] for row in plain] == [None] * 3
+    # Two of four candidates are listed as they are, one of the other two is drawn for the first place.
+    assert [row["propensities"] for row in explored] == [[0.5, 1.0, 1.0]] * 3
+    for before, now in zip(plain, explored, strict=True):
+        assert now["items"][1:] == before["items"][:2]
+        assert now["digest"] != before["digest"]
+
+
+def test_neutral_reranking_gives_the_same_bytes_as_none() -> None:
+    service, nights = first_night(CROWD)
+    plain = nights.rank(service)
+    service.reranking = {"seed": 2}
+    neutral = nights.rank(service)
+    assert neutral[0].equals(plain[0])
+    assert neutral[1].equals(plain[1])
 
 
 def first_night(heard: dict[int, list[int]]) -> tuple[Service, Nights]:

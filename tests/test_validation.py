@@ -98,6 +98,16 @@ def spoil_with_an_ineligible_item(night: Night) -> None:
     world.write(night, "ranked_lists", [ana, ben | only_in_sweden])
 
 
+def spoil_with_a_propensity_of_zero(night: Night) -> None:
+    ana, ben = world.ranked_lists()
+    world.write(night, "ranked_lists", [ana | {"propensities": [1.0, 0.0]}, ben | {"propensities": [1.0, 0.5]}])
+
+
+def spoil_with_too_few_propensities(night: Night) -> None:
+    ana, ben = world.ranked_lists()
+    world.write(night, "ranked_lists", [ana | {"propensities": [1.0]}, ben])
+
+
 def spoil_with_a_tenth_of_the_volume(night: Night) -> None:
     yesterday = Night(world.YESTERDAY, night.landing, night.warehouse, night.cache, night.settings)
     world.write(yesterday, "ingests", world.ingests(world.YESTERDAY, listens=30))
@@ -119,6 +129,8 @@ def spoil_with_a_stale_model(night: Night) -> None:
         (spoil_with_a_nan_factor, "item_factors", "item_factors: not_finite is 1, expected = 0."),
         (spoil_with_lists_half_as_long, "ranked_lists", "ranked_lists: share_short is 1, expected <= 0."),
         (spoil_with_an_ineligible_item, "ranked_lists", "ranked_lists: ineligible_items is 1, expected = 0."),
+        (spoil_with_a_propensity_of_zero, "ranked_lists", "ranked_lists: propensities_unsound is 1, expected = 0."),
+        (spoil_with_too_few_propensities, "ranked_lists", "ranked_lists: propensities_unsound is 1, expected = 0."),
         (spoil_with_a_tenth_of_the_volume, "listens", "listens: listens_vs_recent is 0.1, expected >= 0.12."),
         (spoil_with_a_stale_model, "models", "models: model_age_days is 15, expected 0 to 14."),
     ],

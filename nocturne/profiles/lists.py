@@ -16,12 +16,12 @@ from nocturne.profiles.learned import live_models
 from nocturne.profiles.metrics import Profile, repeated, share
 from nocturne.profiles.past import previous_night
 
-_COLUMNS = ["user_id", "market", "arm", "items", "source", "model_version", "candidates"]
+_COLUMNS = ["user_id", "market", "arm", "items", "propensities", "source", "model_version", "candidates"]
 _BATCH_ROWS = 32_768
 _NOTHING_LISTED = pa.table({"item": pa.array([], pa.string()), "value": pa.array([], pa.float64())})
 _COUNTED = (
     *("lists", "slots", "short", "empty", "too_long", "lists_with_duplicates", "unordered", "not_finite"),
-    *("ineligible", "unknown", "fallbacks", "other_model", "compared", "overlap"),
+    *("ineligible", "unknown", "fallbacks", "other_model", "compared", "overlap", "propensities_unsound"),
 )
 _COMPARED = 20_000
 """Listeners of all buckets whose last two lists are compared: enough to tell a churn of 1 %."""
@@ -37,6 +37,7 @@ class Lists:
     Attributes:
         previous: the lists of the last sound night, if there is one.
         model_version: the live model; empty if there is none.
+        reranked: whether personal lists are ordered by more than their scores.
     """
 
     lists: Snapshot
@@ -47,6 +48,7 @@ class Lists:
     top_k: int
     explicit_blocked_markets: tuple[str, ...]
     compared: int
+    reranked: bool
 
     def measure(self, buckets: Iterable[int]) -> Iterator[pa.Table]:
         """Sums of the metrics over each bucket, and how often each item is listed in all of them."""
@@ -86,7 +88,9 @@ class Lists:
         same_list = row[1:] == row[:-1]
         full = np.minimum(batch["candidates"].to_numpy(), self.top_k)
         source = batch["source"]
-        stale = pc.and_(pc.equal(source, "als"), pc.not_equal(batch["model_version"], self.model_version))
+        personal = pc.equal(source, "als")
+        by_score = ~(self.reranked & personal.to_numpy(zero_copy_only=False))[row[1:]]
+        stale = pc.and_(personal, pc.not_equal(batch["model_version"], self.model_version))
         markets = batch["market"].dictionary_encode()
         barred, unknown = catalogue.judge(encoded.dictionary, markets.dictionary)
         market = markets.indices.fill_null(len(markets.dictionary)).to_numpy()[row]
@@ -97,11 +101,12 @@ class Lists:
             "empty": int((lengths == 0).sum()),
             "too_long": int((lengths > self.top_k).sum()),
             "lists_with_duplicates": _lists_with_duplicates(row, item, lengths),
-            "unordered": len(np.unique(row[1:][same_list & (score[1:] > score[:-1])])),
+            "unordered": len(np.unique(row[1:][same_list & by_score & (score[1:] > score[:-1])])),
             "not_finite": len(np.unique(row[~np.isfinite(score)])),
             "ineligible": int(barred[market, item].sum()),
             "unknown": int(unknown[item].sum()),
-            "fallbacks": batch.num_rows - int(pc.sum(pc.equal(source, "als")).as_py() or 0),
+            "propensities_unsound": _unsound(batch["propensities"], lengths),
+            "fallbacks": batch.num_rows - int(pc.sum(personal).as_py() or 0),
             "other_model": int(pc.sum(stale).as_py() or 0),
         }
         times = np.bincount(item, minlength=len(encoded.dictionary)).astype(np.float64)
@@ -122,6 +127,7 @@ def ranked_lists(spark: SparkSession, night: Night) -> Profile:
         top_k=night.settings.ranking.top_k,
         explicit_blocked_markets=night.settings.ranking.explicit_blocked_markets,
         compared=max(_COMPARED // buckets, 1),
+        reranked=not night.settings.reranking.neutral,
     )
     measured = sum_over_buckets(spark, buckets, task.measure)
     sums = {metric: value for (metric, item), value in measured.items() if item is None}
@@ -138,6 +144,7 @@ def ranked_lists(spark: SparkSession, night: Night) -> Profile:
         "share_not_in_catalogue": share(sums["unknown"], sums["slots"]),
         "unordered": sums["unordered"],
         "not_finite": sums["not_finite"],
+        "propensities_unsound": sums["propensities_unsound"],
         "other_model": sums["other_model"],
         "share_fallback": share(sums["fallbacks"], sums["lists"]),
         "share_of_model_listed": share(len(slots), live[0]["items"]) if live and len(slots) else None,
@@ -184,6 +191,16 @@ def _lists_with_duplicates(row: np.ndarray, item: np.ndarray, lengths: np.ndarra
     side_by_side[row, np.arange(len(row)) - starts[row]] = item
     side_by_side.sort(axis=1)
     return int((side_by_side[:, 1:] == side_by_side[:, :-1]).any(axis=1).sum())
+
+
+def _unsound(propensities: pa.ListArray, lengths: np.ndarray) -> int:
+    """Lists whose propensities, where they have any, are not one for each item, above 0 and at most 1."""
+    lists = pc.list_parent_indices(propensities).to_numpy()
+    values = propensities.flatten().to_numpy(zero_copy_only=False)
+    unsound = pc.is_valid(propensities).to_numpy(zero_copy_only=False)
+    unsound &= np.bincount(lists, minlength=len(lengths)) != lengths
+    unsound[lists[~((values > 0) & (values <= 1))]] = True
+    return int(unsound.sum())
 
 
 def _members(values: pa.ChunkedArray, of: pa.ChunkedArray) -> int:

@@ -9,6 +9,7 @@ from pyspark.sql import SparkSession
 
 from nocturne import tables
 from nocturne.errors import GateClosed
+from nocturne.fallbacks import SOURCES
 from nocturne.flow import stage
 from nocturne.night import Night
 from nocturne.nights import record
@@ -72,6 +73,21 @@ def test_what_was_withdrawn_leaves_the_pools_and_comes_back_on_the_night_it_may(
     back, account = rank(spark, tomorrow)
     assert [row["items"] for row in back] == [row["items"] for row in first]
     assert account["reasons"]["item_added"] > 0
+
+
+def test_a_night_that_is_reranked_passes_the_gate_and_its_carried_pools_give_the_lists_of_a_night_in_full(
+    spark: SparkSession, copied: Service
+) -> None:
+    reranked = ("reranking.max_per_creator=2", "reranking.genre_calibration=0.3", "reranking.exploration_places=[3]")
+    night = keep_the_model(spark, copied, *reranked)
+    lists, account = rank(spark, night)
+    expected, _ = rank(spark, copied.night(LAST, SAME_MODEL, *reranked, "ranking.carry_over=false"))
+    assert lists == expected
+    assert account["reasons"]["carried"] > 0
+    personal = [row["propensities"] for row in lists if row["source"] == "als"]
+    assert all(row[2] < 1 and row[:2] + row[3:] == [1.0] * (len(row) - 1) for row in personal)
+    assert {row["source"]: row["propensities"] for row in lists if row["propensities"] is None}.keys() <= {*SOURCES}
+    run_validation(spark, night, ["ranked_lists"], close=True)
 
 
 @pytest.mark.parametrize("recorded", [False, True])
