@@ -1,10 +1,11 @@
-"""The kinds of task that a night is made of: Nocturne's exit statuses, in Airflow's terms."""
+"""The kinds of task that DAGs are made of: Nocturne's exit statuses, in Airflow's terms."""
 
 import os
 import signal
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from datetime import UTC, date, datetime, timedelta
 from functools import partial
 from typing import Any
 
@@ -18,6 +19,20 @@ from nocturne.flow import RETRY_IS_POINTLESS, ExitStatus
 TRY_AGAIN_LATER = 75
 """What `nocturne lease take` exits with while another night holds the lease."""
 KILL_AFTER_SECONDS = 10
+
+
+def days_before(days: int, params: Mapping[str, Any], data_interval_end: datetime | None) -> str:
+    """The day so many days before that of a run, YYYY-MM-DD: the one its param names, else that it is started on.
+
+    What runs between two nights is of the day whose night comes next.
+    """
+    if given := params["run_date"]:
+        day = date.fromisoformat(given)
+    elif data_interval_end:
+        day = data_interval_end.astimezone(UTC).date()
+    else:
+        raise AirflowFailException("this run has no logical date: trigger it with the param run_date, e.g. 2026-01-31")
+    return (day - timedelta(days=days)).isoformat()
 
 
 def failure(command: str, status: int) -> AirflowException:
@@ -61,7 +76,7 @@ class SubmitJob(SparkSubmitOperator):
 
 
 class RunCommand(BaseOperator):
-    """`nocturne ...` in a process of its own, without a shell."""
+    """`nocturne ...` in a process of its own, without a shell; its last line is the task's XCom."""
 
     template_fields: Sequence[str] = ("arguments",)
 
@@ -70,11 +85,12 @@ class RunCommand(BaseOperator):
         self.arguments = arguments
         self._process = SubprocessHook()
 
-    def execute(self, context: Context) -> None:  # noqa: ARG002 - Airflow's signature
-        """Run the command to its end."""
-        status = self._process.run_command(["nocturne", *self.arguments]).exit_code
-        if status:
-            raise failure(f"nocturne {self.arguments[0]}", status)
+    def execute(self, context: Context) -> str:  # noqa: ARG002 - Airflow's signature
+        """Run the command to its end; returns the last line it printed."""
+        result = self._process.run_command(["nocturne", *self.arguments])
+        if result.exit_code:
+            raise failure(f"nocturne {self.arguments[0]}", result.exit_code)
+        return str(result.output)
 
     def on_kill(self) -> None:
         """End the command."""

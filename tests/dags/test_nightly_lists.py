@@ -76,7 +76,7 @@ def run_dates(dag, **context) -> set[str]:
 
 def test_the_dags_import_without_errors_and_nothing_else_is_taken_for_a_dag(dagbag):
     assert dagbag.import_errors == {}
-    assert list(dagbag.dags) == ["nightly_lists"]
+    assert sorted(dagbag.dags) == ["nightly_lists", "weekly_retraining", "weekly_tuning"]
 
 
 def test_the_dags_import_the_flow_and_nothing_else_of_the_library(dagbag):

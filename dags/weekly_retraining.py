@@ -1,0 +1,88 @@
+"""# A fresh model a week: trained, held against the live one, made live if it is no worse.
+
+Runs on Sunday at noon, between two nights. Call that day D: its night, which starts at midnight, is the first that the
+new model serves. Training sees the night before last (D - 2), so that last night's listens can judge it.
+
+| failed | it means | do |
+| --- | --- | --- |
+| `take_lease` | nights wrote the warehouse all day | `nocturne lease show --warehouse W` says which |
+| `train` | settings, the warehouse or the machine | its log says what; mend; clear it |
+| `promote` | **the model was refused**, or there was no night to compare it on | its log has the figures; see below |
+
+**A refused model** stays a candidate, with the reason and every figure: `nocturne models show VERSION --warehouse W`.
+Listeners keep the live model; it is not retrained by the nights either, unless someone promotes or trains another one.
+Running it again ends the same way. Look at what changed: the listening (`nocturne validations`), or the recipe.
+
+**By hand**: trigger with the param `run_date`, the first night that the new model serves.
+
+Variables: `nocturne_warehouse`, and optionally `nocturne_conf`, of which the recipe is left alone: that is the live
+model's. A new recipe is a candidate of `nocturne models train` or `nocturne tune`.
+"""
+
+from datetime import UTC, datetime, timedelta
+
+from airflow.sdk import DAG, CronDataIntervalTimetable, Param
+from nightly_tasks import PollCommand, RunCommand, days_before
+
+DAY = "{{ days_before(%d, params, data_interval_end | default(none)) }}"
+FIRST_NIGHT, TRAINED_ON = DAY % 0, DAY % 2
+WAREHOUSE = ["--warehouse", "{{ var.value.nocturne_warehouse }}"]
+CONF = "--conf={{ var.value.get('nocturne_conf', '') }}"
+HOLDER = "weekly_retraining {{ run_id }}"
+
+with DAG(
+    "weekly_retraining",
+    description="A fresh model, made live if it is no worse than the one that is",
+    doc_md=__doc__,
+    tags=["nocturne", "recommendations"],
+    schedule=CronDataIntervalTimetable("0 12 * * 0", timezone="UTC"),
+    start_date=datetime(2000, 1, 1, tzinfo=UTC),
+    catchup=False,
+    max_active_runs=1,
+    dagrun_timeout=timedelta(hours=24),
+    params={
+        "run_date": Param(
+            None,
+            type=["null", "string"],
+            format="date",
+            title="First night",
+            description="The first night that the new model serves, YYYY-MM-DD. Empty: that of the day of the run.",
+        )
+    },
+    user_defined_macros={"days_before": days_before},
+    default_args={
+        "owner": "recommendations",
+        "retries": 3,
+        "retry_delay": timedelta(minutes=1),
+        "retry_exponential_backoff": 2.0,
+        "max_retry_delay": timedelta(minutes=20),
+        "execution_timeout": timedelta(hours=4),
+    },
+) as dag:
+    take_lease = PollCommand(
+        task_id="take_lease",
+        doc_md="one at a time writes a warehouse; nights before this one go first",
+        arguments=["lease", "take", *WAREHOUSE, "--holder", HOLDER, "--run-date", FIRST_NIGHT],
+        mode="reschedule",
+        poke_interval=30,
+        timeout=timedelta(hours=12),
+    )
+    moved_by = ["--by", "weekly_retraining", CONF, "--lease-holder", HOLDER]
+    train = RunCommand(
+        task_id="train",
+        doc_md="the live model's recipe on the night before last; prints the version",
+        arguments=[
+            *("models", "train", *WAREHOUSE, "--run-date", TRAINED_ON, "--live-recipe"),
+            *("--why", f"weekly retraining for {FIRST_NIGHT}", *moved_by),
+        ],
+    )
+    promote = RunCommand(
+        task_id="promote",
+        doc_md="live from tonight on, if it is no worse on what was listened to last night",
+        arguments=[
+            *("models", "promote", "{{ ti.xcom_pull(task_ids='train') }}", *WAREHOUSE, "--run-date", FIRST_NIGHT),
+            *("--why", "weekly retraining", *moved_by),
+        ],
+    )
+    release_lease = RunCommand(task_id="release_lease", arguments=["lease", "release", *WAREHOUSE, "--holder", HOLDER])
+    take_lease >> train >> promote >> release_lease.as_teardown(setups=take_lease)

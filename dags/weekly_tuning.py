@@ -1,0 +1,64 @@
+"""# A search for a better recipe, once a week.
+
+Runs on Saturday at noon over the last week of nights. Its winner is a candidate and stays one: a person looks at it,
+`nocturne models list --warehouse W`, and promotes it or does not.
+
+| failed | it means | do |
+| --- | --- | --- |
+| `tune`, tried once | settings, or a week that is not in the warehouse | its log says what; mend; clear it |
+| `tune`, tried often | the machine | clear it: the search goes on where it was, in its storage |
+
+**By hand**: trigger with the param `run_date`, the day after the last night to search on, and `trials`.
+
+Variables: `nocturne_warehouse`, and optionally `nocturne_conf` and `nocturne_studies`, the folder of the searches
+(by default `_studies` in the warehouse).
+"""
+
+from datetime import UTC, datetime, timedelta
+
+from airflow.sdk import DAG, CronDataIntervalTimetable, Param
+from nightly_tasks import RunCommand, days_before
+
+DAY = "{{ days_before(%d, params, data_interval_end | default(none)) }}"
+WAREHOUSE = "{{ var.value.nocturne_warehouse }}"
+STUDIES = "{{ var.value.get('nocturne_studies', '') or var.value.nocturne_warehouse ~ '/_studies' }}"
+
+with DAG(
+    "weekly_tuning",
+    description="A search for a better recipe; the winner stays a candidate",
+    doc_md=__doc__,
+    tags=["nocturne", "recommendations"],
+    schedule=CronDataIntervalTimetable("0 12 * * 6", timezone="UTC"),
+    start_date=datetime(2000, 1, 1, tzinfo=UTC),
+    catchup=False,
+    max_active_runs=1,
+    dagrun_timeout=timedelta(hours=24),
+    params={
+        "run_date": Param(
+            None,
+            type=["null", "string"],
+            format="date",
+            title="Day",
+            description="The day after the last night to search on, YYYY-MM-DD. Empty: the day of the run.",
+        ),
+        "trials": Param(50, type="integer", minimum=1, title="Trials", description="Recipes to try in all."),
+    },
+    user_defined_macros={"days_before": days_before},
+    default_args={
+        "owner": "recommendations",
+        "retries": 3,
+        "retry_delay": timedelta(minutes=1),
+        "retry_exponential_backoff": 2.0,
+        "max_retry_delay": timedelta(minutes=20),
+        "execution_timeout": timedelta(hours=12),
+    },
+) as dag:
+    RunCommand(
+        task_id="tune",
+        doc_md="Optuna over the settings, on the lists of seven nights and what was listened to after each",
+        arguments=[
+            *("tune", "--warehouse", WAREHOUSE, "--from", DAY % 8, "--to", DAY % 2),
+            *("--study", f"weekly-{DAY % 0}", "--storage", f"{STUDIES}/weekly.log"),
+            *("--trials", "{{ params.trials }}", "--conf={{ var.value.get('nocturne_conf', '') }}"),
+        ],
+    )
