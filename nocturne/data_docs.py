@@ -15,19 +15,11 @@ import pyarrow.compute as pc
 from nocturne import suites, tables
 from nocturne.flow import GATED_TABLES
 from nocturne.night import Night
+from nocturne.pages import page
 
 FOLDER = "_data_docs"
 _DETAILED_NIGHTS = 60
 _ORDER = {"failed": 0, "skipped": 1, "success": 2}
-_STYLE = """
-body { font: 15px/1.45 system-ui, sans-serif; margin: 2rem auto; max-width: 72rem; padding: 0 1rem; color: #1d2430 }
-h1 { font-size: 1.5rem } h2 { font-size: 1.1rem; margin: 2rem 0 .4rem } a { color: #1a56a8 } p { margin: .3rem 0 }
-table { border-collapse: collapse; width: 100% } th, td { padding: .35rem .6rem; text-align: left; vertical-align: top }
-th { border-bottom: 2px solid #c7ced9; font-weight: 600 } td { border-bottom: 1px solid #e4e8ee }
-.number { text-align: right; white-space: nowrap; font-variant-numeric: tabular-nums }
-.success { color: #1b7f4b } .skipped { color: #6b7686 }
-.warning { color: #9a6200; font-weight: 600 } .critical { color: #b3261e; font-weight: 700 }
-"""
 
 Row = dict[str, Any]
 
@@ -59,7 +51,7 @@ def _night_page(run_date: date, rows: list[Row]) -> str:
     sections = [_section(table, of_table) for table, of_table in by_table.items() if of_table]
     missing = [table for table, of_table in by_table.items() if not of_table]
     note = f"<p>Not validated yet: {', '.join(missing)}.</p>" if missing else ""
-    return _page(f"Night {run_date}", f'<p><a href="index.html">All nights</a></p>{note}{"".join(sections)}')
+    return page(f"Night {run_date}", f'<p><a href="index.html">All nights</a></p>{note}{"".join(sections)}')
 
 
 def _section(table: str, rows: list[Row]) -> str:
@@ -95,7 +87,7 @@ def _index(rows: list[Row], older: list[date]) -> str:
     intro = "<p>A critical expectation that fails closes the gate: nothing of that night is served.</p>"
     links = "".join(f'<a href="{day}.html">{day}</a> ' for day in older)
     earlier = f"<h2>Earlier nights</h2><p>{links}</p>" if older else ""
-    return _page("Nocturne Data Docs", f"{intro}<table><tr><th>Night</th>{head}</tr>{''.join(lines)}</table>{earlier}")
+    return page("Nocturne Data Docs", f"{intro}<table><tr><th>Night</th>{head}</tr>{''.join(lines)}</table>{earlier}")
 
 
 def _summary(rows: list[Row]) -> str:
@@ -115,10 +107,3 @@ def _outcome(row: Row) -> str:
 
 def _number(value: float | None) -> str:
     return "" if value is None else f"{value:,.4g}" if value % 1 else f"{value:,.0f}"
-
-
-def _page(title: str, body: str) -> str:
-    return (
-        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>'
-        f"<style>{_STYLE}</style></head><body><h1>{escape(title)}</h1>{body}</body></html>\n"
-    )

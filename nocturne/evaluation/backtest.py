@@ -228,14 +228,15 @@ def summary(found: Backtest) -> list[dict[str, object]]:
     rows: list[dict[str, object]] = []
     metrics_shown = [f"{name}@{found.top_k}" for name in ("recall", "ndcg")]
     means = {metric: found.means(metric) for metric in metrics_shown}
+    listeners = {row.system: row.listeners for row in found.differences if row.segment == EVERYONE}
+    listeners[found.against] = max(listeners.values(), default=0)
+    everyone = {(row.system, row.metric): row for row in found.differences if row.segment == EVERYONE}
     for system in dict.fromkeys([found.against, *(row.system for row in found.differences)]):
-        row: dict[str, object] = {"system": system}
+        row: dict[str, object] = {"system": system, "listeners": listeners[system]}
         for metric in metrics_shown:
-            of_system = (each for each in found.differences if (each.system, each.metric) == (system, metric))
-            difference = next((each for each in of_system if each.segment == EVERYONE), None)
+            difference = everyone.get((system, metric))
             row[metric] = f"{means[metric][system]:.4f}" if system in means[metric] else ""
             row[f"{metric} difference"] = f"{difference.low:+.4f} to {difference.high:+.4f}" if difference else ""
-            row["listeners"] = difference.listeners if difference else ""
         rows.append(row)
     return rows
 
