@@ -74,8 +74,8 @@ def search(
 ) -> optuna.Study:
     """Try settings until so many trials have ended, those of earlier runs of the same search among them.
 
-    What was being tried when an earlier run was killed is tried again first. Settings that an objective refuses
-    (`SettingsError`) are a failed trial, and the search goes on.
+    The settings as they are come first, and what was being tried when an earlier run was killed. Settings that an
+    objective refuses (`SettingsError`) are a failed trial, and the search goes on.
 
     Args:
         base: every setting that the space leaves alone.
@@ -87,6 +87,8 @@ def search(
     for killed in study.get_trials(states=(TrialState.RUNNING,)):
         study.tell(killed.number, state=TrialState.FAIL)
         study.enqueue_trial(killed.params)
+    if not study.trials:
+        study.enqueue_trial(_values(base, what.space))
     progress(study)
     while len(ended(study)) < trials:
         trial = study.ask(dict(what.space))
@@ -153,6 +155,24 @@ def _open(what: Search) -> optuna.Study:
         seed=what.seed + len(study.trials), n_startup_trials=_WARM_UP_TRIALS, multivariate=True
     )
     return study
+
+
+def _values(settings: Settings, space: Space) -> dict[str, Any]:
+    """What settings say of the names in the space, where that lies in it."""
+    found = {}
+    for name, distribution in space.items():
+        section, _, key = name.partition(".")
+        value = settings.model_dump().get(section, {}).get(key)
+        if value is not None and _lies_in(distribution, value):
+            found[name] = value
+    return found
+
+
+def _lies_in(distribution: BaseDistribution, value: Any) -> bool:
+    if isinstance(distribution, CategoricalDistribution):
+        return value in distribution.choices
+    assert isinstance(distribution, FloatDistribution | IntDistribution)
+    return bool(distribution.low <= value <= distribution.high)
 
 
 def _reporter(trial: optuna.Trial) -> Report:

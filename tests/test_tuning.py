@@ -42,6 +42,13 @@ def test_every_trial_lies_in_the_space_and_the_best_is_the_highest(tmp_path: Pat
     assert top.value == max(row["value"] for row in rows)
 
 
+def test_the_settings_as_they_are_come_first_where_they_lie_in_the_space(tmp_path: Path):
+    settings = load_settings(overrides=["als.alpha=4.5", "als.iterations=5", 'als.transform="binary"'])
+    first = rows_of(search(a_search(tmp_path), settings, near_five, 1, silent))[0]
+    assert (first["als.alpha"], first["als.iterations"]) == (4.5, 5)
+    assert first["als.transform"] in {"sqrt", "log1p"}, "binary is not in the space"
+
+
 def test_the_same_search_proposes_the_same_trials(tmp_path: Path):
     runs = []
     for name in ("one", "two"):
