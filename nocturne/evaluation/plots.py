@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from nocturne.evaluation.significance import Difference
 
-REFERENCE, BASELINE, OTHER, FAINT = "#1a56a8", "#6b7686", "#1b7f4b", "#c7ced9"
+REFERENCE, FAINT = "#1a56a8", "#c7ced9"
 
 _STYLE: dict[Any, Any] = {
     "svg.hashsalt": "nocturne",
