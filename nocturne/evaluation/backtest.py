@@ -123,19 +123,21 @@ def backtest(
     days: int,
     top_k: int,
     progress: Progress = lambda _done, _of, _next: None,
+    hold_out: Callable[[Night, int], HeldOut] = held_out_of,
 ) -> Backtest:
     """Score every system on every night.
 
     Args:
         against: name of the system that the others are compared with.
         past: the warehouse's listens, up to the last of the nights at least.
+        hold_out: reads a night and the truth of so many days after it.
 
     Raises:
         SettingsError: nobody heard anything new on any night, or `against` has no lists.
     """
     scored, remarks = [], _Remarks()
     for number, night in enumerate(nights):
-        held_out = held_out_of(night, days)
+        held_out = hold_out(night, days)
         if not len(held_out.user_ids):
             remarks.add("nobody heard anything new after it", night.run_date)
             continue

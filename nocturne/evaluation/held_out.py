@@ -158,6 +158,17 @@ def nights_between(night: Night, first: date, last: date, days: int, every: int)
 
 def held_out_of(night: Night, days: int) -> HeldOut:
     """Read a night, and what was listened to on the days after it."""
+    after = pc.field("run_date") > night.run_date
+    within = pc.field("run_date") <= night.run_date + timedelta(days=days)
+    return held_out_from(night, tables.rows(night, "listens", after & within, ["user_id", "item_id"]))
+
+
+def held_out_from(night: Night, listens: pa.Table) -> HeldOut:
+    """Read a night whose truth comes from elsewhere.
+
+    Args:
+        listens: user_id and item_id of what was heard; may repeat, and name listeners and items unknown on the night.
+    """
     item_ids = tables.night_rows(night, "item_index").sort_by("item_index")["item_id"].combine_chunks()
     catalogue = tables.night_rows(night, "items")
     blocked = night.settings.ranking.explicit_blocked_markets
@@ -166,7 +177,7 @@ def held_out_of(night: Night, days: int) -> HeldOut:
     batch = _one_batch(rows)
     classes = markets.of(batch.column("market"))
     heard = _filtered(batch, len(item_ids), night)
-    after = _heard_after(night, days, batch.column("user_id"), item_ids)
+    after = _pairs(listens, batch.column("user_id"), item_ids)
     relevant = _binary(after - after.multiply(heard))
     relevant = _binary(relevant.multiply(markets.masks[classes]))
     scored = np.flatnonzero(np.diff(relevant.indptr))
@@ -184,11 +195,8 @@ def held_out_of(night: Night, days: int) -> HeldOut:
     )
 
 
-def _heard_after(night: Night, days: int, user_ids: pa.Array, item_ids: pa.Array) -> csr_matrix:
-    """Which items each listener heard on the nights after; shape (listeners, items)."""
-    after = pc.field("run_date") > night.run_date
-    within = pc.field("run_date") <= night.run_date + timedelta(days=days)
-    listens = tables.rows(night, "listens", after & within, ["user_id", "item_id"])
+def _pairs(listens: pa.Table, user_ids: pa.Array, item_ids: pa.Array) -> csr_matrix:
+    """Which items each listener heard; shape (listeners, items)."""
     users = pc.index_in(listens["user_id"], value_set=user_ids)
     items = pc.index_in(listens["item_id"], value_set=item_ids)
     known = pc.and_(pc.is_valid(users), pc.is_valid(items))

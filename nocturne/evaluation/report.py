@@ -19,8 +19,8 @@ WORST = 10
 _SEEDED_EXAMPLES = (1.0, 0.5, 0.0)
 """Which of the listeners, in order of how well they are served, are shown."""
 
-_COLOURS = ("#1b7f4b", "#9a6200", "#7a3fa0", "#b3261e", "#0d7d8c")
-_GREYS = ("#2f3947", "#4d5868", "#6b7686", "#8b95a5", "#a9b2bf", "#c7ced9")
+_COLOURS = ("#0d7d8c", "#5a8fd6", "#123a73", "#7a3fa0", "#1b7f4b")
+_OF_BASELINES = ("#6b7686", "#a9b2bf", "#c98a1b", "#b3261e", "#8a6d3b", "#d08fb0")
 
 _STYLE = """
 svg { max-width: 100%; height: auto } .reference { background: #eef3fa } .heard { color: #1b7f4b; font-weight: 600 }
@@ -231,9 +231,9 @@ def _plots(found: Backtest, systems: list[str], colours: dict[str, str]) -> dict
 
 
 def _colours_of(systems: list[str], found: Backtest) -> dict[str, str]:
-    """Blue for the reference, greys for baselines, other colours for the rest."""
+    """Blue for the reference, cold colours for the rest, warm ones and greys for baselines."""
     rest = [system for system in systems if system != found.against and system not in found.baselines]
-    greys = [system for system in systems if system != found.against and system in found.baselines]
+    baselines = [system for system in systems if system != found.against and system in found.baselines]
     colours = {system: _COLOURS[place % len(_COLOURS)] for place, system in enumerate(rest)}
-    colours |= {system: _GREYS[place % len(_GREYS)] for place, system in enumerate(greys)}
+    colours |= {system: _OF_BASELINES[place % len(_OF_BASELINES)] for place, system in enumerate(baselines)}
     return {system: plots.REFERENCE if system == found.against else colours[system] for system in systems}
