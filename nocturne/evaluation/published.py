@@ -72,7 +72,7 @@ def evaluate(path: Path, split: Split, settings: Settings, folder: Path) -> Outc
             started = time.monotonic()
             run_stage(spark, night, stage)
             seconds[stage.name] = round(time.monotonic() - started, 1)
-    lists = _lists(tables.night_rows(night, "ranked_lists", ["user_id", "items"]), split)
+    lists = _lists(tables.night_rows(night, "ranked_lists", ["user_id", "items"]), split, ranking.top_k)
     return Outcome(lists, score(lists, split.test, METRICS), seconds)
 
 
@@ -94,12 +94,12 @@ def lists_table(lists: Lists, split: Split) -> pa.Table:
     return pa.table({"user_id": pa.array(split.users), "items": pa.ListArray.from_arrays(pa.array(ends), flat)})
 
 
-def _lists(rows: pa.Table, split: Split) -> Lists:
+def _lists(rows: pa.Table, split: Split, top_k: int) -> Lists:
     user_of = {user: place for place, user in enumerate(split.users)}
     item_of = {item: place for place, item in enumerate(split.items)}
     held = rows["items"].combine_chunks()
     lengths = np.diff(held.offsets.to_numpy())
-    lists = np.full((len(split.users), lengths.max(initial=0)), -1, dtype=np.int64)
+    lists = np.full((len(split.users), top_k), -1, dtype=np.int64)
     row = np.repeat([user_of[user] for user in rows["user_id"].to_pylist()], lengths)
     place = np.arange(len(row)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
     lists[row, place] = [item_of[item] for item in held.flatten().field("item_id").to_pylist()]
