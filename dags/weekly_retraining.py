@@ -10,7 +10,8 @@ new model serves. Training sees the night before last (D - 2), so that last nigh
 | `promote` | **the model was refused**, or there was no night to compare it on | its log has the figures; see below |
 
 **A refused model** stays a candidate, with the reason and every figure: `nocturne models show VERSION --warehouse W`.
-Listeners keep the live model; it is not retrained by the nights either, unless someone promotes or trains another one.
+Listeners keep the live model. Where the new one is *refused*, being worse, the nights do not retrain the live one
+either; where it is *undecided*, as on a small service, they do once it is `als.retrain_every_nights` old.
 Running it again ends the same way. Look at what changed: the listening (`nocturne validations`), or the recipe.
 
 **By hand**: trigger with the param `run_date`, the first night that the new model serves.

@@ -9,8 +9,8 @@ from datetime import date
 from typing import Any
 
 CANDIDATE, LIVE, RETIRED, REJECTED = "candidate", "live", "retired", "rejected"
-REFUSED = "refused"
-"""A promotion that the gate did not let pass: a move that changes no state."""
+REFUSED, UNDECIDED = "refused", "undecided"
+"""What the gate says: the model is worse, or was not shown to be no worse. Neither changes a state."""
 
 Row = dict[str, Any]
 
@@ -67,7 +67,7 @@ def next_number(rows: Sequence[Row]) -> int:
 
 
 def turned_down(rows: Iterable[Row], after: date, day: date) -> Row | None:
-    """The newest model trained after a night that was refused or rejected, as far as is known on a night."""
+    """The newest model trained after a night that was refused as worse or rejected, as far as is known on a night."""
     found = [
         row
         for row in rows

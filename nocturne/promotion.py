@@ -1,7 +1,7 @@
 """The gate that a candidate passes before it is live: compared with the live model on nights that were listened to."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 
 import pyarrow.compute as pc
@@ -11,10 +11,22 @@ from nocturne.errors import GateClosed, SettingsError
 from nocturne.evaluation.backtest import compare_models
 from nocturne.evaluation.significance import EVERYONE, Difference
 from nocturne.flow import GATED_TABLES, NIGHTLY
-from nocturne.moves import LIVE, REFUSED, REJECTED, Row
+from nocturne.moves import LIVE, REFUSED, REJECTED, UNDECIDED, Row
 from nocturne.night import Night
 from nocturne.profiles.past import closed_dates
 from nocturne.settings import PromotionSettings
+
+
+@dataclass(frozen=True)
+class Objection:
+    """What speaks against a candidate.
+
+    Attributes:
+        worse: whether it is shown to be worse, not only not shown to be no worse.
+    """
+
+    said: str
+    worse: bool = False
 
 
 def promote(night: Night, model_version: str, *, by: str, why: str, days: int = 1) -> str:
@@ -30,7 +42,7 @@ def promote(night: Night, model_version: str, *, by: str, why: str, days: int = 
         days: days of listening that the lists of a night are scored on.
 
     Raises:
-        GateClosed: the gate refuses; the refusal is on record.
+        GateClosed: the gate does not let it pass; that is on record with the figures.
         SettingsError: there is no such model, or no reason is given.
     """
     registry.require_reason(why)
@@ -39,17 +51,19 @@ def promote(night: Night, model_version: str, *, by: str, why: str, days: int = 
     version = str(row["model_version"])
     if live is row:
         return f"{version} is live on {night.run_date} already"
-    reasons, found = _unfit(night, row), []
-    if not reasons and live:
+    against, found = _unfit(night, row), []
+    if not against and live:
         nights = evaluable(night, (row["run_date"], live["run_date"]), days)
         if nights:
             found = compare(nights, version, live["model_version"], days)
             rows = recorded(rows, found, nights)
-        reasons = objections(found, night.settings.promotion) if nights else [_nothing_on(night, row, live, days)]
+        against = objections(found, night.settings.promotion) if nights else [_nothing_on(night, row, live, days)]
     since = night.run_date
-    if reasons:
-        told = "; ".join(reasons)
-        registry.write(night, registry.models(night), moves.moved(rows, version, REFUSED, since=since, by=by, why=told))
+    if against:
+        reasons = [each.said for each in against]
+        state = REFUSED if any(each.worse for each in against) else UNDECIDED
+        after = moves.moved(rows, version, state, since=since, by=by, why="; ".join(reasons))
+        registry.write(night, registry.models(night), after)
         raise GateClosed(
             f"{version} is not made live",
             where=night.warehouse,
@@ -68,38 +82,15 @@ def evaluable(night: Night, trained_on: Iterable[date], days: int) -> list[Night
         trained_on: nights on which the models to compare were trained; earlier nights would give the later away.
         days: days of listening after a night, each of which must have been ingested.
     """
-    last = night.run_date - timedelta(days=days + 1)
-    found = _whole(night, max(trained_on), last, days)
-    return found[-night.settings.promotion.nights :]
-
-
-def nights_between(night: Night, first: date, trained_on: Iterable[date], days: int) -> list[Night]:
-    """The nights from one to this one whose lists can be scored, where the models to compare were there.
-
-    Raises:
-        SettingsError: there is none.
-    """
-    there = max(*trained_on, first)
-    found = _whole(night, there, night.run_date, days)
-    if not found:
-        raise SettingsError(
-            "there is no night to compare the models on",
-            where=night.warehouse,
-            found=f"none from {there}, when both were there, to {night.run_date} with listens of {days} days after it",
-            fix="name later nights, or fewer --days",
-        )
-    return found
-
-
-def _whole(night: Night, first: date, last: date, days: int) -> list[Night]:
-    """The sound nights of a range after which that many days were listened to."""
+    first, last = max(trained_on), night.run_date - timedelta(days=days + 1)
     made = set(tables.dates(night, "interactions")) - closed_dates(night, GATED_TABLES)
     heard = set(tables.dates(night, "listens")) - closed_dates(night, NIGHTLY[0].writes)
-    return [
+    whole = [
         replace(night, run_date=day)
         for day in sorted(made)
         if first <= day <= last and all(day + timedelta(days=after) in heard for after in range(1, days + 1))
     ]
+    return whole[-night.settings.promotion.nights :]
 
 
 def compare(nights: Sequence[Night], model_version: str, against: str, days: int) -> list[Difference]:
@@ -118,11 +109,12 @@ def compare(nights: Sequence[Night], model_version: str, against: str, days: int
     return compare_models(nights, models, against, days, nights[0].settings.promotion.top_k)
 
 
-def objections(found: Iterable[Difference], settings: PromotionSettings) -> list[str]:
-    """What speaks against a candidate, a sentence each; empty when the gate lets it pass.
+def objections(found: Iterable[Difference], settings: PromotionSettings) -> list[Objection]:
+    """What speaks against a candidate; empty when the gate lets it pass.
 
     Over all listeners the interval of the difference must not reach further below 0 than the margin; in segments
-    with enough listeners, whose intervals are wide, the difference itself must not.
+    with enough listeners, whose intervals are wide, the difference itself must not. It is worse where all of the
+    interval lies below 0.
     """
     deciding = {f"{metric}@{settings.top_k}" for metric in settings.metrics}
     said = []
@@ -137,8 +129,8 @@ def objections(found: Iterable[Difference], settings: PromotionSettings) -> list
             continue
         # Not a number is no proof either.
         if not value >= -share * each.against_mean:
-            said.append(f"{told(each)}; allowed {-share * each.against_mean:+.4f}")
-    return [*(f"{metric}: nobody to score it on" for metric in sorted(missing)), *said]
+            said.append(Objection(f"{told(each)}; allowed {-share * each.against_mean:+.4f}", worse=each.high < 0))
+    return [*(Objection(f"{metric}: nobody to score it on") for metric in sorted(missing)), *said]
 
 
 def told(difference: Difference) -> str:
@@ -178,7 +170,7 @@ def recorded(rows: Sequence[Row], found: Sequence[Difference], nights: Sequence[
     ]
 
 
-def _unfit(night: Night, row: Row) -> list[str]:
+def _unfit(night: Night, row: Row) -> list[Objection]:
     """Why a model may not be live from this night on, whatever it is compared with."""
     trained_on, version = row["run_date"], row["model_version"]
     failed = (pc.field("run_date") == trained_on) & (pc.field("state") == "gate_closed")
@@ -188,12 +180,12 @@ def _unfit(night: Night, row: Row) -> list[str]:
         f"{version} was trained on {trained_on}, not before {night.run_date}": trained_on >= night.run_date,
         f"{version} was trained on {trained_on}, a night whose gate closed": bool(closed),
     }
-    return [reason for reason, holds in reasons.items() if holds]
+    return [Objection(reason) for reason, holds in reasons.items() if holds]
 
 
-def _nothing_on(night: Night, row: Row, live: Row, days: int) -> str:
+def _nothing_on(night: Night, row: Row, live: Row, days: int) -> Objection:
     first, last = max(row["run_date"], live["run_date"]), night.run_date - timedelta(days=days + 1)
-    return (
+    return Objection(
         f"there is nothing to compare it on: no sound night from {first}, when both models were there, to {last} "
         f"with listens of the {days} days after it"
     )

@@ -58,7 +58,7 @@ def plan(models: Sequence[Row], night: date, closed: Collection[date], settings:
     if not is_due(night, live["run_date"], settings):
         return Plan(False, tonight, parent, "", f"keeps {_name(live)}{differs}")
     if refused := turned_down(_like(others, recipe), live["run_date"], night):
-        remark = f"keeps {_name(live)}, {age}: {_name(refused)} was refused or rejected since{differs}"
+        remark = f"keeps {_name(live)}, {age}: {_name(refused)} was refused as worse or rejected since{differs}"
         return Plan(False, tonight, parent, "", remark)
     why = f"{_name(live)} was {age}"
     return Plan(True, tonight, parent, why, why + differs)

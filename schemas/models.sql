@@ -3,7 +3,7 @@ CREATE TABLE models (
   run_date       DATE          NOT NULL COMMENT 'Night it was trained on',
   model_version  STRING        NOT NULL COMMENT 'als-<run_date>-<hash of factors and settings>',
   state          STRING        NOT NULL COMMENT 'candidate, live, retired or rejected: what all moves come to. Which model was live on a night follows from the moves',
-  moves          ARRAY<STRUCT<number: INT, state: STRING, since: DATE, by: STRING, why: STRING>> NOT NULL COMMENT 'What was decided on it: number counts the moves of all models; state is live, rejected, or refused by the gate, which changes nothing; since is the first night the move holds for; by and why are for people',
+  moves          ARRAY<STRUCT<number: INT, state: STRING, since: DATE, by: STRING, why: STRING>> NOT NULL COMMENT 'What was decided on it: number counts the moves of all models; state is candidate when it was trained, live, rejected, or what the gate said: refused as worse, or undecided as not shown to be no worse, which change nothing; since is the first night the move holds for; by and why are for people',
   origin         STRING        NOT NULL COMMENT 'train_als (by the night), retrain (nocturne models train) or tune',
   parent         STRING                 COMMENT 'Model whose factors it started from; null when from scratch',
   settings       STRING        NOT NULL COMMENT 'Training settings, JSON',

@@ -75,8 +75,8 @@ def test_what_was_said_before_a_model_was_made_live_again_no_longer_withdraws_it
     assert states(rows) == {"a": "retired", "b": "live", "c": "retired"}
 
 
-def test_a_refused_promotion_leaves_the_state_as_it_was() -> None:
-    rows = [model("a", (1, "live", 0)), model("b", (2, "candidate", 1), (3, "refused", 4))]
+def test_a_promotion_that_the_gate_did_not_let_pass_leaves_the_state_as_it_was() -> None:
+    rows = [model("a", (1, "live", 0)), model("b", (2, "candidate", 1), (3, "refused", 4), (4, "undecided", 5))]
     assert states(rows) == {"a": "live", "b": "candidate"}
 
 

@@ -12,7 +12,7 @@ from nocturne.errors import GateClosed, SettingsError
 from nocturne.evaluation.significance import Difference
 from nocturne.night import Night
 from nocturne.nights import record
-from nocturne.promotion import evaluable, objections, promote
+from nocturne.promotion import Objection, evaluable, objections, promote
 from nocturne.settings import load_settings
 
 GATE = ("promotion.margin=0.1", "promotion.segment_margin=0.2", "promotion.min_listeners=100")
@@ -44,10 +44,16 @@ def test_the_interval_over_all_listeners_may_reach_a_share_of_the_live_models_me
 
 
 def test_an_objection_holds_every_figure() -> None:
-    (said,) = objections([SOUND[0], difference(-0.08, -0.06)], SETTINGS)
-    assert said == (
+    (objection,) = objections([SOUND[0], difference(-0.08, -0.06)], SETTINGS)
+    assert objection.said == (
         "recall@20, all: 0.4400 against 0.5000, -0.0600 (-0.0800 to -0.0400) for 500 listeners; allowed -0.0500"
     )
+
+
+@pytest.mark.parametrize(("middle", "worse"), [(-0.06, True), (-0.02, False)])
+def test_a_candidate_is_worse_where_all_of_its_interval_lies_below_0(middle: float, worse: bool) -> None:
+    (objection,) = objections([SOUND[0], difference(-0.08, middle)], SETTINGS)
+    assert objection.worse is worse
 
 
 @pytest.mark.parametrize(
@@ -62,7 +68,7 @@ def test_a_segment_with_enough_listeners_may_not_lose_more_than_its_share(
 
 def test_metrics_that_do_not_decide_are_passed_over_and_those_that_do_must_be_there() -> None:
     assert objections([*SOUND, difference(-0.4, metric="map@20")], SETTINGS) == []
-    assert objections([SOUND[0]], SETTINGS) == ["recall@20: nobody to score it on"]
+    assert objections([SOUND[0]], SETTINGS) == [Objection("recall@20: nobody to score it on")]
 
 
 @pytest.fixture
@@ -164,9 +170,27 @@ def test_what_may_not_be_live_is_refused_and_the_refusal_is_on_record(
             promote(night, "new", by="ana", why="a try")
     assert states(night) == before
     (new,) = [row for row in registry.models(night) if row["model_version"] == "new"]
-    refusals = [move for move in new["moves"] if move["state"] == "refused"]
+    refusals = [move for move in new["moves"] if move["state"] == "undecided"]
     assert [(move["since"], reason in move["why"]) for move in refusals] == [(day(decided), True)]
     assert compared == []
+
+
+def test_a_worse_model_is_refused_with_its_figures_and_a_retired_one_comes_back_by_the_same_gate(
+    warehouse: Callable[[int], Night], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    night = warehouse(4)
+    monkeypatch.setattr(promotion, "compare", lambda *_: [SOUND[0], difference(-0.4, -0.3)])
+    with pytest.raises(GateClosed, match=r"recall@20, all: 0\.2000 against 0\.5000"):
+        promote(night, "new", by="ana", why="a try")
+    (new,) = [row for row in registry.models(night) if row["model_version"] == "new"]
+    assert [move["state"] for move in new["moves"]] == ["refused"]
+    assert [row["difference"] for row in new["metrics"]] == [0.0, -0.3]
+    monkeypatch.setattr(promotion, "compare", lambda *_: SOUND)
+    promote(night, "new", by="ana", why="another look")
+    promote(warehouse(5), "old", by="ana", why="back again")
+    assert states(night) == {"old": "live", "new": "retired"}
+    live = {offset: tables.partitions(warehouse(offset), "models")[1] for offset in (3, 4, 5)}
+    assert live == {3: ["old"], 4: ["new"], 5: ["old"]}
 
 
 def test_where_no_model_is_live_there_is_nothing_to_be_worse_than(

@@ -74,6 +74,7 @@ def test_a_warm_start_starts_from_the_live_model() -> None:
         ("rejected", 8, CONF, False),
         ("rejected", 12, CONF, True),  # a night that is run again does not know yet
         ("refused", 8, OTHER, True),  # another recipe says nothing against fresh data
+        ("undecided", 8, CONF, True),  # too few listeners to tell
         ("candidate", 8, CONF, True),
     ],
 )

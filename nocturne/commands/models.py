@@ -116,6 +116,7 @@ def compare(
     Example: nocturne models compare 1a2b3c4d --warehouse data/warehouse --from 2026-01-03 --to 2026-01-05
     """
     from nocturne import lease, promotion, registry
+    from nocturne.evaluation.held_out import nights_between
 
     night = _night(warehouse, last.date(), conf, set_)
     rows = registry.models(night)
@@ -124,7 +125,8 @@ def compare(
         raise SettingsError("no model is live", where=warehouse, fix="name the model to compare with")
     row, against = registry.find(rows, version), registry.find(rows, other) if other else live
     assert against
-    nights = promotion.nights_between(night, first.date(), (row["run_date"], against["run_date"]), days)
+    since = max(first.date(), row["run_date"], against["run_date"])
+    nights, _ = nights_between(night, since, last.date(), days, every=1)
     found = promotion.compare(nights, row["model_version"], against["model_version"], days)
     with lease.hold(warehouse, night.run_date):
         rows = registry.models(night)
@@ -182,13 +184,12 @@ def reject(
 
 def _night(warehouse: str, run_date: date, conf: str | None = None, set_: list[str] | None = None) -> "Night":
     """A night of a warehouse that is there."""
-    from nocturne import tables
+    from nocturne.evaluation.held_out import settled
     from nocturne.night import Night
     from nocturne.settings import load_settings
 
-    night = Night(run_date, landing="", warehouse=warehouse, cache="", settings=load_settings(conf or None, set_ or ()))
-    tables.require_warehouse(night)
-    return night
+    settings = load_settings(conf or None, set_ or ())
+    return settled(Night(run_date, landing="", warehouse=warehouse, cache="", settings=settings))
 
 
 def _figures(found: "list[Difference]") -> list[dict[str, Any]]:
