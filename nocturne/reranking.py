@@ -2,12 +2,12 @@
 
 In this order:
 
-1. Caps per creator, diversity and calibration choose the list, one item after the other: each time the candidate
+1. Caps per creator, diversity and calibration choose what is listed, one item after the other: each time the candidate
    with room under its creator's cap and the largest value, which is
    relevance x (1 - diversity) (1 - type_calibration) (1 - genre_calibration)
    - diversity x likeness to the most alike item already listed
    + calibration x how much closer the list comes to the listener's mix, times the length of the list.
-   When no creator has room, the best that are left fill the list.
+   When no creator has room, the best that are left fill the list. What was chosen is listed in the candidates' order.
 2. Fresh slots: if too few of the list are new, the best new candidates take its end; the last old ones leave.
 3. Exploration: the items of some places are drawn from the candidates that are not listed.
 

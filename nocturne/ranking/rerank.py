@@ -38,6 +38,7 @@ def choose(
     used = np.zeros(creators.max() + 2 if len(creators) else 1, np.int64)
     type_mix, tag_mix = np.zeros(types.max() + 1), np.zeros(tags.max() + 1)
     type_mass, tag_mass = np.zeros(len(type_mix)), np.zeros(len(tag_mix))
+    marked = np.zeros(len(tag_mix), np.int64)
     for listener in range(len(lengths)):
         length = lengths[listener]
         if length == 0:
@@ -51,7 +52,7 @@ def choose(
         slots = np.searchsorted(explored, length)
         chosen = _greedy(
             items, relevance, length - slots, creators, cap, used, diversity, type_strength, tag_strength, smoothing,
-            types, type_mix, type_mass, tag_offsets, tags, tag_mix, tag_mass,
+            types, type_mix, type_mass, tag_offsets, tags, tag_mix, tag_mass, marked,
         )  # fmt: skip
         if fresh_slots > 0:
             chosen = _with_fresh(chosen, items, fresh, fresh_slots, creators, cap, used)
@@ -66,7 +67,7 @@ def choose(
                 taken = chosen[place - explored_so_far]
             listed[start + place] = items[taken]
             of_listed[start + place] = scores[starts[listener] + taken]
-        _forget(items, row, creators, used, type_mix, type_mass, tag_offsets, tags, tag_mix, tag_mass)
+        _forget(items, row, creators, used, type_mix, type_mass, tag_offsets, tags, tag_mix, tag_mass, marked)
     return ends, listed, of_listed, propensities
 
 
@@ -90,7 +91,7 @@ def _mix(row, weights, types, tag_offsets, tags, type_mix, tag_mix):
 
 
 @njit(cache=True)
-def _forget(items, row, creators, used, type_mix, type_mass, tag_offsets, tags, tag_mix, tag_mass):
+def _forget(items, row, creators, used, type_mix, type_mass, tag_offsets, tags, tag_mix, tag_mass, marked):
     """Leave the arrays that listeners share empty for the next one."""
     type_mix[:] = 0
     type_mass[:] = 0
@@ -100,7 +101,7 @@ def _forget(items, row, creators, used, type_mix, type_mass, tag_offsets, tags, 
     for item in items:
         used[creators[item]] = 0
         for place in range(tag_offsets[item], tag_offsets[item + 1]):
-            tag_mass[tags[place]] = 0
+            tag_mass[tags[place]], marked[tags[place]] = 0, 0
 
 
 @njit(cache=True)
@@ -111,52 +112,61 @@ def _has_room(creator, used, cap):
 @njit(cache=True)
 def _greedy(
     items, relevance, wanted, creators, cap, used, diversity, type_strength, tag_strength, smoothing,
-    types, type_mix, type_mass, tag_offsets, tags, tag_mix, tag_mass,
+    types, type_mix, type_mass, tag_offsets, tags, tag_mix, tag_mass, marked,
 ):  # fmt: skip
-    """Places of so many candidates, each the one of most value beside those before it.
+    """Places of so many candidates, in order; each was the one of most value beside those chosen before it.
 
     A candidate's value only falls as others are chosen, so it is worked out again only when it may be the largest.
     Source: Minoux (1978), "Accelerated greedy algorithms".
     """
     count = len(items)
     weight = (1 - diversity) * (1 - type_strength) * (1 - tag_strength)
-    chosen, alike = np.empty(wanted, np.int64), np.zeros(count)
-    value, seen = np.full(count, np.inf), np.zeros(count, np.int64)
+    alike, gains_of_types = np.zeros(count), np.zeros(len(type_mix))
+    value, seen = np.full(count, np.inf), np.full(count, -1)
     if diversity == 0 and type_strength == 0 and tag_strength == 0:
-        value[:], seen[:] = relevance, count
+        value[:], seen[:] = relevance, wanted
     taken, done = np.zeros(count, np.bool_), 0
     while done < wanted:
-        best = np.argmax(value)
-        if value[best] == -np.inf:
-            best = np.argmin(taken)
-        elif not _has_room(creators[items[best]], used, cap):
+        first = np.argmax(value)
+        best = first if value[first] > -np.inf else np.argmin(taken)
+        for kind in range(len(type_mix) if type_strength > 0 else 0):
+            gains_of_types[kind] = type_strength * _gain(type_mix[kind], type_mass[kind], 1.0, done, smoothing)
+        if value[first] > -np.inf and seen[first] < done:
+            best = _of_most_value(
+                first, items, relevance, wanted, done, weight, diversity, alike, types, gains_of_types, tag_strength,
+                smoothing, tag_offsets, tags, tag_mix, tag_mass, value, seen,
+            )  # fmt: skip
+        if value[best] > -np.inf and not _has_room(creators[items[best]], used, cap):
             value[best] = -np.inf
             continue
-        elif seen[best] < done or value[best] == np.inf:
-            item = items[best]
-            for before in range(seen[best] if diversity > 0 else done, done):
-                other = items[chosen[before]]
-                alike[best] = max(alike[best], _likeness(item, other, creators, tag_offsets, tags))
-            value[best] = weight * relevance[best] - diversity * alike[best]
-            if type_strength > 0:
-                gain = _gain(type_mix[types[item]], type_mass[types[item]], 1.0, done, smoothing)
-                value[best] += type_strength * wanted * gain
-            if tag_strength > 0:
-                gain = _gain_of_tags(item, tag_offsets, tags, tag_mix, tag_mass, done, smoothing)
-                value[best] += tag_strength * wanted * gain
-            seen[best] = done
-            continue
-        chosen[done], taken[best], value[best] = best, True, -np.inf
+        taken[best], value[best] = True, -np.inf
         _list(items[best], creators, used, types, type_mass, tag_offsets, tags, tag_mass)
         done += 1
-    return chosen
+        if diversity > 0:
+            _compare(items[best], done, items, value, alike, creators, tag_offsets, tags, marked)
+    return np.flatnonzero(taken)
 
 
 @njit(cache=True)
-def _gain(share, mass, added, listed, smoothing):
-    """How much closer to the listener's mix a list comes in one class by an item, but for what all items change."""
-    held = mass + smoothing / (1 - smoothing) * share * (listed + 1)
-    return share * np.log1p(added / held) if share > 0 else 0.0
+def _of_most_value(
+    first, items, relevance, wanted, done, weight, diversity, alike, types, gains_of_types, tag_strength,
+    smoothing, tag_offsets, tags, tag_mix, tag_mass, value, seen,
+):  # fmt: skip
+    """The first candidate of most value. The one that was worth most goes first, so that few others need a look."""
+    best = first
+    for step in range(len(items)):
+        candidate = first if step == 0 else step - (step <= first)
+        if step > 0 and (value[candidate] < value[best] or (value[candidate] == value[best] and candidate > best)):
+            continue
+        if seen[candidate] < done:
+            item, gain = items[candidate], gains_of_types[types[items[candidate]]]
+            if tag_strength > 0:
+                gain += tag_strength * _gain_of_tags(item, tag_offsets, tags, tag_mix, tag_mass, done, smoothing)
+            value[candidate] = weight * relevance[candidate] - diversity * alike[candidate] + wanted * gain
+            seen[candidate] = done
+        if value[candidate] > value[best] or (value[candidate] == value[best] and candidate < best):
+            best = candidate
+    return best
 
 
 @njit(cache=True)
@@ -166,6 +176,13 @@ def _gain_of_tags(item, tag_offsets, tags, tag_mix, tag_mass, listed, smoothing)
     for place in range(first, last):
         gain += _gain(tag_mix[tags[place]], tag_mass[tags[place]], 1.0 / (last - first), listed, smoothing)
     return gain
+
+
+@njit(cache=True)
+def _gain(share, mass, added, listed, smoothing):
+    """How much closer to the listener's mix a list comes in one class by an item, but for what all items change."""
+    held = mass + smoothing / (1 - smoothing) * share * (listed + 1)
+    return share * np.log1p(added / held) if share > 0 else 0.0
 
 
 @njit(cache=True)
@@ -179,22 +196,28 @@ def _list(item, creators, used, types, type_mass, tag_offsets, tags, tag_mass):
 
 
 @njit(cache=True)
-def _likeness(item, other, creators, tag_offsets, tags):
-    """Cosine of two items' labels: their tags and their creators."""
-    one, end, another, last = tag_offsets[item], tag_offsets[item + 1], tag_offsets[other], tag_offsets[other + 1]
-    labels = end - one - (tags[one] == 0) + (creators[item] >= 0)
-    others = last - another - (tags[another] == 0) + (creators[other] >= 0)
-    same = 1 if creators[item] == creators[other] and creators[item] >= 0 else 0
-    while one < end and another < last:
-        if tags[one] == tags[another]:
-            same += tags[one] > 0
-            one += 1
-            another += 1
-        elif tags[one] < tags[another]:
-            one += 1
-        else:
-            another += 1
-    return same / np.sqrt(labels * others) if same else 0.0
+def _compare(chosen, mark, items, value, alike, creators, tag_offsets, tags, marked):
+    """Raise every candidate's likeness to what is listed by the item that was chosen: the cosine of their labels."""
+    creator, labels = creators[chosen], _labels(chosen, creators, tag_offsets, tags)
+    for place in range(tag_offsets[chosen], tag_offsets[chosen + 1]):
+        marked[tags[place]] = mark if tags[place] > 0 else 0
+    for candidate in range(len(items)):
+        if value[candidate] == -np.inf:
+            continue
+        item = items[candidate]
+        same = 1 if creators[item] == creator and creator >= 0 else 0
+        for place in range(tag_offsets[item], tag_offsets[item + 1]):
+            same += marked[tags[place]] == mark
+        if same:
+            likeness = same / np.sqrt(labels * _labels(item, creators, tag_offsets, tags))
+            alike[candidate] = max(alike[candidate], likeness)
+
+
+@njit(cache=True)
+def _labels(item, creators, tag_offsets, tags):
+    """How many tags and creators an item has."""
+    first, last = tag_offsets[item], tag_offsets[item + 1]
+    return last - first - (tags[first] == 0) + (creators[item] >= 0)
 
 
 @njit(cache=True)
