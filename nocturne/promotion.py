@@ -187,7 +187,7 @@ def _nothing_on(night: Night, row: Row, live: Row, days: int) -> Objection:
     first, last = max(row["run_date"], live["run_date"]), night.run_date - timedelta(days=days + 1)
     return Objection(
         f"there is nothing to compare it on: no sound night from {first}, when both models were there, to {last} "
-        f"with listens of the {days} days after it"
+        f"that was listened to after it (--days {days})"
     )
 
 

@@ -155,6 +155,7 @@ def promote(
     night = _night(warehouse, run_date.date(), conf, set_)
     with lease.hold(warehouse, night.run_date, lease_holder):
         print(promotion.promote(night, version, by=by or getpass.getuser(), why=why, days=days))
+    _say_what_was_made(night)
 
 
 @command()
@@ -179,6 +180,7 @@ def reject(
         live = registry.reject(night, version, by=by or getpass.getuser(), why=why)
     after = f"{live['model_version']} is live" if live else "no model is: the night trains one by the settings"
     print(f"rejected; on {night.run_date} {after}")
+    _say_what_was_made(night)
     say("listeners keep the lists that are served until that night: `nocturne rollback` serves the ones before at once")
 
 
@@ -190,6 +192,15 @@ def _night(warehouse: str, run_date: date, conf: str | None = None, set_: list[s
 
     settings = load_settings(conf or None, set_ or ())
     return settled(Night(run_date, landing="", warehouse=warehouse, cache="", settings=settings))
+
+
+def _say_what_was_made(night: "Night") -> None:
+    """Lists that another model would have made keep standing until their night is run again."""
+    from nocturne import tables
+
+    made = [day for day in tables.dates(night, "ranked_lists") if day >= night.run_date]
+    if made:
+        say(f"lists of {made[0]} to {made[-1]} were made before this: run those nights again")
 
 
 def _figures(found: "list[Difference]") -> list[dict[str, Any]]:

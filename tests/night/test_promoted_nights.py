@@ -100,6 +100,7 @@ def test_a_worse_model_is_refused_a_better_one_serves_from_its_night_on_and_a_re
 
     made_live = nocturne(service, "promote", better, "--run-date", day(SERVED_FROM), "--why", "better", "--by", "ana")
     assert made_live.exit_code == 0, made_live.output
+    assert f"lists of {day(SERVED_FROM)} to {day(SERVED_FROM)} were made before this" in made_live.stderr
     assert {name: row["state"] for name, row in known(service).items()} == {
         live: "retired",
         worst: "candidate",
