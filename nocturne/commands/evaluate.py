@@ -71,8 +71,8 @@ def backtest(
     nights, left_out = nights_between(night, start, end, days, every)
     past = Past.of(nights[-1])
     with ExitStack() as held:
-        systems = _systems(held, night, past, model or (), recipe or (), baseline or (), set_ or ())
-        found = run.backtest(nights, systems, _reference(systems, nights), past, days, top_k, _progress(held))
+        systems = _systems(held, nights, past, model or (), recipe or (), baseline or (), set_ or ())
+        found = run.backtest(nights, systems, systems[0].name, past, days, top_k, _progress(held))
     if left_out:
         found.remarks.append(f"{len(left_out)} nights from {left_out[0]} on have no {days} days of listens after them")
     if report:
@@ -109,24 +109,26 @@ def _check_baselines(names: Sequence[str]) -> None:
 
 def _systems(
     held: ExitStack,
-    night: "Night",
+    nights: Sequence["Night"],
     past: "Past",
     models: Sequence[str],
     recipes: Sequence[Path],
     baselines: Sequence[str],
     overrides: Sequence[str],
 ) -> list["System"]:
-    """What is compared, models first; starts Spark if MLlib is among it."""
-    from nocturne import registry
+    """What is compared, the reference first; starts Spark if MLlib is among it."""
+    from nocturne import registry, tables
     from nocturne.evaluation.systems import BASELINES, SPARK_BASELINE, of_baseline, of_model, of_recipe, published
     from nocturne.settings import load_settings
     from nocturne.spark import spark_session
 
+    night = nights[-1]
     stored = registry.models(night) if models else []
     found = [
         of_model(registry.load_model(night, registry.find(stored, version)["model_version"])) for version in models
     ]
-    found.append(published())
+    if any(tables.count(each, "ranked_lists") for each in nights):
+        found.append(published())
     found += [of_recipe(file.stem, load_settings(str(file), overrides)) for file in recipes]
     names = [name for name in BASELINES if name in (baselines or BASELINES)]
     spark = held.enter_context(spark_session(night.settings.spark, "backtest")) if SPARK_BASELINE in names else None
@@ -138,23 +140,14 @@ def _systems(
             found=", ".join(twice),
             fix="name every --model once, and give the files of --recipe names of their own",
         )
-    return found
-
-
-def _reference(systems: Sequence["System"], nights: Sequence["Night"]) -> str:
-    """The system that the others are compared with: the first, but for published lists that are not there."""
-    from nocturne import tables
-
-    there = any(tables.count(night, "ranked_lists") for night in nights)
-    named = [system.name for system in systems if there or system.name != "published"]
-    if not named:
+    if not found:
         raise SettingsError(
             "there is nothing to score",
-            where=nights[0].warehouse,
+            where=night.warehouse,
             found="no published lists, no --model, no --recipe, no --baseline",
             fix="name a --model or a --recipe",
         )
-    return named[0]
+    return found
 
 
 def _progress(held: ExitStack) -> Callable[[int, int, str], None]:

@@ -27,9 +27,9 @@ Places = npt.NDArray[np.int64]
 Score = Callable[[Places], Factors]
 """Scores of some listeners, places among all of them; shape (some, items)."""
 
-NEIGHBOURS = 100
+NEIGHBOURS = 1_000
 EASE_ITEMS = 8_000
-EASE_REGULARIZATION = 500.0
+EASE_REGULARIZATION = 100.0
 
 _SCORES_AT_ONCE = 2**24
 _LAST = np.float32(-1e30)
@@ -77,7 +77,10 @@ def item_knn(history: csr_matrix, asked: Asked, top_k: int, neighbours: int = NE
 
     Plays are reduced to heard or not, as most users of item-kNN do with implicit feedback.
 
-    Source: Deshpande and Karypis (2004); 100 neighbours as in the middle of the range of Dacrema et al. (2019).
+    Args:
+        neighbours: of each item; of 20 to 1,000 the most were the best on Last.fm 2k and on Online Retail.
+
+    Source: Deshpande and Karypis (2004), "Item-based top-N recommendation algorithms".
     """
     heard = _heard_or_not(history)
     norms = np.sqrt(np.maximum(_listeners_of(history), 1))
@@ -102,7 +105,8 @@ def ease(
 
     Args:
         items: largest number of items that take part.
-        regularization: 500, as in the paper's experiments.
+        regularization: of 25 to 1,000, 100 was the best on Last.fm 2k and among the best on Online Retail; the
+            paper's 500 fits its data sets, which are far larger.
 
     Source: Steck (2019), "Embarrassingly Shallow Autoencoders for Sparse Data".
     """

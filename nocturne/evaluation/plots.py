@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from nocturne.evaluation.significance import Difference
 
-REFERENCE, FAINT = "#1a56a8", "#c7ced9"
+REFERENCE, BASELINE, FAINT = "#1a56a8", "#6b7686", "#c7ced9"
 
 _STYLE: dict[Any, Any] = {
     "svg.hashsalt": "nocturne",
