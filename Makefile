@@ -53,6 +53,7 @@ bench: $(READY) ## every claim of speed and quality, beside its peers (half an h
 	@$(BIN)/python -m benchmarks.spark_rank
 	@$(BIN)/python -m benchmarks.train
 	@$(BIN)/python -m benchmarks.lastfm
+	@$(BIN)/python -m benchmarks.rerank
 
 clean: ## remove what was built or simulated; keeps the environment
 	@rm -rf data dist .airflow .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -1,12 +1,15 @@
 """Compile the kernel into numba's cache, so that no night has to: python -m nocturne.ranking."""
 
+from typing import Any
+
 import numpy as np
 
 from nocturne.ranking.audit import audit
 from nocturne.ranking.blend import blend
 from nocturne.ranking.choose import Way, rank
 from nocturne.ranking.items import Eligible, frozen, lay_out
-from nocturne.ranking.rerank import SMOOTHING, choose
+from nocturne.ranking.rerank import SMOOTHING
+from nocturne.ranking.rerank import choose as choose_lists
 from nocturne.ranking.rows import Rows
 from nocturne.ranking.solve import solve_users
 
@@ -24,8 +27,9 @@ blend(
     top.lists, top.scores, heard.offsets, heard.positions, np.ones(12), neighbours, neighbours.astype(np.float32), 1.0
 )
 codes, untagged = np.zeros(ITEMS, np.int32), np.arange(ITEMS + 1)
-lists = frozen(top.lists.offsets, top.lists.positions, top.scores, heard.offsets, heard.positions, np.ones(12))
-choose(
-    *lists, *frozen(codes, codes, untagged, codes, codes == 0), 5, 1, 0.1, 0.1, 0.1, SMOOTHING, 1,
-    *frozen(np.array([1]), np.zeros((2, 1))), 1.0,
-)  # fmt: skip
+reranked: list[Any] = [
+    *frozen(top.lists.offsets, top.lists.positions, top.scores, heard.offsets, heard.positions, np.ones(12)),
+    *frozen(codes, codes, untagged, codes, codes == 0),
+    *(5, 1, 0.1, 0.1, 0.1, SMOOTHING, 1, *frozen(np.array([1]), np.zeros((2, 1))), 1.0),
+]
+choose_lists(*reranked)
