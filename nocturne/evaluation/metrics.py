@@ -4,6 +4,8 @@ Lists are int arrays of shape (listeners, k), best first, -1 where a list is sho
 are those of TREC's trec_eval with binary relevance; `capped_recall` alone is not among them.
 """
 
+from itertools import combinations
+
 import numpy as np
 import numpy.typing as npt
 from scipy.sparse import csr_matrix
@@ -100,17 +102,15 @@ def diversity(lists: Lists, labels: csr_matrix) -> Floats:
     """
     one_hot = csr_matrix((np.ones(labels.nnz), labels.indices, labels.indptr), labels.shape)
     sizes = np.diff(labels.indptr)
-    each = np.full(len(lists), np.nan)
-    for place, row in enumerate(lists):
-        items = row[row >= 0]
-        if len(items) < 2:
-            continue
-        of_list = one_hot[items]
-        shared = (of_list @ of_list.T).toarray()
-        either = sizes[items][:, None] + sizes[items] - shared
-        similar = np.divide(shared, either, out=np.zeros_like(shared), where=either > 0)
-        pairs = np.triu_indices(len(items), 1)
-        each[place] = 1 - similar[pairs].mean()
+    similar, pairs = np.zeros(len(lists)), np.zeros(len(lists))
+    for one, other in combinations(lists.T, 2):
+        both = (one >= 0) & (other >= 0)
+        first, second = one[both], other[both]
+        shared = np.asarray(one_hot[first].multiply(one_hot[second]).sum(axis=1)).ravel()
+        either = sizes[first] + sizes[second] - shared
+        similar[both] += np.divide(shared, either, out=np.zeros_like(shared), where=either > 0)
+        pairs[both] += 1
+    each: Floats = 1 - np.divide(similar, pairs, out=np.full(len(lists), np.nan), where=pairs > 0)
     return each
 
 

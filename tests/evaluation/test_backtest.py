@@ -8,6 +8,7 @@ import pytest
 from two_tastes import FIRST, LISTENERS, heard_by, heard_on, item, publish, train, user, write
 from typer.testing import CliRunner
 
+from nocturne import registry
 from nocturne.cli import app
 from nocturne.errors import SettingsError
 from nocturne.evaluation.backtest import backtest, compare_models
@@ -159,6 +160,22 @@ def test_the_command_prints_every_difference_as_json(nights):
     assert (found["against"], found["best_baseline"], found["nights"]) == ("published", "popular", ["2025-03-01"])
     assert {row["system"] for row in found["differences"]} == {"popular"}
     assert found["beyond_accuracy"]["published"]["coverage"] == 1.0
+
+
+def test_a_stored_model_is_what_the_others_are_compared_with_and_the_report_is_written(nights, tmp_path):
+    publish(nights[1], perfect(1))
+    trained = registry.train(nights[1], nights[1].settings.als)
+    version = registry.add(nights[1], trained, origin="tune", by="a test", why="to be scored")
+    report = tmp_path / "reports" / "backtest.html"
+    answer = nocturne(
+        "--warehouse", nights[0].warehouse, "--from", FIRST, "--to", nights[2].run_date, "--days", 1, "--top-k", K,
+        "--model", version[-8:], "--baseline", "none", "--report", report,
+    )  # fmt: skip
+    assert answer.exit_code == 0, answer.stderr
+    assert f"intervals (95 %) are of the difference to {version}" in answer.stdout
+    assert f"published is left out: the night has no lists ({FIRST} and 1 more)" in answer.stderr
+    assert f"{version} is left out: it was trained on {nights[1].run_date} ({FIRST})" in answer.stderr
+    assert "No baseline was asked for." in report.read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize(
