@@ -41,8 +41,8 @@ COLUMNS = ("user_id", "market", "period", "item_indexes", "play_sums", "second_s
 _BYTES_PER_ENTRY = 16
 """A float32 and an int32, in the matrix and in its transpose."""
 
-_BYTES_PER_ENTRY_OF_NEIGHBOURS = 28
-"""A float32 and an int32 in the matrix, a float64 as it is weighted for them, and both in its transpose."""
+_BYTES_PER_ENTRY_OF_NEIGHBOURS = 24
+"""A float64 and an int32, in the matrix as it is weighted for them and in its transpose."""
 
 _BYTES_PER_FACTOR = 4
 

@@ -12,14 +12,19 @@ Indexes = npt.NDArray[np.int32]
 Similarities = npt.NDArray[np.float32]
 
 
+_LONGEST_ROW = 2_000
+"""Items of a listener: whoever has heard more says little of any two of them, at the cost of their number squared."""
+
+
 def nearest(matrix: csr_matrix, listeners: Counts, settings: AlsSettings) -> tuple[Indexes, Similarities]:
     """The items most similar to each item: products of the columns of the confidences.
 
     Each side of a product is divided by listeners of the item ^ als.neighbour_exponent, beside what the confidences
-    hold back of popular items themselves.
+    hold back of popular items themselves. Listeners of more than 2,000 items are left out.
 
     Args:
-        matrix: confidences; shape (listeners, items).
+        matrix: confidences; shape (listeners, items). They are overwritten: a copy would be the most that training
+            holds at any time.
         listeners: listeners of each item; shape (items,).
 
     Returns:
@@ -30,13 +35,14 @@ def nearest(matrix: csr_matrix, listeners: Counts, settings: AlsSettings) -> tup
     positions, similarities = np.full((items, width), -1, np.int32), np.zeros((items, width), np.float32)
     if not width:
         return positions, similarities
-    held_back = listeners.astype(np.float64) ** -settings.neighbour_exponent
-    values = held_back[matrix.indices]
-    values *= matrix.data
-    weighted = csr_matrix((values, matrix.indices, matrix.indptr), matrix.shape)
+    short = np.diff(matrix.indptr) <= _LONGEST_ROW
+    if not short.all():
+        matrix = matrix[short]
+    matrix.data = matrix.data.astype(np.float64)
+    matrix.data *= (listeners.astype(np.float64) ** -settings.neighbour_exponent)[matrix.indices]
     # One more than is kept, for most items are their own nearest neighbour.
     model = ItemItemRecommender(K=width + 1, num_threads=settings.threads)
-    model.fit(weighted, show_progress=False)
+    model.fit(matrix, show_progress=False)
     found = model.similarity.tocoo()
     others = found.row != found.col
     item, neighbour, similarity = found.row[others], found.col[others], found.data[others]
