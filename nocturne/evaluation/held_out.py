@@ -19,9 +19,11 @@ from scipy.sparse import csr_matrix
 from nocturne import eligibility, tables
 from nocturne.errors import SettingsError
 from nocturne.evaluation.baselines import Asked
+from nocturne.flow import GATED_TABLES, stage
 from nocturne.interactions import EPOCH
 from nocturne.model import heard_items
 from nocturne.night import Night
+from nocturne.profiles.past import closed_dates
 from nocturne.settings import load_settings
 
 Counts = npt.NDArray[np.int64]
@@ -89,8 +91,9 @@ class Past:
 
     @classmethod
     def of(cls, night: Night) -> "Past":
-        """All listens up to and including the night."""
-        return cls(tables.rows(night, "listens", pc.field("run_date") <= night.run_date, _LISTENS))
+        """All listens up to and including the night, but those of nights whose gate closed on them."""
+        until = pc.field("run_date") <= night.run_date
+        return cls(tables.rows(night, "listens", until & _sound(night), _LISTENS))
 
     def plays(self, held_out: HeldOut, days: int | None = None) -> csr_matrix:
         """Plays of every listener of the night, float32; shape (all listeners, items).
@@ -126,6 +129,8 @@ def settled(night: Night) -> Night:
 def nights_between(night: Night, first: date, last: date, days: int, every: int) -> tuple[list[Night], list[date]]:
     """Nights of a warehouse that can be scored, and those whose days after them are not there yet.
 
+    Nights whose gate closed are passed over.
+
     Args:
         night: any night of the warehouse.
         days: nights after each that have to be there.
@@ -134,14 +139,15 @@ def nights_between(night: Night, first: date, last: date, days: int, every: int)
     Raises:
         SettingsError: there is none.
     """
-    there = [day for day in tables.dates(night, "interactions") if first <= day <= last]
+    closed = closed_dates(night, GATED_TABLES)
+    there = [day for day in tables.dates(night, "interactions") if first <= day <= last and day not in closed]
     heard = tables.dates(night, "listens")
     if not there:
         raise SettingsError(
-            "no night in this range has a matrix",
+            "no night in this range can be scored",
             where=night.warehouse,
             found=_range(tables.dates(night, "interactions")),
-            expected=f"nights between {first} and {last}",
+            expected=f"nights between {first} and {last} whose gate did not close",
             fix="check --from and --to, or run `nocturne night` for these dates",
         )
     scorable = [day for day in there if day + timedelta(days=days) <= heard[-1]]
@@ -157,10 +163,11 @@ def nights_between(night: Night, first: date, last: date, days: int, every: int)
 
 
 def held_out_of(night: Night, days: int) -> HeldOut:
-    """Read a night, and what was listened to on the days after it."""
+    """Read a night, and what was listened to on the days after it, but on nights whose gate closed on that."""
     after = pc.field("run_date") > night.run_date
     within = pc.field("run_date") <= night.run_date + timedelta(days=days)
-    return held_out_from(night, tables.rows(night, "listens", after & within, ["user_id", "item_id"]))
+    listens = tables.rows(night, "listens", after & within & _sound(night), ["user_id", "item_id"])
+    return held_out_from(night, listens)
 
 
 def held_out_from(night: Night, listens: pa.Table) -> HeldOut:
@@ -193,6 +200,11 @@ def held_out_from(night: Night, listens: pa.Table) -> HeldOut:
         relevant=relevant[scored],
         catalogue=catalogue.take(place),
     )
+
+
+def _sound(night: Night) -> pc.Expression:
+    """Listens of nights that may be read."""
+    return ~pc.field("run_date").isin(sorted(closed_dates(night, stage("ingest_events").writes)))
 
 
 def _pairs(listens: pa.Table, user_ids: pa.Array, item_ids: pa.Array) -> csr_matrix:

@@ -5,6 +5,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+import world
 from two_tastes import FIRST, LISTENERS, heard_by, heard_on, item, publish, train, user, write
 from typer.testing import CliRunner
 
@@ -138,6 +139,16 @@ def test_a_night_without_the_days_after_it_is_left_out(nights):
     assert left_out == [FIRST + timedelta(days=4), FIRST + timedelta(days=5)]
 
 
+def test_what_the_gate_closed_on_is_neither_scored_nor_taken_for_true(nights):
+    failed = {"expectation": "rows", "severity": "critical", "outcome": "failed", "limit": ">= 1"}
+    measured = {"run_date": nights[1].run_date, "observed": 0.0, "seconds": 0.1, "files": "f"}
+    world.write(nights[1], "validations", [failed | measured | {"table": "listens"}])
+    assert held_out_of(nights[0], days=1).user_ids.to_pylist() == []
+    assert nights[1].run_date not in Past.of(nights[2]).listens["run_date"].to_pylist()
+    found, _ = nights_between(nights[0], FIRST, FIRST + timedelta(days=2), days=1, every=1)
+    assert [each.run_date for each in found] == [nights[0].run_date, nights[2].run_date]
+
+
 def test_the_half_life_is_the_one_that_the_warehouse_was_made_with(night):
     made = night(FIRST, "interactions.half_life_days=7", "tables.buckets=3")
     asked = replace(made, settings=made.settings.model_copy(update={"interactions": made.settings.interactions}))
@@ -181,7 +192,7 @@ def test_a_stored_model_is_what_the_others_are_compared_with_and_the_report_is_w
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (("--from", "2024-01-01", "--to", "2024-01-02"), "no night in this range"),
+        (("--from", "2024-01-01", "--to", "2024-01-02"), "no night in this range can be scored"),
         (("--from", "2025-03-06", "--to", "2025-03-06", "--days", 1), "nothing was listened to after the range"),
         (("--from", FIRST, "--to", FIRST, "--days", 1, "--model", "als-none"), "no such model"),
         (("--from", FIRST, "--to", FIRST, "--days", 1, "--baseline", "svd"), "no such baseline"),
