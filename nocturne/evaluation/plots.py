@@ -101,7 +101,7 @@ def slices(rows: Sequence[Mapping[str, Any]], label: str) -> str:
         for place, name in enumerate(names):
             axis = figure.add_subplot(deep, columns, place + 1)
             given = [row[name] for row in rows]
-            if not all(isinstance(value, float) for value in given):
+            if any(isinstance(value, str) for value in given):
                 given = [str(value) for value in given]
             axis.plot(given, [row["value"] for row in rows], "o", color=REFERENCE, markersize=3, alpha=0.7)
             axis.set_xlabel(name)
