@@ -35,7 +35,7 @@ VARIANTS = {
     "similarities as they are": ["als.neighbour_exponent=0.0"],
     "64 factors": ["als.factors=64"],
     "128 factors": ["als.factors=128"],
-    "512 factors": ["als.factors=512"],
+    "256 factors": ["als.factors=256"],
     "100 candidates": ["ranking.candidates=100"],
     "settings of conf/default.toml": [],
 }
