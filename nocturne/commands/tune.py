@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from nocturne.tuning import Space
 
 SPACE = Path(str(ROOT / "conf" / "search.toml"))
-_SHOWN = 10
+_SHOWN = 5
 
 
 def tune(
@@ -83,8 +83,17 @@ def tune(
     if as_json:
         print_json(rows)
     else:
-        ranked = sorted(rows, key=lambda row: (row["value"] is None, -(row["value"] or 0)))
-        print_rows(ranked[:_SHOWN], f"{study}: the best of {len(rows)} trials by {metric}")
+        whole = sorted((row for row in rows if row["state"] == "complete"), key=lambda row: -row["value"])
+        columns = {f"trial {row['trial']}": row | {metric: row["value"]} for row in whole[:_SHOWN]}
+        by_setting = [
+            {"setting": name}
+            | {
+                trial: f"{row[name]:.5g}" if isinstance(row[name], float) else row[name]
+                for trial, row in columns.items()
+            }
+            for name in (metric, *top.params)
+        ]
+        print_rows(by_setting, f"{study}: the best of {len(rows)} trials by {metric}")
 
 
 def _nights(
