@@ -6,26 +6,16 @@ import numpy as np
 import numpy.typing as npt
 from scipy.sparse import csr_matrix
 
-from nocturne.importers.source import unpacked
+from nocturne.evaluation.metrics import accuracy
+from nocturne.evaluation.splits import read_split
 
 ARCHIVE = Path("../shared/data/gowalla-lightgcn.tar.xz")
-PARTS = ("train.txt", "valid.txt", "test.txt")
 
 
 def read(path: Path = ARCHIVE) -> tuple[csr_matrix, csr_matrix, csr_matrix]:
     """Who visited what: train, valid and test, ones in float32; all of shape (listeners, items), columns ascending."""
-    with unpacked(path) as files:
-        parts = [_pairs(files.find(name)) for name in PARTS]
-    shape = tuple(1 + max(int(part[axis].max()) for part in parts) for axis in (0, 1))
-    matrices = [csr_matrix((np.ones(len(rows), np.float32), (rows, columns)), shape) for rows, columns in parts]
-    return matrices[0], matrices[1], matrices[2]
-
-
-def _pairs(path: Path) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]:
-    """Row and column of each pair; a line of the file is a listener and then their items."""
-    lines = [np.array(line.split(), dtype=np.int32) for line in path.read_text(encoding="utf-8").splitlines()]
-    rows = np.repeat([line[0] for line in lines], [len(line) - 1 for line in lines]).astype(np.int32)
-    return rows, np.concatenate([line[1:] for line in lines])
+    split = read_split(path)
+    return split.train, split.valid, split.test
 
 
 def top_lists(
@@ -56,14 +46,6 @@ def top_lists(
 
 def quality(lists: npt.NDArray[np.int64], held_out: csr_matrix) -> dict[str, npt.NDArray[np.float64]]:
     """Recall (of the relevant) and NDCG of every listener from whom something was withheld."""
-    listeners, k = lists.shape
-    relevant = np.diff(held_out.indptr)
-    keys = np.repeat(np.arange(listeners), relevant) * held_out.shape[1] + held_out.indices
-    hits = np.isin(np.arange(listeners)[:, None] * held_out.shape[1] + lists, keys)
-    discounts = 1 / np.log2(np.arange(2, k + 2))
-    ideal = np.concatenate([[0], np.cumsum(discounts)])[np.minimum(relevant, k)]
-    asked = relevant > 0
-    return {
-        f"recall@{k}": hits[asked].sum(axis=1) / relevant[asked],
-        f"ndcg@{k}": (hits[asked] @ discounts) / ideal[asked],
-    }
+    asked = np.flatnonzero(np.diff(held_out.indptr))
+    found = accuracy(lists[asked], held_out[asked])
+    return {name: values for name, values in found.items() if name.startswith(("recall@", "ndcg@"))}

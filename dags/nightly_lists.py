@@ -42,7 +42,7 @@ from airflow.sdk import (
     task,
 )
 from airflow.sdk.exceptions import AirflowFailException
-from nightly_tasks import PollCommand, RunCommand, SubmitJob
+from nightly_tasks import RETRIED, PollCommand, RunCommand, SubmitJob
 
 from nocturne.flow import GATED_TABLES, NIGHTLY, TABLES, Stage, success_mark
 
@@ -140,11 +140,7 @@ with DAG(
     },
     user_defined_macros={"run_date": run_date},
     default_args={
-        "owner": "recommendations",
-        "retries": 3,
-        "retry_delay": timedelta(minutes=1),
-        "retry_exponential_backoff": 2.0,
-        "max_retry_delay": timedelta(minutes=20),
+        **RETRIED,
         "execution_timeout": timedelta(minutes=10),
         "on_failure_callback": say_what_is_served,
     },

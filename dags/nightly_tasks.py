@@ -20,6 +20,15 @@ TRY_AGAIN_LATER = 75
 """What `nocturne lease take` exits with while another night holds the lease."""
 KILL_AFTER_SECONDS = 10
 
+RETRIED: dict[str, Any] = {
+    "owner": "recommendations",
+    "retries": 3,
+    "retry_delay": timedelta(minutes=1),
+    "retry_exponential_backoff": 2.0,
+    "max_retry_delay": timedelta(minutes=20),
+}
+"""How every task is tried again, where that can help."""
+
 
 def days_before(days: int, params: Mapping[str, Any], data_interval_end: datetime | None) -> str:
     """The day so many days before that of a run, YYYY-MM-DD: the one its param names, else that it is started on.

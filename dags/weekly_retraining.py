@@ -23,7 +23,7 @@ model's. A new recipe is a candidate of `nocturne models train` or `nocturne tun
 from datetime import UTC, datetime, timedelta
 
 from airflow.sdk import DAG, CronDataIntervalTimetable, Param
-from nightly_tasks import PollCommand, RunCommand, days_before
+from nightly_tasks import RETRIED, PollCommand, RunCommand, days_before
 
 DAY = "{{ days_before(%d, params, data_interval_end | default(none)) }}"
 FIRST_NIGHT, TRAINED_ON = DAY % 0, DAY % 2
@@ -51,14 +51,7 @@ with DAG(
         )
     },
     user_defined_macros={"days_before": days_before},
-    default_args={
-        "owner": "recommendations",
-        "retries": 3,
-        "retry_delay": timedelta(minutes=1),
-        "retry_exponential_backoff": 2.0,
-        "max_retry_delay": timedelta(minutes=20),
-        "execution_timeout": timedelta(hours=4),
-    },
+    default_args={**RETRIED, "execution_timeout": timedelta(hours=4)},
 ) as dag:
     take_lease = PollCommand(
         task_id="take_lease",

@@ -17,7 +17,7 @@ Variables: `nocturne_warehouse`, and optionally `nocturne_conf` and `nocturne_st
 from datetime import UTC, datetime, timedelta
 
 from airflow.sdk import DAG, CronDataIntervalTimetable, Param
-from nightly_tasks import RunCommand, days_before
+from nightly_tasks import RETRIED, RunCommand, days_before
 
 DAY = "{{ days_before(%d, params, data_interval_end | default(none)) }}"
 WAREHOUSE = "{{ var.value.nocturne_warehouse }}"
@@ -44,14 +44,7 @@ with DAG(
         "trials": Param(50, type="integer", minimum=1, title="Trials", description="Recipes to try in all."),
     },
     user_defined_macros={"days_before": days_before},
-    default_args={
-        "owner": "recommendations",
-        "retries": 3,
-        "retry_delay": timedelta(minutes=1),
-        "retry_exponential_backoff": 2.0,
-        "max_retry_delay": timedelta(minutes=20),
-        "execution_timeout": timedelta(hours=12),
-    },
+    default_args={**RETRIED, "execution_timeout": timedelta(hours=12)},
 ) as dag:
     RunCommand(
         task_id="tune",
