@@ -52,6 +52,7 @@ from scipy.sparse import csr_matrix
 from threadpoolctl import threadpool_limits
 
 from benchmarks import gowalla
+from nocturne import mapped
 from nocturne.ranking.audit import audit
 from nocturne.ranking.choose import Way, fastest_way, rank
 from nocturne.ranking.items import Eligible, Items, lay_out
@@ -241,7 +242,7 @@ class Worker:
         """Take a core, and map the catalogue."""
         os.sched_setaffinity(0, {cores.get()})
         threadpool_limits(1, user_api="blas")
-        items = Items.load(folder / "items")
+        items = mapped.load(folder / "items")
         users, offsets, positions = (np.load(folder / f"{name}.npy") for name in ("users", "offsets", "positions"))
         eligible = Eligible.of(np.ones((1, len(items.order)), dtype=np.bool_), items)
         cls.part = users, items, k, Rows(offsets, positions), np.zeros(len(users), np.int32), eligible
@@ -273,7 +274,7 @@ def measure_two(night: Night, cores: tuple[int, int], repeats: int, way: Way) ->
         free.put(core)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        night.items.save(folder / "items")
+        mapped.save(night.items, folder / "items")
         np.save(folder / "users.npy", night.model.user_factors.astype(np.float64))
         np.save(folder / "offsets.npy", night.seen.offsets)
         np.save(folder / "positions.npy", night.seen.positions)
