@@ -240,15 +240,7 @@ def load_settings(conf: str | None = None, overrides: Sequence[str] = ()) -> Set
         values = _overlay(values, _parse(text, conf))
     for override in overrides:
         values = _overlay(values, _parse_override(override))
-    try:
-        return Settings.model_validate(values)
-    except ValidationError as error:
-        raise SettingsError(
-            "the settings are not valid",
-            where=conf or "conf/default.toml and --set",
-            found="; ".join(_explain(problem) for problem in error.errors()),
-            fix="`nocturne settings` lists every setting with its meaning",
-        ) from error
+    return _validated(values, conf or "conf/default.toml and --set")
 
 
 def with_values(settings: Settings, values: Mapping[str, Any]) -> Settings:
@@ -261,11 +253,18 @@ def with_values(settings: Settings, values: Mapping[str, Any]) -> Settings:
     for name, value in values.items():
         section, _, key = name.partition(".")
         changed = _overlay(changed, {section: {key: value}})
+    return _validated(changed)
+
+
+def _validated(values: Mapping[str, Any], where: str = "") -> Settings:
     try:
-        return Settings.model_validate(changed)
+        return Settings.model_validate(values)
     except ValidationError as error:
         raise SettingsError(
-            "the settings are not valid", found="; ".join(_explain(problem) for problem in error.errors())
+            "the settings are not valid",
+            where=where,
+            found="; ".join(_explain(problem) for problem in error.errors()),
+            fix="`nocturne settings` lists every setting with its meaning",
         ) from error
 
 

@@ -3,16 +3,15 @@
 from collections import defaultdict
 from dataclasses import dataclass, field
 from hashlib import sha256
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jinja2 import Environment, StrictUndefined
 
 from nocturne.evaluation import plots
 from nocturne.evaluation.backtest import Backtest, ScoredNight
 from nocturne.evaluation.metrics import accuracy, hits_of
 from nocturne.evaluation.significance import EVERYONE
+from nocturne.evaluation.templates import render
 from nocturne.pages import page as whole_page
 
 WORST = 10
@@ -34,10 +33,8 @@ def page(found: Backtest) -> str:
     """One page of HTML that fetches nothing; the same bytes from the same backtest."""
     systems = list(found.means(f"ndcg@{found.top_k}")) or [found.against]
     colours = _colours_of(systems, found)
-    template = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    ).from_string(Path(__file__).with_name("report.html.jinja").read_text(encoding="utf-8"))
-    body = template.render(
+    body = render(
+        "report.html.jinja",
         found=found,
         systems=systems,
         ndcg=f"ndcg@{found.top_k}",

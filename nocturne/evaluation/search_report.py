@@ -1,16 +1,15 @@
 """A search over settings as one page for people: how it went, what mattered, and the best trials."""
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import optuna
-from jinja2 import Environment, StrictUndefined
 from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 from optuna.trial import TrialState
 
 from nocturne import tuning
 from nocturne.evaluation import plots
+from nocturne.evaluation.templates import render
 from nocturne.pages import page as whole_page
 
 _BEST = 15
@@ -24,10 +23,8 @@ def page(study: optuna.Study, metric: str) -> str:
     rows = tuning.rows_of(study)
     whole = [row for row in rows if row["value"] is not None and row["state"] == "complete"]
     ranked = sorted(whole, key=lambda row: (-row["value"], row["trial"]))
-    template = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    ).from_string(Path(__file__).with_name("search.html.jinja").read_text(encoding="utf-8"))
-    body = template.render(
+    body = render(
+        "search.html.jinja",
         metric=metric,
         best=ranked[0] if ranked else None,
         ranked=ranked[:_BEST],
