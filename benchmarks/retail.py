@@ -110,8 +110,8 @@ def compare(nights: list[Night], raw: dict[date, list[Row]]) -> dict[str, object
 
 def ingest(nights: list[Night]) -> None:
     """Run `ingest_events` for every night, in one session."""
-    with working_on(nights, "ingest_events") as spark:
-        for night in track(nights, "ingest_events", disable=not sys.stderr.isatty()):
+    with working_on(nights, "ingest_events") as (spark, leased):
+        for night in track(leased, "ingest_events", disable=not sys.stderr.isatty()):
             STAGES["ingest_events"](spark, night, lambda *_: None)
 
 

@@ -40,7 +40,7 @@ def measure(source: Path, folder: Path, evaluated: list[date], days: int, settin
     IMPORTERS["online-retail"](source, folder / "landing", FIRST)
     last = evaluated[-1] + timedelta(days=days)
     nights = [Night(FIRST + timedelta(days=day), *places, settings) for day in range((last - FIRST).days + 1)]
-    with working_on(nights, "night") as spark:
+    with working_on(nights, "night") as (spark, nights):
         for night in nights:
             run_stage(spark, night, INGEST)
             if night.run_date in evaluated:

@@ -27,7 +27,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from deltalake import DeltaTable
 from pyspark.sql import SparkSession
 from rich.console import Console
 from rich.table import Table
@@ -45,6 +44,7 @@ from nocturne.simulate import simulate
 from nocturne.spark import spark_session
 from nocturne.stages import STAGES
 from nocturne.validation import validate
+from nocturne.warehouse import create_missing
 
 FIRST = date(2025, 1, 31)
 EVENTS_A_NIGHT = 9.2
@@ -110,10 +110,7 @@ def run(spark: SparkSession, night: Night, stage: Stage, name: str, *, validated
 
 def bytes_of(night: Night, table: str) -> int:
     """Size of the night's files of a table."""
-    files = set(tables.files(night, table))
-    actions = pa.table(DeltaTable(tables.table_path(night, table)).get_add_actions(flatten=True))
-    sizes = zip(actions["path"].to_pylist(), actions["size_bytes"].to_pylist(), strict=True)
-    return sum(size for path, size in sizes if path in files)
+    return sum(tables.files(night, table)["size_bytes"].to_pylist())
 
 
 def account(night: Night) -> Line:
@@ -137,7 +134,7 @@ def nights(folder: Path, options: argparse.Namespace) -> Iterator[Line]:
     """Both nights, stage by stage, and the second one's ranking in full."""
     first, second = both_nights(folder, options)
     with spark_session(first.settings.spark, "benchmark") as spark:
-        tables.create_missing(first)
+        create_missing(first)
         spark.range(1).count()
         for stage in NIGHTLY:
             yield run(spark, first, stage, "first") | (account(first) if stage.name == "rank_users" else {})
@@ -151,7 +148,7 @@ def stored_nights(folder: Path, options: argparse.Namespace) -> Iterator[Line]:
     """The same from a matrix that was invented, its tables not validated."""
     first, second = both_nights(folder, options)
     with spark_session(first.settings.spark, "benchmark") as spark:
-        tables.create_missing(first)
+        create_missing(first)
         spark.range(1).count()
         store(spark, first, options.listeners, options.items, changed=0)
         for stage in NIGHTLY[2:4]:

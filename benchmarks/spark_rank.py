@@ -38,6 +38,7 @@ from nocturne.registry import live_model
 from nocturne.settings import load_settings
 from nocturne.spark import spark_session
 from nocturne.stages import STAGES
+from nocturne.warehouse import create_missing
 
 DAY = date(2025, 1, 1)
 ROUNDS = 3
@@ -114,7 +115,7 @@ def measure(heard: csr_matrix, factors: int, top_k: int, folder: Path, overrides
     settings = load_settings(overrides=[f"als.factors={factors}", f"ranking.top_k={top_k}", *overrides])
     night = Night(DAY, str(folder / "landing"), str(folder / "warehouse"), f"lmdb:{folder / 'cache'}", settings)
     with spark_session(settings.spark, "benchmark") as spark:
-        tables.create_missing(night)
+        create_missing(night)
         write_matrix(spark, night, heard)
         STAGES["train_als"](spark, night, lambda *_: None)
         _, users = solved(night)

@@ -25,6 +25,7 @@ from nocturne.simulate import simulate
 from nocturne.spark import spark_session
 from nocturne.stages import STAGES
 from nocturne.validation import validate
+from nocturne.warehouse import create_missing
 
 DAY = date(2025, 1, 1)
 
@@ -36,7 +37,7 @@ def measure(listeners: int, items: int, folder: Path, overrides: list[str]) -> l
     night = Night(DAY, str(folder / "landing"), str(folder / "warehouse"), f"lmdb:{folder / 'cache'}", settings)
     measured: list[dict[str, float | str]] = []
     with spark_session(settings.spark, "benchmark") as spark:
-        tables.create_missing(night)
+        create_missing(night)
         spark.range(1).count()
         for stage in NIGHTLY:
             started = time.monotonic()

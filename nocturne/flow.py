@@ -62,7 +62,7 @@ NIGHTLY = (
     Stage(
         "refresh_cache",
         "load the validated lists beside those being served, then move the pointer",
-        reads=("ranked_lists", "validations"),
+        reads=("ranked_lists", "item_index", "validations", "costs"),
         writes=("nights",),
     ),
 )
@@ -77,7 +77,10 @@ VALIDATION = Stage(
 GATED_TABLES = VALIDATION.reads
 """Every table whose critical expectations must hold before the cache is refreshed."""
 
-TABLES = (*GATED_TABLES, *VALIDATION.writes)
+COSTS = "costs"
+"""Written by whatever runs a stage, when it is done."""
+
+TABLES = (*GATED_TABLES, *VALIDATION.writes, COSTS)
 
 
 def stage(name: str) -> Stage:

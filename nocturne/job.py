@@ -114,8 +114,8 @@ def run(stage_name: str) -> None:
     ) -> None:
         with edge():
             nights = nights_of(run_date, first, last, landing, warehouse, cache, conf, set_)
-            with working_on(nights, doing.name, lease_holder) as spark:
-                for night in nights:
+            with working_on(nights, doing.name, lease_holder) as (spark, tonight):
+                for night in tonight:
                     run_stage(spark, night, doing)
                     if validate:
                         run_validation(spark, night, [table for table in doing.writes if table in GATED_TABLES])
@@ -134,8 +134,8 @@ def run(stage_name: str) -> None:
     ) -> None:
         with edge():
             nights = nights_of(run_date, first, last, landing, warehouse, cache, conf, set_)
-            with working_on(nights, doing.name, lease_holder) as spark:
-                for night in nights:
+            with working_on(nights, doing.name, lease_holder) as (spark, tonight):
+                for night in tonight:
                     run_validation(spark, night, table or GATED_TABLES, close=True)
 
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)

@@ -4,7 +4,8 @@
 kernel lets go of when its process dies. A process renews its lease from a thread for as long as it
 lives. An orchestrator's run, which has no process of its own, keeps its lease between its jobs; each
 job enters under the run's name, one at a time, so that a job started again cannot meet its orphan.
-Every new holder gets a higher token, so that a late write of an earlier one can be told.
+Every process that is let in gets a higher token than all before it, and commits to tables with it, so that a
+late write of an earlier one is refused (`nocturne.tables`).
 Standard library only, on a file system that all writers of the warehouse share.
 """
 
@@ -46,7 +47,7 @@ class Claim:
         since: when it was granted, or when the waiting began, seconds since 1970.
         renewed: when it was last heard of, seconds since 1970.
         run: True for a run, which keeps the lease when its process of the moment ends.
-        token: number of the grant, higher than that of every earlier holder; 0 while waiting.
+        token: number of the grant, higher than that of every earlier one; 0 while waiting.
         host: where the holder's process runs; "" when none does.
         pid: that process.
         started: when it started, in ticks: tells it from a later process with the same pid.
@@ -70,20 +71,34 @@ class Claim:
 
 @dataclass(frozen=True)
 class State:
-    """What `WAREHOUSE/_lease/state.json` says: the last token, who holds, who waits."""
+    """What `WAREHOUSE/_lease/state.json` says.
+
+    Attributes:
+        token: the last that was given out.
+        worked: token of the last process that was let in.
+        left: token of the last process that said that it left; if it is not `worked`, that one died, or is late.
+    """
 
     token: int = 0
     held: Claim | None = None
     waiting: tuple[Claim, ...] = ()
+    worked: int = 0
+    left: int = 0
 
 
 @dataclass
 class Lease:
-    """A lease that this process works under; `token` grows with every new holder."""
+    """A lease that this process works under.
+
+    Attributes:
+        token: higher than that of every process that worked before.
+        takes_over: whether the process before never said that it left, and may be late rather than dead.
+    """
 
     warehouse: str
     holder: str
     token: int
+    takes_over: bool
     lost: threading.Event = field(default_factory=threading.Event, repr=False)
 
     def check(self) -> None:
@@ -151,7 +166,7 @@ def hold(warehouse: str, run_date: date, holder: str | None = None, wait_seconds
         SettingsError: the warehouse is no folder that can be written.
     """
     claim = _process_claim(run_date, holder)
-    lease = Lease(warehouse, claim.holder, _wait(warehouse, claim, wait_seconds))
+    lease = Lease(warehouse, claim.holder, *_wait(warehouse, claim, wait_seconds))
     stop = threading.Event()
     heart = threading.Thread(target=_beat, args=(lease, stop), name="lease", daemon=True)
     heart.start()
@@ -161,7 +176,7 @@ def hold(warehouse: str, run_date: date, holder: str | None = None, wait_seconds
     finally:
         stop.set()
         heart.join()
-        _leave(warehouse, claim)
+        _leave(warehouse, claim, lease.token)
 
 
 def _process_claim(run_date: date, holder: str | None) -> Claim:
@@ -171,50 +186,59 @@ def _process_claim(run_date: date, holder: str | None) -> Claim:
     return Claim(name, run_date.isoformat(), now, now, run=False, host=host, pid=pid, started=started)
 
 
-def _wait(warehouse: str, claim: Claim, wait_seconds: float) -> int:
+def _wait(warehouse: str, claim: Claim, wait_seconds: float) -> tuple[int, bool]:
     deadline = time.monotonic() + wait_seconds
-    while (token := _claim(warehouse, replace(claim, renewed=time.time()), queue=wait_seconds > 0)) is None:
+    while (granted := _claim(warehouse, replace(claim, renewed=time.time()), queue=wait_seconds > 0)) is None:
         if time.monotonic() >= deadline:
             if wait_seconds > 0:
                 release(warehouse, claim.holder)
             raise _busy(warehouse, claim)
         time.sleep(min(1.0, wait_seconds))
-    return token
+    return granted
 
 
-def _claim(warehouse: str, claim: Claim, *, queue: bool) -> int | None:
-    """Token of the grant, or None. In a queue the first call only says which night waits."""
+def _claim(warehouse: str, claim: Claim, *, queue: bool) -> tuple[int, bool] | None:
+    """Token of the grant and whether it takes over, or None. In a queue the first call only says which night waits."""
     with _state(warehouse) as box:
         state = box.state
         if state.held and state.held.holder == claim.holder:
-            held = _enter(state.held, claim)
-            box.state = replace(state, held=held or state.held)
-            return held.token if held else None
+            held = _enter(state, state.held, claim)
+            return _let_in(box, held) if held else None
         others = _without(state.waiting, claim.holder)
         known = next((waiter for waiter in state.waiting if waiter.holder == claim.holder), None)
         claim = replace(claim, since=known.since) if known else claim
         first = all(_turn(claim) < _turn(other) for other in others)
         if state.held is None and first and (known or not queue):
-            held = replace(claim, since=time.time(), token=state.token + 1)
-            box.state = State(held.token, held, others)
-            return held.token
+            box.state = replace(state, waiting=others)
+            return _let_in(box, replace(claim, since=time.time(), token=state.token + 1))
         if queue:
             box.state = replace(state, waiting=tuple(sorted((*others, claim), key=_turn)))
         return None
 
 
-def _enter(held: Claim, claim: Claim) -> Claim | None:
+def _enter(state: State, held: Claim, claim: Claim) -> Claim | None:
     """The lease of a holder who asks again: a run renews it; a process works under it if no other does."""
     if claim.run:
         return replace(held, run=True, renewed=claim.renewed)
     if held.host:
         return None
-    return replace(held, renewed=claim.renewed, host=claim.host, pid=claim.pid, started=claim.started)
+    token = state.token + 1
+    return replace(held, renewed=claim.renewed, token=token, host=claim.host, pid=claim.pid, started=claim.started)
 
 
-def _leave(warehouse: str, claim: Claim) -> None:
+def _let_in(box: "_Box", held: Claim) -> tuple[int, bool]:
+    """Write down who holds the lease; returns the token, and whether the process before never said that it left."""
+    before = box.state
+    worked = held.token if held.host and held.token > before.token else before.worked
+    box.state = replace(before, token=max(before.token, held.token), held=held, worked=worked)
+    return held.token, before.worked != before.left
+
+
+def _leave(warehouse: str, claim: Claim, token: int) -> None:
     """The process ends: a run keeps the lease, otherwise it is free."""
     with _state(warehouse) as box:
+        if box.state.worked == token:
+            box.state = replace(box.state, left=token)
         held = box.state.held
         if held and (held.holder, held.host, held.pid) == (claim.holder, claim.host, claim.pid):
             box.state = replace(box.state, held=_without_process(held) if held.run else None)
@@ -338,7 +362,9 @@ def _read(folder: Path) -> State:
     except FileNotFoundError:
         return State()
     held = Claim(**values["held"]) if values["held"] else None
-    return State(values["token"], held, tuple(Claim(**waiter) for waiter in values["waiting"]))
+    waiting = tuple(Claim(**waiter) for waiter in values["waiting"])
+    # A lease of release 0.3 knows nothing of processes that left.
+    return State(values["token"], held, waiting, values.get("worked", 0), values.get("left", 0))
 
 
 def _write(folder: Path, state: State) -> None:

@@ -16,6 +16,7 @@ class Night:
         warehouse: folder of the Delta tables, path or URI.
         cache: serving cache, `lmdb:PATH` or `redis://...`.
         settings: every setting.
+        token: of the lease under which tables are written; None: without one, as readers are.
     """
 
     run_date: date
@@ -23,3 +24,4 @@ class Night:
     warehouse: str
     cache: str
     settings: Settings
+    token: int | None = None

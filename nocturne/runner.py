@@ -10,10 +10,10 @@ from pyspark.sql import SparkSession
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from nocturne import tables
+from nocturne import costs, tables
 from nocturne.errors import GateClosed
 from nocturne.flow import GATED_TABLES, NIGHTLY, Stage
-from nocturne.lease import hold
+from nocturne.leased import leased
 from nocturne.night import Night
 from nocturne.printing import WIDTH_OF_A_LOG
 from nocturne.spark import spark_session
@@ -26,14 +26,15 @@ console = Console(stderr=True, highlight=False, width=None if sys.stderr.isatty(
 
 
 @contextmanager
-def working_on(nights: Sequence[Night], app: str, lease_holder: str | None = None) -> Iterator[SparkSession]:
-    """A Spark session, and the lease on the warehouse for as long as it is used."""
+def working_on(
+    nights: Sequence[Night], app: str, lease_holder: str | None = None
+) -> Iterator[tuple[SparkSession, list[Night]]]:
+    """A Spark session, and the nights under the lease on their warehouse, for as long as they are worked on."""
     first = nights[0]
     if app not in {NIGHTLY[0].name, "night"}:
         tables.require_warehouse(first)
-    with hold(first.warehouse, first.run_date, lease_holder), spark_session(first.settings.spark, app) as spark:
-        tables.create_missing(first)
-        yield spark
+    with leased(nights, lease_holder) as tonight, spark_session(first.settings.spark, app) as spark:
+        yield spark, tonight
 
 
 def run_nights(nights: Sequence[Night]) -> None:
@@ -44,8 +45,8 @@ def run_nights(nights: Sequence[Night]) -> None:
         NocturneError: at once, whatever else goes wrong.
     """
     closed = []
-    with working_on(nights, "night") as spark:
-        for night in nights:
+    with working_on(nights, "night") as (spark, tonight):
+        for night in tonight:
             try:
                 run_night(spark, night)
             except GateClosed as error:
@@ -77,6 +78,7 @@ def run_stage(spark: SparkSession, night: Night, stage: Stage) -> None:
             log.note(done, total, what)
 
         work = STAGES[stage.name](spark, night, progress)
+    costs.record(night, stage, time.monotonic() - started, work.read)
     written = ", ".join(f"{table} {tables.count(night, table):,}" for table in stage.writes)
     rejected = f", rejected {work.rejected:,}" if work.rejected else ""
     remark = f" ({work.remark})" if work.remark else ""

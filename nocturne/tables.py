@@ -4,7 +4,6 @@ Tables with a row per listener or event are read and written by Spark. Control t
 go through delta-rs, whose commit takes a twentieth of the time of Spark's, and need no JVM.
 """
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from dataclasses import replace as replace_fields
@@ -12,6 +11,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from deltalake import DeltaTable, write_deltalake
@@ -21,10 +21,10 @@ from pyarrow.parquet import ParquetFile
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
+from nocturne import fence
 from nocturne.bucket_files import BucketFile
 from nocturne.contracts import check_columns, contract, spark_type
 from nocturne.errors import InputError, SettingsError
-from nocturne.flow import TABLES
 from nocturne.moves import live_on
 from nocturne.night import Night
 
@@ -36,27 +36,8 @@ OF_MODELS = ("models", "item_factors")
 
 _BATCH_ROWS = 4096
 _READ_BYTES = 2**20
-_FIXED = "nocturne."
-_BUCKETED = ("interactions", "pools", "ranked_lists")
-
-
-def create_missing(night: Night) -> None:
-    """Create every table that the warehouse lacks, empty, as its contract says.
-
-    Raises:
-        SettingsError: the warehouse cannot be written, or was made with settings that are fixed for its life.
-    """
-    try:
-        for table in TABLES:
-            _create(night, table)
-    except (OSError, DeltaError) as error:
-        raise SettingsError(
-            "the warehouse cannot be written",
-            where=night.warehouse,
-            found=str(error).strip(),
-            expected="a folder that this user may write",
-            fix="give another --warehouse, or change its permissions",
-        ) from error
+BUCKETED = ("interactions", "pools", "ranked_lists")
+"""Tables with a row a listener, in one sorted file a bucket."""
 
 
 def require_warehouse(night: Night) -> None:
@@ -72,8 +53,12 @@ def require_warehouse(night: Night) -> None:
 
 def table_path(night: Night, table: str) -> str:
     """Folder of a table; absolute when the warehouse is a local folder."""
-    root = night.warehouse if "://" in night.warehouse else str(Path(night.warehouse).absolute())
-    return f"{root}/{table}"
+    return f"{root(night)}/{table}"
+
+
+def root(night: Night) -> str:
+    """Folder of the warehouse, absolute when it is a local one."""
+    return night.warehouse if "://" in night.warehouse else str(Path(night.warehouse).absolute())
 
 
 def read(spark: SparkSession, night: Night, table: str) -> DataFrame:
@@ -105,32 +90,30 @@ def partitions(night: Night, table: str) -> tuple[str, list[Any]]:
 def dates(night: Night, table: str) -> list[date]:
     """Values of the table's first partition column, ascending."""
     column = contract(table).partitioned_by[0]
-    actions = pa.table(_open(night, table).get_add_actions(flatten=True))
+    actions = pa.table(opened(night, table).get_add_actions(flatten=True))
     return sorted(pc.unique(actions[f"partition.{column}"]).to_pylist())
 
 
-def files(night: Night, table: str) -> list[str]:
-    """Names of the data files that belong to the night, sorted."""
-    return sorted(_actions_of(night, table, *partitions(night, table))["path"].to_pylist())
+def files(night: Night, table: str, at: int | None = None, values: Sequence[Any] | None = None) -> pa.Table:
+    """The data files that belong to the night: `path` below the table's folder and `size_bytes`, in order of path.
 
-
-def fingerprint(night: Night, table: str) -> str:
-    """Hash of the names of the night's data files: writing a table again changes it.
-
-    A row of `models` is written again whenever its model moves; what was learned is told by the version alone.
+    Args:
+        at: version of the table, if not the last.
+        values: values of the first partition column that belong to the night, where they are known better.
     """
-    names = partitions(night, table)[1] if table == "models" else files(night, table)
-    return hashlib.sha256("\n".join(names).encode()).hexdigest()[:16]
+    column, tonight = partitions(night, table)
+    actions = _actions_of(night, table, column, tonight if values is None else values, at)
+    return actions.select(["path", "size_bytes", "num_records"]).sort_by("path")
 
 
 def version(night: Night, table: str) -> int:
     """Number of the table's last commit."""
-    return _open(night, table).version()
+    return opened(night, table).version()
 
 
 def count(night: Night, table: str) -> int:
     """Rows that belong to the night, from the transaction log alone."""
-    return _count(_actions_of(night, table, *partitions(night, table)))
+    return _count(files(night, table))
 
 
 def count_of(night: Night, table: str, days: Sequence[date]) -> int:
@@ -143,7 +126,7 @@ def rows(
 ) -> pa.Table:
     """Rows of a table as Arrow, through delta-rs; all columns of the contract unless some are named."""
     names = list(columns or (column.name for column in contract(table).columns))
-    return _open(night, table).to_pyarrow_dataset().to_table(columns=names, filter=where)
+    return opened(night, table).to_pyarrow_dataset().to_table(columns=names, filter=where)
 
 
 def night_rows(night: Night, table: str, columns: Sequence[str] | None = None) -> pa.Table:
@@ -155,7 +138,7 @@ def night_rows(night: Night, table: str, columns: Sequence[str] | None = None) -
 def batches(night: Night, table: str) -> Iterator[pa.RecordBatch]:
     """What of a table belongs to the night, a batch at a time."""
     column, values = partitions(night, table)
-    dataset = _open(night, table).to_pyarrow_dataset()
+    dataset = opened(night, table).to_pyarrow_dataset()
     names = [field.name for field in contract(table).columns]
     yield from dataset.to_batches(columns=names, filter=_among(column, values))
 
@@ -183,7 +166,7 @@ class StoredRows:
     @classmethod
     def at(cls, night: Night, table: str, columns: Sequence[str]) -> "StoredRows":
         """The rows as they are now."""
-        return cls(table_path(night, table), _open(night, table).version(), night.run_date, tuple(columns))
+        return cls(table_path(night, table), opened(night, table).version(), night.run_date, tuple(columns))
 
     def of_bucket(self, bucket: int) -> "StoredRows":
         """The rows of one bucket."""
@@ -191,7 +174,21 @@ class StoredRows:
 
     def __iter__(self) -> Iterator[pa.RecordBatch]:
         """Read the files one after another, none of them whole: a scan of the dataset would read ahead."""
-        dataset = DeltaTable(self.path, version=self.version).to_pyarrow_dataset()
+        for file in self._files():
+            yield from file.iter_batches(_BATCH_ROWS, columns=list(self.columns), use_threads=False)
+
+    def some(self, rows: int, seed: int) -> Iterator[pa.RecordBatch]:
+        """At most so many rows of one group of each file, which the seed draws, as it draws the rows."""
+        draw = np.random.default_rng(seed)
+        for file in self._files():
+            if not file.num_row_groups:
+                continue
+            group = file.read_row_group(int(draw.integers(file.num_row_groups)), list(self.columns), use_threads=False)
+            drawn = np.sort(draw.permutation(group.num_rows)[:rows])
+            yield from group.take(drawn).to_batches()
+
+    def _files(self) -> Iterator[ParquetFile]:
+        dataset = _at(self.path, self.version).to_pyarrow_dataset()
         wanted = pc.field("run_date") == self.run_date
         if self.bucket is not None:
             wanted &= pc.field("bucket") == self.bucket
@@ -200,8 +197,7 @@ class StoredRows:
             (get_partition_keys(file.partition_expression)["bucket"], file.path) for file in of_night
         ):
             with dataset.filesystem.open_input_file(path) as stored:
-                file = ParquetFile(stored, buffer_size=_READ_BYTES, pre_buffer=False)
-                yield from file.iter_batches(_BATCH_ROWS, columns=list(self.columns), use_threads=False)
+                yield ParquetFile(stored, buffer_size=_READ_BYTES, pre_buffer=False, page_checksum_verification=True)
 
 
 def replace(
@@ -224,16 +220,28 @@ def replace(
     if isinstance(content, DataFrame):
         check_columns(table, dict(content.dtypes), path)
         if at_most is None or at_most > FEW_ROWS:
-            laid_out = _lay_out(content.select(names), table, night)
-            laid_out.write.format("delta").mode("overwrite").option("replaceWhere", where).save(path)
+            _replace_by_spark(_lay_out(content.select(names), table, night), path, where, night.token)
             return
         content = content.toArrow()
     else:
         check_columns(table, {each.name: spark_type(each.type) for each in content.schema}, path)
     few = content.select(names).cast(promised.arrow_schema)
-    if table in _BUCKETED:
+    if table in BUCKETED:
         few = few.sort_by([("bucket", "ascending"), ("user_id", "ascending")])
-    write_deltalake(path, few, mode="overwrite", predicate=where)
+    delta = opened(night, table)
+    with fence.refusals(delta):
+        write_deltalake(
+            delta, few, mode="overwrite", predicate=where, commit_properties=fence.stamped(delta, night.token)
+        )
+
+
+def _replace_by_spark(rows: DataFrame, path: str, where: str, token: int | None) -> None:
+    delta = DeltaTable(path)
+    number = fence.stamp(delta, token)
+    writer = rows.write.format("delta").mode("overwrite").option("replaceWhere", where)
+    with fence.refusals(delta):
+        writer.options(**fence.options(number)).save(path)
+    fence.require(path, number)
 
 
 def commit(spark: SparkSession, night: Night, table: str, files: Sequence[BucketFile]) -> None:
@@ -256,13 +264,16 @@ def commit(spark: SparkSession, night: Night, table: str, files: Sequence[Bucket
                 expected=" and ".join(promised.constraints.values()),
                 fix="this is a fault of Nocturne's: report it with the night's settings",
             )
-    DeltaTable(path).create_write_transaction(
-        [file.added(str(night.run_date)) for file in files],
-        mode="overwrite",
-        schema=promised.arrow_schema,
-        partition_by=list(promised.partitioned_by),
-        partition_filters=[("run_date", "=", str(night.run_date))],
-    )
+    delta = DeltaTable(path)
+    with fence.refusals(delta):
+        delta.create_write_transaction(
+            [file.added(str(night.run_date)) for file in files],
+            mode="overwrite",
+            schema=promised.arrow_schema,
+            partition_by=list(promised.partitioned_by),
+            partition_filters=[("run_date", "=", str(night.run_date))],
+            commit_properties=fence.stamped(delta, night.token),
+        )
 
 
 def bucket(user_id: str, buckets: int) -> Column:
@@ -272,60 +283,40 @@ def bucket(user_id: str, buckets: int) -> Column:
 
 def _lay_out(content: DataFrame, table: str, night: Night) -> DataFrame:
     """One sorted file per bucket, so that a bucket of two tables can be read side by side."""
-    if table not in _BUCKETED:
+    if table not in BUCKETED:
         return content
     buckets = night.settings.tables.buckets
     return content.repartition(buckets, "bucket").sortWithinPartitions("bucket", "user_id")
 
 
-def _create(night: Night, table: str) -> None:
-    path, promised, fixed = table_path(night, table), contract(table), _fixed_settings(night, table)
-    if not DeltaTable.is_deltatable(path):
-        DeltaTable.create(
-            path,
-            promised.arrow_schema,
-            partition_by=list(promised.partitioned_by),
-            description=promised.comment,
-            configuration=promised.plain_properties | fixed,
-            raise_if_key_not_exists=False,
-        )
-    delta = DeltaTable(path)
-    properties = delta.metadata().configuration
-    for name, value in fixed.items():
-        if properties.get(name) != value:
-            raise SettingsError(
-                f"{name.removeprefix(_FIXED)} is fixed for the life of a warehouse",
-                where=path,
-                found=f"{properties.get(name)} in the table, {value} in the settings",
-                fix="keep the setting, or run the nights into a new warehouse",
-            )
-    absent = {
-        name: check for name, check in promised.constraints.items() if f"delta.constraints.{name}" not in properties
-    }
-    if absent:
-        delta.alter.add_constraint(absent)
-
-
-def _fixed_settings(night: Night, table: str) -> dict[str, str]:
-    """Settings that the stored rows depend on, kept as properties of the table."""
-    fixed = {}
-    if table in _BUCKETED:
-        fixed["tables.buckets"] = str(night.settings.tables.buckets)
-    if table == "interactions":
-        fixed["interactions.half_life_days"] = str(night.settings.interactions.half_life_days)
-    return {f"{_FIXED}{name}": value for name, value in fixed.items()}
-
-
-def _open(night: Night, table: str) -> DeltaTable:
+def opened(night: Night, table: str, at: int | None = None) -> DeltaTable:
+    """A table by delta-rs, at a version if not the last; SettingsError where there is no warehouse."""
     try:
-        return DeltaTable(table_path(night, table))
+        return _at(table_path(night, table), at)
     except TableNotFoundError:
         require_warehouse(night)
         raise
 
 
-def _actions_of(night: Night, table: str, column: str, values: Sequence[Any]) -> pa.Table:
-    actions = pa.table(_open(night, table).get_add_actions(flatten=True))
+def _at(path: str, version: int | None) -> DeltaTable:
+    try:
+        return DeltaTable(path, version=version)
+    except TableNotFoundError:
+        raise
+    except DeltaError as error:
+        if version is None:
+            raise
+        raise InputError(
+            "a version of a table is not there",
+            where=path,
+            found=str(error),
+            expected=f"version {version}",
+            fix="its log was damaged, or retention has let go of it: run the night again",
+        ) from error
+
+
+def _actions_of(night: Night, table: str, column: str, values: Sequence[Any], at: int | None = None) -> pa.Table:
+    actions = pa.table(opened(night, table, at).get_add_actions(flatten=True))
     wanted = pa.array(values, _kind(table, column))
     return cast("pa.Table", actions.filter(pc.is_in(actions[f"partition.{column}"], wanted)))
 

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from pyspark.sql import SparkSession
 
-from nocturne import tables
 from nocturne.night import Night
 from nocturne.settings import load_settings
 from nocturne.spark import spark_session
+from nocturne.warehouse import create_missing
 
 # Tests run many small jobs once: Java's second compiler would take longer than it saves.
 os.environ["JDK_JAVA_OPTIONS"] = "-XX:TieredStopAtLevel=1"
@@ -34,7 +34,7 @@ def night(tmp_path: Path) -> Callable[..., Night]:
     def make(run_date: date = date(2025, 3, 2), *overrides: str) -> Night:
         places = [str(tmp_path / name) for name in ("landing", "warehouse")]
         made = Night(run_date, *places, f"lmdb:{tmp_path / 'cache'}", load_settings(overrides=overrides))
-        tables.create_missing(made)
+        create_missing(made)
         return made
 
     return make

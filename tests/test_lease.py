@@ -89,13 +89,40 @@ def test_a_later_process_with_the_same_pid_is_not_the_holder(warehouse: str, mon
     assert lease.show(warehouse).held is None
 
 
-def test_every_grant_has_a_higher_token_and_the_jobs_of_a_run_share_its_token(warehouse: str):
+def test_every_process_that_is_let_in_has_a_higher_token_also_two_jobs_of_one_run(warehouse: str):
     with lease.hold(warehouse, FIRST, holder="a") as first:
         assert first.token == 1
     grant(warehouse, SECOND, "run")
+    tokens = []
     for _ in range(2):
         with lease.hold(warehouse, SECOND, holder="run") as job:
-            assert job.token == 2
+            tokens.append(job.token)
+    assert tokens == [3, 4]
+
+
+def test_a_process_takes_over_only_from_one_that_never_said_that_it_left(warehouse: str, other_process):
+    other_process.kill()
+    other_process.wait()
+    with lease.hold(warehouse, SECOND) as second:
+        assert second.takes_over
+    with lease.hold(warehouse, SECOND) as third:
+        assert not third.takes_over
+
+
+def test_a_job_whose_process_is_silent_on_another_host_loses_the_lease_to_its_own_retry(
+    warehouse: str, monkeypatch: pytest.MonkeyPatch
+):
+    grant(warehouse, FIRST, "run")
+    monkeypatch.setattr(lease.socket, "gethostname", lambda: "host-that-sleeps")
+    with (
+        pytest.raises(ServiceError, match="the lease on the warehouse was lost"),
+        lease.hold(warehouse, FIRST, "run") as late,
+    ):
+        monkeypatch.setattr(lease.socket, "gethostname", lambda: "another-host")
+        monkeypatch.setattr(lease, "PROCESS_LASTS_SECONDS", 0)
+        with lease.hold(warehouse, FIRST, "run") as retry:
+            assert retry.takes_over
+            assert retry.token > late.token
 
 
 def test_a_first_poll_only_queues_so_that_concurrent_nights_go_in_order_of_date(warehouse: str):
@@ -121,7 +148,7 @@ def test_a_run_that_holds_the_lease_is_granted_it_again_and_others_wait(warehous
 def test_a_job_of_the_run_that_holds_the_lease_renews_and_keeps_it(warehouse: str):
     grant(warehouse, FIRST, "run")
     with lease.hold(warehouse, FIRST, holder="run") as job:
-        assert job.token == 1
+        assert job.token == 2
     held = lease.show(warehouse).held
     assert held is not None
     assert held.holder == "run"
@@ -134,7 +161,7 @@ def test_a_job_started_again_does_not_meet_its_orphan(warehouse: str, other_proc
     other_process.kill()
     other_process.wait()
     with lease.hold(warehouse, FIRST, "other") as again:
-        assert again.token == 1
+        assert again.token == 2
 
 
 def test_an_orphan_keeps_the_lease_that_its_run_gave_up_until_it_ends(warehouse: str, other_process):

@@ -9,6 +9,7 @@ from nocturne import tables
 from nocturne.contracts import contract
 from nocturne.night import Night
 from nocturne.settings import load_settings
+from nocturne.warehouse import create_missing
 
 
 @pytest.fixture
@@ -16,7 +17,7 @@ def night(tmp_path) -> Night:
     night = Night(
         world.TONIGHT, "", str(tmp_path / "warehouse"), "lmdb:", load_settings(overrides=["tables.buckets=3"])
     )
-    tables.create_missing(night)
+    create_missing(night)
     return night
 
 

@@ -16,6 +16,7 @@ from nocturne import als, tables
 from nocturne.contracts import contract
 from nocturne.night import Night
 from nocturne.settings import load_settings
+from nocturne.warehouse import create_missing
 
 ITEMS, HEARD, LISTENERS = 5_000, 50, 40_000
 BUCKETS = {date(2025, 1, 1): 1, date(2025, 1, 2): 4}
@@ -67,7 +68,7 @@ def main() -> None:
     settings = load_settings(overrides=["als.factors=8", "als.iterations=1"])
     nights = [Night(day, folder, f"{folder}/warehouse", f"lmdb:{folder}/cache", settings) for day in BUCKETS]
     if sys.argv[2] == "write":
-        tables.create_missing(nights[0])
+        create_missing(nights[0])
         for night in nights:
             write(night)
         return

@@ -60,9 +60,10 @@ def backtest(
     --report backtest.html
     """
     from nocturne.evaluation import backtest as run
-    from nocturne.evaluation.held_out import Past, nights_between, settled
+    from nocturne.evaluation.held_out import Past, nights_between
     from nocturne.night import Night
     from nocturne.settings import load_settings
+    from nocturne.warehouse import settled
 
     settings = load_settings(conf, set_ or ())
     _check_baselines(baseline or ())

@@ -83,7 +83,8 @@ def train(
     from rich.console import Console
     from rich.progress import Progress
 
-    from nocturne import lease, registry
+    from nocturne import registry
+    from nocturne.leased import leased
 
     night = _night(warehouse, run_date.date(), conf, set_)
     settings, live = night.settings.als, registry.live_on(registry.models(night), night.run_date)
@@ -93,7 +94,7 @@ def train(
     with Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as progress:
         task = progress.add_task("training", total=settings.iterations)
         trained = registry.train(night, settings, parent, lambda done, _loss: progress.update(task, completed=done))
-    with lease.hold(warehouse, night.run_date, lease_holder):
+    with leased([night], lease_holder) as (night,):
         version = registry.add(night, trained, origin="retrain", by=by or getpass.getuser(), why=why)
     say(f"trained in {trained.seconds:.1f} s; next: nocturne models promote {version}")
     print(version)
@@ -115,8 +116,9 @@ def compare(
 
     Example: nocturne models compare 1a2b3c4d --warehouse data/warehouse --from 2026-01-03 --to 2026-01-05
     """
-    from nocturne import lease, promotion, registry
+    from nocturne import promotion, registry
     from nocturne.evaluation.held_out import nights_between
+    from nocturne.leased import leased
 
     night = _night(warehouse, last.date(), conf, set_)
     rows = registry.models(night)
@@ -128,7 +130,7 @@ def compare(
     since = max(first.date(), row["run_date"], against["run_date"])
     nights, _ = nights_between(night, since, last.date(), days, every=1)
     found = promotion.compare(nights, row["model_version"], against["model_version"], days)
-    with lease.hold(warehouse, night.run_date):
+    with leased([night]) as (night,):
         rows = registry.models(night)
         registry.write(night, rows, promotion.recorded(rows, found, nights))
     print_rows(_figures(found), f"{row['model_version']} against {against['model_version']}", as_json=as_json)
@@ -150,10 +152,11 @@ def promote(
 
     Example: nocturne models promote 1a2b3c4d --warehouse data/warehouse --run-date 2026-01-08 --why "fresher"
     """
-    from nocturne import lease, promotion
+    from nocturne import promotion
+    from nocturne.leased import leased
 
     night = _night(warehouse, run_date.date(), conf, set_)
-    with lease.hold(warehouse, night.run_date, lease_holder):
+    with leased([night], lease_holder) as (night,):
         print(promotion.promote(night, version, by=by or getpass.getuser(), why=why, days=days))
     _say_what_was_made(night)
 
@@ -173,10 +176,11 @@ def reject(
 
     Example: nocturne models reject 1a2b3c4d --warehouse data/warehouse --run-date 2026-01-09 --why "only podcasts"
     """
-    from nocturne import lease, registry
+    from nocturne import registry
+    from nocturne.leased import leased
 
     night = _night(warehouse, run_date.date())
-    with lease.hold(warehouse, night.run_date, lease_holder):
+    with leased([night], lease_holder) as (night,):
         live = registry.reject(night, version, by=by or getpass.getuser(), why=why)
     after = f"{live['model_version']} is live" if live else "no model is: the night trains one by the settings"
     print(f"rejected; on {night.run_date} {after}")
@@ -186,9 +190,9 @@ def reject(
 
 def _night(warehouse: str, run_date: date, conf: str | None = None, set_: list[str] | None = None) -> "Night":
     """A night of a warehouse that is there."""
-    from nocturne.evaluation.held_out import settled
     from nocturne.night import Night
     from nocturne.settings import load_settings
+    from nocturne.warehouse import settled
 
     settings = load_settings(conf or None, set_ or ())
     return settled(Night(run_date, landing="", warehouse=warehouse, cache="", settings=settings))

@@ -100,8 +100,9 @@ def _nights(
     warehouse: str, first: datetime | None, last: datetime | None, days: int, base: "Settings", space: "Space"
 ) -> list["Night"]:
     """The nights to search on."""
-    from nocturne.evaluation.held_out import nights_between, settled
+    from nocturne.evaluation.held_out import nights_between
     from nocturne.night import Night
+    from nocturne.warehouse import settled
 
     if first is None or last is None or first > last:
         raise SettingsError("name the nights to search on", expected="--from D1 --to D2")
@@ -121,10 +122,10 @@ def _nights(
 def _register(night: "Night", settings: "Settings", why: str) -> str:
     """Train the winner on the night, and put it into the registry as a candidate; returns its version."""
     from nocturne import registry
-    from nocturne.lease import hold
+    from nocturne.leased import leased
 
-    with hold(night.warehouse, night.run_date):
-        return registry.add(night, registry.train(night, settings.als), origin="tune", by="nocturne tune", why=why)
+    with leased([night]) as (tonight,):
+        return registry.add(tonight, registry.train(tonight, settings.als), origin="tune", by="nocturne tune", why=why)
 
 
 class _Teller:

@@ -17,11 +17,12 @@ from scipy.sparse import csr_matrix
 from nocturne.errors import SettingsError
 from nocturne.evaluation import metrics
 from nocturne.evaluation.baselines import EASE_ITEMS, Lists, left_out_by_ease
-from nocturne.evaluation.held_out import HeldOut, Past, held_out_of, settled
+from nocturne.evaluation.held_out import HeldOut, Past, held_out_of
 from nocturne.evaluation.significance import EVERYONE, Difference, Mask, differences
 from nocturne.evaluation.systems import System, of_model
 from nocturne.model import Model
 from nocturne.night import Night
+from nocturne.warehouse import settled
 
 Floats = npt.NDArray[np.float64]
 Progress = Callable[[int, int, str], None]

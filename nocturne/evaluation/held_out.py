@@ -13,7 +13,6 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-from deltalake import DeltaTable
 from scipy.sparse import csr_matrix
 
 from nocturne import eligibility, tables
@@ -24,13 +23,11 @@ from nocturne.interactions import EPOCH
 from nocturne.model import heard_items
 from nocturne.night import Night
 from nocturne.profiles.past import closed_dates
-from nocturne.settings import load_settings
 
 Counts = npt.NDArray[np.int64]
 
 _ROWS = ("user_id", "market", "item_indexes", "last_heard")
 _LISTENS = ("run_date", "user_id", "item_id", "plays")
-_FIXED = ("interactions.half_life_days", "tables.buckets")
 
 
 @dataclass(frozen=True)
@@ -114,16 +111,6 @@ class Past:
         summed = csr_matrix((plays.astype(np.float32), (users, items)), shape)
         summed.sum_duplicates()
         return summed
-
-
-def settled(night: Night) -> Night:
-    """The night with the settings that are fixed for the life of its warehouse, as they are stored there."""
-    tables.require_warehouse(night)
-    stored = DeltaTable(tables.table_path(night, "interactions")).metadata().configuration
-    found = [f"{name}={stored[f'nocturne.{name}']}" for name in _FIXED if f"nocturne.{name}" in stored]
-    fixed = load_settings(overrides=found)
-    settings = night.settings.model_copy(update={"interactions": fixed.interactions, "tables": fixed.tables})
-    return replace(night, settings=settings)
 
 
 def nights_between(night: Night, first: date, last: date, days: int, every: int) -> tuple[list[Night], list[date]]:

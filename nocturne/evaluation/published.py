@@ -67,10 +67,10 @@ def evaluate(path: Path, split: Split, settings: Settings, folder: Path) -> Outc
     import_gowalla(path, folder / "landing", DAY)
     night = Night(DAY, str(folder / "landing"), str(folder / "warehouse"), f"lmdb:{folder / 'cache'}", settings)
     seconds = {}
-    with working_on([night], "night") as spark:
+    with working_on([night], "night") as (spark, (tonight,)):
         for stage in NIGHTLY[:-1]:
             started = time.monotonic()
-            run_stage(spark, night, stage)
+            run_stage(spark, tonight, stage)
             seconds[stage.name] = round(time.monotonic() - started, 1)
     lists = _lists(tables.night_rows(night, "ranked_lists", ["user_id", "items"]), split, ranking.top_k)
     return Outcome(lists, score(lists, split.test, METRICS), seconds)

@@ -13,8 +13,9 @@ from nocturne import registry
 from nocturne.cli import app
 from nocturne.errors import SettingsError
 from nocturne.evaluation.backtest import backtest, compare_models
-from nocturne.evaluation.held_out import Past, held_out_of, nights_between, settled
+from nocturne.evaluation.held_out import Past, held_out_of, nights_between
 from nocturne.evaluation.systems import of_baseline, of_model, of_recipe, published
+from nocturne.warehouse import settled
 
 K = 4
 
@@ -141,7 +142,7 @@ def test_a_night_without_the_days_after_it_is_left_out(nights):
 
 def test_what_the_gate_closed_on_is_neither_scored_nor_taken_for_true(nights):
     failed = {"expectation": "rows", "severity": "critical", "outcome": "failed", "limit": ">= 1"}
-    measured = {"run_date": nights[1].run_date, "observed": 0.0, "seconds": 0.1, "files": "f"}
+    measured = {"run_date": nights[1].run_date, "observed": 0.0, "seconds": 0.1, "content": "c", "files": "f"}
     world.write(nights[1], "validations", [failed | measured | {"table": "listens"}])
     assert held_out_of(nights[0], days=1).user_ids.to_pylist() == []
     assert nights[1].run_date not in Past.of(nights[2]).listens["run_date"].to_pylist()
