@@ -61,7 +61,9 @@ class BucketWriter:
         self.stored = pa.schema(field for field in self.schema if field.name not in {"run_date", "bucket"})
         # Scores hardly repeat: a dictionary of them would only be built to be thrown away.
         texts = [field.name for field in self.stored if pa.types.is_string(field.type) and field.name != "user_id"]
-        self.parquet = ParquetWriter(self.file, self.stored, compression="zstd", use_dictionary=[*texts, _ITEM_IDS])
+        self.parquet = ParquetWriter(
+            self.file, self.stored, compression="zstd", use_dictionary=[*texts, _ITEM_IDS], write_page_checksum=True
+        )
 
     def write(self, rows: pa.Table) -> None:
         """Append rows, columns in any order.

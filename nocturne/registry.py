@@ -6,27 +6,21 @@ Which model is live on which night is worked out in `moves`. Here rows are read 
 
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cache
-from hashlib import sha256
-from importlib.metadata import PackageNotFoundError, version
-from importlib.resources import files
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from nocturne import als, moves, tables
+from nocturne.code_version import code_version
 from nocturne.contracts import contract
 from nocturne.errors import InputError, SettingsError
 from nocturne.model import Model, factors_table, model_from_tables
 from nocturne.moves import LIVE, REJECTED, Row, live_on, settle
 from nocturne.night import Night
 from nocturne.settings import OPERATIONAL, AlsSettings
-
-if TYPE_CHECKING:
-    from importlib.resources.abc import Traversable
 
 __all__ = ["Trained", "add", "find", "live_on", "load_model", "models", "reject", "settle", "train", "write"]
 
@@ -82,6 +76,13 @@ def load_model(night: Night, model_version: str) -> Model:
     of_model = pc.field("model_version") == model_version
     row = find(tables.rows(night, "models", of_model).to_pylist(), model_version)
     factors = tables.rows(night, "item_factors", of_model)
+    if not factors.num_rows and row["items"]:
+        raise SettingsError(
+            "the factors of this model are not kept any more",
+            where=f"{night.warehouse}/item_factors",
+            found=f"{row['model_version']}, {row['state']}",
+            fix="train it again: its settings stand in `models`; retention.nights.item_factors says how long they stay",
+        )
     return model_from_tables(row, factors, night.settings.interactions.half_life_days)
 
 
@@ -205,27 +206,6 @@ def write(night: Night, before: list[Row], after: list[Row]) -> None:
     tables.replace(table, "models", night, where=_named(changed))
     if gone := [name for name in changed if name not in new]:
         tables.replace(contract("item_factors").arrow_schema.empty_table(), "item_factors", night, where=_named(gone))
-
-
-@cache
-def code_version() -> str:
-    """Release of the library, and 12 hexadecimal digits of a hash of its source files."""
-    digest = sha256()
-    for name, content in sorted(_sources(files("nocturne"), "")):
-        digest.update(f"{name}\0{len(content)}\0".encode() + content)
-    try:
-        release = version("nocturne")
-    except PackageNotFoundError:  # from a zip
-        release = "unpackaged"
-    return f"{release}+{digest.hexdigest()[:12]}"
-
-
-def _sources(folder: "Traversable", path: str) -> Iterator[tuple[str, bytes]]:
-    for entry in folder.iterdir():
-        if entry.is_dir():
-            yield from _sources(entry, f"{path}{entry.name}/")
-        elif entry.name.endswith(".py"):
-            yield f"{path}{entry.name}", entry.read_bytes()
 
 
 def _row(trained: Trained, origin: Origin) -> Row:

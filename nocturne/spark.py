@@ -5,8 +5,9 @@ import os
 import sys
 import tempfile
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import TypeVar
 
 from pyspark import SparkConf, SparkContext
 from pyspark.logger import PySparkLogger
@@ -17,6 +18,9 @@ from nocturne.errors import SettingsError
 from nocturne.jars import DELTA_JARS, ensure_jars
 from nocturne.java import find_java
 from nocturne.settings import SparkSettings
+
+Part = TypeVar("Part")
+Result = TypeVar("Result")
 
 LOOPBACK = "127.0.0.1"
 ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
@@ -55,6 +59,15 @@ def spark_session(settings: SparkSettings, app: str = "nocturne") -> Iterator[Sp
             yield spark
         finally:
             spark.stop()
+
+
+def on_executors(spark: SparkSession) -> Callable[[Callable[[Part], Result], Sequence[Part]], list[Result]]:
+    """A `map` that gives every part to a task of its own."""
+
+    def each(work: Callable[[Part], Result], parts: Sequence[Part]) -> list[Result]:
+        return spark.sparkContext.parallelize(parts, len(parts)).map(work).collect() if parts else []
+
+    return each
 
 
 @contextmanager
@@ -121,6 +134,8 @@ def _every_session(settings: SparkSettings) -> dict[str, str]:
         "spark.sql.execution.arrow.maxBytesPerBatch": str(2**31 - 1),
         # Without open files to spare, Spark sorts all rows by the table's partition before it writes any.
         "spark.sql.maxConcurrentOutputFileWriters": "8",
+        # A page whose bytes changed on the disk is an error, not another number.
+        "spark.hadoop.parquet.page.verify-checksum.enabled": "true",
         _PARTITIONS: partitions,
         # By default Delta reads its log in 50 tasks and Spark lists folders in as many tasks as there are paths.
         "spark.databricks.delta.snapshotPartitions": partitions,

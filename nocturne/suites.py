@@ -54,6 +54,11 @@ def suite(table: str) -> dict[str, Any]:
     return content
 
 
+def expected() -> dict[str, set[str]]:
+    """Names of the critical expectations of every gated table."""
+    return {table: metrics(table, CRITICAL) for table in GATED_TABLES}
+
+
 def metrics(table: str, severity: str | None = None) -> set[str]:
     """Metrics that the table's suite asks for; only those of one severity if it is given."""
     asked = (each for each in suite(table)["expectations"] if severity in (None, each["severity"]))

@@ -12,16 +12,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyspark.sql import SparkSession
 
-from nocturne import nights, suites, tables
+from nocturne import digests, nights, suites, tables
 from nocturne.contracts import contract
 from nocturne.data_docs import write_data_docs
-from nocturne.flow import GATED_TABLES
 from nocturne.night import Night
 from nocturne.profiles import profile
 from nocturne.profiles.past import closed_dates
 from nocturne.suites import CRITICAL, Outcome
 
-__all__ = ["Verdict", "closed_dates", "expected", "validate"]
+__all__ = ["Verdict", "closed_dates", "validate"]
 
 
 @dataclass(frozen=True)
@@ -57,7 +56,8 @@ def validate(spark: SparkSession, night: Night, table_names: Sequence[str]) -> l
     for table in table_names:
         suites.check_thresholds(table, night.settings.expectations.get(table, {}))
     suites.prepare()
-    verdicts = [_validate(spark, night, table) for table in table_names]
+    content = digests.content(spark, night, table_names)
+    verdicts = [_validate(spark, night, table, content[table]) for table in table_names]
     names = ", ".join(f"'{table}'" for table in table_names)
     rows = pa.concat_tables([verdict.rows for verdict in verdicts])
     tables.replace(rows, "validations", night, where=f"run_date = '{night.run_date}' AND `table` IN ({names})")
@@ -67,28 +67,23 @@ def validate(spark: SparkSession, night: Night, table_names: Sequence[str]) -> l
     return verdicts
 
 
-def expected() -> dict[str, set[str]]:
-    """Names of the critical expectations of every gated table."""
-    return {table: suites.metrics(table, CRITICAL) for table in GATED_TABLES}
-
-
-def _validate(spark: SparkSession, night: Night, table: str) -> Verdict:
+def _validate(spark: SparkSession, night: Night, table: str, content: str) -> Verdict:
     started = time.monotonic()
-    files = tables.fingerprint(night, table)
+    files = digests.fingerprint(night, table)
     found = profile(spark, night, table)
     outcomes = suites.hold(table, found, night.settings.expectations.get(table, {}))
     seconds = time.monotonic() - started
     failed = sorted((each for each in outcomes if each.outcome == "failed"), key=lambda each: not each.closes)
     return Verdict(
         table=table,
-        rows=_rows(night, table, outcomes, seconds, files),
+        rows=_rows(night, table, outcomes, seconds, {"content": content, "files": files}),
         seconds=seconds,
         closed=any(each.closes for each in outcomes),
         failures=[_sentence(table, each) for each in failed],
     )
 
 
-def _rows(night: Night, table: str, outcomes: list[Outcome], seconds: float, files: str) -> pa.Table:
+def _rows(night: Night, table: str, outcomes: list[Outcome], seconds: float, hashes: dict[str, str]) -> pa.Table:
     rows = [
         {
             "run_date": night.run_date,
@@ -99,29 +94,24 @@ def _rows(night: Night, table: str, outcomes: list[Outcome], seconds: float, fil
             "limit": each.limit,
             "outcome": each.outcome,
             "seconds": seconds / len(outcomes),
-            "files": files,
         }
+        | hashes
         for each in outcomes
     ]
     return pa.Table.from_pylist(rows, schema=contract("validations").arrow_schema)
 
 
 def _close(night: Night) -> None:
-    """Record in `nights` that the gate is closed, and why; what is being served stays recorded."""
-    tonight = pc.field("run_date") == night.run_date
+    """Record in `nights` that the gate is closed, and why."""
     failed = (pc.field("severity") == CRITICAL) & (pc.field("outcome") == "failed")
-    rows = tables.rows(night, "validations", tonight & failed)
+    rows = tables.rows(night, "validations", (pc.field("run_date") == night.run_date) & failed)
     rows = rows.sort_by([("table", "ascending"), ("expectation", "ascending")])
-    known = tables.rows(night, "nights", tonight).to_pylist()
-    nights.record(
+    nights.close(
         night,
-        "gate_closed",
-        tables.count(night, "ranked_lists"),
-        generation=known[0]["generation"] if known else None,
-        reason="; ".join(
+        [
             f"{row['table']}: {row['expectation']} is {row['observed']:g}, expected {row['limit']}"
             for row in rows.to_pylist()
-        ),
+        ],
     )
 
 

@@ -8,7 +8,8 @@ CREATE TABLE validations (
   `limit`     STRING NOT NULL COMMENT 'Limits it was held against, such as >= 0.2',
   outcome     STRING NOT NULL COMMENT 'success, failed, or skipped for want of past nights',
   seconds     DOUBLE NOT NULL COMMENT 'Share of the time that validating the table took, seconds (measured)',
-  files       STRING NOT NULL COMMENT 'Hash of the names of the data files that were validated (measured)'
+  content     STRING NOT NULL COMMENT 'Hash over the rows that were validated, whatever their order, without measured columns',
+  files       STRING NOT NULL COMMENT 'Hash of the names and bytes of the data files that were validated (measured)'
 )
 USING DELTA
 PARTITIONED BY (run_date)

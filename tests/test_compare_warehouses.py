@@ -10,6 +10,7 @@ from nocturne import tables
 from nocturne.contracts import contract
 from nocturne.night import Night
 from nocturne.settings import load_settings
+from nocturne.warehouse import create_missing
 
 COUNTS = {"rows_read": 3, "listens": 1, "duplicates": 0, "quarantined": 2, "late": 0, "listeners": 1}
 ITEMS = [{"item_id": item, "content_type": "track"} for item in ("a", "b")]
@@ -21,7 +22,7 @@ def write(tmp_path):
 
     def into(name, table, *rows):
         night = Night(date(2025, 1, 1), "", str(tmp_path / name), "", load_settings())
-        tables.create_missing(night)
+        create_missing(night)
         filled = [{"run_date": night.run_date} | row for row in rows]
         tables.replace(pa.Table.from_pylist(filled, schema=contract(table).arrow_schema), table, night)
         return night.warehouse
@@ -39,8 +40,8 @@ def test_the_order_of_rows_and_of_map_entries_does_not_matter(write):
 
 def test_measured_columns_do_not_matter(write):
     row = {"table": "items", "expectation": "rows", "severity": "critical", "limit": ">= 1", "outcome": "success"}
-    one = write("one", "validations", row | {"seconds": 1.0, "files": "a"})
-    other = write("other", "validations", row | {"seconds": 2.0, "files": "b"})
+    one = write("one", "validations", row | {"seconds": 1.0, "content": "c", "files": "a"})
+    other = write("other", "validations", row | {"seconds": 2.0, "content": "c", "files": "b"})
     assert compare_warehouses(one, other) == []
 
 

@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 import world
 
-from nocturne import moves, registry, tables
+from nocturne import digests, moves, registry, tables
 from nocturne.errors import InputError, SettingsError
 from nocturne.flow import stage
 from nocturne.night import Night
@@ -90,14 +90,14 @@ def test_a_night_that_trains_another_model_when_it_runs_again_replaces_its_own_a
 def test_a_move_writes_no_factors(tonight: Night) -> None:
     add_live(tonight, train(tonight, tonight.settings.als), "the first")
     version = add(tonight, train(tonight, recipe(tonight, seed=2)), origin="retrain", by="ana", why="a try")
-    before = tables.version(tonight, "item_factors"), tables.fingerprint(tonight, "models")
+    before = tables.version(tonight, "item_factors"), digests.fingerprint(tonight, "models")
     written = tables.version(tonight, "models")
     tomorrow = replace(tonight, run_date=world.TONIGHT + timedelta(days=1))
     rows = models(tonight)
     registry.write(
         tomorrow, rows, moves.moved(rows, version, moves.LIVE, since=tomorrow.run_date, by="ana", why="better")
     )
-    assert (tables.version(tonight, "item_factors"), tables.fingerprint(tonight, "models")) == before
+    assert (tables.version(tonight, "item_factors"), digests.fingerprint(tonight, "models")) == before
     assert tables.version(tonight, "models") == written + 1
     assert tables.partitions(tonight, "models")[1] != tables.partitions(tomorrow, "models")[1] == [version]
 

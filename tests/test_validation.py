@@ -10,12 +10,13 @@ import pytest
 import world
 from pyspark.sql import SparkSession
 
-from nocturne import nights, tables, validation
+from nocturne import digests, manifest, nights, suites, tables, validation
 from nocturne.errors import SettingsError
 from nocturne.flow import GATED_TABLES
 from nocturne.night import Night
 from nocturne.profiles.past import usual
 from nocturne.settings import load_settings
+from nocturne.warehouse import create_missing
 
 SOUND = load_settings(overrides=world.SETTINGS)
 
@@ -24,7 +25,7 @@ SOUND = load_settings(overrides=world.SETTINGS)
 def sound_warehouse(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("sound") / "warehouse"
     night = Night(world.TONIGHT, "landing", str(folder), "lmdb:cache", SOUND)
-    tables.create_missing(night)
+    create_missing(night)
     world.write_sound_world(night)
     return folder
 
@@ -56,7 +57,7 @@ def test_a_sound_night_holds_every_expectation(spark: SparkSession, tonight: Nig
         ("ingests", "share_duplicates", "warning"),
     }
     assert state(tonight) == {}
-    assert set(validation.expected()["ranked_lists"]) <= {key[1] for key in outcomes(tonight)}
+    assert set(suites.expected()["ranked_lists"]) <= {key[1] for key in outcomes(tonight)}
 
 
 def test_an_empty_first_day_without_listeners_or_a_model_passes_with_a_warning(
@@ -236,15 +237,17 @@ def test_a_warning_does_not_close_the_gate(spark: SparkSession, tonight: Night) 
 def test_a_closed_gate_keeps_the_generation_that_is_served_and_stays_closed(
     spark: SparkSession, tonight: Night
 ) -> None:
-    nights.record(tonight, "published", 2, generation="2025-03-02-abcdef01")
+    manifest_of_lists = manifest.sealed(nights.facts(tonight, 2, "abcdef0123456789", ()))
+    nights.publish(tonight, manifest_of_lists, None, held=False)
     spoil_with_a_nan_factor(tonight)
     validation.validate(spark, tonight, ["item_factors"])
-    assert (state(tonight)["state"], state(tonight)["generation"]) == ("gate_closed", "2025-03-02-abcdef01")
+    found = [(row["state"], row["generation"]) for row in nights.known(tonight)]
+    assert found == [("superseded", "2025-03-02-abcdef01"), ("gate_closed", None)]
 
     world.write(tonight, "item_factors", world.item_factors())
     validation.validate(spark, tonight, ["item_factors"])
 
-    assert state(tonight)["state"] == "gate_closed"
+    assert nights.known(tonight)[-1]["state"] == "gate_closed"
     assert validation.closed_dates(tonight, ["item_factors"]) == set()
 
 
@@ -260,7 +263,7 @@ def test_validating_a_table_again_replaces_its_own_rows_alone(spark: SparkSessio
 def test_validations_name_the_files_they_were_made_of(spark: SparkSession, tonight: Night) -> None:
     (verdict,) = validation.validate(spark, tonight, ["items"])
 
-    assert set(verdict.rows["files"].to_pylist()) == {tables.fingerprint(tonight, "items")}
+    assert set(verdict.rows["files"].to_pylist()) == {digests.fingerprint(tonight, "items")}
 
 
 def test_nights_whose_gate_closed_do_not_say_what_is_usual(spark: SparkSession, tonight: Night) -> None:

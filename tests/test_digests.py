@@ -1,0 +1,98 @@
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+import world
+from pyspark.sql import SparkSession
+
+from nocturne import digests, tables
+from nocturne.flow import GATED_TABLES
+from nocturne.night import Night
+
+TABLES = ("listens", "rankings", "ranked_lists")
+
+
+@pytest.fixture
+def tonight(night) -> Night:
+    made = night(world.TONIGHT, *world.SETTINGS)
+    world.write_sound_world(made)
+    return made
+
+
+def only_file(night: Night, table: str) -> Path:
+    (path,) = tables.files(night, table)["path"].to_pylist()
+    return Path(tables.table_path(night, table), path)
+
+
+def test_the_order_of_rows_and_measured_columns_change_no_hash(spark: SparkSession, tonight: Night):
+    before = digests.content(spark, tonight, TABLES)
+    world.write(tonight, "listens", world.listens()[::-1])
+    world.write(tonight, "rankings", [world.rankings()[0] | {"way": "another", "bytes": 1, "reasons": []}])
+    assert digests.content(spark, tonight, TABLES) == before
+
+
+@pytest.mark.parametrize(
+    ("table", "rows"),
+    [
+        ("listens", world.listens()[1:]),
+        ("listens", [*world.listens(), world.listens()[0]]),
+        ("rankings", [world.rankings()[0] | {"personal": 1}]),
+        ("ranked_lists", [row | {"items": row["items"][::-1]} for row in world.ranked_lists()]),
+    ],
+    ids=["a row less", "a row twice", "a number", "an order of items"],
+)
+def test_other_rows_have_another_hash(spark: SparkSession, tonight: Night, table: str, rows: list[world.Row]):
+    before = digests.content(spark, tonight, TABLES)
+    world.write(tonight, table, rows)
+    after = digests.content(spark, tonight, TABLES)
+    assert {name for name in TABLES if after[name] != before[name]} == {table}
+
+
+def test_a_map_hashes_alike_in_whatever_order_it_is_stored(spark: SparkSession, tonight: Night):
+    reasons = [("late", 1), ("unparsable", 2)]
+    found = []
+    for order in (reasons, reasons[::-1]):
+        world.write(tonight, "ingests", [world.ingests()[0] | {"reasons": order}])
+        found.append(digests.content(spark, tonight, ["ingests"]))
+    assert found[0] == found[1]
+
+
+def test_other_nights_count_nothing(spark: SparkSession, tonight: Night):
+    before = digests.content(spark, tonight, GATED_TABLES)
+    tomorrow = replace(tonight, run_date=tonight.run_date + timedelta(days=1))
+    world.write(tomorrow, "listens", world.listens(tomorrow.run_date))
+    assert digests.content(spark, tonight, GATED_TABLES) == before
+
+
+def test_a_flipped_bit_changes_the_fingerprint(tonight: Night):
+    before, file = digests.fingerprint(tonight, "ranked_lists"), only_file(tonight, "ranked_lists")
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(content)
+    assert digests.fingerprint(tonight, "ranked_lists") != before
+
+
+def test_a_file_that_is_gone_changes_the_fingerprint_and_is_missing(tonight: Night):
+    before, version = digests.fingerprint(tonight, "items"), tables.version(tonight, "items")
+    assert digests.missing(tonight, "items", version, None) == []
+    file = only_file(tonight, "items")
+    file.unlink()
+    assert digests.fingerprint(tonight, "items") != before
+    assert [Path(path).name for path in digests.missing(tonight, "items", version, None)] == [file.name]
+
+
+def test_the_names_of_a_version_stay_when_the_table_is_written_again(tonight: Night):
+    version, before = tables.version(tonight, "items"), digests.names(tonight, "items")
+    world.write(tonight, "items", world.items())
+    assert digests.names(tonight, "items", version) == before
+    assert digests.names(tonight, "items") != before
+
+
+def test_a_move_of_a_model_changes_neither_fingerprint_nor_names(tonight: Night):
+    before = digests.fingerprint(tonight, "models"), digests.names(tonight, "models")
+    stored = tables.night_rows(tonight, "models")
+    again = pa.Table.from_pylist([stored.to_pylist()[0] | {"seconds": 9.0}], schema=stored.schema)
+    tables.replace(again, "models", tonight, where=f"model_version = '{world.MODEL}'")
+    assert (digests.fingerprint(tonight, "models"), digests.names(tonight, "models")) == before
