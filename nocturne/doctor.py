@@ -128,16 +128,18 @@ def check_expectations() -> str:
 
 
 def check_lmdb() -> str:
-    """The embedded cache serves what was loaded."""
-    from nocturne.cache import Generation, Pointer, ServedList, open_cache
-    from nocturne.cache.served import encode
+    """The embedded cache reads back what was loaded."""
+    import pyarrow as pa
 
-    night = date(2026, 1, 1)
-    wanted = ServedList(night, "control", "als", "als-doctor", (("item", 0.5),))
+    from nocturne.cache import About, Head, open_cache
+
+    head, lists = Head("control", "als", "als-doctor"), [{"item_id": "item", "score": 0.5}]
+    about = About(date(2026, 1, 1), 1, (head,), pa.array(["item"]))
+    rows = pa.RecordBatch.from_pylist([{"user_id": "listener", "items": lists, **head._asdict()}])
     with tempfile.TemporaryDirectory() as folder, open_cache(f"lmdb:{folder}") as cache:
-        cache.load("doctor", [("listener", encode(wanted))])
-        cache.swap_pointer(None, Pointer(Generation("doctor", night)))
-        if cache.get("listener") != wanted:
+        cache.load("doctor", about, [[rows]])
+        ((user_id, value),) = cache.encode("doctor", rows)
+        if cache.read("doctor", user_id) != value:
             raise ServiceError("LMDB does not read back what was written", where=folder, fix=SYNC)
     return f"{version('lmdb')}: written and read back"
 

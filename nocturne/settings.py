@@ -194,6 +194,38 @@ class RerankingSettings(Section):
         return not (any(strengths) or self.fresh_slots or self.exploration_places)
 
 
+class CacheSettings(Section):
+    """How the serving cache is reached and filled."""
+
+    generations: Annotated[
+        int, Field(ge=2, le=30, description="nights kept in the cache: the one served and those to roll back to")
+    ]
+    lists_per_second: Annotated[
+        int, Field(ge=0, description="lists loaded into Redis, or deleted from it, a second; 0: as many as it takes")
+    ]
+    user: Annotated[str, Field(description="user of the Redis server; empty: its default user")]
+    password_file: Annotated[str, Field(description="file that holds the password of the Redis server; empty: none")]
+    ca_file: Annotated[
+        str, Field(description="certificate authority of a rediss:// server, PEM; empty: those of the system")
+    ]
+
+
+class RetentionSettings(Section):
+    """How long tables keep what nights wrote."""
+
+    nights: Annotated[
+        dict[str, PositiveInt], Field(strict=False, description="nights whose rows a table keeps, by table")
+    ]
+    removed_files_hours: Annotated[
+        int,
+        Field(
+            ge=0,
+            description="hours that a file stays after no table needs it, for readers that opened it; 0 is for tests: "
+            "a rollback writes without the lease",
+        ),
+    ]
+
+
 class TableSettings(Section):
     """How tables are laid out."""
 
@@ -217,6 +249,8 @@ class Settings(Section):
     ranking: RankingSettings
     reranking: RerankingSettings
     promotion: PromotionSettings
+    cache: CacheSettings
+    retention: RetentionSettings
     tables: TableSettings
     spark: SparkSettings
     expectations: Annotated[

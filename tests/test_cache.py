@@ -1,6 +1,7 @@
 """What holds of a serving cache, run against LMDB and against a real redis-server."""
 
-import resource
+import multiprocessing
+import shutil
 import signal
 import subprocess
 import sys
@@ -9,34 +10,44 @@ from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
-from cache_servers import PASSWORD, RedisServer, cache_url, redis_server, start_redis  # noqa: F401
+from cache_servers import HEAD, ITEMS, MONDAY, TUESDAY, about, cache_url, redis_server, rows, serve  # noqa: F401
 
-from nocturne.cache import Cache, Generation, Pointer, PointerMoved, ServedList, embedded, open_cache
-from nocturne.cache.embedded import EmbeddedCache
-from nocturne.cache.served import encode
+from nocturne.cache import Cache, Generation, Head, Part, Pointer, PointerMoved, ServedList, open_cache
 from nocturne.errors import InputError, ServiceError, SettingsError
-from nocturne.flow import ExitStatus
-
-MONDAY = Generation("2026-03-02-aaaaaaaa", date(2026, 3, 2))
-TUESDAY = Generation("2026-03-03-bbbbbbbb", date(2026, 3, 3))
 
 LOAD_HALF_AND_WAIT = """
 import sys
-from nocturne.cache import open_cache
+sys.path.insert(0, sys.argv[2])
+from cache_servers import about, rows
+from nocturne.cache import embedded, loading, open_cache
 
-def rows():
-    for number in range(30):
-        yield f"user-{number}", bytes(2**19)
-    print("half", flush=True)
-    sys.stdin.read()
+embedded.BATCH_BYTES = loading.PIECE_BYTES = 1
 
-open_cache(sys.argv[1]).load("2026-03-03-bbbbbbbb", rows())
+class Half:
+    def __iter__(self):
+        yield rows(ann="x", bob="y")
+        print("half", flush=True)
+        sys.stdin.read()
+
+open_cache(sys.argv[1]).load("2026-03-03-bbbbbbbb", about("x", "y"), [Half()])
 """
 
 
 def listed(item_id: str) -> ServedList:
-    return ServedList(MONDAY.run_date, "control", "als", "als-1", ((item_id, 1.5),))
+    return ServedList(date(2026, 3, 2), "control", "als", "als-1", (item_id,), (1.5,))
+
+
+class Failing:
+    """A part that ends in an error."""
+
+    def __init__(self, batch: pa.RecordBatch, error: Exception) -> None:
+        self.batch, self.error = batch, error
+
+    def __iter__(self) -> Iterator[pa.RecordBatch]:
+        yield self.batch
+        raise self.error
 
 
 @pytest.fixture
@@ -47,9 +58,12 @@ def cache(cache_url: str) -> Iterator[Cache]:  # noqa: F811
 
 @pytest.fixture
 def monday_served(cache: Cache) -> Cache:
-    cache.load(MONDAY.name, [("ann", encode(listed("monday")))])
-    cache.swap_pointer(None, Pointer(MONDAY))
+    serve(cache, MONDAY, "monday", None)
     return cache
+
+
+def serve_tuesday(cache: Cache) -> None:
+    serve(cache, TUESDAY, "tuesday", Pointer(MONDAY))
 
 
 def test_a_new_cache_serves_nothing(cache: Cache):
@@ -57,14 +71,15 @@ def test_a_new_cache_serves_nothing(cache: Cache):
     assert cache.get("ann") is None
     assert cache.generations() == []
     assert cache.count(MONDAY.name) == 0
+    assert cache.read(MONDAY.name, "ann") is None
 
 
 def test_a_generation_is_invisible_until_the_pointer_moves(monday_served: Cache):
-    assert monday_served.load(TUESDAY.name, [("ann", encode(listed("tuesday")))]) == 1
+    assert monday_served.load(TUESDAY.name, ITEMS, [[rows(ann="tuesday")]]) == 1
     assert monday_served.get("ann") == listed("monday")
-    monday_served.swap_pointer(Pointer(MONDAY), Pointer(TUESDAY, previous=MONDAY))
+    monday_served.swap_pointer(Pointer(MONDAY), Pointer(TUESDAY, (MONDAY,)))
     assert monday_served.get("ann") == listed("tuesday")
-    assert monday_served.pointer() == Pointer(TUESDAY, previous=MONDAY)
+    assert monday_served.pointer() == Pointer(TUESDAY, (MONDAY,))
 
 
 def test_a_listener_without_a_list_reads_none(monday_served: Cache):
@@ -73,62 +88,108 @@ def test_a_listener_without_a_list_reads_none(monday_served: Cache):
     assert monday_served.get("x" * 600) is None
 
 
+def test_lists_of_all_parts_and_batches_are_stored_and_counted(cache: Cache):
+    parts = [[rows(ann="x", dan="y"), rows(eve="z")], [rows(bob="y")], [], [rows()]]
+    assert cache.load(MONDAY.name, ITEMS, parts) == 4
+    assert cache.count(MONDAY.name) == 4
+    cache.swap_pointer(None, Pointer(MONDAY))
+    assert [cache.get(user).item_ids for user in ("ann", "bob", "dan", "eve")] == [("x",), ("y",), ("y",), ("z",)]
+
+
+def test_what_is_stored_is_what_the_rows_encode_to_byte_for_byte(cache: Cache):
+    heads = [HEAD, Head("control", "previous", "als-1")]
+    cache.load(MONDAY.name, about("x", "y", heads=heads), [[rows(ann="x")], [rows(head=heads[1], bob="y")]])
+    (ann,) = cache.encode(MONDAY.name, rows(ann="x"))
+    (bob,) = cache.encode(MONDAY.name, rows(head=heads[1], bob="y"))
+    assert ann == ("ann", cache.read(MONDAY.name, "ann"))
+    assert bob == ("bob", cache.read(MONDAY.name, "bob"))
+    assert ann[1] != bob[1]
+    with pytest.raises(ServiceError, match="not in the cache"):
+        list(cache.encode(TUESDAY.name, rows(ann="x")))
+
+
 def test_a_reader_opened_before_the_first_night_sees_it(cache_url: str, cache: Cache):  # noqa: F811
     with open_cache(cache_url, read_only=True) as reader:
         assert reader.get("ann") is None
-        cache.load(MONDAY.name, [("ann", encode(listed("monday")))])
+        cache.load(MONDAY.name, ITEMS, [[rows(ann="monday")]])
         cache.swap_pointer(None, Pointer(MONDAY))
         assert reader.get("ann") == listed("monday")
 
 
-@pytest.mark.parametrize("cache_url", ["lmdb"], indirect=True)
 def test_a_reader_whose_generation_is_dropped_after_it_read_the_pointer_reads_the_next_one(
     cache_url: str,  # noqa: F811
     monday_served: Cache,
 ):
-    class Slow(EmbeddedCache):
-        def pointer(self) -> Pointer | None:
-            read = super().pointer()
-            if read == Pointer(MONDAY):
-                monday_served.load(TUESDAY.name, [("ann", encode(listed("tuesday")))])
-                monday_served.swap_pointer(Pointer(MONDAY), Pointer(TUESDAY))
-                monday_served.drop(MONDAY.name)
-            return read
+    with open_cache(cache_url, read_only=True) as reader:
+        read_pointer = reader.pointer
 
-    with Slow(Path(cache_url.removeprefix("lmdb:")), read_only=True) as reader:
+        def slow() -> Pointer | None:
+            found = read_pointer()
+            if found == Pointer(MONDAY):
+                serve_tuesday(monday_served)
+                monday_served.drop(MONDAY.name)
+            return found
+
+        reader.pointer = slow
         assert reader.get("ann") == listed("tuesday")
 
 
+def test_a_reader_reads_the_pointer_once_more_on_a_miss_and_not_on_a_hit(monday_served: Cache):
+    read_pointer, reads = monday_served.pointer, []
+    monday_served.get("ann")
+    monday_served.pointer = lambda: reads.append(1) or read_pointer()
+    assert monday_served.get("ann")
+    assert len(reads) == 1
+    assert monday_served.get("nobody") is None
+    assert len(reads) == 3
+
+
+@pytest.mark.parametrize("cache_url", ["lmdb"], indirect=True)
+def test_a_reader_of_a_generation_that_is_loaded_anew_with_other_item_numbers_reads_the_new_lists(
+    cache_url: str,  # noqa: F811
+    monday_served: Cache,
+):
+    with open_cache(cache_url, read_only=True) as reader:
+        assert reader.get("ann") == listed("monday")
+        monday_served.load(MONDAY.name, about("x", "monday"), [[rows(ann="x", bob="monday")]])
+        assert reader.get("bob") == listed("monday")
+        assert reader.get("ann") == listed("x")
+        assert reader.count(MONDAY.name) == 2
+
+
 def test_a_dropped_generation_leaves_the_others_whole(cache: Cache):
-    cache.load(MONDAY.name, [("ann", b"1"), ("bob", b"2")])
-    cache.load(TUESDAY.name, [("ann", b"3")])
+    cache.load(MONDAY.name, ITEMS, [[rows(ann="x", bob="y")]])
+    cache.load(TUESDAY.name, ITEMS, [[rows(ann="z")]])
+    before = cache.read(TUESDAY.name, "ann")
     assert cache.generations() == [MONDAY.name, TUESDAY.name]
-    cache.drop(MONDAY.name)
+    assert cache.drop(MONDAY.name)
     assert cache.generations() == [TUESDAY.name]
     assert cache.count(MONDAY.name) == 0
-    assert cache.read(TUESDAY.name, "ann") == b"3"
+    assert cache.read(MONDAY.name, "ann") is None
+    assert cache.read(TUESDAY.name, "ann") == before
+
+
+def test_dropping_a_generation_that_is_not_there_does_nothing(monday_served: Cache):
+    assert monday_served.drop(TUESDAY.name)
+    assert monday_served.generations() == [MONDAY.name]
 
 
 def test_loading_a_generation_again_replaces_it(cache: Cache):
-    cache.load(MONDAY.name, [("ann", b"1"), ("bob", b"2")])
-    cache.load(MONDAY.name, [("cec", b"3")])
+    cache.load(MONDAY.name, ITEMS, [[rows(ann="x", bob="y")]])
+    cache.load(MONDAY.name, ITEMS, [[rows(cec="z")]])
     assert cache.count(MONDAY.name) == 1
     assert cache.read(MONDAY.name, "ann") is None
-    assert cache.read(MONDAY.name, "cec") == b"3"
+    assert cache.read(MONDAY.name, "cec")
 
 
-def test_a_listener_loaded_twice_counts_once(cache: Cache):
-    assert cache.load(MONDAY.name, [("ann", b"1"), ("ann", b"2")]) == 2
-    assert cache.count(MONDAY.name) == 1
-
-
-def test_a_loader_whose_rows_fail_leaves_nothing_behind(monday_served: Cache):
-    def rows() -> Iterator[tuple[str, bytes]]:
-        yield "ann", b"1"
-        raise InputError("no more rows")
-
-    with pytest.raises(InputError, match="no more rows"):
-        monday_served.load(TUESDAY.name, rows())
+@pytest.mark.parametrize(
+    "part",
+    [[rows(ann="x"), rows(ann="y")], [rows(bob="x", ann="y")], Failing(rows(ann="x"), InputError("no more rows"))],
+)
+def test_a_part_that_fails_leaves_nothing_behind(monday_served: Cache, part: Part):
+    with pytest.raises(InputError) as caught:
+        monday_served.load(TUESDAY.name, ITEMS, [[rows(aaa="x")], part])
+    assert "ann" not in str(caught.value)
     assert monday_served.generations() == [MONDAY.name]
     assert monday_served.get("ann") == listed("monday")
 
@@ -138,7 +199,9 @@ def test_a_loader_killed_half_way_leaves_the_old_generation_served_and_the_next_
     monday_served: Cache,
 ):
     loader = subprocess.Popen(
-        [sys.executable, "-c", LOAD_HALF_AND_WAIT, cache_url], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        [sys.executable, "-c", LOAD_HALF_AND_WAIT, cache_url, str(Path(__file__).parent)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
     )
     assert loader.stdout
     assert loader.stdout.readline() == b"half\n"
@@ -147,14 +210,17 @@ def test_a_loader_killed_half_way_leaves_the_old_generation_served_and_the_next_
     assert monday_served.generations() == [MONDAY.name, TUESDAY.name]
     assert monday_served.get("ann") == listed("monday")
 
-    monday_served.load(TUESDAY.name, [("ann", encode(listed("tuesday")))])
+    serve_tuesday(monday_served)
     assert monday_served.count(TUESDAY.name) == 1
-    monday_served.swap_pointer(Pointer(MONDAY), Pointer(TUESDAY))
     assert monday_served.get("ann") == listed("tuesday")
+    assert monday_served.drop(MONDAY.name)
+    assert monday_served.generations() == [TUESDAY.name]
 
 
 def test_of_racing_swaps_exactly_one_wins(cache_url: str, monday_served: Cache):  # noqa: F811
     rivals = [Generation(f"2026-03-03-{number:08d}", date(2026, 3, 3)) for number in range(8)]
+    for rival in rivals:
+        monday_served.load(rival.name, ITEMS, [[rows(ann="x")]])
     start = threading.Barrier(len(rivals))
     won: list[Generation] = []
     lost: list[Generation] = []
@@ -163,7 +229,7 @@ def test_of_racing_swaps_exactly_one_wins(cache_url: str, monday_served: Cache):
         with open_cache(cache_url) as cache:
             start.wait()
             try:
-                cache.swap_pointer(Pointer(MONDAY), Pointer(rival, previous=MONDAY))
+                cache.swap_pointer(Pointer(MONDAY), Pointer(rival, (MONDAY,)))
                 won.append(rival)
             except PointerMoved:
                 lost.append(rival)
@@ -175,7 +241,7 @@ def test_of_racing_swaps_exactly_one_wins(cache_url: str, monday_served: Cache):
         thread.join()
     assert len(won) == 1
     assert len(lost) == 7
-    assert monday_served.pointer() == Pointer(won[0], previous=MONDAY)
+    assert monday_served.pointer() == Pointer(won[0], (MONDAY,))
 
 
 def test_a_swap_repeated_after_a_lost_answer_is_no_lost_race(monday_served: Cache):
@@ -183,10 +249,86 @@ def test_a_swap_repeated_after_a_lost_answer_is_no_lost_race(monday_served: Cach
     assert monday_served.pointer() == Pointer(MONDAY)
 
 
+def test_a_snapshot_reads_its_generation_however_often_the_pointer_moves(monday_served: Cache):
+    with monday_served.snapshot() as snapshot:
+        assert snapshot.generation == MONDAY
+        serve_tuesday(monday_served)
+        monday_served.drop(MONDAY.name)
+        assert snapshot.get("ann") == listed("monday")
+        assert snapshot.get("nobody") is None
+        assert monday_served.get("ann") == listed("tuesday")
+    assert monday_served.drop(MONDAY.name)
+    assert monday_served.generations() == [TUESDAY.name]
+
+
+def test_what_the_pointer_keeps_is_not_dropped(monday_served: Cache):
+    monday_served.load(TUESDAY.name, ITEMS, [[rows(ann="tuesday")]])
+    monday_served.swap_pointer(Pointer(MONDAY), Pointer(TUESDAY, (MONDAY,)))
+    assert [monday_served.drop(generation.name) for generation in (MONDAY, TUESDAY)] == [False, False]
+    assert monday_served.generations() == [MONDAY.name, TUESDAY.name]
+    monday_served.swap_pointer(Pointer(TUESDAY, (MONDAY,)), Pointer(TUESDAY))
+    assert monday_served.drop(MONDAY.name)
+
+
+def test_the_pointer_does_not_move_to_what_is_not_there(monday_served: Cache):
+    with pytest.raises(ServiceError, match="not in the cache"):
+        monday_served.swap_pointer(Pointer(MONDAY), Pointer(TUESDAY, (MONDAY,)))
+    assert monday_served.pointer() == Pointer(MONDAY)
+
+
+def test_a_served_generation_that_is_not_whole_is_completed_while_it_is_read(cache: Cache):
+    both = about("x", "y")
+    cache.load(MONDAY.name, both, [[rows(ann="x")]])
+    cache.swap_pointer(None, Pointer(MONDAY))
+    assert cache.load(MONDAY.name, both, [[rows(ann="x", bob="y")]]) == 2
+    assert cache.count(MONDAY.name) == 2
+    assert cache.get("bob") == listed("y")
+
+
+def test_there_is_no_snapshot_of_nothing_nor_of_what_the_cache_has_lost(
+    cache_url: str,  # noqa: F811
+    cache: Cache,
+    request: pytest.FixtureRequest,
+):
+    with pytest.raises(ServiceError, match="serves nothing"), cache.snapshot():
+        pass
+    cache.load(MONDAY.name, ITEMS, [[rows(ann="monday")]])
+    cache.swap_pointer(None, Pointer(MONDAY))
+    if cache_url.startswith("lmdb"):
+        shutil.rmtree(Path(cache_url.removeprefix("lmdb:")) / "generations" / MONDAY.name)
+    else:
+        request.getfixturevalue("redis_server").client.delete(f"nocturne:{MONDAY.name}:about")
+    with pytest.raises(ServiceError, match="not in the cache"), cache.snapshot():
+        pass
+
+
+def test_a_reader_opened_before_a_fork_reads_in_both_processes(monday_served: Cache):
+    assert monday_served.get("ann") == listed("monday")
+    with monday_served.snapshot() as snapshot:
+        fork = multiprocessing.get_context("fork")
+        answers, told = fork.Queue(), fork.Event()
+
+        def child() -> None:
+            answers.put((monday_served.get("ann"), snapshot.get("ann")))
+            told.wait(10)
+            answers.put(monday_served.get("ann"))
+
+        process = fork.Process(target=child)
+        process.start()
+        assert answers.get(timeout=10) == (listed("monday"), listed("monday"))
+        assert (monday_served.get("ann"), snapshot.get("ann")) == (listed("monday"), listed("monday"))
+        serve_tuesday(monday_served)
+        told.set()
+        assert answers.get(timeout=10) == listed("tuesday")
+        process.join()
+        assert snapshot.get("ann") == listed("monday")
+        assert monday_served.get("ann") == listed("tuesday")
+
+
 def test_a_cache_opened_for_reading_refuses_to_write(cache_url: str, monday_served: Cache):  # noqa: F811
     with open_cache(cache_url, read_only=True) as reader:
         with pytest.raises(SettingsError, match="reading only"):
-            reader.load(TUESDAY.name, [])
+            reader.load(TUESDAY.name, ITEMS, [])
         with pytest.raises(SettingsError, match="reading only"):
             reader.swap_pointer(Pointer(MONDAY), Pointer(TUESDAY))
         with pytest.raises(SettingsError, match="reading only"):
@@ -202,111 +344,3 @@ def test_a_url_of_no_cache_is_a_settings_error_that_keeps_the_password(url: str)
         open_cache(url)
     assert "sesame" not in str(caught.value)
     assert caught.value.__context__ is None
-
-
-# LMDB
-
-
-def test_a_reader_creates_no_files(tmp_path: Path):
-    with open_cache(f"lmdb:{tmp_path / 'cache'}", read_only=True) as reader:
-        assert reader.get("ann") is None
-        assert reader.generations() == []
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_a_reader_that_holds_an_old_generation_keeps_it(tmp_path: Path):
-    with open_cache(f"lmdb:{tmp_path}") as writer, open_cache(f"lmdb:{tmp_path}", read_only=True) as reader:
-        writer.load(MONDAY.name, [("ann", b"1"), ("bob", b"2")])
-        assert reader.read(MONDAY.name, "ann") == b"1"
-        writer.drop(MONDAY.name)
-        assert reader.read(MONDAY.name, "bob") == b"2"
-
-
-def test_the_map_grows_with_the_lists(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(embedded, "FIRST_MAP_BYTES", 2**16)
-    rows = [(f"user-{number:03d}", bytes([number % 256]) * 50_000) for number in range(300)]
-    with open_cache(f"lmdb:{tmp_path}") as cache:
-        assert cache.load(MONDAY.name, rows) == 300
-        assert [cache.read(MONDAY.name, user_id) for user_id, _ in rows] == [value for _, value in rows]
-
-
-def test_a_user_id_longer_than_a_key_is_an_input_error_that_does_not_tell_it(tmp_path: Path):
-    with open_cache(f"lmdb:{tmp_path}") as cache:
-        assert cache.load(MONDAY.name, [("é" * 255, b"1")]) == 1
-        with pytest.raises(InputError, match="found: 512 bytes") as caught:
-            cache.load(MONDAY.name, [("é" * 256, b"1")])
-    assert "é" not in str(caught.value)
-
-
-def test_a_disk_that_takes_no_more_is_a_service_error_and_the_old_lists_stay_served(tmp_path: Path):
-    with open_cache(f"lmdb:{tmp_path}") as cache:
-        cache.load(MONDAY.name, [("ann", encode(listed("monday")))])
-        cache.swap_pointer(None, Pointer(MONDAY))
-        unlimited = resource.getrlimit(resource.RLIMIT_FSIZE)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (2**20, unlimited[1]))
-        try:
-            with pytest.raises(ServiceError, match="serving cache failed"):
-                cache.load(TUESDAY.name, ((f"user-{number}", bytes(2**16)) for number in range(200)))
-        finally:
-            resource.setrlimit(resource.RLIMIT_FSIZE, unlimited)
-        assert cache.generations() == [MONDAY.name]
-        assert cache.get("ann") == listed("monday")
-
-
-def test_a_path_that_is_a_file_is_a_service_error(tmp_path: Path):
-    (tmp_path / "cache").write_text("not a folder")
-    with pytest.raises(ServiceError, match="cache failed"):
-        open_cache(f"lmdb:{tmp_path / 'cache'}")
-
-
-# Redis
-
-
-def test_a_stopped_server_is_a_service_error_with_its_place_and_without_its_password(tmp_path: Path):
-    server = start_redis(tmp_path)
-    with open_cache(server.url) as cache:
-        assert cache.pointer() is None
-        server.stop()
-        with pytest.raises(ServiceError) as caught:
-            cache.pointer()
-    assert caught.value.status == ExitStatus.SERVICE_FAILED
-    assert f"127.0.0.1:{server.port}/0" in str(caught.value)
-    assert PASSWORD not in str(caught.value)
-
-
-def test_a_wrong_password_is_a_settings_error_that_does_not_tell_it(redis_server: RedisServer):  # noqa: F811
-    with open_cache(redis_server.url.replace(PASSWORD, "wrong-guess")) as cache, pytest.raises(SettingsError) as caught:
-        cache.pointer()
-    assert "refuses the user or password" in str(caught.value)
-    assert "wrong-guess" not in str(caught.value)
-
-
-@pytest.mark.parametrize("cache_url", ["redis"], indirect=True)
-def test_a_server_that_may_evict_is_refused(cache: Cache, redis_server: RedisServer):  # noqa: F811
-    redis_server.client.config_set("maxmemory-policy", "allkeys-lru")
-    with pytest.raises(ServiceError, match="maxmemory-policy allkeys-lru"):
-        cache.load(MONDAY.name, [("ann", b"1")])
-    assert cache.generations() == []
-
-
-@pytest.mark.parametrize("cache_url", ["redis"], indirect=True)
-def test_a_server_out_of_memory_keeps_the_old_lists_and_tells_no_user_id(
-    monday_served: Cache,
-    redis_server: RedisServer,  # noqa: F811
-):
-    used = redis_server.client.info("memory")["used_memory"]
-    redis_server.client.config_set("maxmemory", used + 3 * 2**20)
-    with pytest.raises(ServiceError, match="out of memory") as caught:
-        monday_served.load(TUESDAY.name, ((f"user-{number}", bytes(2**16)) for number in range(200)))
-    assert "user-" not in str(caught.value)
-    assert monday_served.generations() == [MONDAY.name]
-    assert monday_served.count(TUESDAY.name) == 0
-    assert monday_served.get("ann") == listed("monday")
-
-
-@pytest.mark.parametrize("cache_url", ["redis"], indirect=True)
-def test_nothing_is_left_of_a_dropped_generation(cache: Cache, redis_server: RedisServer):  # noqa: F811
-    cache.load(MONDAY.name, ((f"user-{number}", b"1") for number in range(25_000)))
-    assert cache.count(MONDAY.name) == 25_000
-    cache.drop(MONDAY.name)
-    assert redis_server.client.keys() == []

@@ -2,32 +2,48 @@
 
 from pathlib import Path
 
-from nocturne.cache.base import Cache, PointerMoved
+from nocturne.cache.base import Cache, Each, Part, PointerMoved, Snapshot
 from nocturne.cache.embedded import EmbeddedCache
 from nocturne.cache.pointer import Generation, Pointer
-from nocturne.cache.served import ServedList
+from nocturne.cache.served import About, Head, ServedList
 from nocturne.cache.shared import SharedCache
 from nocturne.errors import SettingsError
+from nocturne.settings import CacheSettings, load_settings
 
-__all__ = ["Cache", "Generation", "Pointer", "PointerMoved", "ServedList", "check_url", "open_cache"]
+__all__ = [
+    "About",
+    "Cache",
+    "Each",
+    "Generation",
+    "Head",
+    "Part",
+    "Pointer",
+    "PointerMoved",
+    "ServedList",
+    "Snapshot",
+    "check_url",
+    "open_cache",
+]
 
 
-def open_cache(url: str, read_only: bool = False) -> Cache:
+def open_cache(url: str, settings: CacheSettings | None = None, read_only: bool = False) -> Cache:
     """Open the cache at `lmdb:PATH`, `redis://[user:password@]host:port/db` or `rediss://...`.
 
     Args:
         url: where the cache is; its password is in no message.
+        settings: how a Redis server is reached and filled; by default those of conf/default.toml.
         read_only: refuse to write; an embedded cache that does not exist is then not created.
 
     Raises:
-        SettingsError: the URL names no cache, or the server refuses the user or password.
+        SettingsError: the URL names no cache, a file named in the settings cannot be read, or the server refuses
+            the user or password.
         ServiceError: the disk or the server does not serve.
     """
     check_url(url)
     scheme, _, rest = url.partition(":")
     if scheme == "lmdb":
         return EmbeddedCache(Path(rest), read_only=read_only)
-    return SharedCache(url, read_only=read_only)
+    return SharedCache(url, settings or load_settings().cache, read_only=read_only)
 
 
 def check_url(url: str) -> None:

@@ -6,7 +6,7 @@ from datetime import date
 from functools import lru_cache
 from typing import Any
 
-from nocturne.errors import SettingsError
+from nocturne.errors import InputError, SettingsError
 
 
 @dataclass(frozen=True)
@@ -28,19 +28,23 @@ class Pointer:
 
     Attributes:
         served: generation that readers read.
-        previous: generation that a rollback would serve; None after a rollback, so that a second
-            one cannot bring back what the first took away.
+        earlier: generations that a rollback may serve, the one before first; what a rollback took away is not
+            among them, so that a second one cannot bring it back.
         held: why the pointer must not move; None when it may.
+        move: number of the move that made it this, counted from 1; what `nights` records says the same.
+        warehouse: where the manifests of these generations are.
     """
 
     served: Generation
-    previous: Generation | None = None
+    earlier: tuple[Generation, ...] = ()
     held: str | None = None
+    move: int = 1
+    warehouse: str = ""
 
     @property
     def kept(self) -> tuple[Generation, ...]:
         """The generations that must stay in the cache."""
-        return (self.served, self.previous) if self.previous else (self.served,)
+        return (self.served, *self.earlier)
 
 
 def to_json(pointer: Pointer) -> bytes:
@@ -50,10 +54,22 @@ def to_json(pointer: Pointer) -> bytes:
 
 @lru_cache(maxsize=16)  # readers parse the same few bytes for every list
 def from_json(text: bytes) -> Pointer:
-    """The pointer that `to_json` wrote."""
-    fields = json.loads(text)
-    served, previous = _generation(fields["served"]), fields["previous"]
-    return Pointer(served, _generation(previous) if previous else None, fields["held"])
+    """The pointer that `to_json` wrote.
+
+    Raises:
+        InputError: it is none, or that of another release.
+    """
+    try:
+        fields = json.loads(text)
+        served, *earlier = (_generation(each) for each in (fields["served"], *fields["earlier"]))
+        return Pointer(served, tuple(earlier), fields["held"], fields["move"], fields["warehouse"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(
+            "the pointer of the serving cache cannot be read",
+            found=f"{type(error).__name__}: {error}",
+            expected="what this release writes",
+            fix="name an empty cache, and run refresh_cache for the last night",
+        ) from error
 
 
 def _generation(fields: dict[str, Any]) -> Generation:
@@ -71,20 +87,29 @@ def refusal(pointer: Pointer | None, new: Generation) -> str | None:
     return None
 
 
-def advance(pointer: Pointer | None, new: Generation) -> Pointer:
-    """Serve the new generation and keep the one served until now; the same pointer where it must not move."""
+def advance(pointer: Pointer | None, new: Generation, warehouse: str, keep: int, moves: int = 0) -> Pointer:
+    """Serve the new generation and keep the ones served until now; the same pointer where it must not move.
+
+    Args:
+        keep: generations that stay in the cache, the new one among them.
+        moves: number of the last move on record, if the cache may have lost it.
+    """
     if pointer is None:
-        return Pointer(new)
+        return Pointer(new, move=moves + 1, warehouse=warehouse)
     if pointer.served == new or refusal(pointer, new):
         return pointer
-    return Pointer(new, previous=pointer.served)
+    earlier = tuple(each for each in pointer.kept if each != new)[: keep - 1]
+    return Pointer(new, earlier, move=_next(pointer, moves), warehouse=warehouse)
 
 
-def roll_back(pointer: Pointer | None, why: str) -> Pointer:
-    """Serve the previous generation and hold the pointer there.
+def roll_back(pointer: Pointer | None, why: str, to: str | None = None) -> Pointer:
+    """Serve an earlier generation and hold the pointer there.
+
+    Args:
+        to: its name; by default the one before.
 
     Raises:
-        SettingsError: no reason is given, the pointer is held already, or there is no previous generation.
+        SettingsError: no reason is given, the pointer is held already, or there is no such generation.
     """
     if not why.strip():
         raise SettingsError("a rollback needs a reason", fix="say why: it is shown until the pointer is released")
@@ -96,13 +121,17 @@ def roll_back(pointer: Pointer | None, why: str) -> Pointer:
             found=f"{pointer.served.name}, held: {pointer.held}",
             fix="`nocturne release` lets it move again",
         )
-    if pointer.previous is None:
+    names = [each.name for each in pointer.earlier]
+    wanted = to or next(iter(names), None)
+    if wanted not in names:
         raise SettingsError(
-            "there is no previous generation to roll back to",
-            found=f"only {pointer.served.name}",
-            fix="publish another night",
+            "there is no such generation to roll back to" if to else "there is no previous generation to roll back to",
+            found=to or f"only {pointer.served.name}",
+            expected=f"one of {', '.join(names)}" if names else "",
+            fix="`nocturne served` lists them" if names else "publish another night",
         )
-    return Pointer(pointer.previous, held=why)
+    target, *earlier = pointer.earlier[names.index(str(wanted)) :]
+    return Pointer(target, tuple(earlier), held=why, move=_next(pointer), warehouse=pointer.warehouse)
 
 
 def release(pointer: Pointer | None) -> Pointer:
@@ -113,4 +142,8 @@ def release(pointer: Pointer | None) -> Pointer:
     """
     if pointer is None:
         raise SettingsError("there is nothing to release: the cache serves no generation")
-    return replace(pointer, held=None)
+    return pointer if pointer.held is None else replace(pointer, held=None, move=_next(pointer))
+
+
+def _next(pointer: Pointer, moves: int = 0) -> int:
+    return max(pointer.move, moves) + 1

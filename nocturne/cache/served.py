@@ -1,18 +1,38 @@
-"""One listener's list as it is served, and the bytes that both stores keep of it."""
+"""One listener's list as it is served, and the bytes that both stores keep of it.
 
-from collections.abc import Iterator
+A value is the number of its head (2 bytes), the numbers of its items (4 bytes each) and their scores (float32
+each), little-endian; what the numbers stand for is kept once a generation. docs/decisions/compact-values.md says why.
+"""
+
+import json
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
+from functools import lru_cache
+from struct import Struct
+from typing import Any, NamedTuple
 
+import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
-from pydantic_core import from_json, to_json
 
-from nocturne.errors import InputError
+MOST_HEADS = 2**16
+CHUNK_ITEMS = 4096
+_CHUNK = pa.schema([("item_id", pa.large_string())])
+
+_NUMBERS = np.dtype("<u4")
+
+ReadChunk = Callable[[int], bytes | None]
 
 
-@dataclass(frozen=True)
-class ServedList:
+class Head(NamedTuple):
+    """What many lists have in common: arm of the experiment, source, and model the list depends on."""
+
+    arm: str
+    source: str
+    model_version: str
+
+
+class ServedList(NamedTuple):
     """What the playback service reads for one listener.
 
     Attributes:
@@ -20,54 +40,113 @@ class ServedList:
         arm: arm of the experiment.
         source: als, previous, market_popular or global_popular.
         model_version: model the list depends on.
-        items: (item_id, score), best first.
+        item_ids: what to play, best first.
+        scores: of each item, the float32 nearest to that in `ranked_lists`.
     """
 
     run_date: date
     arm: str
     source: str
     model_version: str
-    items: tuple[tuple[str, float], ...]
+    item_ids: tuple[str, ...]
+    scores: tuple[float, ...]
+
+    @property
+    def items(self) -> tuple[tuple[str, float], ...]:
+        """(item_id, score), best first."""
+        return tuple(zip(self.item_ids, self.scores, strict=True))
 
 
-def encode(served: ServedList) -> bytes:
-    """Compact JSON, UTF-8; every finite score reads back to the same bits."""
-    # pydantic's encoder: the standard library's takes six times as long, nearly all of it for the scores
-    return to_json(served)
+@dataclass(frozen=True)
+class About:
+    """What all lists of a generation share; their values refer to it by number.
 
-
-def decode(value: bytes) -> ServedList:
-    """The list that `encode` wrote."""
-    fields = from_json(value)
-    return ServedList(
-        run_date=date.fromisoformat(fields["run_date"]),
-        arm=fields["arm"],
-        source=fields["source"],
-        model_version=fields["model_version"],
-        items=tuple((item_id, score) for item_id, score in fields["items"]),
-    )
-
-
-def served_lists(rows: pa.RecordBatch) -> Iterator[tuple[str, ServedList]]:
-    """(user_id, list) of every row of `ranked_lists`.
-
-    Raises:
-        InputError: a score is missing or not finite, which JSON cannot carry.
+    Attributes:
+        run_date: night the lists were computed for.
+        lists: lists to expect; more or fewer are stored all the same.
+        heads: heads of the lists, at most 65,536; a head's number is its position.
+        item_ids: every item that a list may hold; an item's number is its position.
     """
-    columns = [rows.column(name).to_pylist() for name in ("user_id", "run_date", "arm", "source", "model_version")]
-    # flattened once: a Python dict per listed item would cost more than all the rest
-    items = rows.column("items")
-    listed = items.flatten()
-    if not pc.all(pc.is_finite(listed.field("score")), skip_nulls=False, min_count=0).as_py():
-        raise InputError(
-            "a list has a score that is not finite",
-            where="ranked_lists",
-            fix="run rank_users and validate_table for the night again",
-        )
-    scored = list(zip(listed.field("item_id").to_pylist(), listed.field("score").to_pylist(), strict=True))
-    end = 0
-    for user_id, run_date, arm, source, model_version, length in zip(
-        *columns, pc.list_value_length(items).to_pylist(), strict=True
-    ):
-        start, end = end, end + length
-        yield user_id, ServedList(run_date, arm, source, model_version, tuple(scored[start:end]))
+
+    run_date: date
+    lists: int
+    heads: Sequence[Head]
+    item_ids: pa.StringArray | pa.ChunkedArray
+
+    def to_json(self, **more: str | int) -> bytes:
+        """All but the item ids, as the stores keep it, and what a store needs to know more."""
+        fields = {"run_date": str(self.run_date), "lists": self.lists, "heads": self.heads, "items": len(self.item_ids)}
+        return json.dumps(fields | more, ensure_ascii=False, separators=(",", ":")).encode()
+
+    def chunks(self) -> Iterator[bytes]:
+        """The item ids as the stores keep them, 4096 at a time."""
+        for start in range(0, len(self.item_ids), CHUNK_ITEMS):
+            ids = pa.chunked_array(self.item_ids.slice(start, CHUNK_ITEMS)).cast(pa.large_string()).combine_chunks()
+            yield pa.record_batch([ids], schema=_CHUNK).serialize().to_pybytes()
+
+
+class ItemsGone(Exception):  # noqa: N818 (no error: the generation was dropped)
+    """The item ids of the generation are no longer in the store."""
+
+
+class Decoder:
+    """Reads the values of one generation.
+
+    Item ids are read a chunk at a time, when a list first holds one of it, and then kept: all lists share them.
+    """
+
+    def __init__(self, about: bytes) -> None:
+        """Args: what `About.to_json` wrote."""
+        fields: dict[str, Any] = json.loads(about)
+        self.run_date = date.fromisoformat(fields["run_date"])
+        self.lists: int = fields["lists"]
+        self.heads = tuple(Head(*each) for each in fields["heads"])
+        self._items: int = fields["items"]
+        # untouched pages of it take no memory
+        self._ids = np.empty(self._items, dtype=object)
+        self._unread = set(range(-(-self._items // CHUNK_ITEMS)))
+
+    def decode(self, value: bytes, read_chunk: ReadChunk) -> ServedList:
+        """The list of a value.
+
+        Args:
+            value: what an encoder made.
+            read_chunk: reads the chunk of a number; None if it is not in the store.
+
+        Raises:
+            ItemsGone: an item id is not in the store any more.
+        """
+        count = (len(value) - 2) // 8
+        numbers = np.frombuffer(value, _NUMBERS, count, 2)
+        ids = self._ids.take(numbers).tolist()
+        if self._unread and not all(ids):
+            self._learn(numbers, read_chunk)
+            ids = self._ids.take(numbers).tolist()
+        head = self.heads[value[0] | value[1] << 8]
+        return ServedList(self.run_date, *head, tuple(ids), _floats(count).unpack_from(value, 2 + 4 * count))
+
+    def about(self, read_chunk: ReadChunk) -> About:
+        """What the generation was loaded with.
+
+        Raises:
+            ItemsGone: an item id is not in the store any more.
+        """
+        chunks = [_ids(read_chunk(number)) for number in range(-(-self._items // CHUNK_ITEMS))]
+        return About(self.run_date, self.lists, self.heads, pa.chunked_array(chunks, pa.large_string()))
+
+    def _learn(self, numbers: np.ndarray[Any, np.dtype[np.uint32]], read_chunk: ReadChunk) -> None:
+        for chunk in self._unread.intersection((numbers // CHUNK_ITEMS).tolist()):
+            start = chunk * CHUNK_ITEMS
+            self._ids[start : start + CHUNK_ITEMS] = _ids(read_chunk(chunk)).to_pylist()
+            self._unread.discard(chunk)
+
+
+@lru_cache
+def _floats(count: int) -> Struct:
+    return Struct(f"<{count}f")
+
+
+def _ids(chunk: bytes | None) -> pa.LargeStringArray:
+    if chunk is None:
+        raise ItemsGone
+    return pa.ipc.read_record_batch(pa.py_buffer(chunk), _CHUNK).column(0)

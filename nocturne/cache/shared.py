@@ -1,128 +1,144 @@
-"""The cache in Redis: `nocturne:<generation>:<user_id>`, and the pointer in `nocturne:pointer`."""
+"""The cache in Redis: hashes of about 440 lists each, and the pointer in `nocturne:pointer`.
 
-from collections.abc import Iterable, Iterator
+    nocturne:pointer                        what is served
+    nocturne:generations                    set of the generations that may be read
+    nocturne:dropping                       set of those that are being removed
+    nocturne:<generation>:about             hash of what its lists share, and of who may write them
+    nocturne:<generation>:readers           sorted set of the snapshots that need it
+    nocturne:<generation>:<load>:<bucket>   hash of value by user_id
+
+Every key of a generation can be told from its name and `about`: nothing ever scans the server. None expires.
+"""
+
+import time
+import uuid
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, cast
-from urllib.parse import urlsplit
+from typing import cast
 
-import redis
-from redis.backoff import ExponentialBackoff
-from redis.exceptions import AuthenticationError, AuthorizationError, OutOfMemoryError, RedisError
-from redis.retry import Retry
-
-from nocturne.cache.base import Cache, batches
-from nocturne.cache.pointer import Pointer, from_json, to_json
-from nocturne.errors import ServiceError, SettingsError
+from nocturne.cache import scripts
+from nocturne.cache.base import Cache, Each, OpenGeneration, Part, Snapshot
+from nocturne.cache.connection import connect, errors, replica
+from nocturne.cache.hashes import DROPPING_KEY, GENERATIONS_KEY, Hold, SharedGeneration, about_key, readers_key
+from nocturne.cache.loading import PartLoader, lost, store
+from nocturne.cache.pointer import Generation, Pointer, from_json, to_json
+from nocturne.cache.served import About
+from nocturne.errors import ServiceError
+from nocturne.settings import CacheSettings
 
 POINTER_KEY = "nocturne:pointer"
-GENERATIONS_KEY = "nocturne:generations"
-SCAN_KEYS = 10_000
+BUCKET_LISTS = 440
+"""So few that nearly every hash fits a table of 512 places."""
 
-# a set that is already done counts as done: the connection may have broken before the answer came
-COMPARE_AND_SET = """
-local current = redis.call('GET', KEYS[1]) or ''
-if current ~= ARGV[1] and current ~= ARGV[2] then return 0 end
-redis.call('SET', KEYS[1], ARGV[2])
-return 1
-"""
+BUCKETS_AT_ONCE = 128
 
 
 class SharedCache(Cache):
     """A cache on a Redis server, read by any number of services."""
 
-    def __init__(self, url: str, *, read_only: bool = False) -> None:
-        try:
-            host = urlsplit(url).hostname
-            client = redis.Redis.from_url(
-                url,
-                socket_connect_timeout=5,
-                socket_timeout=30,
-                retry=Retry(ExponentialBackoff(cap=2, base=0.1), retries=3),
-            )
-        except ValueError:  # not passed on: it may quote the password
-            host = None
-        if host is None:
-            raise SettingsError(
-                "the cache's URL is not understood",
-                where="--cache",
-                expected="redis://[user:password@]host:port/db",
-            )
-        self._redis = client
-        options: dict[str, Any] = self._redis.get_connection_kwargs()
-        place = f"{options['host']}:{options.get('port', 6379)}/{options.get('db', 0)}"
-        super().__init__(f"{url.partition(':')[0]}://{place}", read_only=read_only)
+    def __init__(self, url: str, settings: CacheSettings, *, read_only: bool = False) -> None:
+        self._url = url
+        self._settings = settings
+        self._redis, place = connect(url, settings, read_only=read_only)
+        super().__init__(place, read_only=read_only)
 
     def pointer(self) -> Pointer | None:
         """What is served; None before the first night."""
-        with self._errors():
-            text = self._redis.get(POINTER_KEY)
+        with errors(self.place):
+            text = cast("bytes | None", self._redis.get(POINTER_KEY))
         return from_json(text) if text else None
 
-    def _compare_and_set(self, expected: Pointer | None, new: Pointer) -> bool:
-        with self._errors():
-            was = to_json(expected) if expected else b""
-            return bool(self._redis.eval(COMPARE_AND_SET, 1, POINTER_KEY, was, to_json(new)))
-
-    def _write(self, generation: str, rows: Iterable[tuple[str, bytes]]) -> int:
-        self._check_policy()
-        with self._errors():
-            self._redis.sadd(GENERATIONS_KEY, generation)  # first, so that a dead loader's keys are found
-        prefix = _prefix(generation)
-        stored = 0
-        for batch in batches(rows):
-            with self._errors():
-                pipeline = self._redis.pipeline(transaction=False)
-                for key, value in batch:
-                    pipeline.set(prefix + key, value)
-                # raised by hand: the client's own message would quote the listener's key
-                for answer in pipeline.execute(raise_on_error=False):
-                    if isinstance(answer, Exception):
-                        raise answer
-            stored += len(batch)
-        return stored
-
-    def read(self, generation: str, user_id: str) -> bytes | None:
-        """The stored value of one listener in one generation; None if either is not there."""
-        with self._errors():
-            return cast("bytes | None", self._redis.get(_prefix(generation) + user_id.encode()))
-
-    def count(self, generation: str) -> int:
-        """Listeners that the generation holds, counted by a scan over the server's keys."""
-        # SCAN repeats a key only while the server shrinks its table, which a load does not make it do
-        return sum(len(keys) for keys in self._scan(generation))
-
     def generations(self) -> list[str]:
-        """Names of all generations in the store, half-written ones too, in ascending order."""
-        with self._errors():
-            return sorted(cast("bytes", name).decode() for name in self._redis.smembers(GENERATIONS_KEY))
-
-    def _remove(self, generation: str) -> None:
-        with self._errors():
-            known = self._redis.sismember(GENERATIONS_KEY, generation)
-        if not known:
-            return  # a scan over all keys is not free
-        for keys in self._scan(generation):
-            with self._errors():
-                self._redis.unlink(*keys)
-        with self._errors():
-            self._redis.srem(GENERATIONS_KEY, generation)  # last, so that an interrupted removal is taken up again
+        """Names of all generations in the store, half-written and half-removed ones too, in ascending order."""
+        with errors(self.place):
+            names = cast("set[bytes]", self._redis.sunion([GENERATIONS_KEY, DROPPING_KEY]))
+        return sorted(name.decode() for name in names)
 
     def close(self) -> None:
         """Close the connections."""
+        self._reading.clear()
         self._redis.close()
 
-    def _scan(self, generation: str) -> Iterator[list[bytes]]:
-        """The keys of a generation, a batch at a time."""
-        cursor = -1
-        while cursor != 0:
-            with self._errors():
-                cursor, keys = self._redis.scan(max(cursor, 0), match=_prefix(generation) + b"*", count=SCAN_KEYS)
-            if keys:
-                yield cast("list[bytes]", keys)
+    def _compare_and_set(self, expected: Pointer | None, new: Pointer) -> bool:
+        with errors(self.place):
+            keys = [POINTER_KEY, GENERATIONS_KEY, about_key(new.served.name)]
+            was = to_json(expected) if expected else b""
+            served = self._reading.get(new.served.name) or self._opened(new.served.name)
+            load = served.load if isinstance(served, SharedGeneration) else ""
+            done = self._redis.eval(scripts.COMPARE_AND_SET, 3, *keys, was, to_json(new), new.served.name, load)
+        if done == -1:
+            raise self._lost(new.served.name)
+        return bool(done)
 
-    def _check_policy(self) -> None:
-        with self._errors():
-            policy = self._redis.info("memory").get("maxmemory_policy", "noeviction")
+    def _open(self, generation: str) -> OpenGeneration | None:
+        return SharedGeneration.open(self._redis, self.place, generation)
+
+    @contextmanager
+    def _held(self, generation: Generation) -> Iterator[Snapshot | None]:
+        hold = Hold(self._redis, self.place, generation)
+        try:
+            yield hold if hold.take() else None
+        finally:
+            hold.release()
+
+    def _write(self, generation: str, about: About, parts: Sequence[Part], each: Each) -> int:
+        self._check_server()
+        key = about_key(generation)
+        with errors(self.place):
+            # there is an earlier load only where it could not be dropped: it is completed
+            earlier = cast("bytes | None", self._redis.hget(key, "load"))
+            load = earlier.decode() if earlier else uuid.uuid4().hex[:8]
+            head = about.to_json(load=load, buckets=max(1, about.lists // BUCKET_LISTS))
+            if earlier and self._redis.hget(key, "head") != head:
+                raise ServiceError(
+                    "an earlier load of the generation is still read, and tells its lists otherwise",
+                    where=f"{self.place}, generation {generation}",
+                    fix="run again when another generation is served, and readers have let go of this one",
+                )
+            # the first write names the generation, so that whatever is left of a dead loader is found
+            self._redis.eval(scripts.BEGIN, 2, GENERATIONS_KEY, key, generation, load, head)
+            for number, chunk in enumerate(about.chunks()):
+                store(self._redis, generation, load, {key.encode(): [b"%d" % number, chunk]})
+        stored = sum(each(PartLoader(self._url, self._settings, generation, load), parts))
+        with errors(self.place):
+            ours = self._redis.hget(key, "load") == load.encode()
+        if not ours:
+            raise lost(self.place, generation)
+        return stored
+
+    def _remove(self, generation: str) -> bool:
+        about, readers = about_key(generation), readers_key(generation)
+        with errors(self.place):
+            keys = [GENERATIONS_KEY, DROPPING_KEY, about, readers, POINTER_KEY]
+            answer = self._redis.eval(scripts.LET_GO, len(keys), *keys, generation)
+        if answer != b"dropping":
+            return bool(answer != b"held")
+        self._unlink_lists(generation)
+        with errors(self.place):
+            # one by one: a server that is out of memory takes no transactions, and this is how it gets some back
+            self._redis.unlink(about, readers)
+            self._redis.srem(DROPPING_KEY, generation)  # last, so that an interrupted removal is taken up again
+        return True
+
+    def _unlink_lists(self, generation: str) -> None:
+        """Remove the lists little by little: a server that frees a night at once answers nobody meanwhile."""
+        found = SharedGeneration.open(self._redis, self.place, generation)
+        if found is None:
+            return
+        rate = self._settings.lists_per_second
+        at_once = max(1, min(BUCKETS_AT_ONCE, rate // BUCKET_LISTS)) if rate else BUCKETS_AT_ONCE
+        for keys in found.buckets.batches(at_once):
+            with errors(self.place):
+                self._redis.unlink(*cast("list[str]", keys))
+            if rate:
+                time.sleep(len(keys) * BUCKET_LISTS / rate)
+
+    def _check_server(self) -> None:
+        with errors(self.place):
+            role = self._redis.info("replication").get("role")
+            policy = self._redis.info("memory").get("maxmemory_policy", "unknown")
+        if role != "master":
+            raise replica(self.place, f"role {role}")
         if policy != "noeviction":
             raise ServiceError(
                 "the Redis server may evict lists that are being served",
@@ -131,33 +147,3 @@ class SharedCache(Cache):
                 expected="maxmemory-policy noeviction",
                 fix="`redis-cli config set maxmemory-policy noeviction`, and the same in redis.conf",
             )
-
-    @contextmanager
-    def _errors(self) -> Iterator[None]:
-        try:
-            yield
-        except (AuthenticationError, AuthorizationError) as error:
-            raise SettingsError(
-                "the Redis server refuses the user or password",
-                where=self.place,
-                found=str(error),
-                fix="check the user and password in the cache's URL",
-            ) from error
-        except OutOfMemoryError as error:
-            raise ServiceError(
-                "the Redis server is out of memory",
-                where=self.place,
-                found=str(error),
-                fix="raise maxmemory: two generations and the one being loaded must fit; then run again",
-            ) from error
-        except (RedisError, OSError) as error:
-            raise ServiceError(
-                "the Redis server does not serve",
-                where=self.place,
-                found=str(error),
-                fix="check that the server runs and can be reached, then run again",
-            ) from error
-
-
-def _prefix(generation: str) -> bytes:
-    return f"nocturne:{generation}:".encode()
