@@ -4,17 +4,17 @@ Heavy modules are imported by the commands that need them, so that `nocturne lis
 """
 
 import sys
-from collections.abc import Sequence
 from datetime import UTC, date, datetime
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 from rich.console import Console
 
-from nocturne.commands import models
+from nocturne.commands import models, serving
 from nocturne.commands.evaluate import evaluate_app
+from nocturne.commands.retain import retain
 from nocturne.commands.tune import tune
 from nocturne.errors import GateClosed, SettingsError
 from nocturne.flow import GATED_TABLES
@@ -34,10 +34,7 @@ from nocturne.job import (
     Warehouse,
     nights_of,
 )
-from nocturne.printing import print_json, print_rows, say
-
-if TYPE_CHECKING:
-    from nocturne.cache import Pointer
+from nocturne.printing import print_rows, say
 
 TRY_AGAIN_LATER = 75
 """EX_TEMPFAIL of sysexits.h: another night holds the lease."""
@@ -56,6 +53,11 @@ app.add_typer(models.app, name="models")
 app.add_typer(evaluate_app, name="evaluate")
 command = partial(app.command, cls=Command)
 command()(tune)
+command()(retain)
+command("list")(serving.list_user)
+command()(serving.served)
+command()(serving.rollback)
+command()(serving.release)
 lease_command = partial(lease_app.command, cls=Command)
 
 Holder = Annotated[str, typer.Option(help="who holds the lease, such as the id of a DAG run", metavar="NAME")]
@@ -145,78 +147,6 @@ def import_source(
     say(f"next: nocturne night --from {first} --to {last} --landing {landing} --warehouse DIR --cache lmdb:DIR")
 
 
-@command("list")
-def list_user(
-    user: Annotated[str, typer.Argument(help="the listener's id")],
-    cache: Cache,
-    warehouse: Annotated[str | None, typer.Option(help="take titles from this warehouse", metavar="DIR")] = None,
-    as_json: Json = False,
-) -> None:
-    """Print the list that is being served to a listener.
-
-    Example: nocturne list listener-7 --cache lmdb:data/cache --warehouse data/warehouse
-    """
-    from nocturne.cache import open_cache
-
-    with open_cache(cache, read_only=True) as store:
-        served = store.get(user)
-    if served is None:
-        raise SettingsError("no list is served to this listener", found=user, fix="check the id, and --cache")
-    items = [item for item, _ in served.items]
-    names = _names(warehouse, served.run_date, items) if warehouse else {item: {} for item in items}
-    rows = [
-        {"rank": rank, "item_id": item, **names[item], "score": score}
-        for rank, (item, score) in enumerate(served.items, start=1)
-    ]
-    if as_json:
-        head = {"user_id": user, "run_date": served.run_date, "arm": served.arm, "source": served.source}
-        print_json(head | {"model_version": served.model_version, "items": rows})
-    else:
-        print_rows(rows, f"{user}: night {served.run_date}, {served.source} {served.model_version}")
-
-
-@command()
-def served(cache: Cache, as_json: Json = False) -> None:
-    """Print which night the cache serves, which one a rollback would serve, and whether it is held.
-
-    Example: nocturne served --cache lmdb:data/cache
-    """
-    from nocturne.cache import open_cache
-
-    with open_cache(cache, read_only=True) as store:
-        _print_pointer(store.pointer(), as_json=as_json)
-
-
-@command()
-def rollback(
-    cache: Cache,
-    why: Annotated[str, typer.Option(help="the reason, for whoever asks later", metavar="TEXT")],
-    as_json: Json = False,
-) -> None:
-    """Serve the previous night's lists, and keep serving them until `nocturne release`.
-
-    Example: nocturne rollback --cache lmdb:data/cache --why "lists of 7 March are all podcasts"
-    """
-    from nocturne import refresh
-    from nocturne.cache import open_cache
-
-    with open_cache(cache) as store:
-        _print_pointer(refresh.rollback(store, why), as_json=as_json)
-
-
-@command()
-def release(cache: Cache, as_json: Json = False) -> None:
-    """Lift a rollback: the next night that is published will be served.
-
-    Example: nocturne release --cache lmdb:data/cache
-    """
-    from nocturne import refresh
-    from nocturne.cache import open_cache
-
-    with open_cache(cache) as store:
-        _print_pointer(refresh.release(store), as_json=as_json)
-
-
 @command()
 def validations(
     warehouse: Warehouse,
@@ -255,13 +185,27 @@ def validations(
 
 
 @command()
-def nights(warehouse: Warehouse, as_json: Json = False) -> None:
-    """Print every night of a warehouse: published or not, why, and the generation loaded from it.
+def nights(warehouse: Warehouse, run_date: RunDate = None, as_json: Json = False) -> None:
+    """Print every night of a warehouse: published or not, why, what it cost, and its manifest.
+
+    With --run-date and --json: the whole manifest of that night, with hashes, versions, expectations and coverage.
 
     Example: nocturne nights --warehouse data/warehouse
     """
-    rows = _read(warehouse, date.max, "nights")
-    print_rows(sorted(rows, key=lambda row: row["run_date"]), warehouse, as_json=as_json)
+    from nocturne import nights as kept
+    from nocturne.night import Night
+    from nocturne.settings import load_settings
+
+    night = Night(date.max, landing="", warehouse=warehouse, cache="", settings=load_settings())
+    rows = [row for row in kept.known(night) if run_date is None or row["run_date"] == run_date.date()]
+    if not as_json:
+        shown = ("run_date", "state", "generation", "listeners", "model_version", "reason")
+        rows = [
+            {name: row[name] for name in shown}
+            | {"seconds": sum(cost["seconds"] for cost in row["costs"]), "manifest": row["manifest"][:12]}
+            for row in rows
+        ]
+    print_rows(rows, warehouse, as_json=as_json)
 
 
 @command()
@@ -325,25 +269,6 @@ def show_lease(warehouse: Warehouse, as_json: Json = False) -> None:
         for name, claim in [*claims, *(("waits", claim) for claim in state.waiting)]
     ]
     print_rows(rows, warehouse, as_json=as_json)
-
-
-def _print_pointer(pointer: "Pointer | None", *, as_json: bool) -> None:
-    """The night that is served first, then the one that a rollback would serve."""
-    kept = pointer.kept if pointer else ()
-    rows = [
-        {"": name, "run_date": generation.run_date, "generation": generation.name}
-        for name, generation in zip(("served", "previous"), kept, strict=False)
-    ]
-    print_rows(rows, f"held: {pointer.held}" if pointer and pointer.held else "serving", as_json=as_json)
-
-
-def _names(warehouse: str, run_date: date, items: Sequence[str]) -> dict[str, dict[str, str | None]]:
-    """Title and creator of each item, from the catalogue of the night; None where it has none."""
-    import pyarrow.compute as pc
-
-    listed = (pc.field("run_date") == run_date) & pc.field("item_id").isin(list(items))
-    known = {row["item_id"]: row for row in _read(warehouse, run_date, "items", listed)}
-    return {item: {name: known.get(item, {}).get(name) for name in ("title", "creator")} for item in items}
 
 
 def _read(warehouse: str, run_date: date, table: str, where: Any = None) -> list[dict[str, Any]]:

@@ -90,7 +90,7 @@ def account_row(night: Night, ranker: Ranker | None, account: Account, written: 
     A mismatch is explained if the night that pools were carried over from was made anew since, and is stale.
     """
     personal = account.listeners - sum(account.reasons[source] for source in SOURCES)
-    explained = before is not None and _state(before) == "stale"
+    explained = before is not None and _is_stale(before)
     row = {
         "run_date": night.run_date,
         "model_version": ranker.model.version if ranker else None,
@@ -170,9 +170,9 @@ def _check_size(model: Model, night: Night) -> None:
         )
 
 
-def _state(night: Night) -> str | None:
+def _is_stale(night: Night) -> bool:
     states = tables.rows(night, "nights", pc.field("run_date") == night.run_date, ["state"])["state"].to_pylist()
-    return next(iter(states), None)
+    return "stale" in states
 
 
 def _remove(night: Night, pools: list[BucketFile], lists: list[BucketFile]) -> None:

@@ -14,12 +14,14 @@ import pyarrow.compute as pc
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from nocturne import als, landing, registry, retraining, tables
-from nocturne.cache import open_cache
+from nocturne import als, digests, landing, manifest, nights, registry, retraining, tables
+from nocturne.cache import About, Head, open_cache
 from nocturne.catalogue import items_of, require_sound
 from nocturne.contracts import contract
+from nocturne.coverage import reach
 from nocturne.errors import GateClosed, InputError
 from nocturne.flow import GATED_TABLES, NIGHTLY
+from nocturne.gate import gate
 from nocturne.interactions import add_listens, index_new_items
 from nocturne.listens import (
     DUPLICATE,
@@ -35,13 +37,14 @@ from nocturne.listens import (
 )
 from nocturne.lists import Account
 from nocturne.night import Night
-from nocturne.nights import publish, record
+from nocturne.profiles.buckets import snapshot
 from nocturne.profiles.past import previous_night
 from nocturne.rankings import account_row, make_ranker, rank_all
-from nocturne.refresh import gate, refresh
+from nocturne.refresh import LISTS, refresh
 from nocturne.settings import ListenSettings
-from nocturne.spark import shuffles_of
-from nocturne.validation import closed_dates, expected
+from nocturne.spark import on_executors, shuffles_of
+from nocturne.suites import expected
+from nocturne.validation import closed_dates
 
 _FEW_EVENTS = 100_000
 
@@ -179,13 +182,12 @@ def rank_users(spark: SparkSession, night: Night, progress: Progress) -> Work:
 
 
 def refresh_cache(spark: SparkSession, night: Night, progress: Progress) -> Work:
-    """Validated ranked_lists -> the serving cache, and the night's row of `nights`."""
+    """Validated ranked_lists -> the manifest in `nights`, and the serving cache."""
     validations = tables.rows(night, "validations", pc.field("run_date") == night.run_date)
-    files = {table: tables.fingerprint(night, table) for table in GATED_TABLES}
-    lists = tables.count(night, "ranked_lists")
+    files = {table: digests.fingerprint(night, table) for table in GATED_TABLES}
     reasons = gate(validations, expected(), files)
     if reasons:
-        record(night, "gate_closed", lists, reason="; ".join(reasons))
+        nights.close(night, reasons)
         raise GateClosed(
             f"the gate is closed for night {night.run_date}: nothing of it is served",
             where=night.warehouse,
@@ -193,12 +195,18 @@ def refresh_cache(spark: SparkSession, night: Night, progress: Progress) -> Work
             expected="every critical expectation of every table validated, and holding",
             fix="mend what failed and run the night again; listeners keep the lists that are served",
         )
-    digest = _digest_of_lists(spark, night)
-    models = tables.night_rows(night, "models", ["model_version"])["model_version"].to_pylist()
-    with open_cache(night.cache) as cache:
-        done = refresh(night, tables.batches(night, "ranked_lists"), digest, cache)
-    publish(night, lists, digest, generation=done.generation, reason=done.reason, model=next(iter(models), None))
-    return Work(lists, remark=done.reason or f"serving {done.generation}")
+    buckets, listeners = night.settings.tables.buckets, tables.count(night, "ranked_lists")
+    lists, items = snapshot(night, "ranked_lists"), snapshot(night, "items")
+    found = reach(spark, lists, items, night.settings.ranking.top_k, buckets)
+    digest = dict(validations.select(["table", "content"]).to_pandas().itertuples(index=False))["ranked_lists"]
+    row = manifest.sealed(nights.facts(night, listeners, digest, found.coverage))
+    item_ids = tables.night_rows(night, "item_index").sort_by("item_index")["item_id"]
+    about = About(night.run_date, listeners, tuple(Head(*head) for head in found.heads), item_ids)
+    stored = tables.StoredRows.at(night, "ranked_lists", LISTS)
+    parts = [stored.of_bucket(bucket) for bucket in range(buckets)]
+    with open_cache(night.cache, night.settings.cache) as cache:
+        done = refresh(night, row, about, parts, cache, on_executors(spark))
+    return Work(listeners, remark=done.reason or f"serving {done.generation}")
 
 
 STAGES: dict[str, Callable[[SparkSession, Night, Progress], Work]] = {
@@ -277,10 +285,3 @@ def _sampled(training: als.Training) -> str:
     if training.sample_share == 1:
         return ""
     return f", from {training.sample_share:.1%} of listeners and {training.item_coverage:.1%} of items"
-
-
-def _digest_of_lists(spark: SparkSession, night: Night) -> str:
-    """Hash over all lists of the night, whatever their order."""
-    lists = tables.read_night(spark, night, "ranked_lists")
-    combined = lists.agg(F.coalesce(F.bit_xor(F.xxhash64("user_id", "arm", "digest")), F.lit(0)).alias("digest"))
-    return f"{combined.collect()[0].digest & (2**64 - 1):016x}"

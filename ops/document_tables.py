@@ -18,7 +18,7 @@ def tables_page() -> str:
 
 def _section(table: str) -> str:
     promised = contract(table)
-    writers = ", ".join(f"`{stage.name}`" for stage in STAGES if table in stage.writes)
+    writers = ", ".join(f"`{stage.name}`" for stage in STAGES if table in stage.writes) or "whatever runs a stage"
     readers = ", ".join(f"`{stage.name}`" for stage in STAGES if table in stage.reads)
     parts = ", ".join(f"`{name}`" for name in promised.partitioned_by)
     checks = [f"- `{check}` ({name.replace('_', ' ')})" for name, check in promised.constraints.items()]

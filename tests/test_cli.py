@@ -2,24 +2,26 @@
 
 import errno
 import json
-from datetime import date
+from dataclasses import replace
+from datetime import date, timedelta
 
 import pyarrow as pa
 import pytest
 import typer
+from publishing import ready
 from typer.testing import CliRunner
 
-from nocturne import tables
-from nocturne.cache import Generation, Pointer, ServedList, open_cache
-from nocturne.cache.served import encode
+from nocturne import nights, tables
+from nocturne.cache import open_cache
 from nocturne.cli import app
 from nocturne.contracts import contract
 from nocturne.importers import IMPORTERS
 from nocturne.night import Night
+from nocturne.refresh import refresh
 from nocturne.settings import Settings, load_settings
+from nocturne.warehouse import create_missing
 
 NIGHT = date(2025, 1, 2)
-LIST = ServedList(NIGHT, "control", "als", "als-1", (("song", 0.75), ("[b]book[/b]", 0.5)))
 
 
 def nocturne(*arguments):
@@ -27,22 +29,21 @@ def nocturne(*arguments):
 
 
 @pytest.fixture
-def cache(tmp_path):
-    """Serves `LIST` to listener u1, and has the night before to go back to."""
-    url = f"lmdb:{tmp_path}/cache"
-    old, new = Generation("2025-01-01-aaaa", date(2025, 1, 1)), Generation("2025-01-02-bbbb", NIGHT)
-    with open_cache(url) as store:
-        for generation in (old, new):
-            store.load(generation.name, [("u1", encode(LIST))])
-        store.swap_pointer(None, Pointer(new, previous=old))
-    return url
+def cache(night):
+    """Serves a list of two items to listener u1, and has the night before to go back to."""
+    service = night(NIGHT, "tables.buckets=1")
+    with open_cache(service.cache) as store:
+        for run_date in (NIGHT - timedelta(days=1), NIGHT):
+            made = ready(service, run_date, u1="song [b]book[/b]")
+            refresh(made.night, made.row, made.about, made.parts, store)
+    return service.cache
 
 
 @pytest.fixture
 def warehouse(tmp_path):
     """Empty tables; returns a function that writes rows of the night, unset columns as given by default."""
-    night = Night(NIGHT, "", str(tmp_path / "warehouse"), "", load_settings())
-    tables.create_missing(night)
+    night = Night(NIGHT, "", str(tmp_path / "warehouse"), "", load_settings(overrides=["tables.buckets=1"]))
+    create_missing(night)
 
     def write(table, *rows):
         filled = [{"run_date": NIGHT} | row for row in rows]
@@ -53,7 +54,7 @@ def warehouse(tmp_path):
 
 
 def validation(table, expectation="rows", severity="critical", outcome="success"):
-    measured = {"observed": 1.0, "limit": ">= 1", "seconds": 0.1, "files": "f"}
+    measured = {"observed": 1.0, "limit": ">= 1", "seconds": 0.1, "content": "c", "files": "f"}
     return measured | {"table": table, "expectation": expectation, "severity": severity, "outcome": outcome}
 
 
@@ -95,9 +96,38 @@ def test_a_rollback_is_served_and_held_until_it_is_released(cache):
         "2025-01-02",
         "2025-01-01",
     ]
-    assert "held: podcasts only" in nocturne("rollback", "--cache", cache, "--why", "podcasts only").stdout
-    assert "2025-01-01-aaaa" in nocturne("served", "--cache", cache).stdout
+    rolled_back = nocturne("rollback", "--cache", cache, "--why", "podcasts only")
+    assert "held: podcasts only" in rolled_back.stdout, rolled_back.output
+    assert "2025-01-01-" in nocturne("served", "--cache", cache).stdout
     assert "held" not in nocturne("release", "--cache", cache).stdout
+
+
+def test_a_rollback_is_told_by_the_nights_of_the_warehouse_that_the_cache_names(cache, tmp_path):
+    (_, before) = json.loads(nocturne("served", "--cache", cache, "--json").stdout)
+    nocturne("rollback", "--cache", cache, "--why", "podcasts only", "--to", before["generation"])
+    rows = json.loads(nocturne("nights", "--warehouse", tmp_path / "warehouse", "--json").stdout)
+    assert [(row["run_date"], row["state"], row["reason"]) for row in rows] == [
+        ("2025-01-01", "published", None),
+        ("2025-01-02", "rolled_back", "podcasts only"),
+    ]
+
+
+def test_a_rollback_to_a_generation_that_is_not_kept_is_status_2(cache):
+    answer = nocturne("rollback", "--cache", cache, "--why", "podcasts only", "--to", "2024-12-31-00000000")
+    assert (answer.exit_code, answer.stdout) == (2, "")
+    assert "one of 2025-01-01-" in answer.stderr
+
+
+def test_served_says_with_status_5_that_the_cache_went_back(cache, tmp_path):
+    place = tmp_path / "warehouse"
+    assert nocturne("served", "--cache", cache, "--warehouse", place).exit_code == 0
+    night = Night(NIGHT, "", str(place), cache, load_settings())
+    with open_cache(cache) as store:
+        ahead = replace(store.pointer(), move=9)
+        nights.record_pointer(night, store.place, ahead)
+    answer = nocturne("served", "--cache", cache, "--warehouse", place)
+    assert answer.exit_code == 5
+    assert "went back behind the last move on record" in answer.stderr
 
 
 def test_validations_that_hold_are_status_0_and_printed(warehouse):
@@ -126,10 +156,15 @@ def test_a_table_that_is_none_is_status_2(warehouse):
     assert nocturne("validations", "--warehouse", place, "--run-date", NIGHT, "--table", "listen").exit_code == 2
 
 
-def test_nights_lists_what_was_published(warehouse):
-    place = warehouse("nights", {"state": "published", "listeners": 7, "generation": "g"})
-    [row] = json.loads(nocturne("nights", "--warehouse", place, "--json").stdout)
-    assert (row["run_date"], row["state"], row["listeners"]) == ("2025-01-02", "published", 7)
+def test_nights_lists_what_was_published(cache, tmp_path):
+    lines = nocturne("nights", "--warehouse", tmp_path / "warehouse").stdout.splitlines()
+    assert [line.split()[:2] for line in lines[4:6]] == [["2025-01-01", "published"], ["2025-01-02", "published"]]
+
+
+def test_the_manifest_of_one_night_is_printed_whole_as_json(cache, tmp_path):
+    [row] = json.loads(nocturne("nights", "--warehouse", tmp_path / "warehouse", "--run-date", NIGHT, "--json").stdout)
+    assert set(row) == {column.name for column in contract("nights").columns}
+    assert (row["run_date"], row["listeners"], len(row["manifest"])) == ("2025-01-02", 1, 64)
 
 
 def test_no_warehouse_is_status_2(tmp_path):

@@ -11,7 +11,7 @@ from nocturne import promotion, registry, tables
 from nocturne.errors import GateClosed, SettingsError
 from nocturne.evaluation.significance import Difference
 from nocturne.night import Night
-from nocturne.nights import record
+from nocturne.nights import close
 from nocturne.promotion import Objection, evaluable, objections, promote
 from nocturne.settings import load_settings
 
@@ -161,7 +161,7 @@ def test_what_may_not_be_live_is_refused_and_the_refusal_is_on_record(
 ) -> None:
     night = warehouse(decided)
     if spoil == "gate":
-        record(warehouse(1), "gate_closed", 0, reason="so")
+        close(warehouse(1), ["so"])
     if spoil == "rejected":
         registry.reject(night, "new", by="ana", why="so")
     before = states(night)

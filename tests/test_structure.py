@@ -71,10 +71,54 @@ def test_every_stage_has_a_job_and_every_job_a_stage():
 
 
 def test_a_stage_reads_nothing_that_no_earlier_stage_wrote():
-    there = {"landing", "validations"}
+    there = {"landing", "validations", "costs"}
     for stage in NIGHTLY:
         assert set(stage.reads) <= there, stage.name
         there |= set(stage.writes)
+
+
+def uses(path, name):
+    """Functions of a file that name an attribute or variable, wherever in them; "" outside of any."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    inside = {
+        id(node): function.name
+        for function in ast.walk(tree)
+        if isinstance(function, ast.FunctionDef)
+        for node in ast.walk(function)
+    }
+    named = (node for node in ast.walk(tree) if name in {getattr(node, "attr", ""), getattr(node, "id", "")})
+    return {inside.get(id(node), "") for node in named}
+
+
+OUR_CODE = sorted(path for folder in ("nocturne", "jobs", "dags", "ops") for path in (ROOT / folder).rglob("*.py"))
+
+
+@pytest.mark.parametrize(
+    ("name", "allowed"),
+    [
+        ("swap_pointer", {("refresh.py", "_move_pointer")}),
+        ("_compare_and_set", {("base.py", "swap_pointer")}),
+        ("_move_pointer", {("refresh.py", name) for name in ("refresh", "rollback", "release", "_caught_up")}),
+    ],
+)
+def test_the_pointer_moves_in_one_function_only(name, allowed):
+    assert {(path.name, function) for path in OUR_CODE for function in uses(path, name)} == allowed
+
+
+def test_nobody_but_the_stores_names_the_key_of_the_pointer():
+    naming = {path.name for path in OUR_CODE if "nocturne:pointer" in path.read_text() or uses(path, "POINTER_KEY")}
+    assert naming <= {"embedded.py", "shared.py", "scripts.py"}
+
+
+def test_the_pointer_moves_last_after_every_proof():
+    tree = ast.parse((ROOT / "nocturne" / "refresh.py").read_text(encoding="utf-8"))
+    (move,) = (node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == "_move_pointer")
+    calls = [node for node in ast.walk(move) if isinstance(node, ast.Call)]
+    in_order = sorted(calls, key=lambda node: (node.lineno, node.col_offset))
+    names = [getattr(node.func, "attr", getattr(node.func, "id", "")) for node in in_order]
+    proofs = ["require_sound", "_require_whole", "_require_sample", "swap_pointer"]
+    assert [name for name in names if name in proofs] == proofs
+    assert not any(isinstance(node, ast.If | ast.Try | ast.While | ast.For) for node in ast.walk(move))
 
 
 @pytest.mark.parametrize("name", ["utils", "util", "helpers", "common", "misc"])

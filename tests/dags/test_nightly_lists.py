@@ -76,7 +76,7 @@ def run_dates(dag, **context) -> set[str]:
 
 def test_the_dags_import_without_errors_and_nothing_else_is_taken_for_a_dag(dagbag):
     assert dagbag.import_errors == {}
-    assert sorted(dagbag.dags) == ["nightly_lists", "weekly_retraining", "weekly_tuning"]
+    assert sorted(dagbag.dags) == ["nightly_lists", "nightly_retention", "weekly_retraining", "weekly_tuning"]
 
 
 def test_the_dags_import_the_flow_and_nothing_else_of_the_library(dagbag):
@@ -155,6 +155,17 @@ def test_nothing_is_refreshed_or_announced_around_a_validation(dag):
     assert gates <= upstream(dag, "refresh_cache")
     assert gates | {"refresh_cache"} <= upstream(dag, "announce")
     assert {task.trigger_rule for task in dag.tasks if not task.is_teardown} == {"all_success"}
+
+
+def test_no_task_of_any_dag_moves_the_pointer_but_refresh_cache(dagbag):
+    """Told by what tasks run: the job that refreshes, and no command that rolls back or lets go."""
+    jobs, commands = [], []
+    for dag in dagbag.dags.values():
+        for task in dag.tasks:
+            jobs += [Path(task.application).stem] if hasattr(task, "application") else []
+            commands += [task.arguments[0]] if hasattr(task, "arguments") else []
+    assert sorted(jobs) == sorted(stage.name for stage in NIGHTLY)
+    assert not {"rollback", "release", "night"} & set(commands)
 
 
 def test_a_night_waits_for_its_landing_then_for_the_lease_and_gives_it_back_whatever_happens(dag):
