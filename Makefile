@@ -11,7 +11,7 @@ $(READY): uv.lock pyproject.toml setup/environment.sh
 	@setup/environment.sh
 	@touch $@
 
-.PHONY: help night test lint airflow screenshots cluster-night package docs bench clean
+.PHONY: help night test soak lint airflow screenshots cluster-night package docs bench clean
 
 help: ## list these targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | while IFS=$$'\t' read -r name does; do \
@@ -23,6 +23,10 @@ night: $(READY) ## install, simulate a small service, run three nights, show two
 test: $(READY) ## install, then run the whole suite
 	@setup/environment.sh --tests
 	@$(BIN)/pytest
+
+soak: $(READY) ## nights in a row with random faults, on LMDB and Redis: NIGHTS=10 SEED=1
+	@setup/environment.sh --tests
+	@$(BIN)/python ops/soak.py --nights $(or $(NIGHTS),10) --seed $(or $(SEED),1)
 
 lint: $(READY) ## ruff and mypy
 	@$(BIN)/ruff check .
@@ -54,6 +58,7 @@ bench: $(READY) ## every claim of speed and quality, beside its peers (half an h
 	@$(BIN)/python -m benchmarks.train
 	@$(BIN)/python -m benchmarks.lastfm
 	@$(BIN)/python -m benchmarks.rerank
+	@$(BIN)/python -m benchmarks.cache
 
 clean: ## remove what was built or simulated; keeps the environment
 	@rm -rf data dist .airflow .mypy_cache .pytest_cache .ruff_cache .hypothesis
