@@ -70,7 +70,8 @@ def say_what_is_served(context: Context) -> None:
         night = run_date(context["params"], context.get("data_interval_start"))
     except AirflowFailException:
         night = "that nobody named"
-    command = ["nocturne", "served", "--cache", Variable.get("nocturne_cache")]
+    conf = Variable.get("nocturne_conf", "")
+    command = ["nocturne", "served", "--cache", Variable.get("nocturne_cache"), *(["--conf", conf] if conf else [])]
     try:
         served = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
         meanwhile = (served.stdout + served.stderr).rstrip()

@@ -220,14 +220,19 @@ def settings(conf: Conf = None, set_: Set = None, as_json: Json = False) -> None
 
 
 @command()
-def doctor(cache: Annotated[str | None, typer.Option(help="check this cache too", metavar="URL")] = None) -> None:
+def doctor(
+    cache: Annotated[str | None, typer.Option(help="check this cache too", metavar="URL")] = None,
+    conf: Conf = None,
+    set_: Set = None,
+) -> None:
     """Check everything that a night needs on this machine, and say how to mend what fails.
 
     Example: nocturne doctor --cache redis://localhost:6379/0
     """
     from nocturne.doctor import examine
+    from nocturne.settings import load_settings
 
-    raise typer.Exit(examine(cache))
+    raise typer.Exit(examine(cache, load_settings(conf, set_ or ()).cache))
 
 
 @lease_command("take")

@@ -15,7 +15,7 @@ from rich.console import Console
 from nocturne import ROOT
 from nocturne.errors import NocturneError, ServiceError, SettingsError
 from nocturne.flow import ExitStatus
-from nocturne.settings import load_settings
+from nocturne.settings import CacheSettings, load_settings
 
 FREE_DISK_GB = 5
 MEMORY_BESIDE_THE_DRIVER_GB = 1
@@ -30,11 +30,12 @@ sys.exit(bool(bag.import_errors) or not bag.dags)
 """
 
 
-def examine(cache: str | None) -> ExitStatus:
+def examine(cache: str | None, settings: CacheSettings | None = None) -> ExitStatus:
     """Run every check and print a line for each, the fix below a failed one.
 
     Args:
         cache: URL of a cache to check beside the embedded one.
+        settings: how it is reached; by default those of conf/default.toml.
 
     Returns:
         0, or the gravest status among the failures: 5 for services and disks, 2 for what is to be set up.
@@ -42,7 +43,7 @@ def examine(cache: str | None) -> ExitStatus:
     console, statuses = Console(stderr=True), [ExitStatus.PUBLISHED]
     checks = dict(CHECKS)
     if cache:
-        checks["cache"] = lambda: check_cache(cache)
+        checks["cache"] = lambda: check_cache(cache, settings)
     for name, check in checks.items():
         status, line = _outcome(check)
         statuses.append(status)
@@ -144,11 +145,11 @@ def check_lmdb() -> str:
     return f"{version('lmdb')}: written and read back"
 
 
-def check_cache(url: str) -> str:
+def check_cache(url: str, settings: CacheSettings | None = None) -> str:
     """The cache that was named answers; nothing is written to it."""
     from nocturne.cache import open_cache
 
-    with open_cache(url, read_only=True) as cache:
+    with open_cache(url, settings, read_only=True) as cache:
         pointer = cache.pointer()
         return f"{cache.place}: " + (f"serves {pointer.served.name}" if pointer else "serves nothing yet")
 

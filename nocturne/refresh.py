@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import pyarrow as pa
 
 from nocturne import manifest, nights, tables
-from nocturne.cache import About, Cache, Each, Generation, Part, Pointer
+from nocturne.cache import About, Cache, Each, Generation, Part, Pointer, Progress
 from nocturne.cache import pointer as moves
 from nocturne.errors import ServiceError, SettingsError
 from nocturne.manifest import Row
@@ -40,7 +40,15 @@ class Refreshed:
     listeners: int
 
 
-def refresh(night: Night, row: Row, about: About, lists: Sequence[Part], cache: Cache, each: Each = map) -> Refreshed:
+def refresh(
+    night: Night,
+    row: Row,
+    about: About,
+    lists: Sequence[Part],
+    cache: Cache,
+    each: Each = map,
+    progress: Progress = lambda _loaded: None,
+) -> Refreshed:
     """Load a night whose gate is open beside what is served, publish it, then serve it.
 
     Nothing is loaded of lists that the cache holds already, of a night older than the one served, and while the
@@ -53,6 +61,7 @@ def refresh(night: Night, row: Row, about: About, lists: Sequence[Part], cache: 
         lists: rows of `ranked_lists` of the night, a part a bucket, each in the order of user_id.
         cache: where to load them, opened for writing.
         each: how parts are loaded at once, where the store takes them so.
+        progress: told how many lists are loaded.
 
     Raises:
         InputError: a list cannot be stored, or the manifest does not hold.
@@ -64,7 +73,7 @@ def refresh(night: Night, row: Row, about: About, lists: Sequence[Part], cache: 
     reason = None if known and new in known.kept else moves.refusal(known, new)
     # A generation without lists cannot be told from none by their number.
     if not reason and (not row["listeners"] or cache.count(new.name) != row["listeners"]):
-        loaded = cache.load(new.name, about, lists, each)
+        loaded = cache.load(new.name, about, lists, each, progress)
         _keep_if_whole(cache, new.name, loaded, row["listeners"])
     nights.publish(night, row, reason, held=known is not None and known.held is not None)
     if reason:

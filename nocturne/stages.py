@@ -205,7 +205,8 @@ def refresh_cache(spark: SparkSession, night: Night, progress: Progress) -> Work
     stored = tables.StoredRows.at(night, "ranked_lists", LISTS)
     parts = [stored.of_bucket(bucket) for bucket in range(buckets)]
     with open_cache(night.cache, night.settings.cache) as cache:
-        done = refresh(night, row, about, parts, cache, on_executors(spark))
+        each = on_executors(spark)
+        done = refresh(night, row, about, parts, cache, each, lambda loaded: progress(loaded, listeners, "lists"))
     return Work(listeners, remark=done.reason or f"serving {done.generation}")
 
 

@@ -90,7 +90,7 @@ def uses(path, name):
     return {inside.get(id(node), "") for node in named}
 
 
-OUR_CODE = sorted(path for folder in ("nocturne", "jobs", "dags", "ops") for path in (ROOT / folder).rglob("*.py"))
+OUR_CODE = sorted(path for folder in ("nocturne", "jobs", "dags") for path in (ROOT / folder).rglob("*.py"))
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from nocturne.cache.base import Cache, Each, Part, PointerMoved, Snapshot
+from nocturne.cache.base import Cache, Each, Part, PointerMoved, Progress, Snapshot
 from nocturne.cache.embedded import EmbeddedCache
 from nocturne.cache.pointer import Generation, Pointer
 from nocturne.cache.served import About, Head, ServedList
@@ -19,6 +19,7 @@ __all__ = [
     "Part",
     "Pointer",
     "PointerMoved",
+    "Progress",
     "ServedList",
     "Snapshot",
     "check_url",

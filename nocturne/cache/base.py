@@ -22,6 +22,9 @@ Each = Callable[[Callable[[Part], int], Sequence[Part]], Iterable[int]]
 """Calls a function, which can be pickled, with every part, here or elsewhere: `map`, or one over executors."""
 
 
+Progress = Callable[[int], None]
+
+
 class PointerMoved(ServiceError):  # noqa: N818 (says what happened, like GateClosed)
     """Somebody else moved the pointer since it was read: look again, then decide anew."""
 
@@ -151,7 +154,14 @@ class Cache(ABC):
             pass
         raise self._lost(generation)
 
-    def load(self, generation: str, about: About, parts: Sequence[Part], each: Each = map) -> int:
+    def load(
+        self,
+        generation: str,
+        about: About,
+        parts: Sequence[Part],
+        each: Each = map,
+        progress: Progress = lambda _stored: None,
+    ) -> int:
         """Store the rows of all parts under the generation, which no reader sees until the pointer moves.
 
         What a dead loader left of the same generation is removed first, and so is what a failure leaves. One that the
@@ -162,6 +172,7 @@ class Cache(ABC):
             about: what the lists share.
             parts: the rows; no listener is in two of them.
             each: goes through the parts, where a store can be loaded from several processes.
+            progress: told how many rows are stored.
 
         Returns:
             Rows stored; `count` tells how many listeners can be read back.
@@ -172,7 +183,7 @@ class Cache(ABC):
         """
         self.drop(generation)
         try:
-            return self._write(generation, about, parts, each)
+            return self._write(generation, about, parts, each, progress)
         except BaseException:
             with contextlib.suppress(ServiceError):  # the next load removes what is left
                 self.drop(generation)
@@ -235,7 +246,7 @@ class Cache(ABC):
         """Let go of files and connections; snapshots that were taken must be let go first."""
 
     @abstractmethod
-    def _write(self, generation: str, about: About, parts: Sequence[Part], each: Each) -> int: ...
+    def _write(self, generation: str, about: About, parts: Sequence[Part], each: Each, progress: Progress) -> int: ...
 
     @abstractmethod
     def _compare_and_set(self, expected: Pointer | None, new: Pointer) -> bool: ...

@@ -13,7 +13,7 @@ from typing import Any
 import lmdb
 
 from nocturne.cache import environments
-from nocturne.cache.base import Cache, Each, OpenGeneration, Part, Snapshot
+from nocturne.cache.base import Cache, Each, OpenGeneration, Part, Progress, Snapshot
 from nocturne.cache.pointer import Generation, Pointer, from_json, to_json
 from nocturne.cache.served import About, Decoder, ServedList
 from nocturne.errors import InputError, ServiceError
@@ -108,7 +108,14 @@ class EmbeddedCache(Cache):
         found = self._current(generation.name)  # files that are open stay whole when their names are removed
         yield _HeldFiles(generation, found) if found else None
 
-    def _write(self, generation: str, about: About, parts: Sequence[Part], each: Each) -> int:  # noqa: ARG002
+    def _write(
+        self,
+        generation: str,
+        about: About,
+        parts: Sequence[Part],
+        each: Each,  # noqa: ARG002
+        progress: Progress,
+    ) -> int:
         # all parts at once and here: LMDB has one writer, and appending in order fills its pages whole
         from nocturne.cache.encoding import Encoder  # compiles loops, which readers do without
 
@@ -118,7 +125,7 @@ class EmbeddedCache(Cache):
             # a folder of its own for each loader: two at once cannot finish each other's work
             loading = Path(tempfile.mkdtemp(prefix=f"{generation}{LOADING}", dir=self._generations))
             loading.chmod(0o755)
-        stored = _write_files(loading, about, rows, self.place)
+        stored = _write_files(loading, about, rows, self.place, progress)
         with _errors(self.place):
             _sync_folder(loading)
             self._set_aside(generation)  # a generation that is kept, but was not whole
@@ -225,7 +232,9 @@ class _HeldFiles:
         return self._files.get(user_id)
 
 
-def _write_files(folder: Path, about: About, rows: Iterable[tuple[bytes, bytes]], place: str) -> int:
+def _write_files(
+    folder: Path, about: About, rows: Iterable[tuple[bytes, bytes]], place: str, progress: Progress
+) -> int:
     stored = 0
     with _errors(place):
         environment = lmdb.open(str(folder), map_size=LEAST_MAP_BYTES, max_dbs=2, lock=False, sync=False)
@@ -242,6 +251,7 @@ def _write_files(folder: Path, about: About, rows: Iterable[tuple[bytes, bytes]]
             if added < len(batch):
                 raise InputError("a listener has two lists, in different parts", where="ranked_lists")
             stored += added
+            progress(stored)
         with _errors(place):
             environment.sync(True)
     finally:

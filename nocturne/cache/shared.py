@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from typing import cast
 
 from nocturne.cache import scripts
-from nocturne.cache.base import Cache, Each, OpenGeneration, Part, Snapshot
+from nocturne.cache.base import Cache, Each, OpenGeneration, Part, Progress, Snapshot
 from nocturne.cache.connection import connect, errors, replica
 from nocturne.cache.hashes import DROPPING_KEY, GENERATIONS_KEY, Hold, SharedGeneration, about_key, readers_key
 from nocturne.cache.loading import PartLoader, lost, store
@@ -81,7 +81,7 @@ class SharedCache(Cache):
         finally:
             hold.release()
 
-    def _write(self, generation: str, about: About, parts: Sequence[Part], each: Each) -> int:
+    def _write(self, generation: str, about: About, parts: Sequence[Part], each: Each, progress: Progress) -> int:
         self._check_server()
         key = about_key(generation)
         with errors(self.place):
@@ -99,7 +99,10 @@ class SharedCache(Cache):
             self._redis.eval(scripts.BEGIN, 2, GENERATIONS_KEY, key, generation, load, head)
             for number, chunk in enumerate(about.chunks()):
                 store(self._redis, generation, load, {key.encode(): [b"%d" % number, chunk]})
-        stored = sum(each(PartLoader(self._url, self._settings, generation, load), parts))
+        stored = 0
+        for lists in each(PartLoader(self._url, self._settings, generation, load), parts):
+            stored += lists
+            progress(stored)
         with errors(self.place):
             ours = self._redis.hget(key, "load") == load.encode()
         if not ours:
