@@ -4,6 +4,7 @@ One page a night, and an index. Only the night at hand and the index are written
 Great Expectations' own take their styles and scripts from nine other hosts and do not tell severities.
 """
 
+from contextlib import suppress
 from datetime import date
 from html import escape
 from itertools import groupby
@@ -43,7 +44,8 @@ def _write(path: Path, page: str) -> None:
     """Readers see the old page or the new one, never half of it."""
     part = path.with_suffix(".part")
     part.write_text(page, encoding="utf-8")
-    part.replace(path)
+    with suppress(FileNotFoundError):  # a retry has put its own page there meanwhile
+        part.replace(path)
 
 
 def _night_page(run_date: date, rows: list[Row]) -> str:

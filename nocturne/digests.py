@@ -1,7 +1,7 @@
 """What tells that a table of a night is still what it was: hashes of its rows, of its files and of their names."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from deltalake import DeltaTable
+from pyarrow.dataset import ParquetFragmentScanOptions
 
 from nocturne import tables
 from nocturne.contracts import contract
@@ -61,7 +62,12 @@ def names(night: Night, table: str, at: int | None = None, model_version: str | 
     if table == "models":
         return _hash(live or _versions(night))
     found = tables.files(night, table, at, live if table in tables.OF_MODELS else None)
-    return _hash([f"{path} {size}" for path, size in zip(*_columns(found), strict=True)])
+    return of_names(dict(zip(*_columns(found), strict=True)))
+
+
+def of_names(files: Mapping[str, int]) -> str:
+    """Hash over names and sizes of data files, in bytes by path below the table's folder."""
+    return _hash([f"{path} {size}" for path, size in sorted(files.items())])
 
 
 def missing(night: Night, table: str, at: int, model_version: str | None) -> list[str]:
@@ -83,12 +89,17 @@ class _Rows:
     columns: tuple[str, ...]
 
     def total(self, files: Sequence[str]) -> int:
-        """Sum of the hashes of all rows in some of the data files, modulo 2^64."""
+        """Sum of the hashes of all rows in some of the data files, modulo 2^64; pages must be as they were written."""
         dataset = DeltaTable(self.path, version=self.version).to_pyarrow_dataset()
+        scanned: dict[str, Any] = {
+            "columns": list(self.columns),
+            "batch_size": _BATCH_ROWS,
+            "fragment_scan_options": ParquetFragmentScanOptions(page_checksum_verification=True),
+        }
         total = 0
         for fragment in dataset.get_fragments(pc.field(self.partition).isin(self.values)):
             if fragment.path in files:
-                for rows in fragment.to_batches(dataset.schema, columns=list(self.columns), batch_size=_BATCH_ROWS):
+                for rows in fragment.to_batches(dataset.schema, **scanned):
                     total += int(hash_rows(rows).sum(dtype=np.uint64))
         return total % 2**64
 

@@ -1,6 +1,7 @@
 """What every job and the command line share: options, the error edge, and one stage for some nights."""
 
 import errno
+import re
 import sys
 import traceback
 from collections.abc import Iterator, Sequence
@@ -11,9 +12,15 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand
 
-from nocturne.errors import NocturneError, ServiceError
+from nocturne.errors import InputError, NocturneError, ServiceError
 from nocturne.flow import GATED_TABLES, VALIDATION, ExitStatus, stage
 from nocturne.night import Night
+
+_DAMAGED = re.compile(
+    r"CRC checksum verification failed|FAILED_READ_FILE|[Cc]orrupt (snappy|ZSTD|input)|ZSTD decompression failed"
+    r"|Couldn't deserialize thrift|Parquet magic bytes not found"
+)
+"""What Arrow and Spark say of a file whose bytes are not those that were written."""
 
 DAY: dict[str, Any] = {"formats": ["%Y-%m-%d"], "metavar": "D"}
 RunDate = Annotated[datetime | None, typer.Option("--run-date", help="one night, UTC", **DAY)]
@@ -149,10 +156,23 @@ def run(stage_name: str) -> None:
 
 
 def _known(error: Exception) -> NocturneError | None:
-    """The error of a disk or of Spark as one of ours, where its meaning is certain."""
+    """The error of a disk, of Spark or of a file as one of ours, where its meaning is certain."""
     text = str(error)
+    told = text.strip().splitlines()[0][:300] if text.strip() else type(error).__name__
     if (isinstance(error, OSError) and error.errno == errno.ENOSPC) or "No space left on device" in text:
-        return ServiceError(
-            "the disk is full", found=text.splitlines()[0][:300], fix="free some space and run it again"
+        return ServiceError("the disk is full", found=told, fix="free some space and run it again")
+    if _DAMAGED.search(text):
+        return InputError(
+            "a data file cannot be read: it is damaged, or not there",
+            found=told,
+            fix="run the night that wrote it again; a file of the landing zone has to be landed anew",
         )
+    if "Python worker exited unexpectedly" in text:
+        return ServiceError(
+            "a Python worker of Spark died",
+            found="it was killed, perhaps for want of memory",
+            fix="run it again; if it happens often, give the machine more memory or lower ranking.batch_memory_mb",
+        )
+    if type(error).__name__ == "Py4JNetworkError" or isinstance(error, ConnectionRefusedError):
+        return ServiceError("Spark's Java process died", found=told, fix="run it again")
     return None

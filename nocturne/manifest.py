@@ -57,7 +57,14 @@ def write_file(night: Night, row: Row) -> None:
         file.write(_canonical(row, indent=1))
         file.flush()
         os.fsync(file.fileno())
-    part.replace(path)
+    try:
+        part.replace(path)
+    except FileNotFoundError as error:
+        raise ServiceError(
+            "another process has written this manifest meanwhile",
+            where=str(path),
+            fix="let that one finish, then run this night again",
+        ) from error
 
 
 def require_sound(night: Night, row: Row | None, expected: Mapping[str, Collection[str]]) -> Row:

@@ -6,7 +6,6 @@ files, files follow after the hours that settings grant whoever opened them, and
 night of `nights` names, with its files, for as long as the table keeps that night.
 """
 
-import hashlib
 import os
 import shutil
 import time
@@ -22,7 +21,7 @@ import pyarrow.compute as pc
 from deltalake import CommitProperties, DeltaTable
 from deltalake.exceptions import DeltaError
 
-from nocturne import delta_log, fence, nights, registry, tables
+from nocturne import delta_log, digests, fence, nights, registry, tables
 from nocturne.cache.pointer import Pointer
 from nocturne.contracts import contract
 from nocturne.data_docs import FOLDER as DATA_DOCS
@@ -217,8 +216,7 @@ def _promised(stock: _Stock, gone: Collection[Any], known: Sequence[Row]) -> set
         if stock.name not in row["versions"]:
             continue
         now = stock.belonging(row, current)
-        names = "\n".join(f"{path} {size}" for path, size in sorted(now.items()))
-        if row["files"].get(stock.name) != hashlib.sha256(names.encode()).hexdigest()[:16]:
+        if row["files"].get(stock.name) != digests.of_names(now):
             then = _at(stock.path, stock.column, row["versions"][stock.name])
             promised |= stock.belonging(row, then).keys() - now.keys()
     return promised

@@ -14,7 +14,7 @@ from pyspark.logger import PySparkLogger
 from pyspark.sql import SparkSession
 
 from nocturne import ROOT
-from nocturne.errors import SettingsError
+from nocturne.errors import NocturneError, SettingsError
 from nocturne.jars import DELTA_JARS, ensure_jars
 from nocturne.java import find_java
 from nocturne.settings import SparkSettings
@@ -62,10 +62,20 @@ def spark_session(settings: SparkSettings, app: str = "nocturne") -> Iterator[Sp
 
 
 def on_executors(spark: SparkSession) -> Callable[[Callable[[Part], Result], Sequence[Part]], list[Result]]:
-    """A `map` that gives every part to a task of its own."""
+    """A `map` that gives every part to a task of its own; an error of ours comes out as it was raised there."""
 
     def each(work: Callable[[Part], Result], parts: Sequence[Part]) -> list[Result]:
-        return spark.sparkContext.parallelize(parts, len(parts)).map(work).collect() if parts else []
+        def attempt(part: Part) -> tuple[list[Result], NocturneError | None]:
+            try:
+                return [work(part)], None
+            except NocturneError as error:
+                return [], error
+
+        done = spark.sparkContext.parallelize(parts, len(parts)).map(attempt).collect() if parts else []
+        for _, error in done:
+            if error:
+                raise error
+        return [result for results, _ in done for result in results]
 
     return each
 

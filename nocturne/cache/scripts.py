@@ -16,8 +16,10 @@ redis.call('SET', KEYS[1], ARGV[2])
 return 1
 """
 
-# generations, about: generation, load, head
+# generations, about: generation, load, head, the load that was there when it was looked at. A loader that comes late
+# must not begin anew what another has loaded, and perhaps serves, since.
 BEGIN = """
+if (redis.call('HGET', KEYS[2], 'load') or '') ~= ARGV[4] then return redis.error_reply('LOST the generation') end
 redis.call('SADD', KEYS[1], ARGV[1])
 redis.call('HSET', KEYS[2], 'load', ARGV[2], 'head', ARGV[3])
 return 1

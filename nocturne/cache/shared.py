@@ -96,7 +96,7 @@ class SharedCache(Cache):
                     fix="run again when another generation is served, and readers have let go of this one",
                 )
             # the first write names the generation, so that whatever is left of a dead loader is found
-            self._redis.eval(scripts.BEGIN, 2, GENERATIONS_KEY, key, generation, load, head)
+            self._redis.eval(scripts.BEGIN, 2, GENERATIONS_KEY, key, generation, load, head, earlier or b"")
             for number, chunk in enumerate(about.chunks()):
                 store(self._redis, generation, load, {key.encode(): [b"%d" % number, chunk]})
         stored = 0

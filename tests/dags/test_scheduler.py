@@ -9,7 +9,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
 from typing import Any, TypeVar
@@ -39,6 +39,19 @@ class Airflow:
 
     port: int
     folder: Path
+    processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
+
+    def start(self, *component: str) -> None:
+        """All of it, or a component alone."""
+        self.processes.append(subprocess.Popen([ROOT / "ops" / "airflow.sh", *component], env=self.environment()))
+
+    def scheduler(self) -> psutil.Process | None:
+        """The scheduler's own process, above those of its tasks."""
+        for process in self.processes:
+            for child in [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]:
+                if "airflow scheduler" in " ".join(child.cmdline()):
+                    return child
+        return None
 
     def environment(self) -> dict[str, str]:
         places = {name: str(self.folder / name.lower()) for name in ("LANDING", "WAREHOUSE")}
@@ -90,15 +103,15 @@ def airflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Airflow]:
     sizes = ["--listeners", "200", "--items", "150", "--nights", "2", "--seed", "1", "--start", "2026-01-01"]
     subprocess.run([NOCTURNE, "simulate", "--landing", airflow.folder / "landing", *sizes], check=True, timeout=120)
     (airflow.folder / "conf.toml").write_text("[als]\nfactors = 8\niterations = 3\n", encoding="utf-8")
-    process = subprocess.Popen([ROOT / "ops" / "airflow.sh"], env=airflow.environment())
+    airflow.start()
     try:
         until(lambda: loaded(airflow), 240, "Airflow to answer with the DAG")
         yield airflow
     finally:
-        family = [*psutil.Process(process.pid).children(recursive=True), process]
-        for member in family:
-            member.kill()
-        process.wait()
+        for process in airflow.processes:
+            for member in [*psutil.Process(process.pid).children(recursive=True), process]:
+                member.kill()
+            process.wait()
 
 
 def loaded(airflow: Airflow) -> dict[str, Any] | None:
@@ -112,6 +125,29 @@ def backfill_runs(airflow: Airflow) -> dict[str, dict[str, Any]]:
     """The runs of the backfill, by the first day of their data interval."""
     runs = airflow.ask(f"{DAG}/dagRuns?run_type=backfill")["dag_runs"]
     return {run["data_interval_start"][:10]: run for run in runs}
+
+
+def kill_the_scheduler_while(airflow: Airflow, task: str, run: str) -> None:
+    """kill -9 of the scheduler, and of the job it runs, in the middle of a task; then it is started again."""
+
+    def working() -> list[psutil.Process] | None:
+        instance = airflow.ask(f"{DAG}/dagRuns/{run}/taskInstances/{task}")
+        scheduler = airflow.scheduler()
+        if instance["state"] != "running" or scheduler is None:
+            return None
+        family = [scheduler, *scheduler.children(recursive=True)]
+        return family if "java" in {member.name() for member in family} else None
+
+    for member in until(working, 600, f"a job of {task}"):
+        member.kill()
+
+    def health() -> str:
+        return str(airflow.ask("monitor/health")["scheduler"]["status"])
+
+    until(lambda: True if health() == "unhealthy" else None, 120, "Airflow to miss its scheduler")
+    assert airflow.ask(f"{DAG}/dagRuns/{run}/taskInstances/{task}")["state"] == "running"
+    airflow.start("scheduler")
+    until(lambda: True if health() == "healthy" else None, 120, "the scheduler to be back")
 
 
 def test_a_backfill_goes_in_order_and_its_night_is_published_and_served_and_equals_that_of_one_process(
@@ -137,7 +173,9 @@ def test_a_backfill_goes_in_order_and_its_night_is_published_and_served_and_equa
     ]
     airflow.ask(f"{DAG}/dagRuns/{quote(runs['2026-01-02']['dag_run_id'])}", "PATCH", {"state": "failed"})
 
-    # The first night goes through every task.
+    # The first night goes through every task, although its scheduler is killed in the middle of one.
+    kill_the_scheduler_while(airflow, "build_interactions", quote(runs["2026-01-01"]["dag_run_id"]))
+
     def ended() -> str | None:
         state = backfill_runs(airflow)["2026-01-01"]["state"]
         return state if state in ("success", "failed") else None
