@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs what Nocturne runs on: uv, the locked environment, a Java runtime, Delta's jars. Safe to run again.
-# `setup/environment.sh --tests` installs redis-server too.
+# `setup/environment.sh --tests` installs what tests need besides: redis-server, openssl.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 export PATH="$PATH:$HOME/.local/bin:$HOME/.cargo/bin:$PWD/.uv/bin"
@@ -51,6 +51,7 @@ install_jars() {
 
 if [ "${1:-}" = --tests ]; then
     command -v redis-server >/dev/null || apt_install redis-server
+    command -v openssl >/dev/null || apt_install openssl # certificates of a server with TLS
 else
     install_uv
     install_environment

@@ -6,8 +6,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+from nocturne.errors import ServiceError
 from nocturne.settings import load_settings
-from nocturne.spark import spark_session
+from nocturne.spark import on_executors, spark_session
 
 SUBMITTED = """
 import json
@@ -23,6 +26,22 @@ with spark_session(load_settings().spark, "test") as spark:
 
 def test_the_session_is_in_utc(spark):
     assert spark.sql("SELECT current_timezone()").first()[0] == "UTC"
+
+
+def test_every_part_has_a_task_of_its_own_and_results_come_in_order(spark):
+    driver = os.getpid()
+    assert on_executors(spark)(lambda part: (part, os.getpid() == driver), ["a", "b"]) == [("a", False), ("b", False)]
+    assert on_executors(spark)(len, []) == []
+
+
+def test_an_error_of_ours_in_a_task_comes_out_as_it_was_raised(spark):
+    def fail(part):
+        raise ServiceError("the server does not serve", where=part, fix="mend it")
+
+    with pytest.raises(ServiceError, match="where: b") as raised:
+        on_executors(spark)(fail, ["b"])
+    assert raised.value.status == 5
+    assert str(raised.value).splitlines()[0] == "the server does not serve"
 
 
 def test_a_delta_table_travels_back_in_time(spark, tmp_path):

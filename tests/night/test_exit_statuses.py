@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from conftest import FIRST, Service, event
+from py4j.protocol import Py4JNetworkError
 from pyspark.sql import SparkSession
 from typer.testing import CliRunner
 
@@ -123,6 +124,26 @@ def test_a_full_disk_is_5(error: Exception, capsys: pytest.CaptureFixture[str]) 
         raise error
     assert stopped.value.code == 5
     assert "disk is full" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "says"),
+    [
+        (OSError("could not verify page integrity, CRC checksum verification failed"), 4, "it is damaged"),
+        (RuntimeError("[FAILED_READ_FILE.NO_HINT] Encountered error while reading file x.parquet."), 4, "x.parquet"),
+        (RuntimeError("Job aborted: Python worker exited unexpectedly (crashed)"), 5, "Python worker of Spark died"),
+        (Py4JNetworkError("Answer from Java side is empty"), 5, "Java process died"),
+        (ConnectionRefusedError(111, "Connection refused"), 5, "Java process died"),
+    ],
+    ids=["a page", "a file", "a worker", "Java", "Java gone"],
+)
+def test_what_spark_and_arrow_say_of_damage_and_death_is_said_plainly(
+    error: Exception, status: int, says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as stopped, edge():
+        raise error
+    message = capsys.readouterr().err
+    assert (stopped.value.code, says in message, "Traceback" in message) == (status, True, False), message
 
 
 def test_a_range_is_one_night_after_the_other() -> None:
