@@ -104,9 +104,7 @@ def rollback(night: Night, cache: Cache, why: str, to: str | None = None) -> Poi
     pointer = cache.pointer()
     target = moves.roll_back(pointer, why, to)
     _move_pointer(night, cache, pointer, target)
-    assert pointer
-    nights.withdraw(night, [each.name for each in pointer.kept if each not in target.kept], why)
-    nights.record_pointer(night, cache.place, target)
+    _record(night, cache, target)
     return target
 
 
@@ -163,6 +161,8 @@ def _caught_up(night: Night, cache: Cache, new: Generation) -> tuple[Pointer | N
     still has those lists or is about to get them. An emptied cache starts afresh, unless it was held.
     """
     pointer, recorded = cache.pointer(), nights.recorded_pointer(night, cache.place)
+    if pointer and (recorded is None or pointer.move > recorded.move):
+        _record(night, cache, pointer)  # whoever moved it died before that was on record
     if recorded is None or (pointer and pointer.move >= recorded.move):
         return pointer, pointer
     there = set(cache.generations()) | {new.name}
@@ -173,6 +173,15 @@ def _caught_up(night: Night, cache: Cache, new: Generation) -> tuple[Pointer | N
         _move_pointer(night, cache, pointer, lost)
         return lost, lost
     return pointer, lost
+
+
+def _record(night: Night, cache: Cache, pointer: Pointer) -> None:
+    """Record where the pointer came to; if it was rolled back, what was served of later nights is withdrawn."""
+    if pointer.held:
+        later = [row for row in nights.known(night) if row["run_date"] > pointer.served.run_date]
+        served = [row["generation"] for row in later if cache.place in row["pointers"]]
+        nights.withdraw(night, served, pointer.held)
+    nights.record_pointer(night, cache.place, pointer)
 
 
 def _move_pointer(night: Night, cache: Cache, expected_pointer: Pointer | None, target: Pointer) -> None:

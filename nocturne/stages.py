@@ -198,7 +198,7 @@ def refresh_cache(spark: SparkSession, night: Night, progress: Progress) -> Work
     buckets, listeners = night.settings.tables.buckets, tables.count(night, "ranked_lists")
     lists, items = snapshot(night, "ranked_lists"), snapshot(night, "items")
     found = reach(spark, lists, items, night.settings.ranking.top_k, buckets)
-    digest = dict(validations.select(["table", "content"]).to_pandas().itertuples(index=False))["ranked_lists"]
+    digest = next(row["content"] for row in validations.to_pylist() if row["table"] == "ranked_lists")
     row = manifest.sealed(nights.facts(night, listeners, digest, found.coverage))
     item_ids = tables.night_rows(night, "item_index").sort_by("item_index")["item_id"]
     about = About(night.run_date, listeners, tuple(Head(*head) for head in found.heads), item_ids)

@@ -162,6 +162,19 @@ def test_a_rollback_is_recorded_and_holds_until_it_is_released(service: Night, t
     assert cache.generations() == [monday.row["generation"], wednesday.row["generation"]]
 
 
+def test_a_rollback_that_died_before_it_was_recorded_is_recorded_by_the_next_night(
+    service: Night, two_nights, cache: Cache, monkeypatch: pytest.MonkeyPatch
+):
+    with monkeypatch.context() as dying, pytest.raises(KeyboardInterrupt):
+        dying.setattr(nights, "withdraw", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        rollback(service, cache, "too much jazz")
+    assert first_items(cache, "ann") == ("monday",)
+    wednesday = ready(service, WEDNESDAY, ann="wednesday")
+    assert serve(wednesday, cache).reason == f"held on {two_nights[0].row['generation']}: too much jazz"
+    assert states(service)[two_nights[1].row["generation"]] == "rolled_back"
+    require_recorded(service, cache)
+
+
 def test_a_rollback_goes_to_the_generation_that_is_named(service: Night, two_nights, cache: Cache):
     wednesday = ready(service, WEDNESDAY, ann="wednesday")
     serve(wednesday, cache)
