@@ -33,6 +33,8 @@ RUN_LASTS_SECONDS = 3600.0
 """Silence after which an orchestrator's run counts as dead: longer than any pause between its tasks."""
 WAITER_LASTS_SECONDS = 300.0
 """Silence after which a waiting night is forgotten: longer than the pause between two polls."""
+LOCK_SECONDS = 30.0
+"""How long to wait for a lock that is kept for milliseconds, on a machine that is very busy."""
 NOT_WRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.ENOENT)
 """What a wrong path ends with; every other trouble of the disk may pass."""
 
@@ -314,7 +316,7 @@ def _state(warehouse: str) -> Iterator[_Box]:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with (folder / "lock").open("w", encoding="utf-8") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+            _lock(lock.fileno(), warehouse)
             before = _read(folder)
             box = _Box(_living(before))
             yield box
@@ -331,6 +333,27 @@ def _state(warehouse: str) -> Iterator[_Box]:
         raise ServiceError(
             "the lease on the warehouse cannot be written", where=str(folder), found=str(error)
         ) from error
+
+
+def _lock(file: int, warehouse: str) -> None:
+    """Take the lock, which nobody keeps for longer than one small write; it goes when the file is closed.
+
+    Raises:
+        ServiceError: somebody keeps it: a process that was stopped in the middle of that write.
+    """
+    deadline = time.monotonic() + LOCK_SECONDS
+    while True:
+        try:
+            return fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() >= deadline:
+                raise ServiceError(
+                    "another process keeps the lease's lock",
+                    where=f"{_folder(warehouse)}/lock",
+                    found=f"not free for {LOCK_SECONDS:g} s, expected for the time of one small write",
+                    fix="`lslocks` names it: it was stopped, let it go on or end it; then run this again",
+                ) from None
+            time.sleep(0.01)
 
 
 def _folder(warehouse: str) -> Path:
