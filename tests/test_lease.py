@@ -302,25 +302,6 @@ def test_looking_at_a_warehouse_without_a_lease_writes_nothing(warehouse: str):
     assert not Path(warehouse).exists()
 
 
-def test_a_process_that_was_stopped_with_the_lock_in_its_hand_is_told_and_not_waited_for_for_ever(
-    warehouse: str, monkeypatch: pytest.MonkeyPatch
-):
-    grant(warehouse, FIRST, "run")
-    monkeypatch.setattr(lease, "LOCK_SECONDS", 0.05)
-    code = (
-        "import fcntl, sys, time; fcntl.flock(open(sys.argv[1], 'w'), fcntl.LOCK_EX); print(flush=True); time.sleep(60)"
-    )
-    lock = f"{warehouse}/_lease/lock"
-    with subprocess.Popen([sys.executable, "-c", code, lock], stdout=subprocess.PIPE) as stopped:
-        assert stopped.stdout is not None
-        stopped.stdout.readline()
-        stopped.send_signal(signal.SIGSTOP)
-        with pytest.raises(ServiceError, match="another process keeps the lease's lock"):
-            lease.show(warehouse)
-        stopped.kill()
-    assert lease.show(warehouse).held is not None
-
-
 def test_a_warehouse_that_is_a_file_is_a_wrong_setting(tmp_path: Path):
     (tmp_path / "file").touch()
     with (
