@@ -302,6 +302,33 @@ def test_looking_at_a_warehouse_without_a_lease_writes_nothing(warehouse: str):
     assert not Path(warehouse).exists()
 
 
+LOCK_KEEPER = """
+import fcntl, sys, time
+lock = open(sys.argv[1], "w")
+fcntl.flock(lock, fcntl.LOCK_EX)
+print("kept", flush=True)
+time.sleep(60)
+"""
+
+
+def test_a_process_that_was_stopped_with_the_lock_in_its_hand_is_told_and_not_waited_for_for_ever(
+    warehouse: str, monkeypatch: pytest.MonkeyPatch
+):
+    grant(warehouse, FIRST, "run")
+    monkeypatch.setattr(lease, "LOCK_SECONDS", 0.05)
+    command = [sys.executable, "-c", LOCK_KEEPER, f"{warehouse}/_lease/lock"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as keeper:
+        try:
+            assert keeper.stdout is not None
+            assert keeper.stdout.readline() == "kept\n"
+            keeper.send_signal(signal.SIGSTOP)
+            with pytest.raises(ServiceError, match="another process keeps the lease's lock"):
+                lease.show(warehouse)
+        finally:
+            keeper.kill()
+    assert lease.show(warehouse).held is not None
+
+
 def test_a_warehouse_that_is_a_file_is_a_wrong_setting(tmp_path: Path):
     (tmp_path / "file").touch()
     with (
