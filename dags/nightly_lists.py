@@ -36,13 +36,12 @@ from airflow.sdk import (
     Context,
     CronDataIntervalTimetable,
     ObjectStoragePath,
-    Param,
     TaskGroup,
     Variable,
     task,
 )
 from airflow.sdk.exceptions import AirflowFailException
-from nightly_tasks import RETRIED, PollCommand, RunCommand, SubmitJob
+from nightly_tasks import EVERY_DAG, RETRIED, RunCommand, SubmitJob, day_param, lease_tasks
 
 from nocturne.flow import GATED_TABLES, NIGHTLY, TABLES, Stage, success_mark
 
@@ -123,20 +122,12 @@ with DAG(
     "nightly_lists",
     description="Every listener's list for tomorrow, from today's listening",
     doc_md=__doc__,
-    tags=["nocturne", "recommendations"],
     schedule=CronDataIntervalTimetable("0 0 * * *", timezone="UTC"),
-    start_date=datetime(2000, 1, 1, tzinfo=UTC),
-    catchup=False,
     # The lease serialises nights. Here a limit of 1 would let a night that waits for its landing block one by hand.
     max_active_runs=4,
-    dagrun_timeout=timedelta(hours=24),
     params={
-        "run_date": Param(
-            None,
-            type=["null", "string"],
-            format="date",
-            title="Night",
-            description="Landing day to work on, YYYY-MM-DD. Empty: the last whole day before the logical date.",
+        "run_date": day_param(
+            "Night", "Landing day to work on, YYYY-MM-DD. Empty: the last whole day before the logical date."
         )
     },
     user_defined_macros={"run_date": run_date},
@@ -145,6 +136,7 @@ with DAG(
         "execution_timeout": timedelta(minutes=10),
         "on_failure_callback": say_what_is_served,
     },
+    **EVERY_DAG,
 ) as dag:
 
     @task.sensor(mode="reschedule", poke_interval=60, timeout=timedelta(hours=12))
@@ -158,16 +150,12 @@ with DAG(
         for asset in ASSETS:
             outlet_events[asset].extra = {"run_date": run_date}
 
-    lease = ["--warehouse", WAREHOUSE, "--holder", "{{ run_id }}"]
-    take_lease = PollCommand(
-        task_id="take_lease",
+    take_lease, release_lease = lease_tasks(
+        "{{ run_id }}",
+        RUN_DATE,
+        hours=20,
         doc_md="one night at a time writes a warehouse; of those that wait, the earliest goes first",
-        arguments=["lease", "take", *lease, "--run-date", RUN_DATE],
-        mode="reschedule",
-        poke_interval=30,
-        timeout=timedelta(hours=20),
     )
-    release_lease = RunCommand(task_id="release_lease", arguments=["lease", "release", *lease])
 
     previous: Any = landing_complete(success_mark("{{ var.value.nocturne_landing }}", RUN_DATE)) >> take_lease
     for stage in NIGHTLY:

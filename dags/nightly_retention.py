@@ -22,10 +22,10 @@ A run that did not come costs disk and nothing else.
 Variables: `nocturne_warehouse`, `nocturne_cache`, and optionally `nocturne_conf`.
 """
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
-from airflow.sdk import DAG, CronDataIntervalTimetable, Param
-from nightly_tasks import RETRIED, PollCommand, RunCommand, days_before
+from airflow.sdk import DAG, CronDataIntervalTimetable
+from nightly_tasks import BETWEEN_NIGHTS, RETRIED, RunCommand, day_param, lease_tasks
 
 DAY = "{{ days_before(0, params, data_interval_end | default(none)) }}"
 WAREHOUSE = ["--warehouse", "{{ var.value.nocturne_warehouse }}"]
@@ -37,36 +37,21 @@ with DAG(
     "nightly_retention",
     description="What tables need not keep any longer is removed",
     doc_md=__doc__,
-    tags=["nocturne", "recommendations"],
     schedule=CronDataIntervalTimetable("0 9 * * *", timezone="UTC"),
-    start_date=datetime(2000, 1, 1, tzinfo=UTC),
-    catchup=False,
-    max_active_runs=1,
-    dagrun_timeout=timedelta(hours=24),
     params={
-        "run_date": Param(
-            None,
-            type=["null", "string"],
-            format="date",
-            title="Day",
-            description="The day that nights are counted back from, YYYY-MM-DD. Empty: the day of the run.",
+        "run_date": day_param(
+            "Day", "The day that nights are counted back from, YYYY-MM-DD. Empty: the day of the run."
         )
     },
-    user_defined_macros={"days_before": days_before},
     default_args={**RETRIED, "execution_timeout": timedelta(hours=4)},
+    **BETWEEN_NIGHTS,
 ) as dag:
-    take_lease = PollCommand(
-        task_id="take_lease",
-        doc_md="one at a time writes a warehouse; nights before this day go first",
-        arguments=["lease", "take", *WAREHOUSE, "--holder", HOLDER, "--run-date", DAY],
-        mode="reschedule",
-        poke_interval=30,
-        timeout=timedelta(hours=12),
+    take_lease, release_lease = lease_tasks(
+        HOLDER, DAY, hours=12, doc_md="one at a time writes a warehouse; nights before this day go first"
     )
     retain = RunCommand(
         task_id="retain",
         doc_md="rows, then files, then log entries that nobody needs any longer",
         arguments=["retain", *WAREHOUSE, "--run-date", DAY, *CACHE, CONF, "--lease-holder", HOLDER],
     )
-    release_lease = RunCommand(task_id="release_lease", arguments=["lease", "release", *WAREHOUSE, "--holder", HOLDER])
     take_lease >> retain >> release_lease.as_teardown(setups=take_lease)

@@ -11,7 +11,7 @@ from typing import Any
 
 from airflow.providers.apache.spark.operators.spark_submit import SparkSubmitOperator
 from airflow.providers.standard.hooks.subprocess import SubprocessHook
-from airflow.sdk import BaseOperator, BaseSensorOperator, Context
+from airflow.sdk import BaseOperator, BaseSensorOperator, Context, Param
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
 from nocturne.flow import RETRY_IS_POINTLESS, ExitStatus
@@ -42,6 +42,27 @@ def days_before(days: int, params: Mapping[str, Any], data_interval_end: datetim
     else:
         raise AirflowFailException("this run has no logical date: trigger it with the param run_date, e.g. 2026-01-31")
     return (day - timedelta(days=days)).isoformat()
+
+
+EVERY_DAG: dict[str, Any] = {
+    "tags": ["nocturne", "recommendations"],
+    "start_date": datetime(2000, 1, 1, tzinfo=UTC),
+    "catchup": False,
+    "dagrun_timeout": timedelta(hours=24),
+}
+"""What all DAGs have in common."""
+
+BETWEEN_NIGHTS: dict[str, Any] = {
+    **EVERY_DAG,
+    "max_active_runs": 1,
+    "user_defined_macros": {"days_before": days_before},
+}
+"""What those have in common that are of a day and run beside the nights."""
+
+
+def day_param(title: str, description: str) -> Param:
+    """The day or night that a run works on, where somebody names it."""
+    return Param(None, type=["null", "string"], format="date", title=title, description=description)
 
 
 def failure(command: str, status: int) -> AirflowException:
@@ -121,3 +142,23 @@ class PollCommand(BaseSensorOperator):
         if status not in (0, TRY_AGAIN_LATER):
             raise failure(f"nocturne {self.arguments[0]}", status)
         return status == 0
+
+
+def lease_tasks(holder: str, run_date: str, *, hours: int, doc_md: str) -> tuple[PollCommand, RunCommand]:
+    """The task that takes the lease on the warehouse for a run, and the one that gives it back.
+
+    Args:
+        holder: name of the run.
+        run_date: night or day that it is of: the earliest goes first.
+        hours: how long to wait for it.
+    """
+    lease = ["--warehouse", "{{ var.value.nocturne_warehouse }}", "--holder", holder]
+    take = PollCommand(
+        task_id="take_lease",
+        doc_md=doc_md,
+        arguments=["lease", "take", *lease, "--run-date", run_date],
+        mode="reschedule",
+        poke_interval=30,
+        timeout=timedelta(hours=hours),
+    )
+    return take, RunCommand(task_id="release_lease", arguments=["lease", "release", *lease])

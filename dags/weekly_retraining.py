@@ -20,10 +20,10 @@ Variables: `nocturne_warehouse`, and optionally `nocturne_conf`, of which the re
 model's. A new recipe is a candidate of `nocturne models train` or `nocturne tune`.
 """
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
-from airflow.sdk import DAG, CronDataIntervalTimetable, Param
-from nightly_tasks import RETRIED, PollCommand, RunCommand, days_before
+from airflow.sdk import DAG, CronDataIntervalTimetable
+from nightly_tasks import BETWEEN_NIGHTS, RETRIED, RunCommand, day_param, lease_tasks
 
 DAY = "{{ days_before(%d, params, data_interval_end | default(none)) }}"
 FIRST_NIGHT, TRAINED_ON = DAY % 0, DAY % 2
@@ -35,31 +35,17 @@ with DAG(
     "weekly_retraining",
     description="A fresh model, made live if it is no worse than the one that is",
     doc_md=__doc__,
-    tags=["nocturne", "recommendations"],
     schedule=CronDataIntervalTimetable("0 12 * * 0", timezone="UTC"),
-    start_date=datetime(2000, 1, 1, tzinfo=UTC),
-    catchup=False,
-    max_active_runs=1,
-    dagrun_timeout=timedelta(hours=24),
     params={
-        "run_date": Param(
-            None,
-            type=["null", "string"],
-            format="date",
-            title="First night",
-            description="The first night that the new model serves, YYYY-MM-DD. Empty: that of the day of the run.",
+        "run_date": day_param(
+            "First night", "The first night that the new model serves, YYYY-MM-DD. Empty: that of the day of the run."
         )
     },
-    user_defined_macros={"days_before": days_before},
     default_args={**RETRIED, "execution_timeout": timedelta(hours=4)},
+    **BETWEEN_NIGHTS,
 ) as dag:
-    take_lease = PollCommand(
-        task_id="take_lease",
-        doc_md="one at a time writes a warehouse; nights before this one go first",
-        arguments=["lease", "take", *WAREHOUSE, "--holder", HOLDER, "--run-date", FIRST_NIGHT],
-        mode="reschedule",
-        poke_interval=30,
-        timeout=timedelta(hours=12),
+    take_lease, release_lease = lease_tasks(
+        HOLDER, FIRST_NIGHT, hours=12, doc_md="one at a time writes a warehouse; nights before this one go first"
     )
     moved_by = ["--by", "weekly_retraining", CONF, "--lease-holder", HOLDER]
     train = RunCommand(
@@ -78,5 +64,4 @@ with DAG(
             *("--why", "weekly retraining", *moved_by),
         ],
     )
-    release_lease = RunCommand(task_id="release_lease", arguments=["lease", "release", *WAREHOUSE, "--holder", HOLDER])
     take_lease >> train >> promote >> release_lease.as_teardown(setups=take_lease)

@@ -14,10 +14,10 @@ Variables: `nocturne_warehouse`, and optionally `nocturne_conf` and `nocturne_st
 (by default `_studies` in the warehouse).
 """
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 from airflow.sdk import DAG, CronDataIntervalTimetable, Param
-from nightly_tasks import RETRIED, RunCommand, days_before
+from nightly_tasks import BETWEEN_NIGHTS, RETRIED, RunCommand, day_param
 
 DAY = "{{ days_before(%d, params, data_interval_end | default(none)) }}"
 WAREHOUSE = "{{ var.value.nocturne_warehouse }}"
@@ -27,24 +27,15 @@ with DAG(
     "weekly_tuning",
     description="A search for a better recipe; the winner stays a candidate",
     doc_md=__doc__,
-    tags=["nocturne", "recommendations"],
     schedule=CronDataIntervalTimetable("0 12 * * 6", timezone="UTC"),
-    start_date=datetime(2000, 1, 1, tzinfo=UTC),
-    catchup=False,
-    max_active_runs=1,
-    dagrun_timeout=timedelta(hours=24),
     params={
-        "run_date": Param(
-            None,
-            type=["null", "string"],
-            format="date",
-            title="Day",
-            description="The day after the last night to search on, YYYY-MM-DD. Empty: the day of the run.",
+        "run_date": day_param(
+            "Day", "The day after the last night to search on, YYYY-MM-DD. Empty: the day of the run."
         ),
         "trials": Param(50, type="integer", minimum=1, title="Trials", description="Recipes to try in all."),
     },
-    user_defined_macros={"days_before": days_before},
     default_args={**RETRIED, "execution_timeout": timedelta(hours=12)},
+    **BETWEEN_NIGHTS,
 ) as dag:
     RunCommand(
         task_id="tune",
