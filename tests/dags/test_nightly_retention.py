@@ -9,7 +9,6 @@ import pendulum
 import pytest
 from typer.testing import CliRunner
 
-from nocturne import lease
 from nocturne.cli import app
 
 DAGS = Path(__file__).parents[2] / "dags"
@@ -39,22 +38,6 @@ def arguments(dag, task_id: str, **context) -> list[str]:
     }
     task = dag.get_task(task_id)
     return list(task.render_template(task.arguments, full, dag.get_template_env()))
-
-
-def test_someone_on_call_finds_an_owner_tags_and_a_page(dag):
-    assert dag.tags == {"nocturne", "recommendations"}
-    assert {task.owner for task in dag.tasks} == {"recommendations"}
-    for told in ("| failed |", "By hand", "run_date", "Variables"):
-        assert told in dag.doc_md
-
-
-def test_every_task_ends_by_itself_is_retried_and_no_run_waits_for_the_one_before(dag):
-    assert dag.dagrun_timeout == timedelta(days=1)
-    assert not dag.catchup
-    for task in dag.tasks:
-        assert timedelta(0) < task.execution_timeout < dag.dagrun_timeout
-        assert (task.retries, task.depends_on_past) == (3, False)
-        assert task.max_retry_delay.total_seconds() < lease.RUN_LASTS_SECONDS / 2
 
 
 def test_it_runs_every_morning(dag):

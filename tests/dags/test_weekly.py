@@ -1,4 +1,4 @@
-"""The weekly DAGs: a model that is trained, judged and made live under one lease; a search whose winner stays one."""
+"""DAGs beside the nights, what all of them hold; and the weekly ones: a model made live, a search whose winner stays one."""
 
 import json
 import sys
@@ -29,7 +29,7 @@ def dags():
     return DagBag(DAGS).dags
 
 
-@pytest.fixture(params=WEEKLY)
+@pytest.fixture(params=[*WEEKLY, "nightly_retention"])
 def dag(dags, request):
     return dags[request.param]
 
