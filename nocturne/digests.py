@@ -51,18 +51,19 @@ def fingerprint(night: Night, table: str) -> str:
         return _hash([*paths, *readers.map(lambda path: _bytes(folder / path), paths)])
 
 
-def names(night: Night, table: str, at: int | None = None, model_version: str | None = None) -> str:
-    """Hash over the names and sizes of the night's data files, from the transaction log alone.
+def recorded(
+    night: Night, table: str, at: int | None = None, model_version: str | None = None
+) -> tuple[str, dict[str, int]]:
+    """Hash over the names and sizes of the night's data files, and these in bytes by path, from the log alone.
 
     Args:
         at: version of the table, if not the last.
         model_version: model of the night, where it is on record; by default the one live on it.
     """
     live = [model_version] if model_version else None
-    if table == "models":
-        return _hash(live or _versions(night))
     found = tables.files(night, table, at, live if table in tables.OF_MODELS else None)
-    return of_names(dict(zip(*_columns(found), strict=True)))
+    files = dict(zip(*_columns(found), strict=True))
+    return _hash(live or _versions(night)) if table == "models" else of_names(files), files
 
 
 def of_names(files: Mapping[str, int]) -> str:
@@ -70,12 +71,10 @@ def of_names(files: Mapping[str, int]) -> str:
     return _hash([f"{path} {size}" for path, size in sorted(files.items())])
 
 
-def missing(night: Night, table: str, at: int, model_version: str | None) -> list[str]:
-    """Data files of the night at a version of the table that are not on the disk as they were written."""
-    live = [model_version] if model_version and table in tables.OF_MODELS else None
+def missing(night: Night, table: str, files: Mapping[str, int]) -> list[str]:
+    """Those of the data files, in bytes by path, that are not on the disk as they were written."""
     folder = Path(tables.table_path(night, table))
-    found = tables.files(night, table, at, live)
-    return [path for path, size in zip(*_columns(found), strict=True) if _size(folder / path) != size]
+    return [path for path, size in files.items() if _size(folder / path) != size]
 
 
 @dataclass(frozen=True)

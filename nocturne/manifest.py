@@ -99,13 +99,14 @@ def require_sound(night: Night, row: Row | None, expected: Mapping[str, Collecti
 
 
 def _require_files(night: Night, table: str, row: Row, known: str) -> None:
-    version, model = row["versions"][table], row["model_version"]
+    version = row["versions"][table]
     last = tables.version(night, table)
     if last < version:
         raise _unsound(night, f"{table} ends at version {last}", f"version {version}, which its log has lost")
-    if digests.names(night, table, version, model) != known:
+    names, files = digests.recorded(night, table, version, row["model_version"])
+    if names != known:
         raise _unsound(night, f"other files in {table} at version {version}", "those that were validated")
-    gone = digests.missing(night, table, version, model)
+    gone = digests.missing(night, table, files)
     if gone:
         raise ServiceError(
             "data files of a published night are not on the disk",

@@ -56,7 +56,7 @@ def facts(night: Night, listeners: int, lists_digest: str | None, coverage: Sequ
         "expectations": [{name: row[name] for name in shown} for row in rows if row["severity"] == "critical"],
         "coverage": list(coverage),
         "versions": {table: tables.version(night, table) for table in GATED_TABLES},
-        "files": {table: digests.names(night, table) for table in GATED_TABLES},
+        "files": {table: digests.recorded(night, table)[0] for table in GATED_TABLES},
         "costs": costs.to_pylist(),
         "pointers": {},
     }

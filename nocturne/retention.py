@@ -101,7 +101,7 @@ class _Stock:
 
     def __init__(self, name: str, path: str) -> None:
         self.name, self.path, self.folder = name, path, Path(path)
-        self.column = "model_version" if name in OF_MODELS else contract(name).partitioned_by[0]
+        self.column = tables.belonging_column(name)
         self.delta = DeltaTable(path)
         self.actions = pa.table(self.delta.get_add_actions(flatten=True))
 

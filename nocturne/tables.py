@@ -72,18 +72,23 @@ def read_night(spark: SparkSession, night: Night, table: str) -> DataFrame:
     return read(spark, night, table).where(F.col(column).isin(values))
 
 
+def belonging_column(table: str) -> str:
+    """The partition column that tells which rows belong to a night."""
+    return "model_version" if table in OF_MODELS else contract(table).partitioned_by[0]
+
+
 def partitions(night: Night, table: str) -> tuple[str, list[Any]]:
     """A partition column, and its values that belong to the night.
 
     The night itself; for the item index every night so far; for models and their factors the version of the
     model live on this night.
     """
-    column = contract(table).partitioned_by[0]
+    column = belonging_column(table)
     if table == "item_index":
         return column, [day for day in dates(night, table) if day <= night.run_date]
     if table in OF_MODELS:
         live = live_on(rows(night, "models", columns=["model_version", "moves"]).to_pylist(), night.run_date)
-        return "model_version", [live["model_version"]] if live else []
+        return column, [live["model_version"]] if live else []
     return column, [night.run_date]
 
 
@@ -101,8 +106,8 @@ def files(night: Night, table: str, at: int | None = None, values: Sequence[Any]
         at: version of the table, if not the last.
         values: values of the first partition column that belong to the night, where they are known better.
     """
-    column, tonight = partitions(night, table)
-    actions = _actions_of(night, table, column, tonight if values is None else values, at)
+    column, values = partitions(night, table) if values is None else (belonging_column(table), values)
+    actions = _actions_of(night, table, column, values, at)
     return actions.select(["path", "size_bytes", "num_records"]).sort_by("path")
 
 

@@ -76,23 +76,24 @@ def test_a_flipped_bit_changes_the_fingerprint(tonight: Night):
 
 def test_a_file_that_is_gone_changes_the_fingerprint_and_is_missing(tonight: Night):
     before, version = digests.fingerprint(tonight, "items"), tables.version(tonight, "items")
-    assert digests.missing(tonight, "items", version, None) == []
+    _, files = digests.recorded(tonight, "items", version)
+    assert digests.missing(tonight, "items", files) == []
     file = only_file(tonight, "items")
     file.unlink()
     assert digests.fingerprint(tonight, "items") != before
-    assert [Path(path).name for path in digests.missing(tonight, "items", version, None)] == [file.name]
+    assert [Path(path).name for path in digests.missing(tonight, "items", files)] == [file.name]
 
 
 def test_the_names_of_a_version_stay_when_the_table_is_written_again(tonight: Night):
-    version, before = tables.version(tonight, "items"), digests.names(tonight, "items")
+    version, before = tables.version(tonight, "items"), digests.recorded(tonight, "items")[0]
     world.write(tonight, "items", world.items())
-    assert digests.names(tonight, "items", version) == before
-    assert digests.names(tonight, "items") != before
+    assert digests.recorded(tonight, "items", version)[0] == before
+    assert digests.recorded(tonight, "items")[0] != before
 
 
 def test_a_move_of_a_model_changes_neither_fingerprint_nor_names(tonight: Night):
-    before = digests.fingerprint(tonight, "models"), digests.names(tonight, "models")
+    before = digests.fingerprint(tonight, "models"), digests.recorded(tonight, "models")[0]
     stored = tables.night_rows(tonight, "models")
     again = pa.Table.from_pylist([stored.to_pylist()[0] | {"seconds": 9.0}], schema=stored.schema)
     tables.replace(again, "models", tonight, where=f"model_version = '{world.MODEL}'")
-    assert (digests.fingerprint(tonight, "models"), digests.names(tonight, "models")) == before
+    assert (digests.fingerprint(tonight, "models"), digests.recorded(tonight, "models")[0]) == before

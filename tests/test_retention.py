@@ -102,11 +102,16 @@ def row_of(
         "expectations": [],
         "coverage": [],
         "versions": {table: tables.version(night, table) for table in of},
-        "files": {table: digests.names(night, table) for table in of},
+        "files": {table: digests.recorded(night, table)[0] for table in of},
         "costs": [],
         "manifest": "",
         "pointers": {},
     } | changes
+
+
+def gone(night: "nights.Night", table: str, at_version: int, model_version: str | None = None) -> list[str]:
+    """Data files of the night at a version that are not on the disk."""
+    return digests.missing(night, table, digests.recorded(night, table, at_version, model_version)[1])
 
 
 def record(night: "nights.Night", *rows: dict) -> None:
@@ -317,7 +322,7 @@ def test_a_published_night_that_was_run_again_since_is_still_read_at_its_version
     retention.retain(at(3, ranked_lists=5))
     assert DeltaTable(table, version=at_version).to_pyarrow_table().num_rows == 2
     assert spark.read.format("delta").option("versionAsOf", at_version).load(table).count() == 2
-    assert not digests.missing(at(0), "ranked_lists", at_version, None)
+    assert not gone(at(0), "ranked_lists", at_version)
     retention.retain(at(6, ranked_lists=5))
     assert not any(path.exists() for path in old)
     assert spark.read.format("delta").load(table).count() == len(DeltaTable(table).to_pyarrow_table()) == 4
@@ -329,7 +334,7 @@ def test_of_a_night_whose_gate_closed_when_it_was_run_again_the_published_tables
     write_night(at(0))
     record(at(0), row_of(at(0), "gate_closed", generation=None), row)
     retention.retain(at(1))
-    assert not digests.missing(at(0), "listens", row["versions"]["listens"], None)
+    assert not gone(at(0), "listens", row["versions"]["listens"])
 
 
 def test_a_superseded_generation_stays_whole_while_a_cache_keeps_it(at):
@@ -338,9 +343,9 @@ def test_a_superseded_generation_stays_whole_while_a_cache_keeps_it(at):
     write_night(at(0))
     record(at(0), row_of(at(0), generation=f"{day(0)}-bbbbbbbb"), first)
     retention.retain(at(1), [pointer(0)])
-    assert not digests.missing(at(0), "pools", first["versions"]["pools"], None)
+    assert not gone(at(0), "pools", first["versions"]["pools"])
     retention.retain(at(1))
-    assert digests.missing(at(0), "pools", first["versions"]["pools"], None)
+    assert gone(at(0), "pools", first["versions"]["pools"])
 
 
 def test_the_row_of_a_model_stays_readable_as_a_published_night_saw_it(at):
@@ -349,7 +354,7 @@ def test_the_row_of_a_model_stays_readable_as_a_published_night_saw_it(at):
     row = publish(at(0), model=version)
     write_model(at(0), (1, "live", day(0)), (2, "rejected", day(5)), state="rejected")
     retention.retain(at(1))
-    assert not digests.missing(at(0), "models", row["versions"]["models"], version)
+    assert not gone(at(0), "models", row["versions"]["models"], version)
     (seen,) = (
         DeltaTable(tables.table_path(at(0), "models"), version=row["versions"]["models"]).to_pyarrow_table().to_pylist()
     )
@@ -470,7 +475,7 @@ def test_a_retention_killed_anywhere_and_run_again_ends_the_same(at, monkeypatch
         with pytest.raises(Killed):
             retention.retain(at(4, **limits))
     (last,) = [row for row in nights.known(at(0)) if row["run_date"] == day(3)]
-    assert not any(digests.missing(at(3), table, last["versions"][table], None) for table in WRITTEN)
+    assert not any(gone(at(3), table, last["versions"][table]) for table in WRITTEN)
     retention.retain(at(4, **limits))
     assert there(at(0), "items") == there(at(0), "nights") == [day(2), day(3)]
     assert there(at(0), "ranked_lists") == [day(3)]

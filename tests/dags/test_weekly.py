@@ -1,4 +1,4 @@
-"""DAGs beside the nights, what all of them hold; and the weekly ones: a model made live, a search whose winner stays one."""
+"""DAGs beside the nights: what all of them hold; a model that is made live; a search whose winner stays a candidate."""
 
 import json
 import sys
