@@ -26,7 +26,7 @@ test: $(READY) ## install, then run the whole suite
 
 soak: $(READY) ## nights in a row with random faults, on LMDB and Redis: NIGHTS=10 SEED=1
 	@setup/environment.sh --tests
-	@$(BIN)/python ops/soak.py --nights $(or $(NIGHTS),10) --seed $(or $(SEED),1)
+	@$(BIN)/python -m tests.faults.soak --nights $(or $(NIGHTS),10) --seed $(or $(SEED),1)
 
 lint: $(READY) ## ruff and mypy
 	@$(BIN)/ruff check .
@@ -37,7 +37,7 @@ airflow: $(READY) ## Airflow's UI and scheduler with the DAGs, on this machine o
 	@ops/airflow.sh
 
 screenshots: $(READY) ## pictures of a finished run and of the Data Docs, into docs/images
-	@$(BIN)/python ops/screenshots.py
+	@$(BIN)/python -m docs.tools.screenshots
 
 cluster-night: package ## one night on a real standalone cluster, compared with the one-process night
 	@ops/cluster_night.sh
@@ -50,7 +50,7 @@ dist/environment.tar.gz: uv.lock ops/package.py | $(READY)
 	@$(BIN)/python ops/package.py environment
 
 docs: $(READY) ## write docs/tables.md from the contracts
-	@$(BIN)/python ops/document_tables.py > docs/tables.md
+	@$(BIN)/python -m docs.tools.document_tables > docs/tables.md
 
 bench: $(READY) ## every claim of speed and quality, beside its peers (half an hour): benchmarks/
 	@$(BIN)/python -m benchmarks.rank

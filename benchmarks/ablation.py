@@ -17,10 +17,10 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from nocturne.core.settings import Settings, load_settings
 from nocturne.evaluation.metrics import accuracy
 from nocturne.evaluation.significance import differences
 from nocturne.evaluation.splits import Split, fit, lists_of, read_split
-from nocturne.settings import Settings, load_settings
 
 GOWALLA = Path("../shared/data/gowalla-lightgcn.tar.xz")
 RECIPE = Path("conf/recipes/gowalla.toml")

@@ -31,8 +31,8 @@ import redis
 from rich.console import Console
 from rich.table import Table
 
-from nocturne.cache import About, Cache, Each, Generation, Head, Pointer, open_cache
-from nocturne.cache.encoding import Encoder
+from nocturne.serving.cache import About, Cache, Each, Generation, Head, Pointer, open_cache
+from nocturne.serving.cache.encoding import Encoder
 
 NIGHT = date(2026, 3, 2)
 HEADS = tuple(Head("control", source, "als-20260302") for source in ("als", "previous", "global_popular"))
@@ -170,7 +170,7 @@ def set_plain(client: redis.Redis, rows: Iterator[tuple[bytes, bytes]]) -> int:
 
 def ready(_: int) -> None:
     """Import what loading needs, and give the other processes time to take their turn."""
-    import_module("nocturne.cache.encoding")
+    import_module("nocturne.serving.cache.encoding")
     time.sleep(3)
 
 

@@ -24,16 +24,16 @@ import pyarrow.compute as pc
 from rich.console import Console
 from rich.table import Table
 
-from nocturne import tables
+from nocturne.core.night import Night
+from nocturne.core.settings import load_settings
+from nocturne.core.spark.session import spark_session
 from nocturne.evaluation.backtest import Backtest, backtest
 from nocturne.evaluation.held_out import Past, held_out_from
 from nocturne.evaluation.significance import EVERYONE
 from nocturne.evaluation.systems import BASELINES, of_baseline, published
-from nocturne.importers import IMPORTERS
-from nocturne.night import Night
-from nocturne.runner import run_nights
-from nocturne.settings import load_settings
-from nocturne.spark import spark_session
+from nocturne.ingestion.importers import IMPORTERS
+from nocturne.pipeline.runner import run_nights
+from nocturne.storage import tables
 
 DAY = date(2011, 1, 1)
 K = 20

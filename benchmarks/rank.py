@@ -52,12 +52,12 @@ from scipy.sparse import csr_matrix
 from threadpoolctl import threadpool_limits
 
 from benchmarks import gowalla
-from nocturne import mapped
-from nocturne.ranking.audit import audit
-from nocturne.ranking.choose import Way, fastest_way, rank
-from nocturne.ranking.items import Eligible, Items, lay_out
-from nocturne.ranking.rows import Rows
-from nocturne.ranking.select import Top, scores_of, top_k
+from nocturne.core.csr import Rows
+from nocturne.kernel.audit import audit
+from nocturne.kernel.autotune import Way, fastest_way, rank
+from nocturne.kernel.layout import Eligible, Items, lay_out
+from nocturne.kernel.top_k import Top, scores_of, top_k
+from nocturne.ranking import mapped_file
 
 if TYPE_CHECKING:
     from multiprocessing.queues import Queue
@@ -242,7 +242,7 @@ class Worker:
         """Take a core, and map the catalogue."""
         os.sched_setaffinity(0, {cores.get()})
         threadpool_limits(1, user_api="blas")
-        items = mapped.load(folder / "items")
+        items = mapped_file.load(folder / "items")
         users, offsets, positions = (np.load(folder / f"{name}.npy") for name in ("users", "offsets", "positions"))
         eligible = Eligible.of(np.ones((1, len(items.order)), dtype=np.bool_), items)
         cls.part = users, items, k, Rows(offsets, positions), np.zeros(len(users), np.int32), eligible
@@ -274,7 +274,7 @@ def measure_two(night: Night, cores: tuple[int, int], repeats: int, way: Way) ->
         free.put(core)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        mapped.save(night.items, folder / "items")
+        mapped_file.save(night.items, folder / "items")
         np.save(folder / "users.npy", night.model.user_factors.astype(np.float64))
         np.save(folder / "offsets.npy", night.seen.offsets)
         np.save(folder / "positions.npy", night.seen.positions)

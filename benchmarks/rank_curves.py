@@ -9,16 +9,16 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from nocturne.bucket_files import BucketWriter
-from nocturne.bucket_ranking import one_blas_thread
-from nocturne.contracts import contract
-from nocturne.eligibility import Markets
-from nocturne.interactions import UNIT
-from nocturne.lists import Account, Ranker
-from nocturne.model import Model
-from nocturne.ranking.axes import principal_axes
-from nocturne.ranking.items import lay_out
-from nocturne.settings import load_settings
+from nocturne.core.settings import load_settings
+from nocturne.ingestion.interactions import UNIT
+from nocturne.kernel.layout import lay_out
+from nocturne.ranking.eligibility import Markets
+from nocturne.ranking.ranker import Account, Ranker
+from nocturne.ranking.spark_tasks import one_blas_thread
+from nocturne.storage.bucket_files import BucketWriter
+from nocturne.storage.contracts import contract
+from nocturne.training.model import Model
+from nocturne.training.principal_axes import principal_axes
 
 DAY = date(2025, 1, 1)
 BATCH = 4_096

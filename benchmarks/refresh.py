@@ -27,17 +27,17 @@ from pyspark.sql import SparkSession
 
 from benchmarks.cache import invent, user_id
 from benchmarks.memory import watching
-from nocturne import digests, tables
-from nocturne.bucket_files import BucketWriter
-from nocturne.cache import open_cache
-from nocturne.contracts import contract
+from nocturne.core.night import Night
+from nocturne.core.settings import load_settings
+from nocturne.core.spark.session import spark_session
 from nocturne.flow import GATED_TABLES
-from nocturne.leased import leased
-from nocturne.night import Night
-from nocturne.settings import load_settings
-from nocturne.spark import spark_session
-from nocturne.stages import refresh_cache
-from nocturne.suites import expected
+from nocturne.pipeline.stages import refresh_cache
+from nocturne.serving.cache import open_cache
+from nocturne.storage import fingerprints, tables
+from nocturne.storage.bucket_files import BucketWriter
+from nocturne.storage.contracts import contract
+from nocturne.storage.leased import leased
+from nocturne.validation.suites import expected
 
 FIRST = date(2026, 3, 1)
 BATCH = 8192
@@ -78,8 +78,8 @@ def _rows(lists: pa.RecordBatch, length: int) -> pa.Table:
 def validate(spark: SparkSession, night: Night) -> float:
     """Record that every critical expectation held; returns the seconds that hashing rows and files took."""
     started = time.perf_counter()
-    content = digests.content(spark, night, GATED_TABLES)
-    files = {table: digests.fingerprint(night, table) for table in GATED_TABLES}
+    content = fingerprints.content(spark, night, GATED_TABLES)
+    files = {table: fingerprints.fingerprint(night, table) for table in GATED_TABLES}
     seconds = time.perf_counter() - started
     held: dict[str, Any] = {"run_date": night.run_date, "severity": "critical", "outcome": "success", "limit": ">= 0"}
     rows = [

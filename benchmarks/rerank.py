@@ -32,23 +32,23 @@ from scipy.sparse import csr_matrix, diags_array
 
 from benchmarks import lastfm
 from benchmarks.train import rows
-from nocturne import als
-from nocturne.bucket_ranking import Aligned
-from nocturne.contracts import contract
-from nocturne.eligibility import markets
+from nocturne.core.csr import Rows
+from nocturne.core.settings import RerankingSettings, Settings, load_settings
 from nocturne.evaluation import metrics
 from nocturne.evaluation.significance import differences
-from nocturne.importers import IMPORTERS
-from nocturne.interactions import EPOCH
-from nocturne.lists import Account, Ranker
-from nocturne.model import Confidences, Model
-from nocturne.ranking.items import lay_out
-from nocturne.ranking.rerank import SMOOTHING
-from nocturne.ranking.rows import Rows
-from nocturne.reranking import Reranker
-from nocturne.settings import RerankingSettings, Settings, load_settings
-from nocturne.simulate import simulate
-from nocturne.traits import NONE, UNTAGGED, Traits, traits
+from nocturne.ingestion.importers import IMPORTERS
+from nocturne.ingestion.interactions import EPOCH
+from nocturne.ingestion.simulator.simulate import simulate
+from nocturne.kernel.layout import lay_out
+from nocturne.kernel.rerank import SMOOTHING
+from nocturne.ranking.eligibility import markets
+from nocturne.ranking.item_traits import NONE, UNTAGGED, Traits, traits
+from nocturne.ranking.ranker import Account, Ranker
+from nocturne.ranking.reranker import Reranker
+from nocturne.ranking.spark_tasks import Aligned
+from nocturne.storage.contracts import contract
+from nocturne.training import als
+from nocturne.training.model import Confidences, Model
 
 K = 20
 TIMED = 50

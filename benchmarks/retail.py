@@ -20,12 +20,12 @@ from pathlib import Path
 
 from rich.progress import track
 
-from nocturne import tables
-from nocturne.importers import IMPORTERS
-from nocturne.night import Night
-from nocturne.runner import run_nights, working_on
-from nocturne.settings import ListenSettings, Settings, load_settings
-from nocturne.stages import STAGES
+from nocturne.core.night import Night
+from nocturne.core.settings import ListenSettings, Settings, load_settings
+from nocturne.ingestion.importers import IMPORTERS
+from nocturne.pipeline.runner import run_nights, working_on
+from nocturne.pipeline.stages import STAGES
+from nocturne.storage import tables
 
 FIRST = date(2010, 12, 1)
 Row = tuple[str, ...]

@@ -20,14 +20,14 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from nocturne.errors import GateClosed
-from nocturne.leased import leased
-from nocturne.night import Night
-from nocturne.retention import retain
-from nocturne.runner import run_nights
-from nocturne.settings import Settings, load_settings
-from nocturne.simulate import simulate
-from nocturne.spark import spark_session
+from nocturne.core.errors import GateClosed
+from nocturne.core.night import Night
+from nocturne.core.settings import Settings, load_settings
+from nocturne.core.spark.session import spark_session
+from nocturne.ingestion.simulator.simulate import simulate
+from nocturne.lifecycle.retention import retain
+from nocturne.pipeline.runner import run_nights
+from nocturne.storage.leased import leased
 
 FIRST = date(2025, 1, 1)
 EVERY = 10

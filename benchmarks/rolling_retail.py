@@ -19,15 +19,15 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from nocturne.core.night import Night
+from nocturne.core.settings import Settings, load_settings
 from nocturne.evaluation.backtest import Backtest, backtest, summary
 from nocturne.evaluation.held_out import Past
 from nocturne.evaluation.report import page
 from nocturne.evaluation.systems import BASELINES, of_baseline, of_recipe
 from nocturne.flow import NIGHTLY
-from nocturne.importers import IMPORTERS
-from nocturne.night import Night
-from nocturne.runner import run_stage, working_on
-from nocturne.settings import Settings, load_settings
+from nocturne.ingestion.importers import IMPORTERS
+from nocturne.pipeline.runner import run_stage, working_on
 
 FIRST = date(2010, 12, 1)
 SOURCE = Path("../shared/data/online-retail.tar.xz")

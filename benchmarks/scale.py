@@ -33,18 +33,18 @@ from rich.table import Table
 
 from benchmarks.memory import watching
 from benchmarks.rank_curves import BATCH, curves, invent_rows
-from nocturne import tables
-from nocturne.bucket_files import BucketWriter
-from nocturne.contracts import contract
+from nocturne.core.night import Night
+from nocturne.core.settings import load_settings
+from nocturne.core.spark.session import spark_session
 from nocturne.flow import GATED_TABLES, NIGHTLY, Stage
-from nocturne.night import Night
-from nocturne.sampling import hash_ids
-from nocturne.settings import load_settings
-from nocturne.simulate import simulate
-from nocturne.spark import spark_session
-from nocturne.stages import STAGES
-from nocturne.validation import validate
-from nocturne.warehouse import create_missing
+from nocturne.ingestion.simulator.simulate import simulate
+from nocturne.pipeline.stages import STAGES
+from nocturne.storage import tables
+from nocturne.storage.bucket_files import BucketWriter
+from nocturne.storage.contracts import contract
+from nocturne.storage.warehouse import create_missing
+from nocturne.training.sampling import hash_ids
+from nocturne.validation.validate_table import validate
 
 FIRST = date(2025, 1, 31)
 EVENTS_A_NIGHT = 9.2

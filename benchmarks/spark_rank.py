@@ -28,17 +28,17 @@ from rich.table import Table
 from scipy.sparse import csr_matrix
 
 from benchmarks import gowalla
-from nocturne import tables
-from nocturne.contracts import contract
-from nocturne.interactions import UNIT
-from nocturne.listeners import Listeners
-from nocturne.night import Night
-from nocturne.rankings import ROWS, make_ranker
-from nocturne.registry import live_model
-from nocturne.settings import load_settings
-from nocturne.spark import spark_session
-from nocturne.stages import STAGES
-from nocturne.warehouse import create_missing
+from nocturne.core.night import Night
+from nocturne.core.settings import load_settings
+from nocturne.core.spark.session import spark_session
+from nocturne.ingestion.interactions import UNIT
+from nocturne.pipeline.stages import STAGES
+from nocturne.ranking.listeners import Listeners
+from nocturne.ranking.rank_users import ROWS, make_ranker
+from nocturne.storage import tables
+from nocturne.storage.contracts import contract
+from nocturne.storage.warehouse import create_missing
+from nocturne.training.registry import live_model
 
 DAY = date(2025, 1, 1)
 ROUNDS = 3

@@ -31,11 +31,11 @@ from scipy.sparse import csr_matrix
 from scipy.stats import bootstrap
 
 from benchmarks import gowalla
-from nocturne import als
-from nocturne.interactions import EPOCH, UNIT
-from nocturne.model import Model, confidence_rows
-from nocturne.ranking.solve import solve_users
-from nocturne.settings import AlsSettings, load_settings
+from nocturne.core.settings import AlsSettings, load_settings
+from nocturne.ingestion.interactions import EPOCH, UNIT
+from nocturne.kernel.solve import solve_users
+from nocturne.training import als
+from nocturne.training.model import Model, confidence_rows
 
 K = 20
 HALF_LIFE = 90.0
@@ -147,7 +147,7 @@ def mllib(
     """Iterations, seconds and quality of MLlib's trainings, on the confidences that ours has, beyond 1."""
     from pyspark.ml.recommendation import ALS
 
-    from nocturne.spark import spark_session
+    from nocturne.core.spark.session import spark_session
 
     counts = np.bincount(heard.indices, minlength=heard.shape[1]).astype(np.float64)
     weights = np.maximum(counts, 1) ** -settings.popularity_exponent

@@ -17,15 +17,15 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from nocturne import tables
+from nocturne.core.night import Night
+from nocturne.core.settings import load_settings
+from nocturne.core.spark.session import spark_session
 from nocturne.flow import GATED_TABLES, NIGHTLY
-from nocturne.night import Night
-from nocturne.settings import load_settings
-from nocturne.simulate import simulate
-from nocturne.spark import spark_session
-from nocturne.stages import STAGES
-from nocturne.validation import validate
-from nocturne.warehouse import create_missing
+from nocturne.ingestion.simulator.simulate import simulate
+from nocturne.pipeline.stages import STAGES
+from nocturne.storage import tables
+from nocturne.storage.warehouse import create_missing
+from nocturne.validation.validate_table import validate
 
 DAY = date(2025, 1, 1)
 

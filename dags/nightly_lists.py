@@ -41,7 +41,7 @@ from airflow.sdk import (
     task,
 )
 from airflow.sdk.exceptions import AirflowFailException
-from nightly_tasks import EVERY_DAG, RETRIED, RunCommand, SubmitJob, day_param, lease_tasks
+from tasks import EVERY_DAG, RETRIED, RunCommand, SubmitJob, day_param, lease_tasks
 
 from nocturne.flow import GATED_TABLES, NIGHTLY, TABLES, Stage, success_mark
 

@@ -25,7 +25,7 @@ Variables: `nocturne_warehouse`, `nocturne_cache`, and optionally `nocturne_conf
 from datetime import timedelta
 
 from airflow.sdk import DAG, CronDataIntervalTimetable
-from nightly_tasks import BETWEEN_NIGHTS, RETRIED, RunCommand, day_param, lease_tasks
+from tasks import BETWEEN_NIGHTS, RETRIED, RunCommand, day_param, lease_tasks
 
 DAY = "{{ days_before(0, params, data_interval_end | default(none)) }}"
 WAREHOUSE = ["--warehouse", "{{ var.value.nocturne_warehouse }}"]

@@ -23,7 +23,7 @@ model's. A new recipe is a candidate of `nocturne models train` or `nocturne tun
 from datetime import timedelta
 
 from airflow.sdk import DAG, CronDataIntervalTimetable
-from nightly_tasks import BETWEEN_NIGHTS, RETRIED, RunCommand, day_param, lease_tasks
+from tasks import BETWEEN_NIGHTS, RETRIED, RunCommand, day_param, lease_tasks
 
 DAY = "{{ days_before(%d, params, data_interval_end | default(none)) }}"
 FIRST_NIGHT, TRAINED_ON = DAY % 0, DAY % 2

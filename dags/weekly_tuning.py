@@ -17,7 +17,7 @@ Variables: `nocturne_warehouse`, and optionally `nocturne_conf` and `nocturne_st
 from datetime import timedelta
 
 from airflow.sdk import DAG, CronDataIntervalTimetable, Param
-from nightly_tasks import BETWEEN_NIGHTS, RETRIED, RunCommand, day_param
+from tasks import BETWEEN_NIGHTS, RETRIED, RunCommand, day_param
 
 DAY = "{{ days_before(%d, params, data_interval_end | default(none)) }}"
 WAREHOUSE = "{{ var.value.nocturne_warehouse }}"

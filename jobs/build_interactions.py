@@ -3,7 +3,7 @@
 spark-submit jobs/build_interactions.py --run-date D --landing DIR --warehouse DIR --cache URL
 """
 
-from nocturne.job import run
+from nocturne.cli.jobs import run
 
 if __name__ == "__main__":
     run("build_interactions")

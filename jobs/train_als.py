@@ -3,7 +3,7 @@
 spark-submit jobs/train_als.py --run-date D --landing DIR --warehouse DIR --cache URL
 """
 
-from nocturne.job import run
+from nocturne.cli.jobs import run
 
 if __name__ == "__main__":
     run("train_als")

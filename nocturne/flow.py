@@ -26,7 +26,7 @@ RETRY_IS_POINTLESS = (ExitStatus.USAGE, ExitStatus.GATE_CLOSED, ExitStatus.BAD_I
 
 @dataclass(frozen=True)
 class Stage:
-    """One job of the night: `jobs/<name>.py`, `nocturne.stages.<name>`, a task of the DAG."""
+    """One job of the night: `jobs/<name>.py`, `nocturne.pipeline.stages.<name>`, a task of the DAG."""
 
     name: str
     does: str

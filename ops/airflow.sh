@@ -12,7 +12,7 @@ mkdir -p "$home"
 
 settings=(
     HOME="$HOME" PATH="$root/ops/loopback:$root/.venv/bin:$PATH" LANG=C.UTF-8
-    JAVA_HOME="$("$root/.venv/bin/python" -m nocturne.java)"
+    JAVA_HOME="$("$root/.venv/bin/python" -m nocturne.core.spark.java)"
     NOCTURNE_BIN="$root/.venv/bin"
     PYSPARK_PYTHON="$root/.venv/bin/python"
     AIRFLOW_HOME="$home"

@@ -9,7 +9,7 @@ processes=()
 clean_up() { kill "${processes[@]}" 2>/dev/null || true; wait; rm -rf "$scratch"; }
 trap clean_up EXIT
 
-JAVA_HOME=$(.venv/bin/python -m nocturne.java)
+JAVA_HOME=$(.venv/bin/python -m nocturne.core.spark.java)
 export JAVA_HOME SPARK_LOCAL_IP=127.0.0.1
 spark=$(.venv/bin/python -c 'import pathlib, pyspark; print(pathlib.Path(pyspark.__file__).parent)')
 free_port() { .venv/bin/python -c 'import socket; s = socket.create_server(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
@@ -59,4 +59,4 @@ echo "4. the same night in one process"
     --landing "$scratch/landing" --warehouse "$scratch/one-process" --cache "lmdb:$scratch/one-process-cache"
 
 echo "5. all tables, row by row, apart from measured columns"
-.venv/bin/python ops/compare_warehouses.py "$scratch/cluster" "$scratch/one-process"
+.venv/bin/python tests/tools/compare_warehouses.py "$scratch/cluster" "$scratch/one-process"

@@ -39,14 +39,14 @@ install_environment() {
 }
 
 install_java() {
-    .venv/bin/python -m nocturne.java >/dev/null 2>&1 && return
+    .venv/bin/python -m nocturne.core.spark.java >/dev/null 2>&1 && return
     apt_install openjdk-17-jre-headless || apt_install openjdk-21-jre-headless
-    .venv/bin/python -m nocturne.java >/dev/null
+    .venv/bin/python -m nocturne.core.spark.java >/dev/null
 }
 
 install_jars() {
     say "putting Delta's jars into Spark"
-    .venv/bin/python -m nocturne.jars
+    .venv/bin/python -m nocturne.core.spark.jars
 }
 
 if [ "${1:-}" = --tests ]; then
@@ -58,5 +58,5 @@ else
     install_java
     install_jars
     say "compiling the ranking kernel"
-    .venv/bin/python -m nocturne.ranking
+    .venv/bin/python -m nocturne.kernel
 fi

@@ -9,10 +9,12 @@ from pathlib import Path
 import pytest
 from pyspark.sql import SparkSession
 
-from nocturne.night import Night
-from nocturne.settings import load_settings
-from nocturne.spark import spark_session
-from nocturne.warehouse import create_missing
+from nocturne.core.night import Night
+from nocturne.core.settings import load_settings
+from nocturne.core.spark.session import spark_session
+from nocturne.storage.warehouse import create_missing
+
+pytest_plugins = ["tests.fixtures.cache_servers", "tests.fixtures.simulated_service"]
 
 # Tests run many small jobs once: Java's second compiler would take longer than it saves.
 os.environ["JDK_JAVA_OPTIONS"] = "-XX:TieredStopAtLevel=1"

@@ -5,17 +5,17 @@ import sys
 from pathlib import Path
 
 import pytest
-from document_tables import tables_page
 
-from nocturne import stages
+from docs.tools.document_tables import tables_page
 from nocturne.flow import GATED_TABLES, NIGHTLY, TABLES, VALIDATION
+from nocturne.pipeline import stages
 
 ROOT = Path(__file__).resolve().parents[1]
 MODULES = sorted((ROOT / "nocturne").rglob("*.py"))
 MAY_IMPORT = {
     "nocturne": {"nocturne"},
     "jobs": {"nocturne"},
-    "dags": {"nocturne.flow", "airflow", "nightly_lists", "nightly_tasks"},
+    "dags": {"nocturne.flow", "airflow", "nightly_lists", "tasks"},
 }
 OWN = {"nocturne", "jobs", "dags", "tests", "ops", "benchmarks"}
 
@@ -96,9 +96,9 @@ OUR_CODE = sorted(path for folder in ("nocturne", "jobs", "dags") for path in (R
 @pytest.mark.parametrize(
     ("name", "allowed"),
     [
-        ("swap_pointer", {("refresh.py", "_move_pointer")}),
+        ("swap_pointer", {("rollout.py", "_move_pointer")}),
         ("_compare_and_set", {("base.py", "swap_pointer")}),
-        ("_move_pointer", {("refresh.py", name) for name in ("refresh", "rollback", "release", "_caught_up")}),
+        ("_move_pointer", {("rollout.py", name) for name in ("refresh", "rollback", "release", "_caught_up")}),
     ],
 )
 def test_the_pointer_moves_in_one_function_only(name, allowed):
@@ -107,11 +107,11 @@ def test_the_pointer_moves_in_one_function_only(name, allowed):
 
 def test_nobody_but_the_stores_names_the_key_of_the_pointer():
     naming = {path.name for path in OUR_CODE if "nocturne:pointer" in path.read_text() or uses(path, "POINTER_KEY")}
-    assert naming <= {"embedded.py", "shared.py", "scripts.py"}
+    assert naming <= {"store.py", "scripts.py"}
 
 
 def test_the_pointer_moves_last_after_every_proof():
-    tree = ast.parse((ROOT / "nocturne" / "refresh.py").read_text(encoding="utf-8"))
+    tree = ast.parse((ROOT / "nocturne" / "serving" / "rollout.py").read_text(encoding="utf-8"))
     (move,) = (node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == "_move_pointer")
     calls = [node for node in ast.walk(move) if isinstance(node, ast.Call)]
     in_order = sorted(calls, key=lambda node: (node.lineno, node.col_offset))

@@ -14,15 +14,15 @@ import numpy as np
 import numpy.typing as npt
 from scipy.sparse import csr_matrix
 
-from nocturne.errors import SettingsError
+from nocturne.core.errors import SettingsError
+from nocturne.core.night import Night
 from nocturne.evaluation import metrics
 from nocturne.evaluation.baselines import EASE_ITEMS, Lists, left_out_by_ease
 from nocturne.evaluation.held_out import HeldOut, Past, held_out_of
 from nocturne.evaluation.significance import EVERYONE, Difference, Mask, differences
 from nocturne.evaluation.systems import System, of_model
-from nocturne.model import Model
-from nocturne.night import Night
-from nocturne.warehouse import settled
+from nocturne.storage.warehouse import settled
+from nocturne.training.model import Model
 
 Floats = npt.NDArray[np.float64]
 Progress = Callable[[int, int, str], None]

@@ -15,14 +15,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from scipy.sparse import csr_matrix
 
-from nocturne import eligibility, tables
-from nocturne.errors import SettingsError
+from nocturne.core.errors import SettingsError
+from nocturne.core.night import Night
 from nocturne.evaluation.baselines import Asked
 from nocturne.flow import GATED_TABLES, stage
-from nocturne.interactions import EPOCH
-from nocturne.model import heard_items
-from nocturne.night import Night
-from nocturne.profiles.past import closed_dates
+from nocturne.ingestion.interactions import EPOCH
+from nocturne.ranking import eligibility
+from nocturne.storage import tables
+from nocturne.storage.history import closed_dates
+from nocturne.training.model import heard_items
 
 Counts = npt.NDArray[np.int64]
 

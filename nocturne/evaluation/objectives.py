@@ -4,14 +4,14 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from nocturne.errors import SettingsError
+from nocturne.core.errors import SettingsError
+from nocturne.core.night import Night
+from nocturne.core.settings import Settings
 from nocturne.evaluation.held_out import held_out_of
 from nocturne.evaluation.metrics import accuracy
 from nocturne.evaluation.splits import Split, fit, lists_of, score
 from nocturne.evaluation.systems import of_recipe
-from nocturne.night import Night
-from nocturne.settings import Settings
-from nocturne.tuning import Objective, Report
+from nocturne.evaluation.tuning import Objective, Report
 
 METRICS = ("recall", "capped_recall", "ndcg", "map", "mrr", "hit_rate")
 _FIRST_ITERATIONS = 3

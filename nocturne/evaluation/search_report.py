@@ -7,10 +7,9 @@ import optuna
 from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 from optuna.trial import TrialState
 
-from nocturne import tuning
-from nocturne.evaluation import plots
-from nocturne.evaluation.templates import render
-from nocturne.pages import page as whole_page
+from nocturne.core.pages import page as whole_page
+from nocturne.core.templates import render
+from nocturne.evaluation import plots, tuning
 
 _BEST = 15
 _ENOUGH_TO_WEIGH = 10

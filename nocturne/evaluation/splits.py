@@ -10,17 +10,17 @@ import numpy.typing as npt
 import pyarrow as pa
 from scipy.sparse import csr_matrix
 
-from nocturne.als import train
-from nocturne.bucket_ranking import Aligned
-from nocturne.eligibility import Markets
-from nocturne.errors import InputError
+from nocturne.core.errors import InputError
+from nocturne.core.settings import Settings
 from nocturne.evaluation.metrics import accuracy
-from nocturne.importers.source import unpacked
-from nocturne.interactions import EPOCH, UNIT
-from nocturne.lists import Account, Ranker
-from nocturne.model import Model
-from nocturne.ranking.items import lay_out
-from nocturne.settings import Settings
+from nocturne.ingestion.importers.archive import unpacked
+from nocturne.ingestion.interactions import EPOCH, UNIT
+from nocturne.kernel.layout import lay_out
+from nocturne.ranking.eligibility import Markets
+from nocturne.ranking.ranker import Account, Ranker
+from nocturne.ranking.spark_tasks import Aligned
+from nocturne.training.als import train
+from nocturne.training.model import Model
 
 _ROWS_AT_ONCE = 4096
 

@@ -8,16 +8,17 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyspark.sql import SparkSession
 
-from nocturne import als, tables
-from nocturne.bucket_ranking import Aligned, cut, one_blas_thread
+from nocturne.core.night import Night
+from nocturne.core.settings import Settings
 from nocturne.evaluation import baselines
 from nocturne.evaluation.baselines import Lists
 from nocturne.evaluation.held_out import HeldOut, Past
-from nocturne.lists import Account
-from nocturne.model import Model
-from nocturne.night import Night
-from nocturne.rankings import ROWS, make_ranker
-from nocturne.settings import Settings
+from nocturne.ranking.rank_users import ROWS, make_ranker
+from nocturne.ranking.ranker import Account
+from nocturne.ranking.spark_tasks import Aligned, cut, one_blas_thread
+from nocturne.storage import tables
+from nocturne.training import als
+from nocturne.training.model import Model
 
 RECENT_DAYS = 7
 SPARK_BASELINE = "mllib-als"

@@ -12,8 +12,8 @@ from types import SimpleNamespace
 import pendulum
 import pytest
 
-from nocturne import lease
 from nocturne.flow import GATED_TABLES, NIGHTLY, TABLES
+from nocturne.storage import lease
 
 DAGS = Path(__file__).parents[2] / "dags"
 pytestmark = [  # Airflow's own, while it reads .airflowignore and its standard provider
@@ -135,7 +135,7 @@ def test_a_night_that_waits_for_its_landing_does_not_block_one_by_hand(dag):
 
 
 def test_the_jobs_are_the_stages_in_order_each_its_own_file(dag):
-    from nightly_tasks import SubmitJob
+    from tasks import SubmitJob
 
     jobs = [task for task in dag.topological_sort() if isinstance(task, SubmitJob)]
     assert [job.task_id for job in jobs] == [stage.name for stage in NIGHTLY]

@@ -9,7 +9,7 @@ import pendulum
 import pytest
 from typer.testing import CliRunner
 
-from nocturne.cli import app
+from nocturne.cli.main import app
 
 DAGS = Path(__file__).parents[2] / "dags"
 pytestmark = [  # Airflow's own, while it reads .airflowignore and its standard provider

@@ -17,14 +17,14 @@ from urllib.parse import quote
 
 import psutil
 import pytest
-from compare_warehouses import compare_warehouses
 from pyspark.sql import SparkSession
 
-from nocturne import lease
+from nocturne.core.night import Night
+from nocturne.core.settings import load_settings
 from nocturne.flow import TABLES
-from nocturne.night import Night
-from nocturne.runner import run_nights
-from nocturne.settings import load_settings
+from nocturne.pipeline.runner import run_nights
+from nocturne.storage import lease
+from tests.tools.compare_warehouses import compare_warehouses
 
 ROOT = Path(__file__).parents[2]
 NOCTURNE = ROOT / ".venv" / "bin" / "nocturne"

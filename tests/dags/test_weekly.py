@@ -10,8 +10,8 @@ import pendulum
 import pytest
 from typer.testing import CliRunner
 
-from nocturne import lease
-from nocturne.cli import app
+from nocturne.cli.main import app
+from nocturne.storage import lease
 
 DAGS = Path(__file__).parents[2] / "dags"
 pytestmark = [  # Airflow's own, while it reads .airflowignore and its standard provider
@@ -132,7 +132,7 @@ def test_every_option_of_a_task_is_one_of_its_command(dags, task_id: str):
 
 def test_the_last_line_of_a_command_is_handed_to_the_next_task(tmp_path, monkeypatch):
     sys.path.insert(0, str(DAGS))
-    from nightly_tasks import RunCommand
+    from tasks import RunCommand
 
     (tmp_path / "nocturne").write_text("#!/bin/sh\necho trained >&2\necho als-1\n", encoding="utf-8")
     (tmp_path / "nocturne").chmod(0o755)

@@ -5,17 +5,17 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-import world
-from two_tastes import FIRST, LISTENERS, heard_by, heard_on, item, publish, train, user, write
 from typer.testing import CliRunner
 
-from nocturne import registry
-from nocturne.cli import app
-from nocturne.errors import SettingsError
+from nocturne.cli.main import app
+from nocturne.core.errors import SettingsError
 from nocturne.evaluation.backtest import backtest, compare_models
 from nocturne.evaluation.held_out import Past, held_out_of, nights_between
 from nocturne.evaluation.systems import of_baseline, of_model, of_recipe, published
-from nocturne.warehouse import settled
+from nocturne.storage.warehouse import settled
+from nocturne.training import registry
+from tests.fixtures import two_listeners
+from tests.fixtures.two_tastes import FIRST, LISTENERS, heard_by, heard_on, item, publish, train, user, write
 
 K = 4
 
@@ -143,7 +143,7 @@ def test_a_night_without_the_days_after_it_is_left_out(nights):
 def test_what_the_gate_closed_on_is_neither_scored_nor_taken_for_true(nights):
     failed = {"expectation": "rows", "severity": "critical", "outcome": "failed", "limit": ">= 1"}
     measured = {"run_date": nights[1].run_date, "observed": 0.0, "seconds": 0.1, "content": "c", "files": "f"}
-    world.write(nights[1], "validations", [failed | measured | {"table": "listens"}])
+    two_listeners.write(nights[1], "validations", [failed | measured | {"table": "listens"}])
     assert held_out_of(nights[0], days=1).user_ids.to_pylist() == []
     assert nights[1].run_date not in Past.of(nights[2]).listens["run_date"].to_pylist()
     found, _ = nights_between(nights[0], FIRST, FIRST + timedelta(days=2), days=1, every=1)

@@ -3,15 +3,15 @@
 from pathlib import Path
 
 import pytest
-import two_tastes
 from typer.testing import CliRunner
 
-from nocturne import registry
-from nocturne.cli import app
-from nocturne.errors import SettingsError
+from nocturne.cli.main import app
+from nocturne.core.errors import SettingsError
+from nocturne.core.night import Night
+from nocturne.core.settings import with_values
 from nocturne.evaluation.objectives import on_nights
-from nocturne.night import Night
-from nocturne.settings import with_values
+from nocturne.training import registry
+from tests.fixtures import two_tastes
 
 SPACE = "[als]\nalpha = { low = 5.0, high = 50.0 }\nneighbours = [0, 5]\n"
 

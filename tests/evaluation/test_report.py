@@ -5,13 +5,13 @@ from dataclasses import replace
 
 import pyarrow as pa
 import pytest
-from test_backtest import perfect
-from two_tastes import item, publish, user, write
 
 from nocturne.evaluation.backtest import backtest
 from nocturne.evaluation.held_out import Past
 from nocturne.evaluation.report import examples, hashed, page, verdict, worst_served
 from nocturne.evaluation.systems import of_baseline, published
+from tests.evaluation.test_backtest import perfect
+from tests.fixtures.two_tastes import item, publish, user, write
 
 
 @pytest.fixture

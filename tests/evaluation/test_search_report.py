@@ -5,10 +5,10 @@ from pathlib import Path
 
 import optuna
 
-from nocturne.errors import SettingsError
+from nocturne.core.errors import SettingsError
+from nocturne.core.settings import Settings, load_settings
 from nocturne.evaluation.search_report import page
-from nocturne.settings import Settings, load_settings
-from nocturne.tuning import Report, Search, read_space, search
+from nocturne.evaluation.tuning import Report, Search, read_space, search
 
 
 def searched(folder: Path, trials: int) -> optuna.Study:

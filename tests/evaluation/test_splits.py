@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nocturne.errors import InputError, SettingsError
+from nocturne.core.errors import InputError, SettingsError
+from nocturne.core.settings import load_settings
 from nocturne.evaluation.objectives import on_split
 from nocturne.evaluation.splits import Split, fit, lists_of, read_split, score
-from nocturne.settings import load_settings
 
 SETTINGS = load_settings(
     overrides=[

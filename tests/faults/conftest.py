@@ -4,13 +4,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-import witness
-from bad_disk import Disk
-from bad_redis import RedisServer
-from doomed import Nursery, nursery
-from small_service import Service
 
-STAGES = ("ingest_events", "build_interactions", "train_als", "rank_users")
+from tests.faults.tools import cache_reader
+from tests.faults.tools.faulty_disk import Disk
+from tests.faults.tools.faulty_redis import RedisServer
+from tests.faults.tools.killable_process import Nursery, nursery
+from tests.faults.tools.sample_service import STAGES, Service
 
 
 @pytest.fixture(scope="session")
@@ -81,7 +80,7 @@ def ranked(undisturbed: Service) -> Service:
 @pytest.fixture(scope="session")
 def listeners(first_night: Service) -> set[str]:
     """Those who have a list on every night."""
-    (lists,) = witness.promised(first_night.night(0)).values()
+    (lists,) = cache_reader.promised(first_night.night(0)).values()
     return set(lists)
 
 

@@ -5,12 +5,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import witness
-from bad_disk import Disk, flip_a_byte, lose_the_last_commit
-from compare_warehouses import compare_warehouses
-from conftest import STAGES
-from doomed import Job, Nursery
-from small_service import Service, pointer_of
+
+from tests.faults.tools import cache_reader
+from tests.faults.tools.faulty_disk import Disk, flip_a_byte, lose_the_last_commit
+from tests.faults.tools.killable_process import Job, Nursery
+from tests.faults.tools.sample_service import STAGES, Service, pointer_of
+from tests.tools.compare_warehouses import compare_warehouses
 
 OnDisk = Callable[[Service], Service]
 WHOLE_NIGHT = (*STAGES, "refresh_cache")
@@ -31,7 +31,7 @@ def assert_old_night_is_served(service: Service) -> None:
     pointer = pointer_of(service.cache)
     assert pointer
     assert str(pointer.served.run_date) == "2025-03-01"
-    assert witness.wrong_in(service.cache, witness.promised(service.night(0))) == []
+    assert cache_reader.wrong_in(service.cache, cache_reader.promised(service.night(0))) == []
 
 
 def assert_rerun_is_as_undisturbed(farm: Nursery, service: Service, undisturbed: Service, first: str) -> None:

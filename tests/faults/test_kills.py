@@ -6,15 +6,14 @@ from pathlib import Path
 
 import psutil
 import pytest
-import witness
-from bad_redis import RedisServer
-from compare_warehouses import compare_warehouses
-from conftest import STAGES
-from doomed import KILLED, Job, Nursery
-from small_service import Service, kept_in, pointer_of
 
-from nocturne import tables
 from nocturne.flow import TABLES
+from nocturne.storage import tables
+from tests.faults.tools import cache_reader
+from tests.faults.tools.faulty_redis import RedisServer
+from tests.faults.tools.killable_process import KILLED, Job, Nursery
+from tests.faults.tools.sample_service import STAGES, Service, kept_in, pointer_of
+from tests.tools.compare_warehouses import compare_warehouses
 
 ALIKE = ("delta-rs stamp", "replace")
 """The stamps of a process that takes over, the lease, the Data Docs: alike in every stage, so that one is enough."""
@@ -30,7 +29,7 @@ class Deaths:
 
 def kill_everywhere(farm: Nursery, service: Service, command: list[str], spared: set[str] = frozenset()) -> Deaths:
     """Run a command until nothing kills it any more: each time it dies at the first point where none died before."""
-    deaths, lists = Deaths(), witness.promised(service.night(0))
+    deaths, lists = Deaths(), cache_reader.promised(service.night(0))
     while True:
         known = spared | set(deaths.points)
         job = farm.start(*command, plan={"folder": str(service.folder), "spared": known})
@@ -41,8 +40,8 @@ def kill_everywhere(farm: Nursery, service: Service, command: list[str], spared:
         assert status == KILLED, job.said
         deaths.points.append(job.died_at)
         if job.died_at.startswith(("delta-rs write nights", "lmdb", "redis", "rename")):
-            lists = witness.promised(service.night(0))
-        deaths.wrong += [f"after {job.died_at}: {told}" for told in witness.wrong_in(service.cache, lists)]
+            lists = cache_reader.promised(service.night(0))
+        deaths.wrong += [f"after {job.died_at}: {told}" for told in cache_reader.wrong_in(service.cache, lists)]
 
 
 @pytest.fixture(scope="module")
@@ -52,11 +51,11 @@ def killed(
     """Night 1 up to its refresh, in which every stage was killed at every point, and its deaths by stage."""
     service = first_night.copied(tmp_path_factory.mktemp("killed") / "service")
     deaths: dict[str, Deaths] = {}
-    with witness.Reader(service.cache, listeners) as reader:
+    with cache_reader.Reader(service.cache, listeners) as reader:
         for stage in STAGES:
             known = {point for each in deaths.values() for point in each.points if point.startswith(ALIKE)}
             deaths[stage] = kill_everywhere(farm, service, ["job", stage, *service.options(1, "--validate")], known)
-    deaths["reader"] = Deaths(wrong=reader.wrong(witness.promised(service.night(0)).values()))
+    deaths["reader"] = Deaths(wrong=reader.wrong(cache_reader.promised(service.night(0)).values()))
     assert reader.reads > 0
     return service, deaths
 
@@ -103,10 +102,10 @@ def test_a_refresh_killed_at_any_commit_serves_one_whole_night_or_the_other_and_
     service = killed[0].copied(tmp_path / "service", cache=url)
     if store == "redis":
         assert farm.start("job", "refresh_cache", *service.options(0)).wait() == 0
-    with witness.Reader(service.cache, listeners) as reader:
+    with cache_reader.Reader(service.cache, listeners) as reader:
         deaths = kill_everywhere(farm, service, ["job", "refresh_cache", *service.options(1)])
     assert deaths.wrong == []
-    assert reader.wrong(witness.promised(service.night(0)).values()) == []
+    assert reader.wrong(cache_reader.promised(service.night(0)).values()) == []
     expected = {
         "lmdb": {"lmdb append #3", "rename cache/generations", "lmdb pointer #1"},
         "redis": {"redis EVAL BEGIN #1", "redis pipeline #1", "redis EVAL COMPARE_AND_SET #1"},
@@ -127,7 +126,7 @@ def test_a_refresh_killed_at_any_commit_serves_one_whole_night_or_the_other_and_
 def died_in_a_worker(farm: Nursery, service: Service, command: list[str], spared: set[str] = frozenset()) -> list[Job]:
     """As `kill_everywhere`, but it is the Python workers that die, and the job that says so."""
     jobs: list[Job] = []
-    lists = witness.promised(service.night(0))
+    lists = cache_reader.promised(service.night(0))
     while True:
         died = {job.died_at for job in jobs}
         job = farm.start(*command, plan={"folder": str(service.folder), "spared": spared | died, "workers": True})
@@ -135,7 +134,7 @@ def died_in_a_worker(farm: Nursery, service: Service, command: list[str], spared
         if job.died_at is None:
             assert status == 0, job.said
             return jobs
-        assert witness.wrong_in(service.cache, lists) == []
+        assert cache_reader.wrong_in(service.cache, lists) == []
         assert status > 0, job.said
         jobs.append(job)
 

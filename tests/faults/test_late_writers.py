@@ -8,14 +8,14 @@ import json
 from pathlib import Path
 
 import pytest
-import witness
-from bad_redis import RedisServer
-from compare_warehouses import compare_warehouses
-from conftest import STAGES
-from doomed import Job, Nursery
-from small_service import Service, kept_in, pointer_of
 
-from nocturne import lease, nights
+from nocturne.serving import publications
+from nocturne.storage import lease
+from tests.faults.tools import cache_reader
+from tests.faults.tools.faulty_redis import RedisServer
+from tests.faults.tools.killable_process import Job, Nursery
+from tests.faults.tools.sample_service import STAGES, Service, kept_in, pointer_of
+from tests.tools.compare_warehouses import compare_warehouses
 
 
 def stop_before(farm: Nursery, service: Service, point: str, *command: str) -> Job:
@@ -97,11 +97,11 @@ def test_a_refresh_that_comes_back_after_its_retry_leaves_the_cache_as_the_retry
     late = stop_before(farm, service, point.format(generation), *refresh)
     run(farm, *refresh)
     before = kept_in(service.cache)
-    with witness.Reader(service.cache, listeners) as reader:
+    with cache_reader.Reader(service.cache, listeners) as reader:
         late.go_on()
         assert late.wait() == 5, late.said
-    assert reader.wrong(witness.promised(service.night(0)).values()) == []
-    assert witness.wrong_in(service.cache, witness.promised(service.night(0))) == []
+    assert reader.wrong(cache_reader.promised(service.night(0)).values()) == []
+    assert cache_reader.wrong_in(service.cache, cache_reader.promised(service.night(0))) == []
     assert kept_in(service.cache) == before
     assert pointer_of(service.cache) == pointer_of(undisturbed.cache)
     assert compare_warehouses(undisturbed.warehouse, service.warehouse) == []
@@ -132,15 +132,15 @@ def test_of_two_racing_refreshes_the_later_night_is_served(
     assert late.wait() == 5, late.said
     assert "the generation is not in the cache" in late.said  # which the later night let go as it was not kept
     assert pointer_of(service.cache) == served
-    assert witness.wrong_in(service.cache, witness.promised(service.night(0))) == []
+    assert cache_reader.wrong_in(service.cache, cache_reader.promised(service.night(0))) == []
 
 
 def test_the_same_refresh_twice_changes_nothing(farm: Nursery, undisturbed: Service, tmp_path: Path) -> None:
     service = undisturbed.copied(tmp_path / "service")
     run(farm, "job", "refresh_cache", *service.options(1))
-    before = nights.known(service.night(1)), pointer_of(service.cache), kept_in(service.cache)
+    before = publications.known(service.night(1)), pointer_of(service.cache), kept_in(service.cache)
     run(farm, "job", "refresh_cache", *service.options(1))
-    again = nights.known(service.night(1)), pointer_of(service.cache), kept_in(service.cache)
+    again = publications.known(service.night(1)), pointer_of(service.cache), kept_in(service.cache)
     for known, *_ in (before, again):
         for row in known:
             row.pop("costs")  # of the refresh itself

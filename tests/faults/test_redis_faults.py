@@ -4,10 +4,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import witness
-from bad_redis import BadNetwork, RedisServer
-from doomed import Job, Nursery
-from small_service import Service, kept_in, pointer_of
+
+from tests.faults.tools import cache_reader
+from tests.faults.tools.faulty_redis import BadNetwork, RedisServer
+from tests.faults.tools.killable_process import Job, Nursery
+from tests.faults.tools.sample_service import Service, kept_in, pointer_of
 
 OnRedis = Callable[[str], Service]
 
@@ -25,7 +26,7 @@ def stopped_before(farm: Nursery, service: Service, point: str) -> Job:
 
 def keys_of(service: Service, nights: int) -> list[str]:
     """What a Redis holds that serves the last of so many nights and keeps the others, and nothing else."""
-    names = sorted(witness.promised(service.night(0)))[:nights]
+    names = sorted(cache_reader.promised(service.night(0)))[:nights]
     keys = [f"nocturne:{name}:{part}" for name in names for part in ("*:0", "about")]
     return sorted([*keys, "nocturne:generations", "nocturne:pointer"])
 
@@ -37,7 +38,7 @@ def served_date(service: Service) -> str | None:
 
 def assert_old_night_is_served(service: Service) -> None:
     assert served_date(service) == "2025-03-01"
-    assert witness.wrong_in(service.cache, witness.promised(service.night(0))) == []
+    assert cache_reader.wrong_in(service.cache, cache_reader.promised(service.night(0))) == []
 
 
 def assert_rerun_succeeds(farm: Nursery, service: Service, nights: int = 2) -> None:
@@ -45,7 +46,7 @@ def assert_rerun_succeeds(farm: Nursery, service: Service, nights: int = 2) -> N
     job = refresh(farm, service)
     assert job.wait() == 0, job.said
     assert served_date(service) == "2025-03-02"
-    assert witness.wrong_in(service.cache, witness.promised(service.night(0))) == []
+    assert cache_reader.wrong_in(service.cache, cache_reader.promised(service.night(0))) == []
     promised = keys_of(service, 2)
     newest = [key for key in promised if "2025-03-01" not in key]
     assert kept_in(service.cache) == (promised if nights == 2 else newest)
@@ -56,7 +57,7 @@ def test_a_server_that_restarts_empty_serves_nothing_wrong_and_a_rerun_fills_it(
     farm: Nursery, redis_server: RedisServer, on_redis: OnRedis, listeners: set[str], point: str
 ) -> None:
     service = on_redis(redis_server.url)
-    with witness.Reader(service.cache, listeners) as reader:
+    with cache_reader.Reader(service.cache, listeners) as reader:
         job = stopped_before(farm, service, point)
         redis_server.kill()
         redis_server.start()
@@ -64,7 +65,7 @@ def test_a_server_that_restarts_empty_serves_nothing_wrong_and_a_rerun_fills_it(
         assert job.wait() == 5, job.said
         assert served_date(service) is None
         assert_rerun_succeeds(farm, service, nights=1)
-    assert reader.wrong(witness.promised(service.night(0)).values()) == []
+    assert reader.wrong(cache_reader.promised(service.night(0)).values()) == []
 
 
 @pytest.mark.parametrize("point", ["redis EVAL BEGIN #1", "redis pipeline #1", "redis EVAL COMPARE_AND_SET #1"])
@@ -73,7 +74,7 @@ def test_a_server_that_restarts_with_its_data_is_not_even_noticed_by_the_refresh
 ) -> None:
     with RedisServer(tmp_path / "durable", "--appendonly", "yes", "--appendfsync", "always") as server:
         service = on_redis(server.url)
-        with witness.Reader(service.cache, listeners) as reader:
+        with cache_reader.Reader(service.cache, listeners) as reader:
             job = stopped_before(farm, service, point)
             server.kill()
             server.start()
@@ -81,7 +82,7 @@ def test_a_server_that_restarts_with_its_data_is_not_even_noticed_by_the_refresh
             job.go_on()
             assert job.wait() == 0, job.said
             assert kept_in(service.cache) == keys_of(service, 2)
-        assert reader.wrong(witness.promised(service.night(0)).values()) == []
+        assert reader.wrong(cache_reader.promised(service.night(0)).values()) == []
 
 
 def test_a_server_that_is_down_is_5_and_the_rerun_serves_the_night(
@@ -104,7 +105,7 @@ def test_a_server_out_of_memory_is_5_serves_the_old_night_and_keeps_nothing_of_t
 ) -> None:
     service = on_redis(redis_server.url)
     before = kept_in(service.cache)
-    with witness.Reader(service.cache, listeners) as reader:
+    with cache_reader.Reader(service.cache, listeners) as reader:
         job = stopped_before(farm, service, "redis pipeline #1")
         redis_server.client.config_set("maxmemory", redis_server.client.info("memory")["used_memory"] - 1)
         job.go_on()
@@ -117,7 +118,7 @@ def test_a_server_out_of_memory_is_5_serves_the_old_night_and_keeps_nothing_of_t
         redis_server.client.config_set("maxmemory", 0)
         assert_old_night_is_served(service)
         assert_rerun_succeeds(farm, service)
-    assert reader.wrong(witness.promised(service.night(0)).values()) == []
+    assert reader.wrong(cache_reader.promised(service.night(0)).values()) == []
 
 
 def test_a_replica_is_refused_for_loading_and_good_for_reading(
@@ -127,7 +128,7 @@ def test_a_replica_is_refused_for_loading_and_good_for_reading(
     with RedisServer(tmp_path / "replica", "--replicaof", "127.0.0.1", str(redis_server.port)) as replica:
         while replica.client.info("replication")["master_link_status"] != "up":
             pass
-        with witness.Reader(replica.url, listeners) as reader:
+        with cache_reader.Reader(replica.url, listeners) as reader:
             options = [replica.url if each == service.cache else each for each in service.options(1)]
             job = farm.start("job", "refresh_cache", *options)
             assert job.wait() == 5, job.said
@@ -136,7 +137,7 @@ def test_a_replica_is_refused_for_loading_and_good_for_reading(
             assert_rerun_succeeds(farm, service)
             redis_server.client.wait(1, 5000)
             assert pointer_of(replica.url) == pointer_of(service.cache)
-        assert reader.wrong(witness.promised(service.night(0)).values()) == []
+        assert reader.wrong(cache_reader.promised(service.night(0)).values()) == []
 
 
 def test_a_server_that_becomes_a_replica_while_it_is_loaded_is_5(
@@ -201,10 +202,10 @@ def test_a_slow_server_is_waited_for_while_the_old_night_is_served(
 ) -> None:
     with BadNetwork(redis_server.port) as network:
         service = on_redis(network.url)
-        with witness.Reader(redis_server.url, listeners) as reader:
+        with cache_reader.Reader(redis_server.url, listeners) as reader:
             network.delay = 0.01
             job = refresh(farm, service)
             assert job.wait() == 0, job.said
             network.delay = 0
         assert kept_in(service.cache) == keys_of(service, 2)
-        assert reader.wrong(witness.promised(service.night(0)).values()) == []
+        assert reader.wrong(cache_reader.promised(service.night(0)).values()) == []

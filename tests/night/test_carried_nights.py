@@ -5,15 +5,15 @@ from dataclasses import replace
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
-from conftest import NIGHTS, Service
 from pyspark.sql import SparkSession
 
-from nocturne import tables
-from nocturne.errors import GateClosed
-from nocturne.fallbacks import SOURCES
+from nocturne.core.errors import GateClosed
+from nocturne.core.night import Night
 from nocturne.flow import stage
-from nocturne.night import Night
-from nocturne.runner import run_stage, run_validation
+from nocturne.pipeline.runner import run_stage, run_validation
+from nocturne.ranking.fallbacks import SOURCES
+from nocturne.storage import tables
+from tests.fixtures.simulated_service import NIGHTS, Service
 
 LAST = NIGHTS - 1
 SAME_MODEL = "als.retrain_every_nights=9"

@@ -6,13 +6,13 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from conftest import FIRST, Service, event
 from py4j.protocol import Py4JNetworkError
 from pyspark.sql import SparkSession
 from typer.testing import CliRunner
 
-from nocturne.cli import app
-from nocturne.job import edge, nights_of
+from nocturne.cli.jobs import edge, nights_of
+from nocturne.cli.main import app
+from tests.fixtures.simulated_service import FIRST, Service, event
 
 DAY = f"events/date={FIRST}"
 TOMORROW = (datetime.now(UTC) + timedelta(days=1)).date()

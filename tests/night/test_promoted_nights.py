@@ -6,15 +6,16 @@ from typing import Any
 
 import pytest
 from click.testing import Result
-from conftest import FIRST, NIGHTS, Service
 from pyspark.sql import SparkSession
 from typer.testing import CliRunner
 
-from nocturne import registry, tables
-from nocturne.cache import open_cache
-from nocturne.cli import app
+from nocturne.cli.main import app
 from nocturne.flow import stage
-from nocturne.runner import run_nights, run_stage
+from nocturne.pipeline.runner import run_nights, run_stage
+from nocturne.serving.cache import open_cache
+from nocturne.storage import tables
+from nocturne.training import registry
+from tests.fixtures.simulated_service import FIRST, NIGHTS, Service
 
 NET = "als.retrain_every_nights=9"
 POOR = ("als.factors=1", "als.score_exponent=-1.0")

@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
 
-from nocturne.cli import app
+from nocturne.cli.main import app
 
 USERS, BLOCK = 40, 12
 

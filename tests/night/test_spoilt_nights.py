@@ -7,16 +7,17 @@ from datetime import timedelta
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
-from conftest import NIGHTS, Service
 from pyspark.sql import SparkSession
 
-from nocturne import nights, tables
-from nocturne.cache import open_cache
-from nocturne.contracts import contract
-from nocturne.errors import GateClosed
+from nocturne.core.errors import GateClosed
+from nocturne.core.night import Night
 from nocturne.flow import stage
-from nocturne.night import Night
-from nocturne.runner import run_nights, run_stage, run_validation
+from nocturne.pipeline.runner import run_nights, run_stage, run_validation
+from nocturne.serving import publications
+from nocturne.serving.cache import open_cache
+from nocturne.storage import tables
+from nocturne.storage.contracts import contract
+from tests.fixtures.simulated_service import NIGHTS, Service
 
 LAST = NIGHTS - 1
 Spoil = Callable[[pa.Table], pa.Table]
@@ -59,7 +60,7 @@ def closes(spark: SparkSession, service: Service, night: Night, table: str, metr
         run_validation(spark, night, [table], close=True)
     with pytest.raises(GateClosed, match=metric):
         run_stage(spark, night, stage("refresh_cache"))
-    row = [row for row in nights.known(night) if row["run_date"] == night.run_date][-1]
+    row = [row for row in publications.known(night) if row["run_date"] == night.run_date][-1]
     assert row["state"] == "gate_closed"
     assert metric in row["reason"]
     with open_cache(service.cache, read_only=True) as cache:
@@ -128,7 +129,7 @@ def test_the_night_after_a_closed_gate_publishes_without_what_failed(spark: Spar
     with pytest.raises(GateClosed):
         run_validation(spark, bad, ["listens"], close=True)
     run_nights([good])
-    row = nights.known(good)[-1]
+    row = publications.known(good)[-1]
     assert (row["run_date"], row["state"]) == (good.run_date, "published")
     ingested = pc.field("run_date").isin([copied.night(0).run_date, good.run_date])
     heard = set(tables.rows(good, "listens", ingested, ["user_id"])["user_id"].to_pylist())

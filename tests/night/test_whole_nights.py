@@ -7,15 +7,16 @@ import duckdb
 import numpy as np
 import polars as pl
 import pytest
-from compare_warehouses import compare_warehouses
-from conftest import FIRST, NIGHTS, Service, event
 from deltalake import DeltaTable
 from pyspark.sql import SparkSession
 
-from nocturne import nights, tables
-from nocturne.cache import open_cache
 from nocturne.flow import TABLES, stage
-from nocturne.runner import run_nights, run_stage, working_on
+from nocturne.pipeline.runner import run_nights, run_stage, working_on
+from nocturne.serving import publications
+from nocturne.serving.cache import open_cache
+from nocturne.storage import tables
+from tests.fixtures.simulated_service import FIRST, NIGHTS, Service, event
+from tests.tools.compare_warehouses import compare_warehouses
 
 
 def rows(service: Service, table: str, offset: int | None = None) -> list[dict[str, object]]:
@@ -25,7 +26,7 @@ def rows(service: Service, table: str, offset: int | None = None) -> list[dict[s
 
 
 def test_every_night_is_published_and_the_last_one_is_served(published: Service) -> None:
-    known = nights.known(published.night(0))
+    known = publications.known(published.night(0))
     assert [row["state"] for row in known] == ["published"] * NIGHTS
     with open_cache(published.cache, read_only=True) as cache:
         pointer = cache.pointer()
@@ -104,7 +105,12 @@ def test_an_earlier_night_made_anew_marks_later_ones_stale_and_leaves_the_pointe
     late = f'{{"event_id": "extra", "user_id": "u-extra", "item_id": "i-extra", "listened_at": "{FIRST}T12:00:00Z"}}\n'
     (day / "more.jsonl").write_text(late)
     run_nights([copied.night(0)])
-    assert [row["state"] for row in nights.known(copied.night(0))] == ["superseded", "published", "stale", "stale"]
+    assert [row["state"] for row in publications.known(copied.night(0))] == [
+        "superseded",
+        "published",
+        "stale",
+        "stale",
+    ]
     with open_cache(copied.cache, read_only=True) as cache, open_cache(published.cache, read_only=True) as before:
         assert cache.pointer() == before.pointer()
 

@@ -1,0 +1,145 @@
+"""Pictures for the documentation: a finished night in Airflow's UI, and the Data Docs.
+
+    docs/tools/screenshots.py [AIRFLOW_URL [WAREHOUSE]]
+
+Airflow has to be running (`make airflow`) with a finished run of nightly_lists. Chromium is driven through its
+DevTools protocol, because the pages draw themselves long after they are loaded.
+"""
+
+import base64
+import json
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import websocket
+
+ROOT = Path(__file__).resolve().parents[2]
+IMAGES = ROOT / "docs" / "images"
+FLAGS = (
+    *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--hide-scrollbars"),
+    *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
+)
+DRAW_SECONDS = 60
+SETTLE_SECONDS = 5
+
+
+class Page:
+    """One page of a browser."""
+
+    def __init__(self, address: str) -> None:
+        # Chromium refuses callers that name an origin it does not know.
+        self._socket = websocket.create_connection(address, timeout=DRAW_SECONDS, suppress_origin=True)
+        self._sent = 0
+
+    def do(self, method: str, **parameters: Any) -> dict[str, Any]:
+        """Send a DevTools command and return its result."""
+        self._sent += 1
+        self._socket.send(json.dumps({"id": self._sent, "method": method, "params": parameters}))
+        while (answer := json.loads(self._socket.recv())).get("id") != self._sent:
+            continue
+        return dict(answer["result"])
+
+    def value(self, expression: str) -> Any:
+        """What a JavaScript expression says on the page."""
+        return self.do("Runtime.evaluate", expression=expression, returnByValue=True)["result"].get("value")
+
+    def show(self, url: str, expected: str) -> None:
+        """Open the address and wait until the text is on the page and nothing moves any more.
+
+        Raises:
+            TimeoutError: the text does not come.
+        """
+        self.do("Page.navigate", url=url)
+        deadline = time.monotonic() + DRAW_SECONDS
+        while expected not in (self.value("document.body ? document.body.innerText : ''") or ""):
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"{url} does not show {expected!r}")
+            time.sleep(0.5)
+        time.sleep(SETTLE_SECONDS)
+
+    def picture(self, path: Path) -> None:
+        """Write what can be seen as PNG."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(base64.b64decode(self.do("Page.captureScreenshot")["data"]))
+        print(path)
+
+
+@contextmanager
+def browser(width: int, height: int) -> Iterator[Page]:
+    """A fresh headless Chromium with one page of that size."""
+    program = shutil.which("chromium") or shutil.which("google-chrome")
+    if program is None:
+        sys.exit("screenshots need Chromium: apt-get install --no-install-recommends chromium")
+    with tempfile.TemporaryDirectory(prefix="chromium-", ignore_cleanup_errors=True) as profile:
+        command = [program, *FLAGS, f"--user-data-dir={profile}", f"--window-size={width},{height}"]
+        process = subprocess.Popen([*command, "--remote-debugging-port=0", "about:blank"], stderr=subprocess.DEVNULL)
+        try:
+            page = Page(_first_page(Path(profile) / "DevToolsActivePort"))
+            page.do("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False)
+            yield page
+        finally:
+            process.terminate()
+            process.wait()
+
+
+def _first_page(port_file: Path) -> str:
+    deadline = time.monotonic() + DRAW_SECONDS
+    while not (port_file.exists() and port_file.read_text(encoding="utf-8").count("\n")):
+        if time.monotonic() > deadline:
+            raise TimeoutError("Chromium does not start")
+        time.sleep(0.1)
+    port = port_file.read_text(encoding="utf-8").splitlines()[0]
+    pages = _ask(f"http://127.0.0.1:{port}/json")
+    return str(next(page["webSocketDebuggerUrl"] for page in pages if page["type"] == "page"))
+
+
+def _ask(url: str) -> Any:
+    with urllib.request.urlopen(url, timeout=30) as answer:  # noqa: S310 - an address of this machine
+        return json.load(answer)
+
+
+def finished_run(airflow: str) -> str:
+    """Id of the newest successful run."""
+    try:
+        runs = _ask(f"{airflow}/api/v2/dags/nightly_lists/dagRuns?state=success&order_by=-run_after&limit=1")[
+            "dag_runs"
+        ]
+    except urllib.error.URLError as error:
+        sys.exit(f"Airflow does not answer at {airflow} ({error.reason}): `make airflow` starts it")
+    if not runs:
+        sys.exit("no run of nightly_lists has succeeded yet: trigger one in the UI")
+    return str(runs[0]["dag_run_id"])
+
+
+def newest_docs(warehouse: Path) -> Path:
+    """The Data Docs of the newest night."""
+    nights = sorted((warehouse.resolve() / "_data_docs").glob("????-??-??.html"))
+    if not nights:
+        sys.exit(f"no night of {warehouse} has been validated: `make night`")
+    return nights[-1]
+
+
+def main(airflow: str = "http://127.0.0.1:8080", warehouse: str = str(ROOT / "data" / "warehouse")) -> None:
+    """Take both pictures."""
+    run = finished_run(airflow)
+    with browser(1600, 1000) as page:
+        page.show(f"{airflow}/dags/nightly_lists/runs/{quote(run)}", "refresh_cache")
+        page.value("""document.querySelector('[aria-label="Expand all task groups"]').click()""")
+        time.sleep(SETTLE_SECONDS)
+        page.picture(IMAGES / "airflow-run.png")
+        page.show(newest_docs(Path(warehouse)).as_uri(), "listens")
+        page.picture(IMAGES / "data-docs.png")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

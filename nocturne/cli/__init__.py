@@ -1,0 +1,1 @@
+"""The `nocturne` command and the entry point of every job."""

@@ -1,0 +1,286 @@
+"""`nocturne ...`: everything a person runs by hand. Data on stdout, everything else on stderr.
+
+Heavy modules are imported by the commands that need them, so that `nocturne list` answers at once.
+"""
+
+import sys
+from datetime import UTC, date, datetime
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+from rich.console import Console
+
+from nocturne.cli import models, serving
+from nocturne.cli.evaluate import evaluate_app
+from nocturne.cli.jobs import (
+    DAY,
+    Cache,
+    Command,
+    Conf,
+    From,
+    Json,
+    Landing,
+    OneNight,
+    RunDate,
+    Set,
+    Table,
+    To,
+    Warehouse,
+    nights_of,
+)
+from nocturne.cli.retain import retain
+from nocturne.cli.tune import tune
+from nocturne.core.console import print_rows, say
+from nocturne.core.errors import GateClosed, SettingsError
+from nocturne.flow import GATED_TABLES
+
+TRY_AGAIN_LATER = 75
+"""EX_TEMPFAIL of sysexits.h: another night holds the lease."""
+
+
+app = typer.Typer(
+    help="Listening events in, every listener's validated list out, before morning.",
+    epilog="Exit statuses: 0 done, 2 usage or settings, 3 gate closed, 4 bad input, 5 a service or disk failed.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+lease_app = typer.Typer(no_args_is_help=True, help="The lease on a warehouse: one night at a time writes it.")
+app.add_typer(lease_app, name="lease")
+app.add_typer(models.app, name="models")
+app.add_typer(evaluate_app, name="evaluate")
+command = partial(app.command, cls=Command)
+command()(tune)
+command()(retain)
+command("list")(serving.list_user)
+command()(serving.served)
+command()(serving.rollback)
+command()(serving.release)
+lease_command = partial(lease_app.command, cls=Command)
+
+Holder = Annotated[str, typer.Option(help="who holds the lease, such as the id of a DAG run", metavar="NAME")]
+
+
+@command()
+def night(
+    landing: Landing,
+    warehouse: Warehouse,
+    cache: Cache,
+    run_date: RunDate = None,
+    first: From = None,
+    last: To = None,
+    conf: Conf = None,
+    set_: Set = None,
+) -> None:
+    """Run whole nights in this process, in order: every stage, every table validated, the cache refreshed.
+
+    Example: nocturne night --run-date 2026-01-01 --landing data/landing --warehouse data/warehouse
+    --cache lmdb:data/cache
+    """
+    from nocturne.pipeline.runner import run_nights
+
+    run_nights(nights_of(run_date, first, last, landing, warehouse, cache, conf, set_))
+
+
+@command()
+def simulate(
+    landing: Landing,
+    listeners: Annotated[int, typer.Option(help="how many; a tenth join over the nights")],
+    items: Annotated[int, typer.Option(help="how many; a tenth appear over the nights")],
+    nights: Annotated[int, typer.Option(help="how many")],
+    seed: Annotated[int, typer.Option(help="of every random number")],
+    start: Annotated[datetime, typer.Option(help="the first night", show_default="2025-01-01", **DAY)] = datetime(
+        2025, 1, 1, tzinfo=UTC
+    ),
+    dirt: Annotated[float, typer.Option(help="broken events per sound one")] = 0.01,
+) -> None:
+    """Invent a service: a landing zone, and beside it the truth it was drawn from.
+
+    Example: nocturne simulate --landing data/landing --listeners 2000 --items 1000 --nights 3 --seed 1
+    """
+    from rich.progress import Progress
+
+    from nocturne.ingestion.simulator.simulate import simulate as invent
+
+    with Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as progress:
+        task = progress.add_task("simulating", total=None)
+        summary = invent(
+            Path(landing),
+            listeners,
+            items,
+            nights,
+            seed,
+            start.date(),
+            dirt,
+            lambda done, total: progress.update(task, completed=done, total=total),
+        )
+    first, last = summary.days
+    listened = summary.kinds.get("listens", 0)
+    say(
+        f"{landing}: {summary.rows:,} events from {first} to {last}, {summary.rows - listened:,} of them out of order; "
+        f"{summary.listeners:,} listeners, {summary.items:,} items; the truth is in {summary.truth}"
+    )
+
+
+@command("import")
+def import_source(
+    source: Annotated[
+        Literal["lastfm-2k", "online-retail", "lastfm-1k", "gowalla"], typer.Argument(help="which data set")
+    ],
+    path: Annotated[Path, typer.Argument(help="its archive, or the unpacked folder")],
+    landing: Landing,
+    date: Annotated[
+        datetime, typer.Option(help="day of rows that have none", show_default="2011-01-01", **DAY)
+    ] = datetime(2011, 1, 1, tzinfo=UTC),
+) -> None:
+    """Turn a public data set into a landing zone, dirty rows and all.
+
+    Example: nocturne import lastfm-2k lastfm-2k.tar.xz --landing data/lastfm
+    """
+    from nocturne.ingestion.importers import IMPORTERS
+
+    summary = IMPORTERS[source](path, Path(landing), date.date())
+    first, last = summary.days
+    say(f"{landing}: {summary.rows:,} events from {first} to {last}, {summary.items:,} items. {summary.note}")
+    say(f"next: nocturne night --from {first} --to {last} --landing {landing} --warehouse DIR --cache lmdb:DIR")
+
+
+@command()
+def validations(
+    warehouse: Warehouse,
+    run_date: OneNight,
+    table: Table = None,
+    as_json: Json = False,
+) -> None:
+    """Print what was expected of a night's tables and what was found; status 3 if that closes the gate.
+
+    Example: nocturne validations --warehouse data/warehouse --run-date 2026-01-01 --table listens
+    """
+    import pyarrow.compute as pc
+
+    tables = table or GATED_TABLES
+    if unknown := sorted(set(tables) - set(GATED_TABLES)):
+        raise SettingsError("no such table", found=", ".join(unknown), expected=", ".join(GATED_TABLES))
+    of_night = (pc.field("run_date") == run_date.date()) & pc.field("table").isin(list(tables))
+    rows = _read(warehouse, run_date.date(), "validations", of_night)
+    rows.sort(key=lambda row: (tables.index(row["table"]), row["expectation"]))
+    shown = ("table", "expectation", "severity", "observed", "limit", "outcome", "seconds")
+    print_rows([{name: row[name] for name in shown} for row in rows], f"night {run_date.date()}", as_json=as_json)
+    broken = [
+        f"{row['table']}.{row['expectation']}"
+        for row in rows
+        if row["severity"] == "critical" and row["outcome"] == "failed"
+    ]
+    absent = [f"{name} was not validated" for name in tables if name not in {row["table"] for row in rows}]
+    if broken or absent:
+        raise GateClosed(
+            f"the gate is closed for night {run_date.date()}",
+            where=warehouse,
+            found=", ".join(broken + absent),
+            expected="every critical expectation holds",
+            fix="mend the data or the limits, then run the stage that writes the table again",
+        )
+
+
+@command()
+def nights(warehouse: Warehouse, run_date: RunDate = None, as_json: Json = False) -> None:
+    """Print every night of a warehouse: published or not, why, what it cost, and its manifest.
+
+    With --run-date and --json: the whole manifest of that night, with hashes, versions, expectations and coverage.
+
+    Example: nocturne nights --warehouse data/warehouse
+    """
+    from nocturne.core.night import Night
+    from nocturne.core.settings import load_settings
+    from nocturne.serving import publications as kept
+
+    night = Night(date.max, landing="", warehouse=warehouse, cache="", settings=load_settings())
+    rows = [row for row in kept.known(night) if run_date is None or row["run_date"] == run_date.date()]
+    if not as_json:
+        shown = ("run_date", "state", "generation", "listeners", "model_version", "reason")
+        rows = [
+            {name: row[name] for name in shown}
+            | {"seconds": sum(cost["seconds"] for cost in row["costs"]), "manifest": row["manifest"][:12]}
+            for row in rows
+        ]
+    print_rows(rows, warehouse, as_json=as_json)
+
+
+@command()
+def settings(conf: Conf = None, set_: Set = None, as_json: Json = False) -> None:
+    """Print every setting: its value, its range, what it means.
+
+    Example: nocturne settings --set ranking.top_k=20
+    """
+    from nocturne.core.settings import describe, load_settings
+
+    print_rows(describe(load_settings(conf, set_ or ())), "settings", as_json=as_json)
+
+
+@command()
+def doctor(
+    cache: Annotated[str | None, typer.Option(help="check this cache too", metavar="URL")] = None,
+    conf: Conf = None,
+    set_: Set = None,
+) -> None:
+    """Check everything that a night needs on this machine, and say how to mend what fails.
+
+    Example: nocturne doctor --cache redis://localhost:6379/0
+    """
+    from nocturne.cli.doctor import examine
+    from nocturne.core.settings import load_settings
+
+    raise typer.Exit(examine(cache, load_settings(conf, set_ or ()).cache))
+
+
+@lease_command("take")
+def take_lease(warehouse: Warehouse, run_date: OneNight, holder: Holder) -> None:
+    """Take the lease for a run that outlives this command; status 75 while other nights come first.
+
+    Example: nocturne lease take --warehouse data/warehouse --run-date 2026-01-01 --holder manual-1
+    """
+    from nocturne.storage import lease
+
+    if not lease.take(warehouse, run_date.date(), holder):
+        say(f"night {run_date.date()} waits: {lease.show(warehouse).held or 'an earlier night comes first'}")
+        raise typer.Exit(TRY_AGAIN_LATER)
+
+
+@lease_command("release")
+def release_lease(warehouse: Warehouse, holder: Holder) -> None:
+    """Give the lease, or a place in the queue, back.
+
+    Example: nocturne lease release --warehouse data/warehouse --holder manual-1
+    """
+    from nocturne.storage import lease
+
+    say("released" if lease.release(warehouse, holder) else f"{holder} did not hold the lease")
+
+
+@lease_command("show")
+def show_lease(warehouse: Warehouse, as_json: Json = False) -> None:
+    """Print who holds the lease and who waits for it, the next one first.
+
+    Example: nocturne lease show --warehouse data/warehouse
+    """
+    from nocturne.storage import lease
+
+    state = lease.show(warehouse)
+    claims = [("holds it", state.held)] if state.held else []
+    rows = [
+        {"state": name, "run_date": claim.run_date, "holder": claim.holder, "token": claim.token, "host": claim.host}
+        for name, claim in [*claims, *(("waits", claim) for claim in state.waiting)]
+    ]
+    print_rows(rows, warehouse, as_json=as_json)
+
+
+def _read(warehouse: str, run_date: date, table: str, where: Any = None) -> list[dict[str, Any]]:
+    from nocturne.core.night import Night
+    from nocturne.core.settings import load_settings
+    from nocturne.storage import tables
+
+    night = Night(run_date, landing="", warehouse=warehouse, cache="", settings=load_settings())
+    rows: list[dict[str, Any]] = tables.rows(night, table, where).to_pylist()
+    return rows

@@ -1,0 +1,1 @@
+"""Foundations: nights, settings, errors, arrays, hashing, the console, Spark's session."""

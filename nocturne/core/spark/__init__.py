@@ -1,0 +1,1 @@
+"""Spark's session, its Java and its jars."""

@@ -1,0 +1,168 @@
+"""The Spark session: one place that knows what every job needs of it."""
+
+import logging
+import os
+import sys
+import tempfile
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TypeVar
+
+from pyspark import SparkConf, SparkContext
+from pyspark.logger import PySparkLogger
+from pyspark.sql import SparkSession
+
+from nocturne import ROOT
+from nocturne.core.errors import NocturneError, SettingsError
+from nocturne.core.settings import SparkSettings
+from nocturne.core.spark.jars import DELTA_JARS, ensure_jars
+from nocturne.core.spark.java import find_java
+
+Part = TypeVar("Part")
+Result = TypeVar("Result")
+
+LOOPBACK = "127.0.0.1"
+ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+"""Each Python worker computes on its own core: more BLAS threads would fight for it."""
+
+_PARTITIONS = "spark.sql.shuffle.partitions"
+_ROWS_PER_PARTITION = 1_000_000
+
+PANDAS_3 = "PySpark does not yet fully support pandas"
+"""What PySpark 4.2 says at every pandas function; the suite shows that the features we use work."""
+
+
+@contextmanager
+def spark_session(settings: SparkSettings, app: str = "nocturne") -> Iterator[SparkSession]:
+    """Start Spark with Delta, in UTC, and stop it at the end. Inside an open session: that one, left open.
+
+    Under spark-submit the command line and its cluster decide on master, memory and binding; otherwise settings do.
+
+    Raises:
+        SettingsError: no fitting Java, or a spark-submit whose Spark has no Delta.
+        ServiceError: Delta's jars cannot be fetched.
+    """
+    _hush()
+    running = SparkSession.getActiveSession()
+    if running is not None:
+        yield running
+        return
+    with tempfile.TemporaryDirectory(prefix="nocturne-spark-") as scratch:
+        submitted = "PYSPARK_GATEWAY_PORT" in os.environ
+        conf = _submitted_conf(settings) if submitted else _own_conf(settings)
+        # Only tables without a path would be stored here, and there are none.
+        conf.setIfMissing("spark.sql.warehouse.dir", scratch).setIfMissing("spark.app.name", app)
+        spark = SparkSession.builder.config(conf=conf).getOrCreate()
+        spark.sparkContext.setLogLevel("ERROR")
+        try:
+            yield spark
+        finally:
+            spark.stop()
+
+
+def on_executors(spark: SparkSession) -> Callable[[Callable[[Part], Result], Sequence[Part]], list[Result]]:
+    """A `map` that gives every part to a task of its own; an error of ours comes out as it was raised there."""
+
+    def each(work: Callable[[Part], Result], parts: Sequence[Part]) -> list[Result]:
+        def attempt(part: Part) -> tuple[list[Result], NocturneError | None]:
+            try:
+                return [work(part)], None
+            except NocturneError as error:
+                return [], error
+
+        done = spark.sparkContext.parallelize(parts, len(parts)).map(attempt).collect() if parts else []
+        for _, error in done:
+            if error:
+                raise error
+        return [result for results, _ in done for result in results]
+
+    return each
+
+
+@contextmanager
+def shuffles_of(spark: SparkSession, rows: int, settings: SparkSettings) -> Iterator[None]:
+    """Shuffle in more partitions than settings say where there are many rows, so that a task can hold its own."""
+    partitions = max(settings.shuffle_partitions, rows // _ROWS_PER_PARTITION)
+    spark.conf.set(_PARTITIONS, str(partitions))
+    try:
+        yield
+    finally:
+        spark.conf.set(_PARTITIONS, str(settings.shuffle_partitions))
+
+
+def _hush() -> None:
+    warnings.filterwarnings("ignore", PANDAS_3, FutureWarning)
+    for name in ("SQLQueryContextLogger", "DataFrameQueryContextLogger"):
+        # PySpark prints as JSON every error that it also raises.
+        PySparkLogger.getLogger(name).setLevel(logging.CRITICAL)
+
+
+def _own_conf(settings: SparkSettings) -> SparkConf:
+    """A session of this process: everything is ours to say, before Java starts."""
+    os.environ["JAVA_HOME"] = str(find_java())
+    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
+    conf = SparkConf().setMaster(settings.master)
+    if settings.master.startswith("local"):
+        os.environ["SPARK_LOCAL_IP"] = LOOPBACK  # the only way to bind the UI
+        conf.set("spark.driver.bindAddress", LOOPBACK).set("spark.driver.host", LOOPBACK)
+    if outside := ensure_jars():
+        conf.set("spark.jars", ",".join(map(str, outside)))
+    conf.set("spark.driver.memory", settings.driver_memory)
+    conf.set("spark.driver.extraJavaOptions", f"-Dlog4j2.configurationFile={ROOT / 'conf' / 'log4j2.properties'}")
+    conf.set("spark.ui.showConsoleProgress", str(sys.stderr.isatty()).lower())
+    for name, value in _every_session(settings).items():
+        conf.set(name, value)
+    return conf
+
+
+def _submitted_conf(settings: SparkSettings) -> SparkConf:
+    """A session that spark-submit began: what it was told stays, the rest is ours."""
+    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
+    SparkContext._ensure_initialized()  # noqa: SLF001 - the only way to ask Java before there is a session
+    _check_delta_is_loaded()
+    conf = SparkConf()
+    if conf.get("spark.master", "").startswith("local"):
+        conf.setIfMissing("spark.driver.bindAddress", LOOPBACK).setIfMissing("spark.driver.host", LOOPBACK)
+        # Java has started, so a UI could only be bound to loopback by its environment.
+        conf.setIfMissing("spark.ui.enabled", str(os.environ.get("SPARK_LOCAL_IP") == LOOPBACK).lower())
+    conf.setIfMissing("spark.ui.showConsoleProgress", str(sys.stderr.isatty()).lower())
+    for name, value in _every_session(settings).items():
+        conf.setIfMissing(name, value)
+    return conf
+
+
+def _every_session(settings: SparkSettings) -> dict[str, str]:
+    partitions = str(settings.shuffle_partitions)
+    return {
+        "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
+        "spark.sql.catalog.spark_catalog": "org.apache.spark.sql.delta.catalog.DeltaCatalog",
+        "spark.sql.session.timeZone": "UTC",
+        "spark.sql.ansi.enabled": "true",
+        "spark.sql.execution.arrow.pyspark.enabled": "true",
+        # Below this Spark measures a batch anew at every row, which takes the square of a batch's rows.
+        "spark.sql.execution.arrow.maxBytesPerBatch": str(2**31 - 1),
+        # Without open files to spare, Spark sorts all rows by the table's partition before it writes any.
+        "spark.sql.maxConcurrentOutputFileWriters": "8",
+        # A page whose bytes changed on the disk is an error, not another number.
+        "spark.hadoop.parquet.page.verify-checksum.enabled": "true",
+        _PARTITIONS: partitions,
+        # By default Delta reads its log in 50 tasks and Spark lists folders in as many tasks as there are paths.
+        "spark.databricks.delta.snapshotPartitions": partitions,
+        "spark.sql.sources.parallelPartitionDiscovery.parallelism": partitions,
+        **{f"spark.executorEnv.{name}": value for name, value in ONE_THREAD.items()},
+    }
+
+
+def _check_delta_is_loaded() -> None:
+    jvm = SparkContext._jvm  # noqa: SLF001
+    assert jvm is not None
+    loader = jvm.java.lang.Thread.currentThread().getContextClassLoader()
+    if loader.getResource("io/delta/sql/DeltaSparkSessionExtension.class") is None:
+        raise SettingsError(
+            "spark-submit started a Spark without Delta",
+            where=os.environ.get("SPARK_HOME", ""),
+            expected=", ".join(jar.name for jar in DELTA_JARS),
+            fix="run `nocturne doctor` once, which puts the jars into pyspark's folder, "
+            "or give spark-submit `--packages io.delta:delta-spark_4.2_2.13:4.4.0`",
+        )

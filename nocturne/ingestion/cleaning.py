@@ -1,0 +1,201 @@
+"""Landed events -> listens: which rows count, and why the others do not.
+
+A row is judged by the checks below in their order, and keeps the first that it fails as its reason.
+Then come duplicates, which are counted but not kept, and bots among what is left.
+"""
+
+from datetime import date, timedelta
+
+from pyspark.sql import Column, DataFrame, Window
+from pyspark.sql import functions as F
+
+from nocturne.core.settings import ListenSettings
+
+REASONS = (
+    "unparsable",
+    "missing_event_id",
+    "missing_user_id",
+    "missing_item_id",
+    "invalid_time",
+    "invalid_ms_played",
+    "invalid_plays",
+    "after_day",
+    "too_late",
+    "unknown_item",
+    "bot",
+)
+DUPLICATE = "duplicate"
+LISTEN = "listen"
+
+_ISO_8601 = r"^\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}(:\d{2}([.,]\d{1,9})?)?(Z|[+-]\d{2}(:?\d{2})?)?$"
+_WHOLE_NUMBER = r"^[+-]?\d{1,18}$"
+
+
+def check_events(events: DataFrame, catalogue: DataFrame, run_date: date, settings: ListenSettings) -> DataFrame:
+    """Give every landed row its typed values and the first reason that speaks against it.
+
+    Args:
+        events: as from `landing.read_events`.
+        catalogue: the night's items; read only if unknown items are quarantined.
+        run_date: the landing day, UTC.
+
+    Returns:
+        The columns of `listens` without run_date, and `file`, `raw`, `outcome`: `listen` or a reason.
+    """
+    typed = events.select(
+        "file",
+        "raw",
+        "parsed",
+        "event_id",
+        "user_id",
+        "item_id",
+        F.when(F.trim("listened_at").rlike(_ISO_8601), F.trim("listened_at").try_cast("timestamp")).alias(
+            "listened_at"
+        ),
+        F.trim("ms_played").alias("ms_text"),
+        _whole_number("ms_played").alias("ms_played"),
+        F.trim("plays").alias("plays_text"),
+        _whole_number("plays").alias("plays"),
+        "context",
+        "device",
+        "market",
+    )
+    day_end = F.lit(run_date + timedelta(days=1)).cast("timestamp")
+    earliest = F.lit(run_date - timedelta(days=settings.late_days)).cast("timestamp")
+    wrong_ms = F.col("ms_played").isNull() | ~F.col("ms_played").between(0, settings.max_ms_played)
+    wrong_plays = F.col("plays").isNull() | ~F.col("plays").between(1, settings.max_plays)
+    checks = {
+        "unparsable": ~F.col("parsed"),
+        "missing_event_id": _missing("event_id"),
+        "missing_user_id": _missing("user_id"),
+        "missing_item_id": _missing("item_id"),
+        "invalid_time": F.col("listened_at").isNull(),
+        "invalid_ms_played": _given("ms_text") & wrong_ms,
+        "invalid_plays": _given("plays_text") & wrong_plays,
+        "after_day": F.col("listened_at") >= day_end,
+        "too_late": F.col("listened_at") < earliest,
+    }
+    if settings.unknown_items == "quarantine":
+        known = catalogue.select("item_id", F.lit(True).alias("known"))
+        typed = typed.join(known, "item_id", how="left")
+        checks["unknown_item"] = F.col("known").isNull()
+    outcome = F.coalesce(*(F.when(failed, reason) for reason, failed in checks.items()), F.lit(LISTEN))
+    return typed.select(
+        "event_id",
+        "user_id",
+        "item_id",
+        "listened_at",
+        F.when(_given("ms_text"), F.col("ms_played")).alias("ms_played"),
+        F.when(_given("plays_text"), F.col("plays")).otherwise(1).cast("bigint").alias("plays"),
+        *(F.when(_given(name), F.col(name)).alias(name) for name in ("context", "device", "market")),
+        (F.col("listened_at") < F.lit(run_date).cast("timestamp")).alias("late"),
+        "file",
+        "raw",
+        outcome.alias("outcome"),
+    )
+
+
+def id_hash() -> Column:
+    """What event_ids are first compared by."""
+    return F.xxhash64("event_id").alias("id_hash")
+
+
+def repeated_ids(checked: DataFrame, recent: DataFrame) -> DataFrame:
+    """Hashes of the event_ids that occur more than once, as `id_hash`; two ids may share one.
+
+    Args:
+        checked: from `check_events`.
+        recent: listens of recent nights; only `event_id` is read.
+    """
+    hashes = checked.select(id_hash()).unionByName(recent.select(id_hash()))
+    # Few repeat: to count before they are brought together would save nothing.
+    return hashes.repartition("id_hash").groupBy("id_hash").count().where("count > 1").select("id_hash")
+
+
+def busy_listeners(checked: DataFrame, settings: ListenSettings) -> DataFrame:
+    """Listeners with enough rows for a bot, were they of one day, as `user_id`."""
+    return checked.groupBy("user_id").count().where(F.col("count") > settings.bot_rows).select("user_id")
+
+
+def set_apart(checked: DataFrame, repeated: DataFrame, busy: DataFrame) -> tuple[DataFrame, DataFrame]:
+    """Part what is a listen whatever other rows there are from what is not, or may not be.
+
+    Args:
+        checked: from `check_events`.
+        repeated: from `repeated_ids`.
+        busy: from `busy_listeners`.
+
+    Returns:
+        The listens, and the rows for `mark_duplicates` and `mark_bots` to judge: those rejected already, and
+        every row of a repeated event_id or a busy listener.
+    """
+    flagged = (
+        checked.withColumn("id_hash", id_hash())
+        .join(repeated.withColumn("repeated", F.lit(True)), "id_hash", how="left")
+        .join(busy.withColumn("busy", F.lit(True)), "user_id", how="left")
+    )
+    doubtful = (F.col("outcome") != LISTEN) | F.col("repeated").isNotNull() | F.col("busy").isNotNull()
+    return flagged.where(~doubtful).select(checked.columns), flagged.where(doubtful).select(checked.columns)
+
+
+def mark_duplicates(checked: DataFrame, recent: DataFrame) -> DataFrame:
+    """Mark valid rows whose event_id was seen on a recent night, or earlier in the order below.
+
+    Of rows that share an event_id the first by time, user, item and raw text stays, whatever the
+    order in which files were read.
+
+    Args:
+        checked: from `check_events`.
+        recent: listens of recent nights; only `event_id` is read.
+    """
+    valid = F.col("outcome") == LISTEN
+    # Rejected rows must not meet in one partition: they get keys of their own.
+    key = F.when(valid, F.xxhash64(F.lit("event"), "event_id")).otherwise(F.xxhash64(F.lit("row"), "file", "raw"))
+    twins = Window.partitionBy("outcome", key, F.when(valid, F.col("event_id")))
+    order = twins.orderBy("listened_at", "user_id", "item_id", "raw")
+    seen = recent.select("event_id").dropDuplicates().withColumn("seen", F.lit(True))
+    repeated = (F.row_number().over(order) > 1) | F.col("seen").isNotNull()
+    return (
+        checked.join(seen, "event_id", how="left")
+        .withColumn("outcome", F.when(valid & repeated, DUPLICATE).otherwise(F.col("outcome")))
+        .drop("seen")
+    )
+
+
+def mark_bots(deduplicated: DataFrame, settings: ListenSettings) -> DataFrame:
+    """Mark every row of a listener and day whose rate of rows no person reaches.
+
+    Rows of one minute count at most `basket_rows` times, so that a basket or an album that a client
+    reports at once is not taken for a rate. `plays` is not a rate either.
+    """
+    valid = deduplicated.where(F.col("outcome") == LISTEN)
+    minutes = valid.groupBy(
+        "user_id",
+        F.to_date("listened_at").alias("day"),
+        F.date_trunc("minute", "listened_at").alias("minute"),
+    ).agg(F.least(F.count("*"), F.lit(settings.basket_rows)).alias("rows"))
+    bots = (
+        minutes.groupBy("user_id", "day")
+        .agg(F.sum("rows").alias("rows"))
+        .where(F.col("rows") > settings.bot_rows)
+        .select("user_id", "day", F.lit(True).alias("bot"))
+    )
+    is_bot = (F.col("outcome") == LISTEN) & F.col("bot").isNotNull()
+    return (
+        deduplicated.withColumn("day", F.to_date("listened_at"))
+        .join(F.broadcast(bots), ["user_id", "day"], how="left")
+        .withColumn("outcome", F.when(is_bot, "bot").otherwise(F.col("outcome")))
+        .drop("day", "bot")
+    )
+
+
+def _missing(name: str) -> Column:
+    return F.col(name).isNull() | (F.trim(name) == "")
+
+
+def _given(name: str) -> Column:
+    return F.col(name).isNotNull() & (F.trim(name) != "")
+
+
+def _whole_number(name: str) -> Column:
+    return F.when(F.trim(name).rlike(_WHOLE_NUMBER), F.trim(name).try_cast("bigint"))

@@ -1,0 +1,126 @@
+"""Reading a source: its files are found in a .tar.xz archive or an unpacked folder, one level deep or none."""
+
+import csv
+import lzma
+import tarfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Literal
+
+from nocturne.core.errors import InputError, SettingsError
+
+
+@dataclass(frozen=True)
+class Source:
+    """A source that can be read.
+
+    Attributes:
+        path: archive or folder, as it was given.
+        folder: where its files lie for now.
+    """
+
+    path: Path
+    folder: Path
+
+    def find(self, name: str) -> Path:
+        """The file of that name, in the folder or in a folder of it.
+
+        Raises:
+            InputError: none or several.
+        """
+        found = self.matching(name)
+        if len(found) > 1:
+            raise InputError(
+                "the source holds a file twice",
+                where=str(self.path),
+                found=", ".join(str(path.relative_to(self.folder)) for path in found),
+                expected=f"one {name}",
+                fix="give the folder of one data set",
+            )
+        return found[0]
+
+    def matching(self, pattern: str) -> list[Path]:
+        """The files that match a glob pattern, in the folder or in folders of it, by name.
+
+        Raises:
+            InputError: none.
+        """
+        globs = (pattern, f"*/{pattern}")
+        found = [path for glob in globs for path in self.folder.glob(glob) if path.is_file()]
+        if not found:
+            others = (path for glob in ("*", "*/*") for path in self.folder.glob(glob) if path.is_file())
+            raise InputError(
+                "the source lacks its files",
+                where=str(self.path),
+                found=", ".join(sorted(path.name for path in islice(others, 8))) or "no file at all",
+                expected=f"{pattern}, there or one folder below",
+                fix="check that PATH is the archive or folder of this very data set",
+            )
+        return sorted(found, key=lambda path: path.name)
+
+
+@contextmanager
+def unpacked(path: Path) -> Iterator[Source]:
+    """A source; an archive is unpacked for as long as the context lasts.
+
+    Raises:
+        SettingsError: there is nothing at that path.
+        InputError: the file is no archive, or a damaged one.
+    """
+    if path.is_dir():
+        yield Source(path, path)
+        return
+    if not path.exists():
+        raise SettingsError(
+            "the source does not exist", where=str(path), expected="the .tar.xz archive or the unpacked folder"
+        )
+    with TemporaryDirectory() as folder:
+        try:
+            with tarfile.open(path) as archive:
+                archive.extractall(folder, filter="data")
+        except (tarfile.TarError, lzma.LZMAError, EOFError, OSError) as error:
+            if isinstance(error, OSError) and error.errno is not None:
+                raise  # the disk, not the archive
+            raise InputError(
+                "the source is no archive that can be read whole",
+                where=str(path),
+                found=str(error),
+                expected="the .tar.xz archive or the unpacked folder",
+                fix="fetch the archive again",
+            ) from error
+        yield Source(path, Path(folder))
+
+
+def read_table(
+    path: Path, header: tuple[str, ...], *, delimiter: str, encoding: str = "utf-8", quoted: bool = False
+) -> Iterator[list[str]]:
+    """The rows of a delimited file below its header, as text, short rows filled up with empty fields.
+
+    Args:
+        header: the columns it must begin with; empty for a file without a header.
+
+    Raises:
+        InputError: another header, or bytes that are not of that encoding.
+    """
+    quoting: Literal[0, 3] = csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE
+    try:
+        with path.open(encoding=encoding, newline="") as file:
+            rows = csv.reader(file, delimiter=delimiter, quoting=quoting)
+            if header and (found := next(rows, [])) != list(header):
+                raise InputError(
+                    "a file of the source has other columns",
+                    where=f"{path.parent.name}/{path.name}",
+                    found=delimiter.join(found)[:200],
+                    expected=delimiter.join(header),
+                    fix="check that PATH is the archive or folder of this very data set",
+                )
+            for row in rows:
+                yield row + [""] * (len(header) - len(row))
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise InputError(
+            "a file of the source is not text as expected", where=f"{path.parent.name}/{path.name}", found=str(error)
+        ) from error

@@ -1,0 +1,1 @@
+"""A simulated service, with its truth written down, as a landing zone."""

@@ -1,0 +1,170 @@
+"""One night of a block of listeners: who plays what, when, on which device."""
+
+from datetime import datetime, timedelta
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from nocturne.ingestion.simulator.world import LISTENING, MARKETS, FloatArray, IntArray, Items, Listeners, Plan
+
+EVENTS = pa.schema(
+    {
+        "event_id": pa.string(),
+        "user_id": pa.string(),
+        "item_id": pa.string(),
+        "listened_at": pa.timestamp("us", tz="UTC"),
+        "ms_played": pa.int64(),
+        "context": pa.string(),
+        "device": pa.string(),
+        "market": pa.string(),
+    }
+)
+
+DAYPARTS = (
+    (7.0, 9.0, 0.20, {"phone": 0.7, "car": 0.3}),
+    (9.0, 17.0, 0.30, {"desktop": 0.6, "phone": 0.4}),
+    (17.0, 19.0, 0.15, {"phone": 0.6, "car": 0.4}),
+    (19.0, 23.5, 0.30, {"speaker": 0.5, "tv": 0.2, "phone": 0.3}),
+    (0.0, 3.0, 0.05, {"phone": 1.0}),
+)
+"""First and last hour of a session's start, local time; share of the sessions; devices."""
+
+CONTEXTS = {"playlist": 0.35, "now_playing": 0.25, "album": 0.15, "search": 0.15, "radio": 0.10}
+DEVICES = ("phone", "desktop", "car", "speaker", "tv")
+DAY_SECONDS = 86_400
+ACTIVE_SHARE = 0.8
+SESSION_END = 1 / 6
+REDRAWS = 4
+
+
+def listen(plan: Plan, items: Items, listeners: Listeners, first: int, night: int) -> tuple[pa.Table, int]:
+    """Everything that a block of listeners plays on a night, in time.
+
+    Args:
+        first: number of the block's first listener.
+        night: nights from the start.
+
+    Returns:
+        Rows of EVENTS in dictionary form, those of bots last, and the number of those.
+    """
+    rng = plan.rng(LISTENING, night, first)
+    people = _people(items, listeners, night, rng)
+    bots = _bots(items, listeners, night, rng)
+    columns = {name: np.concatenate([people[name], bots[name]]) for name in people}
+    count = len(columns["listener"])
+    midnight = np.datetime64(datetime.combine(plan.start + timedelta(days=night), datetime.min.time()), "us")
+    numbers = (night + 1) * 10**13 + first * 10**5 + np.arange(count)
+    ids = pc.binary_join_element_wise("e", pa.array(numbers).cast(pa.string()), "")
+    table = pa.table(
+        {
+            "event_id": ids,
+            "user_id": _coded(columns["listener"], listeners.ids),
+            "item_id": _coded(columns["item"], items.ids),
+            "listened_at": pa.array(midnight + columns["milliseconds"] * 1000).cast(EVENTS.field("listened_at").type),
+            "ms_played": pa.array(columns["ms_played"]),
+            "context": _coded(columns["context"], pa.array(list(CONTEXTS))),
+            "device": _coded(columns["device"], pa.array(DEVICES)),
+            "market": _coded(listeners.market[columns["listener"]], pa.array(list(MARKETS))),
+        }
+    )
+    return table, len(bots["listener"])
+
+
+def _people(items: Items, listeners: Listeners, night: int, rng: np.random.Generator) -> dict[str, IntArray]:
+    count = len(listeners.rate)
+    active = (rng.random(count) < ACTIVE_SHARE) & (listeners.first_night <= night) & ~listeners.bot
+    plays = rng.poisson(listeners.rate) * active
+    listener = np.repeat(np.arange(count), plays)
+    topic = _draw_topics(listeners.tastes, listener, rng)
+    market = listeners.market[listener]
+    item = items.draw(topic, rng)
+    for _ in range(REDRAWS):
+        wrong = np.flatnonzero(~items.playable(item, market, night))
+        item[wrong] = items.draw(topic[wrong], rng)
+    kept = items.playable(item, market, night)
+    listener, item = listener[kept], item[kept]
+
+    ms_played = _listening_time(items.duration_ms[item], rng)
+    milliseconds, context, device = _sessions(listener, ms_played, listeners.market[listener], rng)
+    return {
+        "listener": listener,
+        "item": item,
+        "milliseconds": milliseconds,
+        "ms_played": ms_played,
+        "context": context,
+        "device": device,
+    }
+
+
+def _draw_topics(tastes: FloatArray, listener: IntArray, rng: np.random.Generator) -> IntArray:
+    """A topic for each event, by the tastes of its listener."""
+    cumulated = np.cumsum(tastes, axis=1)
+    cumulated /= cumulated[:, -1:]
+    ascending = (cumulated + np.arange(len(tastes))[:, None]).ravel()
+    position = np.searchsorted(ascending, listener + rng.random(len(listener)), side="right")
+    topic: IntArray = np.clip(position - listener * tastes.shape[1], 0, tastes.shape[1] - 1)
+    return topic
+
+
+def _listening_time(duration_ms: IntArray, rng: np.random.Generator) -> IntArray:
+    """Milliseconds: some skip within half a minute, the others hear most of it."""
+    count = len(duration_ms)
+    skipped = rng.random(count) < 0.15
+    return np.where(
+        skipped, np.minimum(rng.integers(1_000, 30_000, count), duration_ms), duration_ms * rng.beta(8, 1, count)
+    ).astype(np.int64)
+
+
+def _sessions(
+    listener: IntArray, ms_played: IntArray, market: IntArray, rng: np.random.Generator
+) -> tuple[IntArray, IntArray, IntArray]:
+    """Time of the UTC day in milliseconds, context and device of each event: one session, one of each."""
+    count = len(listener)
+    if not count:
+        return (np.empty(0, np.int64),) * 3
+    opens = np.diff(listener, prepend=-1) != 0
+    opens |= rng.random(count) < SESSION_END
+    session = np.cumsum(opens) - 1
+    head = np.flatnonzero(opens)
+    before = np.cumsum(ms_played) - ms_played
+    elapsed = np.minimum(before - before[head][session], (DAY_SECONDS - 3_600) * 1_000)
+    length = np.maximum.reduceat(elapsed, head)
+
+    daypart = rng.choice(len(DAYPARTS), size=len(head), p=[share for _, _, share, _ in DAYPARTS])
+    hours = np.array([(begin, end) for begin, end, _, _ in DAYPARTS])[daypart]
+    local = rng.uniform(hours[:, 0], hours[:, 1])
+    offset = np.array([hours for _, hours in MARKETS.values()])[market[head]]
+    begin = ((local - offset) % 24 * 3_600_000).astype(np.int64)
+    begin = np.minimum(begin, DAY_SECONDS * 1_000 - 1 - length)  # a session ends within its day
+
+    device = np.empty(len(head), np.int64)
+    for index, (_, _, _, devices) in enumerate(DAYPARTS):
+        chosen = np.flatnonzero(daypart == index)
+        kinds = [DEVICES.index(name) for name in devices]
+        device[chosen] = rng.choice(kinds, size=len(chosen), p=list(devices.values()))
+    context = rng.choice(len(CONTEXTS), size=len(head), p=list(CONTEXTS.values()))
+    return begin[session] + elapsed, context[session], device[session]
+
+
+def _bots(items: Items, listeners: Listeners, night: int, rng: np.random.Generator) -> dict[str, IntArray]:
+    """Bots play a few items over and over, half a minute each, at distinct seconds of the whole day."""
+    awake = np.flatnonzero(listeners.bot & (rng.random(len(listeners.bot)) < 0.7))
+    rows = rng.integers(1_700, 2_300, len(awake))
+    appeared = np.flatnonzero(items.first_night <= night)
+    farmed = [rng.choice(appeared, size=5)[rng.integers(5, size=n)] for n in rows]
+    seconds = [np.sort(rng.choice(DAY_SECONDS, size=n, replace=False)) for n in rows]
+    total = int(rows.sum())
+    empty = np.empty(0, np.int64)
+    return {
+        "listener": np.repeat(awake, rows),
+        "item": np.concatenate([*farmed, empty]),
+        "milliseconds": np.concatenate([*seconds, empty]) * 1_000,
+        "ms_played": rng.integers(30_000, 33_000, total),
+        "context": np.full(total, list(CONTEXTS).index("playlist")),
+        "device": np.full(total, DEVICES.index("desktop")),
+    }
+
+
+def _coded(codes: IntArray, values: pa.Array) -> pa.DictionaryArray:
+    return pa.DictionaryArray.from_arrays(pa.array(codes.astype(np.int32)), values)

@@ -1,0 +1,85 @@
+"""Candidates scored again by what resembles them in the listener's row."""
+
+import numpy as np
+import numpy.typing as npt
+from numba import njit
+
+from nocturne.core.csr import Rows
+from nocturne.kernel.layout import frozen
+
+Floats = npt.NDArray[np.float64]
+
+
+def blend(
+    candidates: Rows,
+    scores: Floats,
+    offsets: npt.NDArray[np.int64],
+    columns: npt.NDArray[np.int32],
+    confidences: Floats,
+    neighbours: npt.NDArray[np.int32],
+    similarities: npt.NDArray[np.float32],
+    weight: float,
+) -> tuple[Rows, Floats]:
+    """Order every listener's candidates by score and neighbourhood together.
+
+    The neighbourhood score of a candidate is the sum, over its neighbours in the listener's row, of similarity times
+    confidence. Both scores are divided by the listener's largest, and added; ties keep the order of the candidates.
+    A listener is blended alone, in float64, in an order of operations that their own row and candidates fix.
+
+    Args:
+        candidates: positions, best first.
+        scores: aligned with the candidates.
+        offsets, columns, confidences: CSR rows of the same listeners.
+        neighbours: the items most similar to each item, -1 where there are fewer; shape (items, neighbours).
+        similarities: >= 0, aligned with the neighbours.
+        weight: of the neighbourhood, >= 0.
+
+    Source: item-based neighbourhoods after Deshpande and Karypis (2004), section 4.
+    """
+    if not neighbours.shape[1] or not weight or not len(scores):
+        return candidates, scores
+    arrays = frozen(
+        candidates.offsets, candidates.positions, scores, offsets, columns, confidences, neighbours, similarities
+    )
+    positions, blended = _blend(float(weight), *arrays)
+    return Rows(candidates.offsets, positions), blended
+
+
+# What follows is compiled: plain loops over arrays, without types of their own.
+# mypy: disable-error-code="no-untyped-def,no-untyped-call"
+# ruff: noqa: ANN001, ANN202
+
+
+@njit(cache=True)
+def _blend(weight, starts, positions, scores, offsets, columns, confidences, neighbours, similarities):
+    ordered, blended = np.empty_like(positions), np.empty_like(scores)
+    heard = np.zeros(len(neighbours))
+    for listener in range(len(starts) - 1):
+        first, last = starts[listener], starts[listener + 1]
+        if first == last:
+            continue
+        for entry in range(offsets[listener], offsets[listener + 1]):
+            heard[columns[entry]] = confidences[entry]
+        near = np.zeros(last - first)
+        for place in range(last - first):
+            item = positions[first + place]
+            for neighbour in range(neighbours.shape[1]):
+                other = neighbours[item, neighbour]
+                if other < 0:
+                    break
+                near[place] += similarities[item, neighbour] * heard[other]
+        together = _scaled(scores[first:last].copy()) + weight * _scaled(near)
+        order = np.argsort(-together, kind="mergesort")
+        for place in range(last - first):
+            ordered[first + place] = positions[first + order[place]]
+            blended[first + place] = together[order[place]]
+        for entry in range(offsets[listener], offsets[listener + 1]):
+            heard[columns[entry]] = 0.0
+    return ordered, blended
+
+
+@njit(cache=True)
+def _scaled(scores):
+    """Scores as shares of the largest; as they are if none is above zero."""
+    largest = scores.max()
+    return scores / largest if largest > 0 else scores

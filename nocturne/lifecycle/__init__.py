@@ -1,0 +1,1 @@
+"""Expiry and removal of old nights, models and files."""

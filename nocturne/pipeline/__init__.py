@@ -1,0 +1,1 @@
+"""Stages run for nights in one process, with progress and costs."""

@@ -1,0 +1,60 @@
+"""The serving cache: whole generations of lists, and one pointer that says which is served."""
+
+from pathlib import Path
+
+from nocturne.core.errors import SettingsError
+from nocturne.core.settings import CacheSettings, load_settings
+from nocturne.serving.cache.base import Cache, Each, Part, PointerMoved, Progress, Snapshot
+from nocturne.serving.cache.lmdb.store import EmbeddedCache
+from nocturne.serving.cache.pointer import Generation, Pointer
+from nocturne.serving.cache.redis.store import SharedCache
+from nocturne.serving.cache.values import About, Head, ServedList
+
+__all__ = [
+    "About",
+    "Cache",
+    "Each",
+    "Generation",
+    "Head",
+    "Part",
+    "Pointer",
+    "PointerMoved",
+    "Progress",
+    "ServedList",
+    "Snapshot",
+    "check_url",
+    "open_cache",
+]
+
+
+def open_cache(url: str, settings: CacheSettings | None = None, read_only: bool = False) -> Cache:
+    """Open the cache at `lmdb:PATH`, `redis://[user:password@]host:port/db` or `rediss://...`.
+
+    Args:
+        url: where the cache is; its password is in no message.
+        settings: how a Redis server is reached and filled; by default those of conf/default.toml.
+        read_only: refuse to write; an embedded cache that does not exist is then not created.
+
+    Raises:
+        SettingsError: the URL names no cache, a file named in the settings cannot be read, or the server refuses
+            the user or password.
+        ServiceError: the disk or the server does not serve.
+    """
+    check_url(url)
+    scheme, _, rest = url.partition(":")
+    if scheme == "lmdb":
+        return EmbeddedCache(Path(rest), read_only=read_only)
+    return SharedCache(url, settings or load_settings().cache, read_only=read_only)
+
+
+def check_url(url: str) -> None:
+    """Raise SettingsError unless the URL is that of a cache, whether or not there is one."""
+    scheme, _, rest = url.partition(":")
+    if scheme in {"lmdb", "redis", "rediss"} and rest:
+        return
+    raise SettingsError(
+        "the cache's URL is not understood",
+        where="--cache",
+        found=f"{scheme}:..." if rest else "no scheme or no place",
+        expected="lmdb:PATH or redis://[user:password@]host:port/db",
+    )

@@ -1,0 +1,296 @@
+"""What every serving cache does, whatever it is stored in."""
+
+import contextlib
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING, Protocol, Self
+
+import pyarrow as pa
+
+from nocturne.core.errors import ServiceError, SettingsError
+from nocturne.serving.cache.pointer import Generation, Pointer
+from nocturne.serving.cache.values import About, Decoder, ItemsGone, ServedList
+
+if TYPE_CHECKING:
+    from nocturne.serving.cache.encoding import Encoder
+
+Part = Iterable[pa.RecordBatch]
+"""Rows of `ranked_lists` in ascending order of user_id; can be pickled, and gone through more than once."""
+
+Each = Callable[[Callable[[Part], int], Sequence[Part]], Iterable[int]]
+"""Calls a function, which can be pickled, with every part, here or elsewhere: `map`, or one over executors."""
+
+
+Progress = Callable[[int], None]
+
+
+class PointerMoved(ServiceError):  # noqa: N818 (says what happened, like GateClosed)
+    """Somebody else moved the pointer since it was read: look again, then decide anew."""
+
+
+class OpenGeneration(ABC):
+    """One generation of a cache, open for reading.
+
+    Attributes:
+        name: the generation.
+        decoder: reads its values.
+    """
+
+    def __init__(self, name: str, decoder: Decoder) -> None:
+        self.name = name
+        self.decoder = decoder
+        self._encoder: Encoder | None = None
+
+    def get(self, user_id: str) -> ServedList | None:
+        """The list of this listener; None if there is none, or the generation is not there any more."""
+        value = self.read(user_id)
+        if value is None:
+            return None
+        try:
+            return self.decoder.decode(value, self.read_chunk)
+        except ItemsGone:
+            return None
+
+    def encoder(self) -> "Encoder":
+        """Encodes rows as they were when the generation was loaded.
+
+        Raises:
+            ItemsGone: the generation is not there any more.
+        """
+        from nocturne.serving.cache.encoding import Encoder  # compiles loops, which readers do without
+
+        if self._encoder is None:
+            self._encoder = Encoder(self.decoder.about(self.read_chunk))
+        return self._encoder
+
+    @abstractmethod
+    def read(self, user_id: str) -> bytes | None:
+        """The stored value of one listener; None if there is none."""
+
+    @abstractmethod
+    def read_chunk(self, number: int) -> bytes | None:
+        """Item ids as `About.chunks` gave them, by number; None if they are not there any more."""
+
+    @abstractmethod
+    def count(self) -> int:
+        """Listeners that the generation holds, counted in the store."""
+
+    @abstractmethod
+    def is_current(self) -> bool:
+        """Whether it is there still, and was not loaded anew since it was opened."""
+
+
+class Snapshot(Protocol):
+    """One generation, whole, however often the pointer moves, until it is let go."""
+
+    @property
+    def generation(self) -> Generation:
+        """The generation that was served when the snapshot was taken."""
+
+    def get(self, user_id: str) -> ServedList | None:
+        """The list of this listener; None if there is none.
+
+        Raises:
+            ServiceError: the store failed, or has lost the generation.
+        """
+
+
+class Cache(ABC):
+    """Generations of lists, and one pointer to the generation that is served.
+
+    Whatever the store raises comes out as ServiceError, or as SettingsError where the server refuses
+    the user or password; messages name the place without its password, and no listener.
+    """
+
+    def __init__(self, place: str, *, read_only: bool) -> None:
+        self.place = place
+        self._read_only = read_only
+        self._reading: dict[str, OpenGeneration] = {}
+
+    def get(self, user_id: str) -> ServedList | None:
+        """The list that is served to this listener; None if there is none."""
+        pointer = self.pointer()
+        again = True
+        while pointer:
+            name = pointer.served.name
+            generation = self._reading.get(name) or self._opened(name)
+            if generation is not None:
+                found = generation.get(user_id)
+                if found is not None:
+                    return found
+            # a miss may mean that the generation was dropped or loaded anew since we looked
+            latest = self.pointer()
+            if latest == pointer:
+                if generation is None or not again or generation.is_current():
+                    return None
+                again = False
+                self._reading.pop(name, None)
+            pointer = latest
+        return None
+
+    def read(self, generation: str, user_id: str) -> bytes | None:
+        """The stored value of one listener in one generation; None if either is not there."""
+        found = self._current(generation)
+        return found.read(user_id) if found else None
+
+    def count(self, generation: str) -> int:
+        """Listeners that the generation holds, counted in the store; 0 if it is not there."""
+        found = self._current(generation)
+        return found.count() if found else 0
+
+    def encode(self, generation: str, rows: pa.RecordBatch) -> Iterator[tuple[str, bytes]]:
+        """(user_id, value) of rows of `ranked_lists` as the generation must hold them, byte for byte.
+
+        Raises:
+            InputError: a row has an item or a head that the generation does not have, or a score that is not finite.
+            ServiceError: the generation is not there.
+        """
+        found = self._current(generation)
+        try:
+            if found:
+                return found.encoder().batch(rows)
+        except ItemsGone:
+            pass
+        raise self._lost(generation)
+
+    def load(
+        self,
+        generation: str,
+        about: About,
+        parts: Sequence[Part],
+        each: Each = map,
+        progress: Progress = lambda _stored: None,
+    ) -> int:
+        """Store the rows of all parts under the generation, which no reader sees until the pointer moves.
+
+        What a dead loader left of the same generation is removed first, and so is what a failure leaves. One that the
+        pointer keeps, or that a reader holds, and that is not whole any more, is completed where it is.
+
+        Args:
+            generation: its name.
+            about: what the lists share.
+            parts: the rows; no listener is in two of them.
+            each: goes through the parts, where a store can be loaded from several processes.
+            progress: told how many rows are stored.
+
+        Returns:
+            Rows stored; `count` tells how many listeners can be read back.
+
+        Raises:
+            InputError: a row cannot be encoded, a user_id cannot be a key, or a part is not in order.
+            ServiceError: the store failed, or is full.
+        """
+        self.drop(generation)
+        try:
+            return self._write(generation, about, parts, each, progress)
+        except BaseException:
+            with contextlib.suppress(ServiceError):  # the next load removes what is left
+                self.drop(generation)
+            raise
+
+    def swap_pointer(self, expected: Pointer | None, new: Pointer) -> None:
+        """Set the pointer to `new` if it is `expected`, atomically and durably; a second time does nothing.
+
+        Raises:
+            PointerMoved: it is neither.
+            ServiceError: the generation that `new` serves is not there, or was loaded anew since it was counted.
+        """
+        self._must_write()
+        if not self._compare_and_set(expected, new):
+            raise PointerMoved(
+                "the pointer was moved by somebody else meanwhile",
+                where=self.place,
+                expected=expected.served.name if expected else "no pointer yet",
+                fix="run the same command again",
+            )
+
+    def drop(self, generation: str) -> bool:
+        """Remove a generation, whole or half-written; False, and nothing done, while the pointer or a reader needs it.
+
+        Readers of an embedded cache keep the files that they hold, whatever is removed.
+        """
+        self._must_write()
+        self._reading.pop(generation, None)
+        return self._remove(generation)
+
+    @contextlib.contextmanager
+    def snapshot(self) -> Iterator[Snapshot]:
+        """The generation that is served now, whole until the block ends, however often the pointer moves.
+
+        Raises:
+            ServiceError: the cache serves nothing, or has lost what it serves.
+        """
+        pointer = self.pointer()
+        while pointer:
+            with self._held(pointer.served) as held:
+                if held:
+                    yield held
+                    return
+            latest = self.pointer()
+            if latest == pointer:
+                raise self._lost(pointer.served.name)
+            pointer = latest
+        raise ServiceError("the cache serves nothing", where=self.place, fix="run a night first")
+
+    @abstractmethod
+    def pointer(self) -> Pointer | None:
+        """What is served; None before the first night."""
+
+    @abstractmethod
+    def generations(self) -> list[str]:
+        """Names of all generations in the store, half-written ones too, in ascending order."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Let go of files and connections; snapshots that were taken must be let go first."""
+
+    @abstractmethod
+    def _write(self, generation: str, about: About, parts: Sequence[Part], each: Each, progress: Progress) -> int: ...
+
+    @abstractmethod
+    def _compare_and_set(self, expected: Pointer | None, new: Pointer) -> bool: ...
+
+    @abstractmethod
+    def _remove(self, generation: str) -> bool: ...
+
+    @abstractmethod
+    def _open(self, generation: str) -> OpenGeneration | None: ...
+
+    @abstractmethod
+    def _held(self, generation: Generation) -> contextlib.AbstractContextManager[Snapshot | None]: ...
+
+    def _current(self, name: str) -> OpenGeneration | None:
+        found = self._reading.get(name)
+        if found is not None and not found.is_current():
+            self._reading.pop(name, None)
+            found = None
+        return found or self._opened(name)
+
+    def _opened(self, name: str) -> OpenGeneration | None:
+        found = self._open(name)
+        if found is not None:
+            pointer = self.pointer()
+            kept = {generation.name for generation in pointer.kept} if pointer else set()
+            self._reading = {old: held for old, held in self._reading.items() if old in kept} | {name: found}
+        return found
+
+    def _lost(self, generation: str) -> ServiceError:
+        return ServiceError(
+            "the generation is not in the cache",
+            where=self.place,
+            expected=generation,
+            fix="run refresh_cache for a sound night",
+        )
+
+    def _must_write(self) -> None:
+        if self._read_only:
+            raise SettingsError("the cache was opened for reading only", where=self.place)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()

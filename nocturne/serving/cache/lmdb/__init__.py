@@ -1,0 +1,1 @@
+"""The embedded cache: one LMDB environment a generation."""

@@ -1,0 +1,343 @@
+"""The cache in LMDB files: PATH/generations/<name>/, one immutable environment each, and PATH/pointer/."""
+
+import heapq
+import os
+import shutil
+import tempfile
+import uuid
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import lmdb
+
+from nocturne.core.errors import InputError, ServiceError
+from nocturne.serving.cache.base import Cache, Each, OpenGeneration, Part, Progress, Snapshot
+from nocturne.serving.cache.lmdb import environments
+from nocturne.serving.cache.pointer import Generation, Pointer, from_json, to_json
+from nocturne.serving.cache.values import About, Decoder, ServedList
+
+POINTER_KEY = b"pointer"
+LISTS, ABOUT = b"lists", b"about"
+HEAD_KEY = b"head"
+LOADING = ".loading-"
+LEAST_MAP_BYTES = 2**20
+BATCH_BYTES = 4 * 2**20
+PAGE_BYTES = 4096
+LONGEST_KEY = 511
+
+
+class EmbeddedCache(Cache):
+    """A cache on the local disk, read in-process. Any number of readers; one loader at a time."""
+
+    def __init__(self, path: Path, *, read_only: bool = False) -> None:
+        super().__init__(f"lmdb:{path}", read_only=read_only)
+        self._generations = path / "generations"
+        self._pointer_folder = path / "pointer"
+        self._pointers: Any = None  # an environment, once it is open
+        if not read_only:
+            with _errors(self.place):
+                self._generations.mkdir(parents=True, exist_ok=True)
+                self._pointer_folder.mkdir(exist_ok=True)
+
+    def pointer(self) -> Pointer | None:
+        """What is served; None before the first night."""
+        environments.enter()
+        try:  # not `with _errors`: entering it takes longer than reading
+            text = self._pointers.begin().get(POINTER_KEY) if self._pointers or self._open_pointers() else None
+        except (lmdb.Error, OSError) as error:
+            raise _failed(self.place, error) from error
+        finally:
+            environments.leave()
+        return from_json(text) if text else None
+
+    def generations(self) -> list[str]:
+        """Names of all generations in the store, half-written ones too, in ascending order."""
+        with _errors(self.place):
+            if not self._generations.is_dir():
+                return []
+            return sorted({folder.name.partition(LOADING)[0] for folder in self._generations.iterdir()})
+
+    def close(self) -> None:
+        """Let go of the files; they close when nobody else in this process reads them."""
+        self._pointers = None
+        self._reading.clear()
+
+    def let_go(self) -> None:
+        """Forget all files: they are the parent's."""
+        self._pointers = None
+        self._reading.clear()
+
+    def _open_pointers(self) -> bool:
+        # writable also for readers, where the disk lets them: a process has one environment for both
+        writable = os.access(self._pointer_folder, os.W_OK)
+        written = (self._pointer_folder / "data.mdb").exists()
+        if written or (writable and not self._read_only):
+            self._pointers = environments.opened(self._pointer_folder, self, readonly=not writable, lock=writable)
+        return self._pointers is not None
+
+    def _compare_and_set(self, expected: Pointer | None, new: Pointer) -> bool:
+        with environments.in_use(), _errors(self.place):
+            if self._pointers is None and not self._open_pointers():
+                raise FileNotFoundError(self._pointer_folder)
+            # what is removed is removed under the same lock
+            with self._pointers.begin(write=True) as transaction:
+                text = transaction.get(POINTER_KEY)
+                current = from_json(text) if text else None
+                if current == new:
+                    return True
+                if not (self._generations / new.served.name).is_dir():
+                    raise self._lost(new.served.name)
+                return current == expected and bool(transaction.put(POINTER_KEY, to_json(new)))
+
+    def _open(self, generation: str) -> OpenGeneration | None:
+        folder = self._generations / generation
+        with _errors(self.place):
+            if not folder.is_dir():
+                return None
+            try:
+                return _EmbeddedGeneration(folder, self.place)
+            except (FileNotFoundError, lmdb.Error):
+                if folder.is_dir():
+                    raise
+                return None  # dropped since we looked
+
+    @contextmanager
+    def _held(self, generation: Generation) -> Iterator[Snapshot | None]:
+        found = self._current(generation.name)  # files that are open stay whole when their names are removed
+        yield _HeldFiles(generation, found) if found else None
+
+    def _write(
+        self,
+        generation: str,
+        about: About,
+        parts: Sequence[Part],
+        each: Each,  # noqa: ARG002
+        progress: Progress,
+    ) -> int:
+        # all parts at once and here: LMDB has one writer, and appending in order fills its pages whole
+        from nocturne.serving.cache.encoding import Encoder  # compiles loops, which readers do without
+
+        encoder = Encoder(about)
+        rows = heapq.merge(*(encoder.part(part) for part in parts))
+        with _errors(self.place):
+            # a folder of its own for each loader: two at once cannot finish each other's work
+            loading = Path(tempfile.mkdtemp(prefix=f"{generation}{LOADING}", dir=self._generations))
+            loading.chmod(0o755)
+        stored = _write_files(loading, about, rows, self.place, progress)
+        with _errors(self.place):
+            _sync_folder(loading)
+            self._set_aside(generation)  # a generation that is kept, but was not whole
+            loading.rename(self._generations / generation)
+            _sync_folder(self._generations)
+            self._remove_left_overs(generation)
+        return stored
+
+    def _remove(self, generation: str) -> bool:
+        with environments.in_use(), _errors(self.place):
+            self._remove_left_overs(generation)
+            if self._pointers is None and not self._open_pointers():
+                raise FileNotFoundError(self._pointer_folder)
+            with self._pointers.begin(write=True) as transaction:
+                text = transaction.get(POINTER_KEY)
+                if text and generation in {kept.name for kept in from_json(text).kept}:
+                    return False
+                self._set_aside(generation)
+            self._remove_left_overs(generation)
+        return True
+
+    def _set_aside(self, generation: str) -> None:
+        """Out of readers' sight in one step; what an interrupted removal leaves looks like a dead loader's."""
+        whole = self._generations / generation
+        if whole.is_dir():
+            whole.rename(whole.with_name(f"{generation}{LOADING}removed-{uuid.uuid4().hex[:8]}"))
+
+    def _remove_left_overs(self, generation: str) -> None:
+        for folder in self._generations.glob(f"{generation}{LOADING}*"):
+            shutil.rmtree(folder)
+
+
+class _EmbeddedGeneration(OpenGeneration):
+    """The files of a generation; they are not written any more, so that no locks are needed."""
+
+    def __init__(self, folder: Path, place: str) -> None:
+        self._folder = folder
+        self._place = place
+        self._identity = environments.identity(folder)
+        self._environment: lmdb.Environment | None = None
+        self._lists: Any = None
+        with environments.in_use():
+            head = self._about(HEAD_KEY)
+        assert head, "a loader begins with it"
+        super().__init__(folder.name, Decoder(head))
+
+    def read(self, user_id: str) -> bytes | None:
+        """The stored value of one listener; None if there is none."""
+        if not user_id:
+            return None  # LMDB has no empty keys
+        environments.enter()
+        try:  # no name for the environment or a transaction: they must be let go before `leave`
+            value: bytes | None = (self._environment or self._open()).begin(self._lists).get(user_id.encode())
+        except (lmdb.Error, OSError) as error:
+            raise _failed(self._place, error) from error
+        finally:
+            environments.leave()
+        return value
+
+    def read_chunk(self, number: int) -> bytes | None:
+        """Item ids by number."""
+        with environments.in_use(), _errors(self._place):
+            return self._about(b"%d" % number)
+
+    def count(self) -> int:
+        """Listeners that the generation holds, counted in the store."""
+        with environments.in_use(), _errors(self._place):
+            return int((self._environment or self._open()).begin().stat(self._lists)["entries"])
+
+    def is_current(self) -> bool:
+        """Whether its files are those that were opened."""
+        try:
+            return environments.identity(self._folder) == self._identity
+        except OSError:
+            return False
+
+    def let_go(self) -> None:
+        """Forget the files: they are the parent's."""
+        self._environment = self._lists = None
+
+    def _about(self, key: bytes) -> bytes | None:
+        environment = self._environment or self._open()
+        value: bytes | None = environment.begin(environment.open_db(ABOUT, create=False)).get(key)
+        return value
+
+    def _open(self) -> lmdb.Environment:
+        if not self.is_current():
+            raise FileNotFoundError(self._folder)
+        environment = environments.opened(self._folder, self, readonly=True, lock=False)
+        self._lists = environment.open_db(LISTS, create=False)
+        self._environment = environment
+        return environment
+
+
+class _HeldFiles:
+    """A snapshot."""
+
+    def __init__(self, generation: Generation, files: OpenGeneration) -> None:
+        self.generation = generation
+        self._files = files
+
+    def get(self, user_id: str) -> ServedList | None:
+        """The list of this listener; None if there is none."""
+        return self._files.get(user_id)
+
+
+def _write_files(
+    folder: Path, about: About, rows: Iterable[tuple[bytes, bytes]], place: str, progress: Progress
+) -> int:
+    stored = 0
+    with _errors(place):
+        environment = lmdb.open(str(folder), map_size=LEAST_MAP_BYTES, max_dbs=2, lock=False, sync=False)
+    try:
+        with _errors(place):
+            _put_about(environment, about)
+            lists = environment.open_db(LISTS)
+        for batch in _batches(rows):
+            _check_keys(batch, place)
+            with _errors(place):
+                if not stored:
+                    _choose_map_size(environment, about, batch)
+                added = _append(environment, lists, batch)
+            if added < len(batch):
+                raise InputError("a listener has two lists, in different parts", where="ranked_lists")
+            stored += added
+            progress(stored)
+        with _errors(place):
+            environment.sync(True)
+    finally:
+        environment.close()
+    return stored
+
+
+def _put_about(environment: lmdb.Environment, about: About) -> None:
+    table = environment.open_db(ABOUT)
+    _append(environment, table, [(HEAD_KEY, about.to_json())], ordered=False)
+    for number, chunk in enumerate(about.chunks()):
+        _append(environment, table, [(b"%d" % number, chunk)], ordered=False)
+
+
+def _choose_map_size(environment: lmdb.Environment, about: About, batch: Sequence[tuple[bytes, bytes]]) -> None:
+    """Room for all lists, judged by the first ones; it grows all the same if they are larger, or more."""
+    weight = sum(len(key) + len(value) + 16 for key, value in batch) / len(batch)
+    fit = max(1, int(PAGE_BYTES // weight))
+    pages = about.lists / fit * max(1, weight / PAGE_BYTES) * 1.05
+    now = environment.info()
+    used = (now["last_pgno"] + 1) * PAGE_BYTES
+    wanted = used + int(pages) * PAGE_BYTES + 4 * BATCH_BYTES
+    if wanted > now["map_size"]:
+        environment.set_mapsize(wanted)
+
+
+def _append(
+    environment: lmdb.Environment, table: Any, batch: Sequence[tuple[bytes, bytes]], *, ordered: bool = True
+) -> int:
+    """Store the rows, and say how many are new."""
+    while True:
+        try:
+            with environment.begin(table, write=True) as transaction, transaction.cursor() as cursor:
+                _, added = cursor.putmulti(batch, append=ordered, overwrite=not ordered)
+        except lmdb.MapFullError:
+            environment.set_mapsize(2 * environment.info()["map_size"])
+        else:
+            return int(added)
+
+
+def _batches(rows: Iterable[tuple[bytes, bytes]]) -> Iterator[list[tuple[bytes, bytes]]]:
+    """Rows in batches of about 4 MiB, so that memory stays flat whatever the lists weigh."""
+    batch: list[tuple[bytes, bytes]] = []
+    weight = 0
+    for row in rows:
+        batch.append(row)
+        weight += len(row[0]) + len(row[1])
+        if weight >= BATCH_BYTES:
+            yield batch
+            batch, weight = [], 0
+    if batch:
+        yield batch
+
+
+def _check_keys(batch: Sequence[tuple[bytes, bytes]], place: str) -> None:
+    length = max(len(key) for key, _ in batch)
+    if length > LONGEST_KEY or not batch[0][0]:
+        raise InputError(
+            "a user_id cannot be a key of the embedded cache",
+            where=place,
+            found=f"{length} bytes" if length > LONGEST_KEY else "an empty user_id",
+            expected=f"1 to {LONGEST_KEY} bytes of UTF-8",
+            fix="land shorter ids, or serve from Redis",
+        )
+
+
+@contextmanager
+def _errors(place: str) -> Iterator[None]:
+    try:
+        yield
+    except (lmdb.Error, OSError) as error:
+        raise _failed(place, error) from error
+
+
+def _failed(place: str, error: Exception) -> ServiceError:
+    return ServiceError(
+        "the serving cache failed",
+        where=place,
+        found=str(error),
+        fix="check the disk's free space and the folder's permissions, then run again",
+    )
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,149 @@
+"""The pointer that readers follow, and the only ways in which it may move. Pure."""
+
+import json
+from dataclasses import asdict, dataclass, replace
+from datetime import date
+from functools import lru_cache
+from typing import Any
+
+from nocturne.core.errors import InputError, SettingsError
+
+
+@dataclass(frozen=True)
+class Generation:
+    """One night's lists in the cache.
+
+    Attributes:
+        name: `<run_date>-<first 8 of the digest of the lists>`.
+        run_date: night the lists were computed for.
+    """
+
+    name: str
+    run_date: date
+
+
+@dataclass(frozen=True)
+class Pointer:
+    """What is served.
+
+    Attributes:
+        served: generation that readers read.
+        earlier: generations that a rollback may serve, the one before first; what a rollback took away is not
+            among them, so that a second one cannot bring it back.
+        held: why the pointer must not move; None when it may.
+        move: number of the move that made it this, counted from 1; what `nights` records says the same.
+        warehouse: where the manifests of these generations are.
+    """
+
+    served: Generation
+    earlier: tuple[Generation, ...] = ()
+    held: str | None = None
+    move: int = 1
+    warehouse: str = ""
+
+    @property
+    def kept(self) -> tuple[Generation, ...]:
+        """The generations that must stay in the cache."""
+        return (self.served, *self.earlier)
+
+
+def to_json(pointer: Pointer) -> bytes:
+    """The pointer as the stores keep it; equal pointers have equal bytes."""
+    return json.dumps(asdict(pointer), default=date.isoformat, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+@lru_cache(maxsize=16)  # readers parse the same few bytes for every list
+def from_json(text: bytes) -> Pointer:
+    """The pointer that `to_json` wrote.
+
+    Raises:
+        InputError: it is none, or that of another release.
+    """
+    try:
+        fields = json.loads(text)
+        served, *earlier = (_generation(each) for each in (fields["served"], *fields["earlier"]))
+        return Pointer(served, tuple(earlier), fields["held"], fields["move"], fields["warehouse"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(
+            "the pointer of the serving cache cannot be read",
+            found=f"{type(error).__name__}: {error}",
+            expected="what this release writes",
+            fix="name an empty cache, and run refresh_cache for the last night",
+        ) from error
+
+
+def _generation(fields: dict[str, Any]) -> Generation:
+    return Generation(fields["name"], date.fromisoformat(fields["run_date"]))
+
+
+def refusal(pointer: Pointer | None, new: Generation) -> str | None:
+    """Why the pointer must not move to the new generation; None when it may."""
+    if pointer is None or pointer.served == new:
+        return None
+    if pointer.held is not None:
+        return f"held on {pointer.served.name}: {pointer.held}"
+    if new.run_date < pointer.served.run_date:
+        return f"backfill of an older night: {pointer.served.name} is served"
+    return None
+
+
+def advance(pointer: Pointer | None, new: Generation, warehouse: str, keep: int, moves: int = 0) -> Pointer:
+    """Serve the new generation and keep the ones served until now; the same pointer where it must not move.
+
+    Args:
+        keep: generations that stay in the cache, the new one among them.
+        moves: number of the last move on record, if the cache may have lost it.
+    """
+    if pointer is None:
+        return Pointer(new, move=moves + 1, warehouse=warehouse)
+    if pointer.served == new or refusal(pointer, new):
+        return pointer
+    earlier = tuple(each for each in pointer.kept if each != new)[: keep - 1]
+    return Pointer(new, earlier, move=_next(pointer, moves), warehouse=warehouse)
+
+
+def roll_back(pointer: Pointer | None, why: str, to: str | None = None) -> Pointer:
+    """Serve an earlier generation and hold the pointer there.
+
+    Args:
+        to: its name; by default the one before.
+
+    Raises:
+        SettingsError: no reason is given, the pointer is held already, or there is no such generation.
+    """
+    if not why.strip():
+        raise SettingsError("a rollback needs a reason", fix="say why: it is shown until the pointer is released")
+    if pointer is None:
+        raise SettingsError("there is nothing to roll back: the cache serves no generation")
+    if pointer.held is not None:
+        raise SettingsError(
+            "the pointer is held already",
+            found=f"{pointer.served.name}, held: {pointer.held}",
+            fix="`nocturne release` lets it move again",
+        )
+    names = [each.name for each in pointer.earlier]
+    wanted = to or next(iter(names), None)
+    if wanted not in names:
+        raise SettingsError(
+            "there is no such generation to roll back to" if to else "there is no previous generation to roll back to",
+            found=to or f"only {pointer.served.name}",
+            expected=f"one of {', '.join(names)}" if names else "",
+            fix="`nocturne served` lists them" if names else "publish another night",
+        )
+    target, *earlier = pointer.earlier[names.index(str(wanted)) :]
+    return Pointer(target, tuple(earlier), held=why, move=_next(pointer), warehouse=pointer.warehouse)
+
+
+def release(pointer: Pointer | None) -> Pointer:
+    """Let the pointer move again; the same pointer where it is not held.
+
+    Raises:
+        SettingsError: the cache serves nothing.
+    """
+    if pointer is None:
+        raise SettingsError("there is nothing to release: the cache serves no generation")
+    return pointer if pointer.held is None else replace(pointer, held=None, move=_next(pointer))
+
+
+def _next(pointer: Pointer, moves: int = 0) -> int:
+    return max(pointer.move, moves) + 1

@@ -1,0 +1,1 @@
+"""The shared cache: hashes of a Redis server."""

@@ -1,0 +1,157 @@
+"""A connection to a Redis server by URL and settings; neither its password nor a listener is in any message."""
+
+import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import redis
+from redis.backoff import ExponentialBackoff
+from redis.exceptions import (
+    AuthenticationError,
+    AuthorizationError,
+    NoPermissionError,
+    OutOfMemoryError,
+    ReadOnlyError,
+    RedisError,
+    ResponseError,
+)
+from redis.retry import Retry
+
+from nocturne.core.errors import ServiceError, SettingsError
+from nocturne.core.settings import CacheSettings
+
+CONNECT_SECONDS = 5
+READ_SECONDS, LOAD_SECONDS = 5, 30
+"""How long an answer may take: somebody waits for a list, and nobody for a load."""
+
+LOST = "LOST"
+"""How our own scripts begin the error that says that the server has lost the generation."""
+
+
+def connect(url: str, settings: CacheSettings, *, read_only: bool) -> tuple[redis.Redis, str]:
+    """A client, which connects when it is used, and its place for messages.
+
+    Raises:
+        SettingsError: the URL is not understood, or a file that the settings name cannot be read.
+    """
+    options: dict[str, Any] = {
+        "socket_connect_timeout": CONNECT_SECONDS,
+        "socket_timeout": READ_SECONDS if read_only else LOAD_SECONDS,
+        "retry": Retry(ExponentialBackoff(cap=2, base=0.1), retries=1 if read_only else 3),
+    }
+    try:
+        parts = urlsplit(url)
+        host, port, given = parts.hostname, parts.port, parts.password
+    except ValueError:  # not passed on: it may quote the password
+        host = None
+    if host is not None:
+        if given is None:  # what the URL says goes before this
+            options |= {"username": settings.user or None, "password": _password(settings)}
+        if parts.scheme == "rediss" and settings.ca_file:
+            options["ssl_ca_certs"] = _certificates(settings.ca_file)
+        try:
+            client = redis.Redis.from_url(url, **options)
+        except ValueError:
+            host = None
+    if host is None:
+        raise SettingsError(
+            "the cache's URL is not understood",
+            where="--cache",
+            expected="redis://[user:password@]host:port/db",
+        )
+    database = client.get_connection_kwargs().get("db", 0)
+    return client, f"{parts.scheme}://{host}:{port or 6379}/{database}"
+
+
+def _password(settings: CacheSettings) -> str | None:
+    if not settings.password_file:
+        return None
+    try:
+        return Path(settings.password_file).read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        # not passed on: a decoding error quotes what it could not decode
+        found = error.strerror if isinstance(error, OSError) else "not UTF-8"
+    raise SettingsError(
+        "the password of the Redis server cannot be read",
+        where=f"cache.password_file = {settings.password_file}",
+        found=str(found),
+        fix="name a file that this user may read, on every machine that loads lists",
+    )
+
+
+def _certificates(path: str) -> str:
+    try:
+        ssl.create_default_context(cafile=path)
+    except (OSError, ssl.SSLError) as error:
+        raise SettingsError(
+            "the certificate authority of the Redis server cannot be read",
+            where=f"cache.ca_file = {path}",
+            found=str(error),
+            expected="PEM",
+        ) from error
+    return path
+
+
+@contextmanager
+def errors(place: str) -> Iterator[None]:
+    """What the client raises, as errors for people."""
+    try:
+        yield
+    except (AuthenticationError, AuthorizationError) as error:
+        raise SettingsError(
+            "the Redis server refuses the user or password",
+            where=place,
+            found=str(error),
+            fix="check the user and password in the cache's URL, or cache.user and cache.password_file",
+        ) from error
+    except OutOfMemoryError as error:
+        raise ServiceError(
+            "the Redis server is out of memory",
+            where=place,
+            found=str(error),
+            fix="raise maxmemory: the generations kept and the one being loaded must fit; then run again",
+        ) from error
+    except ReadOnlyError as error:
+        raise replica(place, str(error)) from error
+    except NoPermissionError as error:
+        raise SettingsError(
+            "the user may not do this on the Redis server",
+            where=place,
+            found=_told(error),
+            fix="`ACL SETUSER <user> ~nocturne:* +@all`, or for readers `+@read`",
+        ) from None
+    except ResponseError as error:
+        # not passed on: the server may quote a key, which names a listener
+        raise ServiceError(
+            "the Redis server refuses",
+            where=place,
+            found=_told(error),
+            fix="the server may have been restarted and lost what was loaded: run again"
+            if LOST in str(error)
+            else "check the server's log, then run again",
+        ) from None
+    except (RedisError, OSError) as error:
+        raise ServiceError(
+            "the Redis server does not serve",
+            where=place,
+            found=str(error),
+            fix="check that the server runs and can be reached, then run again",
+        ) from error
+
+
+def replica(place: str, found: str) -> ServiceError:
+    """The error that says that lists can only be loaded into the primary."""
+    return ServiceError(
+        "the Redis server is a replica",
+        where=place,
+        found=found,
+        expected="the primary",
+        fix="name the primary in the cache's URL; readers may read replicas",
+    )
+
+
+def _told(error: ResponseError) -> str:
+    return str(error).partition(", with args")[0].partition(" '")[0].partition(": ")[0]

@@ -1,0 +1,163 @@
+"""Generations in Redis as readers see them: the names of their keys, their lists, and snapshots that hold them."""
+
+import json
+import os
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import cast
+from zlib import crc32
+
+import redis
+
+from nocturne.core.errors import ServiceError
+from nocturne.serving.cache.base import OpenGeneration
+from nocturne.serving.cache.pointer import Generation
+from nocturne.serving.cache.redis import scripts
+from nocturne.serving.cache.redis.connection import errors
+from nocturne.serving.cache.values import Decoder, ServedList
+
+GENERATIONS_KEY = "nocturne:generations"
+DROPPING_KEY = "nocturne:dropping"
+BUCKETS_AT_ONCE = 1000
+LAPSE_SECONDS = 600
+RENEW_SECONDS = 120
+
+
+def about_key(generation: str) -> str:
+    """Hash of what the lists share (`head`, and chunks of item ids by number) and of who may write (`load`)."""
+    return f"nocturne:{generation}:about"
+
+
+def readers_key(generation: str) -> str:
+    """Sorted set of the snapshots that need the generation, by the second in which they lapse."""
+    return f"nocturne:{generation}:readers"
+
+
+class Buckets:
+    """The hashes that one load of a generation fills, of value by user_id."""
+
+    def __init__(self, generation: str, load: str, number: int) -> None:
+        self._prefix = f"nocturne:{generation}:{load}:".encode()
+        self._number = number
+
+    def key(self, user_id: bytes) -> bytes:
+        """The hash that this listener is in."""
+        return b"%s%d" % (self._prefix, crc32(user_id) % self._number)
+
+    def batches(self, size: int) -> Iterator[list[bytes]]:
+        """All of them, so many at a time."""
+        for start in range(0, self._number, size):
+            yield [b"%s%d" % (self._prefix, bucket) for bucket in range(start, min(start + size, self._number))]
+
+
+class SharedGeneration(OpenGeneration):
+    """One load of a generation on a server."""
+
+    def __init__(self, client: redis.Redis, place: str, name: str, head: bytes) -> None:
+        super().__init__(name, Decoder(head))
+        self._redis = client
+        self._place = place
+        fields = json.loads(head)
+        self.load: str = fields["load"]
+        self.buckets = Buckets(name, self.load, fields["buckets"])
+
+    @classmethod
+    def open(cls, client: redis.Redis, place: str, name: str) -> "SharedGeneration | None":
+        """The generation as it is now, also while it is loaded or dropped; None if it is not there."""
+        with errors(place):
+            head = cast("bytes | None", client.hget(about_key(name), "head"))
+        return cls(client, place, name, head) if head else None
+
+    def read(self, user_id: str) -> bytes | None:
+        """The stored value of one listener; None if there is none."""
+        field = user_id.encode()
+        with errors(self._place):
+            return cast("bytes | None", self._redis.hget(cast("str", self.buckets.key(field)), cast("str", field)))
+
+    def read_chunk(self, number: int) -> bytes | None:
+        """Item ids by number; None if they are not there any more."""
+        with errors(self._place):
+            return cast("bytes | None", self._redis.hget(about_key(self.name), str(number)))
+
+    def count(self) -> int:
+        """Listeners that the generation holds, counted in the store."""
+        listeners = 0
+        for keys in self.buckets.batches(BUCKETS_AT_ONCE):
+            with errors(self._place):
+                pipeline = self._redis.pipeline(transaction=False)
+                for key in keys:
+                    pipeline.hlen(cast("str", key))
+                listeners += sum(pipeline.execute())
+        return listeners
+
+    def is_current(self) -> bool:
+        """Whether it is there, is not being dropped, and was not loaded anew."""
+        with errors(self._place):
+            return bool(self._redis.hget(about_key(self.name), "load") == self.load.encode())
+
+
+class Hold:
+    """A snapshot: a reader that is registered with the server until it lets go, or lapses."""
+
+    def __init__(self, client: redis.Redis, place: str, generation: Generation) -> None:
+        self.generation = generation
+        self._redis = client
+        self._place = place
+        self._reader = uuid.uuid4().hex
+        self._renew_at = self._lapses_at = 0.0
+        self._lists: SharedGeneration | None = None
+
+    def take(self) -> bool:
+        """Register; False if the generation is not there, or is being dropped."""
+        if not self._register():
+            return False
+        self._lists = SharedGeneration.open(self._redis, self._place, self.generation.name)
+        return self._lists is not None
+
+    def get(self, user_id: str) -> ServedList | None:
+        """The list of this listener; None if there is none."""
+        assert self._lists, "it was taken"
+        if time.monotonic() >= self._renew_at:
+            self._renew()
+        found = self._lists.get(user_id)
+        if found is None and not self._lists.is_current():
+            raise self._gone()
+        return found
+
+    def release(self) -> None:
+        """Let go."""
+        with suppress(ServiceError), errors(self._place):  # if not now, it lapses
+            self._redis.zrem(readers_key(self.generation.name), self._member())
+
+    def _renew(self) -> None:
+        try:
+            held = self._register()
+        except ServiceError:  # such as a server that is out of memory for a while
+            if time.monotonic() >= self._lapses_at:
+                raise
+            return
+        if not held:
+            raise self._gone()
+
+    def _register(self) -> bool:
+        now = time.monotonic()
+        name = self.generation.name
+        with errors(self._place):
+            keys = [GENERATIONS_KEY, readers_key(name)]
+            held = bool(self._redis.eval(scripts.HOLD, 2, *keys, name, self._member(), LAPSE_SECONDS))
+        if held:
+            self._renew_at, self._lapses_at = now + RENEW_SECONDS, now + LAPSE_SECONDS
+        return held
+
+    def _member(self) -> str:
+        return f"{self._reader}:{os.getpid()}"  # a forked child must not let go for its parent
+
+    def _gone(self) -> ServiceError:
+        return ServiceError(
+            "the generation was dropped while it was read",
+            where=f"{self._place}, generation {self.generation.name}",
+            expected=f"a reader that reads at least every {LAPSE_SECONDS} seconds",
+            fix="take a new snapshot",
+        )

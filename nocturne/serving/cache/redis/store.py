@@ -1,0 +1,159 @@
+"""The cache in Redis: hashes of about 440 lists each, and the pointer in `nocturne:pointer`.
+
+    nocturne:pointer                        what is served
+    nocturne:generations                    set of the generations that may be read
+    nocturne:dropping                       set of those that are being removed
+    nocturne:<generation>:about             hash of what its lists share, and of who may write them
+    nocturne:<generation>:readers           sorted set of the snapshots that need it
+    nocturne:<generation>:<load>:<bucket>   hash of value by user_id
+
+Every key of a generation can be told from its name and `about`: nothing ever scans the server. None expires.
+"""
+
+import time
+import uuid
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import cast
+
+from nocturne.core.errors import ServiceError
+from nocturne.core.settings import CacheSettings
+from nocturne.serving.cache.base import Cache, Each, OpenGeneration, Part, Progress, Snapshot
+from nocturne.serving.cache.pointer import Generation, Pointer, from_json, to_json
+from nocturne.serving.cache.redis import scripts
+from nocturne.serving.cache.redis.connection import connect, errors, replica
+from nocturne.serving.cache.redis.generations import (
+    DROPPING_KEY,
+    GENERATIONS_KEY,
+    Hold,
+    SharedGeneration,
+    about_key,
+    readers_key,
+)
+from nocturne.serving.cache.redis.loader import PartLoader, lost, store
+from nocturne.serving.cache.values import About
+
+POINTER_KEY = "nocturne:pointer"
+BUCKET_LISTS = 440
+"""So few that nearly every hash fits a table of 512 places."""
+
+BUCKETS_AT_ONCE = 128
+
+
+class SharedCache(Cache):
+    """A cache on a Redis server, read by any number of services."""
+
+    def __init__(self, url: str, settings: CacheSettings, *, read_only: bool = False) -> None:
+        self._url = url
+        self._settings = settings
+        self._redis, place = connect(url, settings, read_only=read_only)
+        super().__init__(place, read_only=read_only)
+
+    def pointer(self) -> Pointer | None:
+        """What is served; None before the first night."""
+        with errors(self.place):
+            text = cast("bytes | None", self._redis.get(POINTER_KEY))
+        return from_json(text) if text else None
+
+    def generations(self) -> list[str]:
+        """Names of all generations in the store, half-written and half-removed ones too, in ascending order."""
+        with errors(self.place):
+            names = cast("set[bytes]", self._redis.sunion([GENERATIONS_KEY, DROPPING_KEY]))
+        return sorted(name.decode() for name in names)
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._reading.clear()
+        self._redis.close()
+
+    def _compare_and_set(self, expected: Pointer | None, new: Pointer) -> bool:
+        with errors(self.place):
+            keys = [POINTER_KEY, GENERATIONS_KEY, about_key(new.served.name)]
+            was = to_json(expected) if expected else b""
+            served = self._reading.get(new.served.name) or self._opened(new.served.name)
+            load = served.load if isinstance(served, SharedGeneration) else ""
+            done = self._redis.eval(scripts.COMPARE_AND_SET, 3, *keys, was, to_json(new), new.served.name, load)
+        if done == -1:
+            raise self._lost(new.served.name)
+        return bool(done)
+
+    def _open(self, generation: str) -> OpenGeneration | None:
+        return SharedGeneration.open(self._redis, self.place, generation)
+
+    @contextmanager
+    def _held(self, generation: Generation) -> Iterator[Snapshot | None]:
+        hold = Hold(self._redis, self.place, generation)
+        try:
+            yield hold if hold.take() else None
+        finally:
+            hold.release()
+
+    def _write(self, generation: str, about: About, parts: Sequence[Part], each: Each, progress: Progress) -> int:
+        self._check_server()
+        key = about_key(generation)
+        with errors(self.place):
+            # there is an earlier load only where it could not be dropped: it is completed
+            earlier = cast("bytes | None", self._redis.hget(key, "load"))
+            load = earlier.decode() if earlier else uuid.uuid4().hex[:8]
+            head = about.to_json(load=load, buckets=max(1, about.lists // BUCKET_LISTS))
+            if earlier and self._redis.hget(key, "head") != head:
+                raise ServiceError(
+                    "an earlier load of the generation is still read, and tells its lists otherwise",
+                    where=f"{self.place}, generation {generation}",
+                    fix="run again when another generation is served, and readers have let go of this one",
+                )
+            # the first write names the generation, so that whatever is left of a dead loader is found
+            self._redis.eval(scripts.BEGIN, 2, GENERATIONS_KEY, key, generation, load, head, earlier or b"")
+            for number, chunk in enumerate(about.chunks()):
+                store(self._redis, generation, load, {key.encode(): [b"%d" % number, chunk]})
+        stored = 0
+        for lists in each(PartLoader(self._url, self._settings, generation, load), parts):
+            stored += lists
+            progress(stored)
+        with errors(self.place):
+            ours = self._redis.hget(key, "load") == load.encode()
+        if not ours:
+            raise lost(self.place, generation)
+        return stored
+
+    def _remove(self, generation: str) -> bool:
+        about, readers = about_key(generation), readers_key(generation)
+        with errors(self.place):
+            keys = [GENERATIONS_KEY, DROPPING_KEY, about, readers, POINTER_KEY]
+            answer = self._redis.eval(scripts.LET_GO, len(keys), *keys, generation)
+        if answer != b"dropping":
+            return bool(answer != b"held")
+        self._unlink_lists(generation)
+        with errors(self.place):
+            # one by one: a server that is out of memory takes no transactions, and this is how it gets some back
+            self._redis.unlink(about, readers)
+            self._redis.srem(DROPPING_KEY, generation)  # last, so that an interrupted removal is taken up again
+        return True
+
+    def _unlink_lists(self, generation: str) -> None:
+        """Remove the lists little by little: a server that frees a night at once answers nobody meanwhile."""
+        found = SharedGeneration.open(self._redis, self.place, generation)
+        if found is None:
+            return
+        rate = self._settings.lists_per_second
+        at_once = max(1, min(BUCKETS_AT_ONCE, rate // BUCKET_LISTS)) if rate else BUCKETS_AT_ONCE
+        for keys in found.buckets.batches(at_once):
+            with errors(self.place):
+                self._redis.unlink(*cast("list[str]", keys))
+            if rate:
+                time.sleep(len(keys) * BUCKET_LISTS / rate)
+
+    def _check_server(self) -> None:
+        with errors(self.place):
+            role = self._redis.info("replication").get("role")
+            policy = self._redis.info("memory").get("maxmemory_policy", "unknown")
+        if role != "master":
+            raise replica(self.place, f"role {role}")
+        if policy != "noeviction":
+            raise ServiceError(
+                "the Redis server may evict lists that are being served",
+                where=self.place,
+                found=f"maxmemory-policy {policy}",
+                expected="maxmemory-policy noeviction",
+                fix="`redis-cli config set maxmemory-policy noeviction`, and the same in redis.conf",
+            )

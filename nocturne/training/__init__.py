@@ -1,0 +1,1 @@
+"""Interaction matrix to models and item factors; the registry of models."""

@@ -1,0 +1,317 @@
+"""The interaction matrix -> item factors, by `implicit`'s alternating least squares.
+
+What is learned is kept as a `Model`. Listeners' factors are not kept: they follow from a listener's own row and
+the model.
+"""
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import date
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from implicit.cpu.als import AlternatingLeastSquares
+from scipy.sparse import csr_matrix
+from threadpoolctl import threadpool_limits
+
+from nocturne.core.errors import SettingsError
+from nocturne.core.settings import AlsSettings
+from nocturne.training.model import Counts, Factors, Floats, Indexes, Model, confidence_rows, heard_items, positions
+from nocturne.training.neighbours import nearest
+from nocturne.training.principal_axes import principal_axes
+from nocturne.training.sampling import doubled, levels
+
+Progress = Callable[[int, float], None]
+
+COLUMNS = ("user_id", "market", "period", "item_indexes", "play_sums", "second_sums")
+"""What training reads of `interactions`."""
+
+_BYTES_PER_ENTRY = 16
+"""A float32 and an int32, in the matrix and in its transpose."""
+
+_BYTES_PER_ENTRY_OF_NEIGHBOURS = 24
+"""A float64 and an int32, in the matrix as it is weighted for them and in its transpose."""
+
+_BYTES_PER_FACTOR = 4
+
+
+@dataclass(frozen=True)
+class Training:
+    """A trained model and how the training went.
+
+    Attributes:
+        parent: version of the model whose factors it started from; None from scratch.
+        sample_share: share of listeners that it was trained on.
+        item_coverage: items that got enough listeners in that sample, of those that have enough.
+        listeners: rows of the matrix.
+        entries: non-zeros of the matrix.
+        losses: training loss after each iteration, 5 significant digits.
+    """
+
+    model: Model
+    parent: str | None
+    sample_share: float
+    item_coverage: float
+    listeners: int
+    entries: int
+    losses: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class _Census:
+    """What there is to train on, counted before memory is taken for it.
+
+    Attributes:
+        shares: shares of listeners that may be trained on; the last is everyone.
+        rows: listeners in each sample; shape (shares,).
+        listeners: listeners of each item in each sample; shape (shares, items).
+        market_listeners: listeners of each item by market, of everyone; shape (items,).
+    """
+
+    shares: tuple[float, ...]
+    rows: Counts
+    listeners: Counts
+    market_listeners: dict[str, Counts]
+
+
+def is_due(run_date: date, live_since: date | None, settings: AlsSettings) -> bool:
+    """Whether a night trains, given the night on which the model live before it was trained."""
+    return live_since is None or (run_date - live_since).days >= settings.retrain_every_nights
+
+
+def train(
+    rows: Iterable[pa.RecordBatch],
+    item_ids: pa.Array,
+    run_date: date,
+    half_life_days: float,
+    settings: AlsSettings,
+    parent: Model | None = None,
+    progress: Progress = lambda _iteration, _loss: None,
+) -> Training:
+    """Learn item factors from the interaction matrix.
+
+    The rows are gone through twice, to count and to fill, so that the matrix is all that is ever held of them.
+
+    Args:
+        rows: `COLUMNS` of the night's `interactions`, the same rows in the same order each time; the order decides
+            the listeners' initial factors.
+        item_ids: item id of each index, from 0 without gaps.
+        parent: model whose item factors to start from; items it lacks start from seeded rows.
+        progress: called after each iteration with its number, from 1, and the loss.
+
+    Raises:
+        SettingsError: the matrix is larger than settings or int32 indexes allow, or the factors diverge.
+    """
+    census = _count(rows, len(item_ids), settings)
+    level, coverage = _smallest_sample(census, settings)
+    share, everyone = census.shares[level], census.listeners[-1]
+    trained = np.flatnonzero(census.listeners[level] >= settings.min_item_listeners).astype(np.int32)
+    weights = everyone[trained].astype(np.float64) ** -settings.popularity_exponent
+    position = positions(trained, len(item_ids))
+    _check_size(int(census.rows[level]), int(census.listeners[level, trained].sum()), settings)
+    matrix = _matrix(rows, census, level, position, weights, run_date, half_life_days, settings)
+    if parent is not None and parent.factors.shape[1] != settings.factors:
+        parent = None
+    # implicit runs its own threads over listeners; BLAS threads beneath them only get in the way.
+    with threadpool_limits(limits=1, user_api="blas"):
+        factors, losses = _fit(
+            matrix, share, _initial_factors(trained, len(item_ids), settings, parent), settings, progress
+        )
+        model = _freeze(factors, matrix, trained, item_ids, census, run_date, half_life_days, settings)
+    return Training(
+        model,
+        parent=parent.version if parent else None,
+        sample_share=share,
+        item_coverage=coverage,
+        listeners=matrix.shape[0],
+        entries=int(matrix.nnz),
+        losses=losses,
+    )
+
+
+def _count(rows: Iterable[pa.RecordBatch], items: int, settings: AlsSettings) -> _Census:
+    shares = doubled(settings.sample_share)
+    sizes = np.zeros(len(shares), dtype=np.int64)
+    listeners = np.zeros((len(shares), items), dtype=np.int64)
+    by_market: defaultdict[str, Counts] = defaultdict(lambda: np.zeros(items, np.int64))
+    for batch in rows:
+        offsets, item_indexes = heard_items(batch)
+        heard = np.diff(offsets)
+        level = levels(batch.column("user_id"), shares, settings.seed)
+        sizes += np.bincount(level, minlength=len(shares))
+        np.add.at(listeners, (np.repeat(level, heard), item_indexes), 1)
+        markets = batch.column("market").dictionary_encode()
+        codes = np.repeat(markets.indices.fill_null(-1).to_numpy(zero_copy_only=False), heard)
+        for code, market in enumerate(markets.dictionary.to_pylist()):
+            np.add.at(by_market[market], item_indexes[codes == code], 1)
+    return _Census(shares, sizes.cumsum(), listeners.cumsum(axis=0, out=listeners), dict(sorted(by_market.items())))
+
+
+def _smallest_sample(census: _Census, settings: AlsSettings) -> tuple[int, float]:
+    """Which share of listeners is the smallest that covers the items, and what share of them it covers."""
+    enough = census.listeners[-1] >= settings.min_item_listeners
+    if not enough.any():
+        raise SettingsError(
+            "no item has enough listeners to be trained",
+            found=f"at most {census.listeners[-1].max(initial=0)} listeners an item",
+            expected=f"als.min_item_listeners = {settings.min_item_listeners}",
+            fix="lower als.min_item_listeners",
+        )
+    coverage = (census.listeners >= settings.min_item_listeners).sum(axis=1) / enough.sum()
+    # An empty sample covers nothing, whatever is demanded.
+    level = int(np.argmax((coverage >= settings.min_item_coverage) & (coverage > 0)))
+    return level, float(coverage[level])
+
+
+def _matrix(
+    rows: Iterable[pa.RecordBatch],
+    census: _Census,
+    level: int,
+    position: Indexes,
+    weights: Floats,
+    run_date: date,
+    half_life_days: float,
+    settings: AlsSettings,
+) -> csr_matrix:
+    """The sample's confidences, written in place: shape (listeners, items), int32 indexes, float32."""
+    listeners, most = int(census.rows[level]), int(census.listeners[level, position >= 0].sum())
+    values, columns = np.empty(most, np.float32), np.empty(most, np.int32)
+    ends = np.zeros(listeners + 1, np.int32)
+    row = entry = 0
+    for batch in rows:
+        sampled = batch
+        if level < len(census.shares) - 1:
+            sampled = batch.filter(pa.array(levels(batch.column("user_id"), census.shares, settings.seed) <= level))
+        part = confidence_rows(sampled, position, weights, run_date, half_life_days, settings)
+        ends[row + 1 : row + 1 + sampled.num_rows] = entry + part.offsets[1:]
+        row, start, entry = row + sampled.num_rows, entry, entry + len(part.columns)
+        values[start:entry], columns[start:entry] = part.confidences, part.columns
+    if row != listeners:
+        raise ValueError(f"{listeners} rows were counted and then {row} read: rows must be iterable twice")
+    return csr_matrix((values[:entry], columns[:entry], ends), shape=(listeners, len(weights)))
+
+
+def _fit(
+    matrix: csr_matrix, share: float, initial: Factors | None, settings: AlsSettings, progress: Progress
+) -> tuple[Factors, tuple[float, ...]]:
+    """Item factors as training on everyone would scale them, and the losses.
+
+    In a sample there is less evidence of each item, by its share, but not of each listener; so the items' ridge
+    term must be less by the share too. implicit has one ridge term for both. But what both sides' terms ask for
+    depends on their product alone, if afterwards the factors are scaled: hence share^1/2 here and share^-1/4 there.
+    """
+    losses: list[float] = []
+
+    def note(iteration: int, _seconds: float, loss: float) -> None:
+        losses.append(float(f"{loss:.4e}"))
+        progress(iteration + 1, loss)
+
+    model = AlternatingLeastSquares(
+        factors=settings.factors,
+        regularization=settings.regularization * share**0.5,
+        alpha=1.0,
+        iterations=settings.iterations,
+        calculate_training_loss=True,
+        num_threads=settings.threads,
+    )
+    # implicit would draw the same numbers, but hold them twice while it scales them.
+    rng = np.random.default_rng(settings.seed)
+    model.user_factors = _seeded(rng, matrix.shape[0], settings)
+    model.item_factors = (_seeded(rng, matrix.shape[1], settings) if initial is None else initial) * share**0.25
+    model.fit(matrix, show_progress=False, callback=note)
+    if not np.isfinite(model.item_factors).all():
+        raise SettingsError(
+            "the training diverged", found="factors that are not finite", fix="raise als.regularization"
+        )
+    return model.item_factors * share**-0.25, tuple(losses)
+
+
+def _seeded(rng: np.random.Generator, rows: int, settings: AlsSettings) -> Factors:
+    """Small random factors, as implicit starts from."""
+    factors = rng.random((rows, settings.factors), dtype=np.float32)
+    factors *= np.float32(0.01)
+    return factors
+
+
+def _freeze(
+    factors: Factors,
+    matrix: csr_matrix,
+    trained: Indexes,
+    item_ids: pa.Array,
+    census: _Census,
+    run_date: date,
+    half_life_days: float,
+    settings: AlsSettings,
+) -> Model:
+    """Keep the items that got factors; a zero vector would outrank every negative score."""
+    usable = np.any(factors != 0, axis=1)
+    trained = trained[usable]
+    ids = item_ids.take(pa.array(trained))
+    rotated, spectrum = principal_axes(factors[usable])
+    digest = hashlib.sha256(rotated.data)
+    digest.update("\n".join(ids.to_pylist()).encode())
+    digest.update(settings.model_dump_json().encode())
+    listeners = census.listeners[-1, trained]
+    neighbours, similarities = nearest(matrix if usable.all() else matrix[:, usable], listeners, settings)
+    digest.update(similarities.data)
+    counts = listeners.astype(np.float64)
+    return Model(
+        version=f"als-{run_date}-{digest.hexdigest()[:8]}",
+        settings=settings,
+        anchor_date=run_date,
+        half_life_days=half_life_days,
+        item_indexes=trained,
+        item_ids=ids,
+        factors=rotated,
+        spectrum=spectrum,
+        confidence_weights=counts**-settings.popularity_exponent,
+        score_multipliers=counts**settings.score_exponent,
+        listeners=listeners,
+        market_listeners={market: heard[trained] for market, heard in census.market_listeners.items()},
+        neighbours=neighbours,
+        similarities=similarities,
+    )
+
+
+def _initial_factors(trained: Indexes, items: int, settings: AlsSettings, parent: Model | None) -> Factors | None:
+    """The parent's factors where it has them, small seeded rows elsewhere; None to start from scratch."""
+    if parent is None:
+        return None
+    initial = _seeded(np.random.default_rng(settings.seed), items, settings)
+    initial[parent.item_indexes] = parent.factors
+    return initial[trained]
+
+
+def _check_size(listeners: int, entries: int, settings: AlsSettings) -> None:
+    fit = entries * _BYTES_PER_ENTRY + listeners * settings.factors * _BYTES_PER_FACTOR
+    needed = max(fit, entries * _BYTES_PER_ENTRY_OF_NEIGHBOURS if settings.neighbours else 0)
+    if max(listeners, entries) >= 2**31 or needed > settings.matrix_memory_mb * 2**20:
+        raise SettingsError(
+            "the training matrix is too large",
+            found=f"{entries:,} entries of {listeners:,} listeners, {needed / 2**20:,.0f} MiB with its transpose, "
+            f"{settings.factors} factors a listener and neighbours",
+            expected=f"at most als.matrix_memory_mb = {settings.matrix_memory_mb} MiB and 2^31 entries (int32 indexes)",
+            fix="lower als.sample_share, or als.min_item_coverage where it enlarged the sample, "
+            "or raise als.matrix_memory_mb if the machine has the memory",
+        )
+
+
+def model_row(training: Training) -> dict[str, Any]:
+    """What training alone knows of a row of `models`."""
+    model = training.model
+    return {
+        "run_date": model.anchor_date,
+        "model_version": model.version,
+        "parent": training.parent,
+        "settings": model.settings.model_dump_json(),
+        "anchor_date": model.anchor_date,
+        "regularization": model.settings.regularization,
+        "listeners": training.listeners,
+        "items": len(model.item_indexes),
+        "entries": training.entries,
+        "spectrum": model.spectrum.tolist(),
+        "losses": list(training.losses),
+    }

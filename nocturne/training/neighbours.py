@@ -1,0 +1,56 @@
+"""Which items resemble each other: what the second stage of ranking knows beside the factors."""
+
+import numpy as np
+import numpy.typing as npt
+from implicit.nearest_neighbours import ItemItemRecommender
+from scipy.sparse import csr_matrix
+
+from nocturne.core.settings import AlsSettings
+
+Counts = npt.NDArray[np.int64]
+Indexes = npt.NDArray[np.int32]
+Similarities = npt.NDArray[np.float32]
+
+
+_LONGEST_ROW = 2_000
+"""Items of a listener: whoever has heard more says little of any two of them, at the cost of their number squared."""
+
+
+def nearest(matrix: csr_matrix, listeners: Counts, settings: AlsSettings) -> tuple[Indexes, Similarities]:
+    """The items most similar to each item: products of the columns of the confidences.
+
+    Each side of a product is divided by listeners of the item ^ als.neighbour_exponent, beside what the confidences
+    hold back of popular items themselves. Listeners of more than 2,000 items are left out.
+
+    Args:
+        matrix: confidences; shape (listeners, items). They are overwritten: a copy would be the most that training
+            holds at any time.
+        listeners: listeners of each item; shape (items,).
+
+    Returns:
+        Positions, ascending, -1 where there are fewer, and similarities aligned with them, the largest of all
+        items 1; both of shape (items, als.neighbours).
+    """
+    items, width = matrix.shape[1], settings.neighbours
+    positions, similarities = np.full((items, width), -1, np.int32), np.zeros((items, width), np.float32)
+    if not width:
+        return positions, similarities
+    short = np.diff(matrix.indptr) <= _LONGEST_ROW
+    if not short.all():
+        matrix = matrix[short]
+    matrix.data = matrix.data.astype(np.float64)
+    matrix.data *= (listeners.astype(np.float64) ** -settings.neighbour_exponent)[matrix.indices]
+    # One more than is kept, for most items are their own nearest neighbour.
+    model = ItemItemRecommender(K=width + 1, num_threads=settings.threads)
+    model.fit(matrix, show_progress=False)
+    found = model.similarity.tocoo()
+    others = found.row != found.col
+    item, neighbour, similarity = found.row[others], found.col[others], found.data[others]
+    best_first = np.lexsort((neighbour, -similarity, item))
+    rank = np.arange(len(item)) - np.searchsorted(item[best_first], item[best_first])
+    kept = best_first[rank < width]
+    kept = kept[np.lexsort((neighbour[kept], item[kept]))]
+    place = np.arange(len(kept)) - np.searchsorted(item[kept], item[kept])
+    positions[item[kept], place] = neighbour[kept]
+    similarities[item[kept], place] = similarity[kept] / similarity.max(initial=np.finfo(np.float32).tiny)
+    return positions, similarities

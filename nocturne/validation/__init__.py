@@ -1,0 +1,1 @@
+"""Tables of a night to profiles, suites and verdicts; the gate."""

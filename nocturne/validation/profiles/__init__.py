@@ -1,0 +1,38 @@
+"""Profiles: a night's table summed up in one row of named metrics, read once.
+
+What is held against limits is the profile, never the rows. Tables with a row per listen or listener are
+summed up where they lie, by Spark; the others in this process, through delta-rs.
+"""
+
+from collections.abc import Callable
+
+from pyspark.sql import SparkSession
+
+from nocturne.core.night import Night
+from nocturne.validation.profiles import ingestion, interactions, models, pools, ranked_lists
+from nocturne.validation.profiles.arithmetic import Profile
+
+_BY_SPARK: dict[str, Callable[[SparkSession, Night], Profile]] = {
+    "listens": ingestion.listens,
+    "interactions": interactions.interactions,
+    "pools": pools.pools,
+    "ranked_lists": ranked_lists.ranked_lists,
+}
+_IN_PROCESS: dict[str, Callable[[Night], Profile]] = {
+    "items": ingestion.items,
+    "quarantine": ingestion.quarantine,
+    "ingests": ingestion.ingests,
+    "item_index": interactions.item_index,
+    "models": models.models,
+    "item_factors": models.item_factors,
+    "rankings": pools.rankings,
+}
+
+
+def profile(spark: SparkSession, night: Night, table: str) -> Profile:
+    """Metrics of what belongs to the night in one of flow.GATED_TABLES, by name.
+
+    Shares lie in [0, 1], ages are in days, the rest are counts or ratios to past nights. A metric is None
+    when it needs nights, a model or listeners that are not there.
+    """
+    return _BY_SPARK[table](spark, night) if table in _BY_SPARK else _IN_PROCESS[table](night)

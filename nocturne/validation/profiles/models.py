@@ -1,0 +1,70 @@
+"""Profiles of what `train_als` writes: is the model that lists depend on whole, fresh and finite?"""
+
+import json
+import math
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from nocturne.core.night import Night
+from nocturne.storage import tables
+from nocturne.validation.profiles.arithmetic import Profile, repeated, share
+
+
+def live_models(night: Night) -> list[dict[str, Any]]:
+    """The rows of the model live on the night: one when all is well, none before anyone has listened."""
+    rows: list[dict[str, Any]] = tables.night_rows(night, "models").to_pylist()
+    return rows
+
+
+def models(night: Night) -> Profile:
+    """Of the model live on the night."""
+    live = live_models(night)
+    if len(live) != 1:
+        needed = bool(live) or tables.count(night, "interactions") > 0
+        unknown = ("model_age_days", "not_finite", "loss_rise", "listeners", "items", "entries")
+        return {"live_models": float(len(live)) if needed else None, **dict.fromkeys(unknown)}
+    model = live[0]
+    losses = model["losses"]
+    rises = [later / earlier - 1 for earlier, later in pairwise(losses) if earlier > 0 and math.isfinite(later)]
+    return {
+        "live_models": 1,
+        "model_age_days": (night.run_date - model["run_date"]).days,
+        "not_finite": sum(not math.isfinite(number) for number in (*losses, *model["spectrum"])),
+        "loss_rise": max(rises, default=0.0),
+        "listeners": model["listeners"],
+        "items": model["items"],
+        "entries": model["entries"],
+    }
+
+
+def item_factors(night: Night) -> Profile:
+    """Of the factors of the live model."""
+    columns = ["item_index", "item_id", "factors"]
+    rows = tables.night_rows(night, "item_factors", columns)
+    live = live_models(night)
+    items, length = 0, 0
+    if live:
+        items, length = live[0]["items"], json.loads(live[0]["settings"])["factors"]
+    wrong_length = pc.not_equal(pc.list_value_length(rows["factors"]), length)
+    norms = np.concatenate([_norms(chunk) for chunk in rows["factors"].chunks] or [np.empty(0)])
+    finite = norms[np.isfinite(norms)]
+    usual = float(np.median(finite)) if len(finite) else 0.0
+    return {
+        "unlike_model": abs(rows.num_rows - items),
+        "duplicate_items": repeated(rows["item_id"]) + repeated(rows["item_index"]),
+        "wrong_length": pc.sum(wrong_length).as_py() or 0,
+        "not_finite": len(norms) - len(finite),
+        "share_zero": share(float((finite == 0).sum()), len(finite)),
+        "share_of_index": share(rows.num_rows, tables.count(night, "item_index")) if live else None,
+        "largest_norm_vs_usual": share(float(finite.max(initial=0.0)), usual),
+    }
+
+
+def _norms(factors: pa.ListArray) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """Euclidean length of each list of numbers; NaN where one is null or no number."""
+    squares = factors.flatten().to_numpy(zero_copy_only=False).astype(np.float64) ** 2
+    return np.sqrt(np.bincount(pc.list_parent_indices(factors), squares, minlength=len(factors)))

@@ -1,0 +1,262 @@
+"""What people type: each command's output, and its exit status when something is wrong."""
+
+import errno
+import json
+from dataclasses import replace
+from datetime import date, timedelta
+
+import pyarrow as pa
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from nocturne.cli.main import app
+from nocturne.core.night import Night
+from nocturne.core.settings import Settings, load_settings
+from nocturne.ingestion.importers import IMPORTERS
+from nocturne.serving import publications
+from nocturne.serving.cache import open_cache
+from nocturne.serving.rollout import refresh
+from nocturne.storage import tables
+from nocturne.storage.contracts import contract
+from nocturne.storage.warehouse import create_missing
+from tests.fixtures.published_nights import ready
+
+NIGHT = date(2025, 1, 2)
+
+
+def nocturne(*arguments):
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+@pytest.fixture
+def cache(night):
+    """Serves a list of two items to listener u1, and has the night before to go back to."""
+    service = night(NIGHT, "tables.buckets=1")
+    with open_cache(service.cache) as store:
+        for run_date in (NIGHT - timedelta(days=1), NIGHT):
+            made = ready(service, run_date, u1="song [b]book[/b]")
+            refresh(made.night, made.row, made.about, made.parts, store)
+    return service.cache
+
+
+@pytest.fixture
+def warehouse(tmp_path):
+    """Empty tables; returns a function that writes rows of the night, unset columns as given by default."""
+    night = Night(NIGHT, "", str(tmp_path / "warehouse"), "", load_settings(overrides=["tables.buckets=1"]))
+    create_missing(night)
+
+    def write(table, *rows):
+        filled = [{"run_date": NIGHT} | row for row in rows]
+        tables.replace(pa.Table.from_pylist(filled, schema=contract(table).arrow_schema), table, night)
+        return night.warehouse
+
+    return write
+
+
+def validation(table, expectation="rows", severity="critical", outcome="success"):
+    measured = {"observed": 1.0, "limit": ">= 1", "seconds": 0.1, "content": "c", "files": "f"}
+    return measured | {"table": table, "expectation": expectation, "severity": severity, "outcome": outcome}
+
+
+def test_list_prints_the_items_best_first_and_brackets_as_they_are(cache):
+    lines = nocturne("list", "u1", "--cache", cache).stdout.splitlines()
+    assert lines[0] == "u1: night 2025-01-02, als als-1"
+    assert [line.split() for line in lines[4:6]] == [["1", "song", "0.75"], ["2", "[b]book[/b]", "0.5"]]
+
+
+def test_list_as_json_holds_all_that_is_served(cache):
+    assert json.loads(nocturne("list", "u1", "--cache", cache, "--json").stdout) == {
+        "user_id": "u1",
+        "run_date": "2025-01-02",
+        "arm": "control",
+        "source": "als",
+        "model_version": "als-1",
+        "items": [
+            {"rank": 1, "item_id": "song", "score": 0.75},
+            {"rank": 2, "item_id": "[b]book[/b]", "score": 0.5},
+        ],
+    }
+
+
+def test_list_takes_titles_from_the_catalogue_of_the_night(cache, warehouse):
+    place = warehouse("items", {"item_id": "song", "content_type": "track", "title": "So What", "creator": "Miles"})
+    items = json.loads(nocturne("list", "u1", "--cache", cache, "--warehouse", place, "--json").stdout)["items"]
+    assert items[0] == {"rank": 1, "item_id": "song", "title": "So What", "creator": "Miles", "score": 0.75}
+    assert items[1] == {"rank": 2, "item_id": "[b]book[/b]", "title": None, "creator": None, "score": 0.5}
+
+
+def test_a_listener_without_a_list_is_status_2(cache):
+    answer = nocturne("list", "nobody", "--cache", cache)
+    assert (answer.exit_code, answer.stdout) == (2, "")
+    assert "no list is served to this listener" in answer.stderr
+
+
+def test_a_rollback_is_served_and_held_until_it_is_released(cache):
+    assert [row["run_date"] for row in json.loads(nocturne("served", "--cache", cache, "--json").stdout)] == [
+        "2025-01-02",
+        "2025-01-01",
+    ]
+    rolled_back = nocturne("rollback", "--cache", cache, "--why", "podcasts only")
+    assert "held: podcasts only" in rolled_back.stdout, rolled_back.output
+    assert "2025-01-01-" in nocturne("served", "--cache", cache).stdout
+    assert "held" not in nocturne("release", "--cache", cache).stdout
+
+
+def test_a_rollback_is_told_by_the_nights_of_the_warehouse_that_the_cache_names(cache, tmp_path):
+    (_, before) = json.loads(nocturne("served", "--cache", cache, "--json").stdout)
+    nocturne("rollback", "--cache", cache, "--why", "podcasts only", "--to", before["generation"])
+    rows = json.loads(nocturne("nights", "--warehouse", tmp_path / "warehouse", "--json").stdout)
+    assert [(row["run_date"], row["state"], row["reason"]) for row in rows] == [
+        ("2025-01-01", "published", None),
+        ("2025-01-02", "rolled_back", "podcasts only"),
+    ]
+
+
+def test_a_rollback_to_a_generation_that_is_not_kept_is_status_2(cache):
+    answer = nocturne("rollback", "--cache", cache, "--why", "podcasts only", "--to", "2024-12-31-00000000")
+    assert (answer.exit_code, answer.stdout) == (2, "")
+    assert "one of 2025-01-01-" in answer.stderr
+
+
+def test_served_says_with_status_5_that_the_cache_went_back(cache, tmp_path):
+    place = tmp_path / "warehouse"
+    assert nocturne("served", "--cache", cache, "--warehouse", place).exit_code == 0
+    night = Night(NIGHT, "", str(place), cache, load_settings())
+    with open_cache(cache) as store:
+        ahead = replace(store.pointer(), move=9)
+        publications.record_pointer(night, store.place, ahead)
+    answer = nocturne("served", "--cache", cache, "--warehouse", place)
+    assert answer.exit_code == 5
+    assert "went back behind the last move on record" in answer.stderr
+
+
+def test_validations_that_hold_are_status_0_and_printed(warehouse):
+    place = warehouse("validations", validation("listens"), validation("listens", "late", "warning", "failed"))
+    answer = nocturne("validations", "--warehouse", place, "--run-date", NIGHT, "--table", "listens")
+    assert answer.exit_code == 0
+    assert [line.split()[:2] for line in answer.stdout.splitlines()[4:6]] == [["listens", "late"], ["listens", "rows"]]
+
+
+def test_a_critical_failure_is_status_3_and_named(warehouse):
+    place = warehouse("validations", validation("listens", outcome="failed"))
+    answer = nocturne("validations", "--warehouse", place, "--run-date", NIGHT, "--table", "listens")
+    assert answer.exit_code == 3
+    assert "found: listens.rows" in answer.stderr
+
+
+def test_a_table_that_was_not_validated_is_status_3(warehouse):
+    place = warehouse("validations", validation("listens"))
+    answer = nocturne("validations", "--warehouse", place, "--run-date", NIGHT, "--table", "items")
+    assert answer.exit_code == 3
+    assert "items was not validated" in answer.stderr
+
+
+def test_a_table_that_is_none_is_status_2(warehouse):
+    place = warehouse("validations", validation("listens"))
+    assert nocturne("validations", "--warehouse", place, "--run-date", NIGHT, "--table", "listen").exit_code == 2
+
+
+def test_nights_lists_what_was_published(cache, tmp_path):
+    lines = nocturne("nights", "--warehouse", tmp_path / "warehouse").stdout.splitlines()
+    assert [line.split()[:2] for line in lines[4:6]] == [["2025-01-01", "published"], ["2025-01-02", "published"]]
+
+
+def test_the_manifest_of_one_night_is_printed_whole_as_json(cache, tmp_path):
+    [row] = json.loads(nocturne("nights", "--warehouse", tmp_path / "warehouse", "--run-date", NIGHT, "--json").stdout)
+    assert set(row) == {column.name for column in contract("nights").columns}
+    assert (row["run_date"], row["listeners"], len(row["manifest"])) == ("2025-01-02", 1, 64)
+
+
+def test_no_warehouse_is_status_2(tmp_path):
+    assert nocturne("nights", "--warehouse", tmp_path).exit_code == 2
+
+
+def test_settings_names_every_setting_with_its_meaning_and_the_value_that_holds():
+    rows = json.loads(nocturne("settings", "--set", "ranking.top_k=20", "--json").stdout)
+    by_name = {row["setting"]: row for row in rows}
+    for section, model in Settings.model_fields.items():
+        for name in getattr(model.annotation, "model_fields", {}):
+            assert by_name[f"{section}.{name}"]["meaning"]
+    assert by_name["ranking.top_k"]["value"] == 20
+    assert by_name["ranking.top_k"]["range"] == ">= 1, <= 10000"
+
+
+def test_a_misspelt_setting_is_status_2_and_the_right_one_is_offered():
+    answer = nocturne("settings", "--set", "ranking.topk=20")
+    assert answer.exit_code == 2
+    assert "did you mean top_k" in answer.stderr
+
+
+def test_the_lease_is_queued_for_and_then_taken_by_asking_again(tmp_path):
+    ask = ("lease", "take", "--warehouse", tmp_path, "--run-date", NIGHT, "--holder", "run-1")
+    assert nocturne(*ask).exit_code == 75
+    assert nocturne(*ask).exit_code == 0
+    [row] = json.loads(nocturne("lease", "show", "--warehouse", tmp_path, "--json").stdout)
+    assert (row["state"], row["holder"], row["run_date"]) == ("holds it", "run-1", "2025-01-02")
+    nocturne("lease", "release", "--warehouse", tmp_path, "--holder", "run-1")
+    assert json.loads(nocturne("lease", "show", "--warehouse", tmp_path, "--json").stdout) == []
+
+
+def test_simulate_writes_complete_days_and_the_truth_beside_them(tmp_path):
+    numbers = ("--listeners", 20, "--items", 20, "--nights", 2, "--seed", 1)
+    answer = nocturne("simulate", "--landing", tmp_path / "landing", *numbers, "--start", "2025-03-01")
+    assert answer.exit_code == 0
+    days = sorted(mark.parent.name for mark in tmp_path.glob("landing/events/*/_SUCCESS"))
+    assert days == ["date=2025-03-01", "date=2025-03-02"]
+    assert (tmp_path / "landing-truth").is_dir()
+
+
+def test_import_offers_every_source_there_is():
+    assert nocturne("import", "spotify", "x", "--landing", "y").exit_code == 2
+    for source in IMPORTERS:
+        assert nocturne("import", source, "/nowhere", "--landing", "y").exit_code in {2, 4}
+
+
+@pytest.mark.parametrize(
+    "dates",
+    [
+        ("--run-date", "2025-02-30"),
+        ("--run-date", "9999-01-01"),
+        ("--from", "2025-01-02", "--to", "2025-01-01"),
+        ("--from", "2025-01-02"),
+        (),
+    ],
+)
+def test_nights_that_cannot_be_are_status_2(dates, tmp_path):
+    places = ("--landing", tmp_path, "--warehouse", tmp_path / "w", "--cache", f"lmdb:{tmp_path}/c")
+    assert nocturne("night", *dates, *places).exit_code == 2
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_full_disk_is_status_5(cache, monkeypatch):
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("nocturne.serving.cache.open_cache", full)
+    answer = nocturne("served", "--cache", cache)
+    assert answer.exit_code == 5
+    assert "the disk is full" in answer.stderr
+
+
+def test_an_error_that_nobody_foresaw_is_status_1_with_its_traceback(cache, monkeypatch):
+    def broken(*_, **__):
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("nocturne.serving.cache.open_cache", broken)
+    answer = nocturne("served", "--cache", cache)
+    assert answer.exit_code == 1
+    assert "ZeroDivisionError" in answer.stderr
+
+
+def commands(group, path=()):
+    for name, command in sorted(group.commands.items()):
+        if hasattr(command, "commands"):
+            yield from commands(command, (*path, name))
+        else:
+            yield " ".join((*path, name)), command
+
+
+@pytest.mark.parametrize(("name", "command"), list(commands(typer.main.get_command(app))))
+def test_every_command_shows_an_example_of_itself(name, command):
+    assert f"Example: nocturne {name} " in command.help.replace("\n", " ")

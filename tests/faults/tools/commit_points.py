@@ -1,0 +1,210 @@
+"""Every place at which something of a night becomes durable or visible, and death there: for faults, not for nights.
+
+The product knows nothing of this. A process that is to die wraps, in itself, the few doors that every write goes
+through: Delta's writers, renames and removals in the folder of the service, LMDB's transactions, Redis' commands.
+A point is what stands behind the door and how often this process was there: `Spark save interactions #1`.
+"""
+
+import functools
+import importlib
+import os
+import re
+import shutil
+import signal
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+READING = frozenset({"GET", "HGET", "HLEN", "HGETALL", "SUNION", "INFO", "PING", "TIME", "DBSIZE", "SELECT", "CLIENT"})
+_ALIKE = r"\1-"
+_RANDOM = re.compile(r"(loading|ranking)-(?!removed)\w+")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Where a process dies.
+
+    Attributes:
+        folder: of the service; renames and removals elsewhere are nobody's business.
+        log: file that is told every point, as `at POINT` or, with the last breath, `died POINT`.
+        at: number of the point, from 1, before which to die; 0: none.
+        spared: points at which not to die, but at the first other one; None: all.
+        named: the very point at which to die.
+        stops: whether it is only stopped there, until somebody lets it go on.
+        workers: whether it is the Python workers that die, not the driver.
+    """
+
+    folder: str
+    log: str
+    at: int = 0
+    spared: frozenset[str] | None = None
+    named: str = ""
+    stops: bool = False
+    workers: bool = False
+
+
+@dataclass
+class _Watch:
+    """Counts the points of this process, and ends it at the one that the plan names."""
+
+    plan: Plan
+    seen: Counter[str] = field(default_factory=Counter)
+
+    def pass_by(self, what: str) -> None:
+        if threading.current_thread() is not threading.main_thread():
+            return  # the heartbeat of the lease comes when it likes
+        self.seen[what] += 1
+        point = f"{what} #{self.seen[what]}"
+        plan = self.plan
+        dies = self.seen.total() == plan.at or point == plan.named
+        dies |= plan.spared is not None and point not in plan.spared
+        tell(plan.log, f"{'died' if dies else 'at'} {point}")
+        if dies:
+            os.kill(os.getpid(), signal.SIGSTOP if plan.stops else signal.SIGKILL)
+
+
+_watching: list[_Watch] = []
+"""The watch of this process. Python workers outlive the job that started them, and are then watched for another."""
+
+
+def tell(log: str, line: str) -> None:
+    """Append a line that is there even if the process is not any more."""
+    descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    os.write(descriptor, f"{line}\n".encode())
+    os.close(descriptor)
+
+
+def told(log: Path, kind: str) -> list[str]:
+    """The points that a log names as `at` or `died`."""
+    lines = log.read_text(encoding="utf-8").splitlines() if log.exists() else []
+    return [line.partition(" ")[2] for line in lines if line.startswith(f"{kind} ")]
+
+
+def install(plan: Plan) -> None:
+    """Watch this process, which has its doors wrapped, and the Python workers it uses."""
+    of_driver, of_workers = (plan, replace(plan, at=0, spared=None, named=""))[:: -1 if plan.workers else 1]
+    _watching[:] = [_Watch(of_driver)]
+    _wrap_delta()
+    _wrap_files(plan.folder)
+    _wrap_caches()
+    _watch_workers(of_workers)
+
+
+def _wrap(owner: Any, name: str, name_point: Callable[..., str | None]) -> None:
+    original = getattr(owner, name)
+
+    @functools.wraps(original)
+    def wrapped(*args: Any, **kwargs: Any) -> Any:
+        point = name_point(*args, **kwargs)
+        if point:
+            _watching[0].pass_by(point)
+        return original(*args, **kwargs)
+
+    setattr(owner, name, wrapped)
+
+
+def _table(of: Any) -> str:
+    return str(getattr(of, "table_uri", of)).rstrip("/").rpartition("/")[2]
+
+
+def _wrap_delta() -> None:
+    from deltalake import DeltaTable
+    from deltalake.table import TableAlterer
+    from pyspark.sql import DataFrameWriter
+
+    from nocturne.storage import tables
+
+    _wrap(tables, "write_deltalake", lambda table, *_, **__: f"delta-rs write {_table(table)}")
+    _wrap(DataFrameWriter, "save", lambda _self, path, **__: f"Spark save {_table(path)}")
+    _wrap(DeltaTable, "create", lambda path, *_, **__: f"delta-rs create {_table(path)}")
+    _wrap(
+        DeltaTable,
+        "create_write_transaction",
+        lambda table, actions, *_, **__: f"delta-rs {'commit' if actions else 'stamp'} {_table(table)}",
+    )
+    for name in ("delete", "create_checkpoint"):
+        _wrap(DeltaTable, name, functools.partial(_named_table, name))
+    for name in ("add_constraint", "set_table_properties"):
+        _wrap(TableAlterer, name, functools.partial(_named_table, name))
+
+
+def _named_table(name: str, owner: Any, *_: Any, **__: Any) -> str:
+    return f"delta-rs {name} {_table(getattr(owner, 'table', owner))}"
+
+
+def _wrap_files(folder: str) -> None:
+    def inside(verb: str, path: Any, *_: Any, **__: Any) -> str | None:
+        text = os.fspath(path) if isinstance(path, (str, os.PathLike)) else ""
+        if not text.startswith(f"{folder}/"):
+            return None
+        below = text.removeprefix(f"{folder}/")
+        return f"{verb} {_RANDOM.sub(_ALIKE, below)}"
+
+    for owner, name in ((os, "rename"), (os, "replace"), (os, "unlink"), (shutil, "rmtree")):
+        _wrap(owner, name, functools.partial(inside, name))
+
+
+def _wrap_caches() -> None:
+    import redis
+    from redis.client import Pipeline
+
+    from nocturne.serving.cache.lmdb import store
+    from nocturne.serving.cache.redis import scripts
+
+    names = {text: name for name, text in vars(scripts).items() if isinstance(text, str)}
+
+    def command(_self: Any, verb: str, *args: Any, **__: Any) -> str | None:
+        if verb in READING:
+            return None
+        return f"redis {verb} {names.get(args[0], '') if args else ''}".rstrip()
+
+    def pipeline(piped: Any, *_: Any, **__: Any) -> str | None:
+        return "redis pipeline" if any(each[0][0] not in READING for each in piped.command_stack) else None
+
+    _wrap(store, "_append", lambda *_, **__: "lmdb append")
+    _wrap(store.EmbeddedCache, "_compare_and_set", lambda *_, **__: "lmdb pointer")
+    _wrap(redis.Redis, "execute_command", command)
+    _wrap(Pipeline, "execute", pipeline)
+
+
+def _watch_workers(plan: Plan) -> None:
+    from pyspark import RDD
+    from pyspark.sql.classic.dataframe import DataFrame
+
+    map_in_arrow, map_rows = DataFrame.mapInArrow, RDD.map
+
+    def watched_batches(frame: Any, function: Any, *args: Any, **kwargs: Any) -> Any:
+        def batches_of(batches: Iterator[Any]) -> Iterator[Any]:
+            watch_worker(plan)
+            return function(batches)  # type: ignore[no-any-return]
+
+        return map_in_arrow(frame, batches_of, *args, **kwargs)
+
+    def watched_rows(rdd: Any, function: Any, *args: Any, **kwargs: Any) -> Any:
+        def row_of(row: Any) -> Any:
+            watch_worker(plan)
+            return function(row)
+
+        return map_rows(rdd, row_of, *args, **kwargs)
+
+    DataFrame.mapInArrow = watched_batches  # type: ignore[method-assign]
+    RDD.map = watched_rows  # type: ignore[method-assign]
+
+
+def watch_worker(plan: Plan) -> None:
+    """Watch a Python worker from now on for this plan: bucket files, and lists that are loaded."""
+    if not _watching:
+        files = importlib.import_module("nocturne.storage.bucket_files").BucketWriter
+        for name in ("__post_init__", "write", "close"):
+            _wrap(files, name, functools.partial(_named_file, name))
+        loading = importlib.import_module("nocturne.serving.cache.redis.loader")
+        _wrap(loading, "store", lambda *_, **__: "worker load")
+    if not _watching or _watching[0].plan != plan:
+        _watching[:] = [_Watch(plan)]
+
+
+def _named_file(name: str, file: Any, *_: Any) -> str:
+    return f"worker {name.strip('_')} {Path(file.table_path).name} {file.bucket}"

@@ -1,0 +1,59 @@
+"""Merging, as a Spark task does it: rows without listens pass through, and no order of rows matters."""
+
+from datetime import UTC, date, datetime, timedelta
+from random import Random
+
+import pyarrow as pa
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nocturne.ingestion.row_merge import HISTORY, LISTEN, LISTENER, merge
+from nocturne.storage.contracts import arrow_type
+
+SCHEMA = pa.schema((name, arrow_type(kind.lower())) for name, kind in (LISTENER | LISTEN | HISTORY).items())
+DAY = date(2025, 1, 1)
+
+
+def listen(user: str, item: int, period: int, amount: int = 1, market: str | None = None) -> dict[str, object]:
+    heard_at = datetime(2025, 1, 1, tzinfo=UTC) + timedelta(minutes=amount % 3)
+    of_listener = {"user_id": user, "market": market, "market_heard_at": heard_at if market else None}
+    of_listen = {"item_index": item, "plays": amount, "seconds": 2 * amount, "heard": DAY}
+    return of_listener | of_listen | {"period": period, "changed_on": DAY}
+
+
+def merged(rows: list[dict[str, object]]) -> list[dict[str, object]]:
+    return merge(pa.Table.from_pylist(rows, SCHEMA)).sort_by("user_id").to_pylist()
+
+
+LISTENS = st.lists(
+    st.builds(
+        listen,
+        user=st.sampled_from("uvw"),
+        item=st.integers(0, 3),
+        period=st.integers(0, 70),
+        amount=st.integers(0, 2**40),
+        market=st.sampled_from([None, "NO", "SE"]),
+    ),
+    min_size=1,
+    max_size=30,
+)
+
+
+@given(LISTENS, st.randoms(use_true_random=False))
+def test_the_order_of_listens_does_not_matter(listens: list[dict[str, object]], random: Random) -> None:
+    shuffled = random.sample(listens, len(listens))
+    assert merged(shuffled) == merged(listens)
+
+
+@given(LISTENS, st.integers(0, 30))
+def test_listens_added_later_give_what_all_at_once_give(listens: list[dict[str, object]], cut: int) -> None:
+    in_time = sorted(listens, key=lambda row: row["period"])
+    early, late = in_time[:cut], in_time[cut:]
+    assert merged((merged(early) if early else []) + late) == merged(listens)
+
+
+def test_a_row_without_listens_is_as_it_was() -> None:
+    (row,) = merged([listen("u", 3, 5, 7, "SE"), listen("u", 1, 4, 9)])
+    assert merged([row]) == [row]
+    assert merged([row, listen("v", 0, 90)])[0] == row
+    assert (row["item_indexes"], row["play_sums"], row["second_sums"]) == ([1, 3], [4, 7], [9, 14])

@@ -1,0 +1,102 @@
+"""The second stage: what resembles a candidate in the listener's row."""
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nocturne.core.csr import Rows
+from nocturne.kernel.blend import blend
+
+ITEMS = 8
+
+
+def csr(rows: list[list[int]]) -> Rows:
+    flat = np.array([item for row in rows for item in row], np.int32)
+    return Rows(np.cumsum([0, *map(len, rows)]), flat)
+
+
+def test_a_candidate_gains_by_what_resembles_it_in_the_row():
+    # Candidate 1 resembles item 0 (heard, confidence 4) by 0.5; candidate 2 resembles item 3, which nobody heard.
+    neighbours = np.full((4, 2), -1, np.int32)
+    similarities = np.zeros((4, 2), np.float32)
+    neighbours[1, 0], similarities[1, 0] = 0, 0.5
+    neighbours[2, 0], similarities[2, 0] = 3, 1.0
+    heard = csr([[0]])
+    lists, scores = blend(
+        csr([[2, 1]]), np.array([2.0, 1.0]), heard.offsets, heard.positions, np.array([4.0]),
+        neighbours, similarities, 0.75,
+    )  # fmt: skip
+    assert lists.positions.tolist() == [1, 2]
+    assert scores.tolist() == [0.5 + 0.75, 1.0]
+
+
+def test_without_a_positive_score_and_without_neighbours_heard_the_order_stays():
+    neighbours, similarities = np.full((4, 1), 3, np.int32), np.ones((4, 1), np.float32)
+    heard = csr([[0]])
+    lists, scores = blend(
+        csr([[2, 1]]), np.array([-1.0, -2.0]), heard.offsets, heard.positions, np.array([4.0]),
+        neighbours, similarities, 0.75,
+    )  # fmt: skip
+    assert (lists.positions.tolist(), scores.tolist()) == ([2, 1], [-1.0, -2.0])
+
+
+@st.composite
+def listeners(draw):
+    """Rows, candidates and scores of some listeners, and neighbours of all items."""
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    count, width = draw(st.integers(1, 5)), draw(st.integers(1, 4))
+    rows = [sorted(rng.permutation(ITEMS)[: rng.integers(0, ITEMS)].tolist()) for _ in range(count)]
+    candidates = [rng.permutation(ITEMS)[: rng.integers(0, ITEMS)].tolist() for _ in range(count)]
+    scores = [np.sort(rng.normal(size=len(row)))[::-1] for row in candidates]
+    neighbours = np.full((ITEMS, width), -1, np.int32)
+    for item in range(ITEMS):
+        some = np.sort(rng.permutation(ITEMS)[: rng.integers(0, width + 1)])
+        neighbours[item, : len(some)] = some
+    confidences = [rng.random(len(row)) for row in rows]
+    return rows, confidences, candidates, scores, neighbours, rng.random((ITEMS, width), dtype=np.float32)
+
+
+def blended(rows, confidences, candidates, scores, neighbours, similarities):
+    heard = csr(rows)
+    return blend(
+        csr(candidates), np.concatenate(scores), heard.offsets, heard.positions, np.concatenate(confidences),
+        neighbours, similarities, 0.5,
+    )  # fmt: skip
+
+
+@given(listeners())
+def test_blended_lists_are_those_of_plain_sums(world):
+    rows, confidences, candidates, scores, neighbours, similarities = world
+    lists, found = blended(*world)
+    for listener, row in enumerate(rows):
+        near = [
+            sum(
+                float(similarities[item, place]) * confidences[listener][row.index(other)]
+                for place, other in enumerate(neighbours[item])
+                if other >= 0 and other in row
+            )
+            for item in candidates[listener]
+        ]
+        own = (
+            scores[listener] / max(scores[listener], default=1)
+            if max(scores[listener], default=0) > 0
+            else scores[listener]
+        )
+        theirs = np.array(near) / (max(near, default=0) or 1)
+        together = own + 0.5 * theirs
+        mine = slice(lists.offsets[listener], lists.offsets[listener + 1])
+        np.testing.assert_allclose(found[mine], np.sort(together)[::-1], rtol=1e-12)
+        assert sorted(lists.positions[mine].tolist()) == sorted(candidates[listener])
+
+
+@given(listeners())
+def test_a_listener_is_blended_alone_to_the_last_bit(world):
+    rows, confidences, candidates, scores, neighbours, similarities = world
+    lists, found = blended(*world)
+    for listener in range(len(rows)):
+        alone, alone_scores = blended(
+            [rows[listener]], [confidences[listener]], [candidates[listener]], [scores[listener]],
+            neighbours, similarities,
+        )  # fmt: skip
+        assert alone.positions.tolist() == lists.row(listener).tolist()
+        assert alone_scores.tobytes() == found[lists.offsets[listener] : lists.offsets[listener + 1]].tobytes()

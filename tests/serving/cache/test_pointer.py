@@ -1,0 +1,98 @@
+from datetime import date
+
+import pytest
+
+from nocturne.core.errors import InputError, SettingsError
+from nocturne.serving.cache.pointer import Generation, Pointer, advance, from_json, refusal, release, roll_back, to_json
+
+MONDAY = Generation("2026-03-02-aaaaaaaa", date(2026, 3, 2))
+TUESDAY = Generation("2026-03-03-bbbbbbbb", date(2026, 3, 3))
+TUESDAY_AGAIN = Generation("2026-03-03-cccccccc", date(2026, 3, 3))
+WEDNESDAY = Generation("2026-03-04-dddddddd", date(2026, 3, 4))
+THURSDAY = Generation("2026-03-05-eeeeeeee", date(2026, 3, 5))
+
+
+def test_the_first_generation_is_served_without_an_earlier_one():
+    assert advance(None, MONDAY, "/w", keep=3) == Pointer(MONDAY, (), None, 1, "/w")
+
+
+def test_moves_are_counted_on_from_the_record_when_the_cache_has_lost_its_pointer():
+    assert advance(None, MONDAY, "/w", keep=3, moves=41).move == 42
+    assert advance(Pointer(MONDAY, move=5), TUESDAY, "/w", keep=3, moves=41).move == 42
+    assert advance(Pointer(MONDAY, move=5), TUESDAY, "/w", keep=3, moves=2).move == 6
+
+
+def test_a_newer_night_is_served_and_those_served_until_then_are_kept_up_to_a_number():
+    pointer = Pointer(WEDNESDAY, (TUESDAY, MONDAY), move=3, warehouse="/w")
+    assert advance(pointer, THURSDAY, "/w", keep=3) == Pointer(THURSDAY, (WEDNESDAY, TUESDAY), None, 4, "/w")
+    assert advance(pointer, THURSDAY, "/w", keep=4).earlier == (WEDNESDAY, TUESDAY, MONDAY)
+
+
+def test_other_lists_of_the_night_being_served_replace_it():
+    pointer = Pointer(TUESDAY, (MONDAY,), move=2)
+    assert advance(pointer, TUESDAY_AGAIN, "/w", keep=3).served == TUESDAY_AGAIN
+    assert advance(pointer, TUESDAY_AGAIN, "/w", keep=3).earlier == (TUESDAY, MONDAY)
+
+
+def test_the_generation_being_served_moves_nothing():
+    pointer = Pointer(TUESDAY, (MONDAY,))
+    assert advance(pointer, TUESDAY, "/w", keep=3) == pointer
+    assert refusal(pointer, TUESDAY) is None
+
+
+def test_an_older_night_never_moves_the_pointer():
+    pointer = Pointer(TUESDAY)
+    assert advance(pointer, MONDAY, "/w", keep=3) == pointer
+    assert refusal(pointer, MONDAY) == "backfill of an older night: 2026-03-03-bbbbbbbb is served"
+
+
+def test_while_held_a_newer_night_does_not_move_the_pointer_and_after_release_it_does():
+    held = Pointer(MONDAY, held="too much jazz", move=3)
+    assert advance(held, WEDNESDAY, "/w", keep=3) == held
+    assert refusal(held, WEDNESDAY) == "held on 2026-03-02-aaaaaaaa: too much jazz"
+    assert release(held).move == 4
+    assert advance(release(held), WEDNESDAY, "/w", keep=3) == Pointer(WEDNESDAY, (MONDAY,), None, 5, "/w")
+
+
+def test_a_rollback_serves_the_generation_before_and_holds_it():
+    pointer = Pointer(WEDNESDAY, (TUESDAY, MONDAY), move=3, warehouse="/w")
+    assert roll_back(pointer, "too much jazz") == Pointer(TUESDAY, (MONDAY,), "too much jazz", 4, "/w")
+
+
+def test_a_rollback_may_name_any_generation_that_is_kept_and_takes_away_those_after_it():
+    pointer = Pointer(WEDNESDAY, (TUESDAY, MONDAY), move=3)
+    assert roll_back(pointer, "too much jazz", MONDAY.name) == Pointer(MONDAY, (), "too much jazz", 4)
+    with pytest.raises(SettingsError, match="expected: one of 2026-03-03-bbbbbbbb, 2026-03-02-aaaaaaaa"):
+        roll_back(pointer, "too much jazz", THURSDAY.name)
+
+
+def test_a_second_rollback_cannot_bring_back_what_the_first_took_away():
+    rolled_back = roll_back(Pointer(TUESDAY, (MONDAY,)), "too much jazz")
+    with pytest.raises(SettingsError, match="held already"):
+        roll_back(rolled_back, "and again")
+    with pytest.raises(SettingsError, match="no previous generation"):
+        roll_back(release(rolled_back), "and again")
+
+
+def test_a_rollback_without_a_reason_or_without_a_generation_is_an_error():
+    with pytest.raises(SettingsError, match="needs a reason"):
+        roll_back(Pointer(TUESDAY, (MONDAY,)), " ")
+    with pytest.raises(SettingsError, match="serves no generation"):
+        roll_back(None, "too much jazz")
+
+
+def test_releasing_a_pointer_that_is_not_held_changes_nothing():
+    assert release(Pointer(TUESDAY, (MONDAY,))) == Pointer(TUESDAY, (MONDAY,))
+
+
+@pytest.mark.parametrize(
+    "pointer",
+    [Pointer(MONDAY), Pointer(WEDNESDAY, (TUESDAY, MONDAY), None, 7, "/w"), Pointer(MONDAY, (), 'a "why" é', 2, "/é")],
+)
+def test_a_pointer_reads_back_from_its_json(pointer: Pointer):
+    assert from_json(to_json(pointer)) == pointer
+
+
+def test_a_pointer_of_another_release_is_an_input_error_that_says_what_to_do():
+    with pytest.raises(InputError, match="name an empty cache"):
+        from_json(b'{"served":{"name":"2026-03-02-aaaaaaaa","run_date":"2026-03-02"},"previous":null,"held":null}')
