@@ -19,7 +19,8 @@ from scipy.linalg.lapack import spotrf, spotri
 from scipy.sparse import csr_matrix
 from threadpoolctl import threadpool_limits
 
-from nocturne.ranking.eligibility import Classes, Mask
+from nocturne.core.arrays import Mask
+from nocturne.ranking.eligibility import Classes
 
 Lists = npt.NDArray[np.int32]
 Factors = npt.NDArray[np.float32]

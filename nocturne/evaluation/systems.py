@@ -17,6 +17,7 @@ from nocturne.ranking.rank_users import ROWS, make_ranker
 from nocturne.ranking.ranker import Account
 from nocturne.ranking.spark_tasks import Aligned, cut, one_blas_thread
 from nocturne.storage import tables
+from nocturne.storage.stored_rows import StoredRows
 from nocturne.training import als
 from nocturne.training.model import Model
 
@@ -65,7 +66,7 @@ def of_recipe(name: str, recipe: Settings) -> System:
     def rank(held_out: HeldOut, top_k: int) -> Lists:
         night = held_out.night
         model = als.train(
-            tables.StoredRows.at(night, "interactions", als.COLUMNS),
+            StoredRows.at(night, "interactions", als.COLUMNS),
             held_out.item_ids,
             night.run_date,
             night.settings.interactions.half_life_days,
@@ -105,11 +106,11 @@ def model_lists(model: Model, held_out: HeldOut, top_k: int) -> Lists:
     """The lists that ranking gives by a model, in this process, as the night's settings say but for the depth."""
     night = held_out.night
     ranking = night.settings.ranking.model_copy(update={"top_k": top_k, "carry_over": False})
-    night = replace(night, settings=night.settings.model_copy(update={"ranking": ranking}))
+    night = night.with_settings(night.settings.model_copy(update={"ranking": ranking}))
     with one_blas_thread():
         ranker = replace(make_ranker(night, model, None), audited=0.0).prepare()
         found = []
-        for batch in tables.StoredRows.at(night, "interactions", ROWS):
+        for batch in StoredRows.at(night, "interactions", ROWS):
             asked = batch.filter(pc.is_in(batch.column("user_id"), value_set=held_out.user_ids))
             for rows in cut(asked, ranking.batch_memory_mb) if asked.num_rows else ():
                 _, lists = ranker.rank(rows, Aligned(iter(())).of(rows.column("user_id")), Account())
@@ -122,7 +123,7 @@ def _under(night: Night, recipe: Settings) -> Night:
     rules = night.settings.ranking.model_dump(include={"let_back_after_days", "explicit_blocked_markets"})
     kept = {"interactions": night.settings.interactions, "tables": night.settings.tables}
     settings = recipe.model_copy(update=kept | {"ranking": recipe.ranking.model_copy(update=rules)})
-    return replace(night, settings=settings)
+    return night.with_settings(settings)
 
 
 def _published_lists(held_out: HeldOut, top_k: int) -> Lists | None:

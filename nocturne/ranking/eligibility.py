@@ -11,7 +11,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-Mask = npt.NDArray[np.bool_]
+from nocturne.core.arrays import Mask
+
 Classes = npt.NDArray[np.int32]
 
 EVERYWHERE = "*"

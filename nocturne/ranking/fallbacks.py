@@ -5,8 +5,9 @@ from functools import cached_property
 
 import numpy as np
 
+from nocturne.core.arrays import Counts, Floats, Indexes
 from nocturne.ranking.eligibility import Markets
-from nocturne.training.model import Counts, Floats, Indexes, Model
+from nocturne.training.model import Model
 
 SOURCES = PREVIOUS, MARKET_POPULAR, GLOBAL_POPULAR = "previous", "market_popular", "global_popular"
 

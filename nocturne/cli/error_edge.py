@@ -1,0 +1,69 @@
+"""The error edge: every error becomes a message on stderr and an exit status here, and nowhere else."""
+
+import errno
+import re
+import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import typer
+from typer.core import TyperCommand
+
+from nocturne.core.errors import InputError, NocturneError, ServiceError
+from nocturne.flow import ExitStatus
+
+_DAMAGED = re.compile(
+    r"CRC checksum verification failed|FAILED_READ_FILE|[Cc]orrupt (snappy|ZSTD|input)|ZSTD decompression failed"
+    r"|Couldn't deserialize thrift|Parquet magic bytes not found"
+)
+"""What Arrow and Spark say of a file whose bytes are not those that were written."""
+
+
+class Command(TyperCommand):
+    """A command whose errors become messages and exit statuses; typer has its own for wrong options."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command."""
+        with edge():
+            return super().invoke(ctx)
+
+
+@contextmanager
+def edge() -> Iterator[None]:
+    """Turn errors into a message on stderr and an exit status: the only place that catches them."""
+    try:
+        yield
+    except (typer.Exit, typer.Abort):
+        raise
+    except Exception as error:
+        known = error if isinstance(error, NocturneError) else _known(error)
+        if known is None:
+            traceback.print_exc()
+            raise SystemExit(ExitStatus.CRASHED) from error
+        print(f"nocturne: {known}", file=sys.stderr)
+        raise SystemExit(known.status) from error
+
+
+def _known(error: Exception) -> NocturneError | None:
+    """The error of a disk, of Spark or of a file as one of ours, where its meaning is certain."""
+    text = str(error)
+    told = text.strip().splitlines()[0][:300] if text.strip() else type(error).__name__
+    if (isinstance(error, OSError) and error.errno == errno.ENOSPC) or "No space left on device" in text:
+        return ServiceError("the disk is full", found=told, fix="free some space and run it again")
+    if _DAMAGED.search(text):
+        return InputError(
+            "a data file cannot be read: it is damaged, or not there",
+            found=told,
+            fix="run the night that wrote it again; a file of the landing zone has to be landed anew",
+        )
+    if "Python worker exited unexpectedly" in text:
+        return ServiceError(
+            "a Python worker of Spark died",
+            found="it was killed, perhaps for want of memory",
+            fix="run it again; if it happens often, give the machine more memory or lower ranking.batch_memory_mb",
+        )
+    if type(error).__name__ == "Py4JNetworkError" or isinstance(error, ConnectionRefusedError):
+        return ServiceError("Spark's Java process died", found=told, fix="run it again")
+    return None

@@ -1,0 +1,47 @@
+"""Stage `build_interactions`: the interaction matrix of the last sound night, with the listens since."""
+
+from pyspark.sql import SparkSession
+from pyspark.sql import functions as F
+
+from nocturne.core.night import Night
+from nocturne.core.spark.session import shuffles_of
+from nocturne.core.stage import Progress, StageResult
+from nocturne.flow import stage
+from nocturne.ingestion.interactions import add_listens, index_new_items
+from nocturne.storage import tables, writing
+from nocturne.storage.history import closed_dates
+
+
+def build_interactions(spark: SparkSession, night: Night, progress: Progress) -> StageResult:
+    """Add what was ingested since the last sound night to every listener's row of it."""
+    closed = closed_dates(night.warehouse, (*stage("ingest_events").writes, *stage("build_interactions").writes))
+    earlier = [
+        day for day in tables.dates(night.warehouse, "interactions") if day < night.run_date and day not in closed
+    ]
+    since = earlier[-1] if earlier else None
+    publications = [
+        day
+        for day in tables.dates(night.warehouse, "listens")
+        if day <= night.run_date and (since is None or day > since) and (day not in closed or day == night.run_date)
+    ]
+    listens = tables.read(spark, night.warehouse, "listens").where(F.col("run_date").isin(publications))
+    index = tables.read(spark, night.warehouse, "item_index")
+    added, indexed = (
+        tables.count_of(night.warehouse, "listens", publications),
+        tables.count_of(night.warehouse, "item_index", [night.run_date]),
+    )
+    new_items = index_new_items(listens, index, night.run_date)
+    writing.replace_night(new_items, "item_index", night, at_most=added + indexed)
+    previous = tables.read(spark, night.warehouse, "interactions").where(F.col("run_date") == F.lit(since))
+    rows = add_listens(
+        previous.drop("run_date", "bucket"),
+        listens,
+        tables.read(spark, night.warehouse, "item_index"),
+        night.run_date,
+        night.settings.interactions,
+    )
+    rows = rows.withColumn("bucket", writing.bucket("user_id", night.settings.tables.buckets))
+    listeners = added + (tables.count_of(night.warehouse, "interactions", [since]) if since else 0)
+    with shuffles_of(spark, added, night.settings.spark):
+        writing.replace_night(rows, "interactions", night, at_most=listeners)
+    return StageResult(added)

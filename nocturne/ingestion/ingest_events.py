@@ -1,0 +1,141 @@
+"""Stage `ingest_events`: the landing day, cleaned and conserved to the row, and a snapshot of the catalogue."""
+
+from contextlib import ExitStack
+from datetime import timedelta
+
+import pyarrow as pa
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from nocturne.core.errors import InputError
+from nocturne.core.night import Night
+from nocturne.core.settings import ListenSettings
+from nocturne.core.spark.session import shuffles_of
+from nocturne.core.stage import Progress, StageResult
+from nocturne.flow import stage
+from nocturne.ingestion import landing
+from nocturne.ingestion.catalogue import items_of, require_sound
+from nocturne.ingestion.cleaning import (
+    DUPLICATE,
+    LISTEN,
+    REASONS,
+    busy_listeners,
+    check_events,
+    id_hash,
+    mark_bots,
+    mark_duplicates,
+    repeated_ids,
+    set_apart,
+)
+from nocturne.storage import tables, writing
+from nocturne.storage.contracts import contract
+from nocturne.storage.history import closed_dates
+
+_FEW_EVENTS = 100_000
+
+
+def ingest_events(spark: SparkSession, night: Night, progress: Progress) -> StageResult:
+    """Read the landing day, judge every event, and write each where it belongs; then prove that none was lost."""
+    announced = landing.require_complete(night.landing, night.run_date)
+    settings = night.settings.listens
+    items = items_of(landing.read_catalogue(spark, night.landing))
+    require_sound(items, f"{night.landing}/items")
+    run_date = F.lit(night.run_date)
+    catalogue = items.drop("problem", "file").withColumn("run_date", run_date)
+    writing.replace_night(catalogue, "items", night, at_most=items.count())
+
+    events = landing.read_events(spark, night.landing, night.run_date)
+    rows_read = events.count()
+    if announced not in (None, rows_read):
+        raise InputError(
+            "the landing day is not what its completion mark announces",
+            where=f"{night.landing}/events/date={night.run_date}",
+            found=f"{rows_read} rows",
+            expected=f"{announced} rows",
+            fix="wait for the missing files, or ask the producer",
+        )
+    checked = check_events(events, tables.read_night(spark, night, "items"), night.run_date, settings)
+    recent = _recent_listens(spark, night)
+    with ExitStack() as held, shuffles_of(spark, rows_read, night.settings.spark):
+        certain, doubtful, recent = _parted(held, checked, recent, rows_read, settings)
+        judged = mark_bots(mark_duplicates(doubtful, recent), settings)
+        held.callback(judged.persist().unpersist)
+        outcomes = {row.outcome: row["count"] for row in judged.groupBy("outcome").count().collect()}
+        rejected = judged.where(F.col("outcome").isin(*REASONS)).withColumnRenamed("outcome", "reason")
+        _replace_columns(rejected.withColumn("run_date", run_date), "quarantine", night, rows_read)
+        # Last, because Delta makes Spark forget whatever was computed from a table that is written.
+        listens = judged.where(F.col("outcome") == LISTEN)
+        listens = listens if certain is None else certain.unionByName(listens)
+        _replace_columns(listens.withColumn("run_date", run_date), "listens", night, rows_read)
+    ingest = _ingest(spark, night, rows_read, outcomes)
+    writing.replace_night(ingest, "ingests", night)
+    quarantined = ingest["quarantined"][0].as_py()
+    return StageResult(rows_read, rejected=quarantined + ingest["duplicates"][0].as_py())
+
+
+def _recent_listens(spark: SparkSession, night: Night) -> DataFrame:
+    """Listens of the nights in which an event_id counts as seen."""
+    first = night.run_date - timedelta(days=night.settings.listens.dedup_nights)
+    closed = closed_dates(night.warehouse, stage("ingest_events").writes)
+    publications = [
+        day for day in tables.dates(night.warehouse, "listens") if first <= day < night.run_date and day not in closed
+    ]
+    return tables.read(spark, night.warehouse, "listens").where(F.col("run_date").isin(publications))
+
+
+def _replace_columns(rows: DataFrame, table: str, night: Night, at_most: int) -> None:
+    columns = (column.name for column in contract(table).columns)
+    writing.replace_night(rows.select(*columns), table, night, at_most=at_most)
+
+
+def _parted(
+    held: ExitStack, checked: DataFrame, recent: DataFrame, rows: int, settings: ListenSettings
+) -> tuple[DataFrame | None, DataFrame, DataFrame]:
+    """The rows that are listens for certain, those to be judged, and the recent listens to judge them by.
+
+    To part few rows takes longer than to judge them all.
+    """
+    if rows <= _FEW_EVENTS:
+        return None, checked, recent
+    repeated = _held(held, repeated_ids(checked, recent))
+    certain, doubtful = set_apart(checked, repeated, _held(held, busy_listeners(checked, settings)))
+    seen = recent.withColumn("id_hash", id_hash()).join(repeated, "id_hash", how="left_semi")
+    return certain, doubtful, seen
+
+
+def _held(held: ExitStack, few: DataFrame) -> DataFrame:
+    """Compute rows once, and let Spark plan with their true number."""
+    held.callback(few.persist().unpersist)
+    few.count()
+    return few
+
+
+def _ingest(spark: SparkSession, night: Night, rows_read: int, outcomes: dict[str, int]) -> pa.Table:
+    """The night's row of `ingests`: what was read, checked against what the tables hold and what was dropped."""
+    reasons = {reason: outcomes[reason] for reason in REASONS if reason in outcomes}
+    found = {
+        "listens": tables.count(night, "listens"),
+        "duplicates": outcomes.get(DUPLICATE, 0),
+        "quarantined": sum(reasons.values()),
+    }
+    quarantined = tables.count(night, "quarantine")
+    if sum(found.values()) != rows_read or quarantined != found["quarantined"]:
+        raise InputError(
+            "rows were lost or invented between the landing zone and the tables",
+            where=f"{night.landing}/events/date={night.run_date}",
+            found=f"{rows_read} rows read, {found}, {quarantined} in quarantine",
+            expected="rows_read = listens + duplicates + quarantined",
+            fix="check that no producer was still writing, and run the night again",
+        )
+    accepted = tables.read_night(spark, night, "listens")
+    (of_listens,) = accepted.agg(
+        F.count_if("late").alias("late"), F.count_distinct("user_id").alias("listeners")
+    ).collect()
+    row = {
+        "run_date": night.run_date,
+        "rows_read": rows_read,
+        **found,
+        **of_listens.asDict(),
+        "reasons": list(reasons.items()),
+    }
+    return pa.Table.from_pylist([row], schema=contract("ingests").arrow_schema)

@@ -1,0 +1,47 @@
+"""Stage `refresh_cache`: the gate, the manifest of the night, and the rollout of its lists."""
+
+import pyarrow.compute as pc
+from pyspark.sql import SparkSession
+
+from nocturne.core.errors import GateClosed
+from nocturne.core.night import Night
+from nocturne.core.spark.session import on_executors
+from nocturne.core.stage import Progress, StageResult
+from nocturne.flow import GATED_TABLES
+from nocturne.serving import coverage, manifest, publications
+from nocturne.serving.cache import About, Head, open_cache
+from nocturne.serving.coverage import measure_coverage
+from nocturne.serving.rollout import LISTS, refresh
+from nocturne.storage import fingerprints, tables
+from nocturne.storage.stored_rows import StoredRows
+from nocturne.validation.gate import gate
+from nocturne.validation.suites import expected
+
+
+def refresh_cache(spark: SparkSession, night: Night, progress: Progress) -> StageResult:
+    """Prove that the gate is open, publish the night with its manifest, and serve its lists."""
+    validations = tables.rows(night.warehouse, "validations", pc.field("run_date") == night.run_date)
+    files = {table: fingerprints.file_hashes(night, table) for table in GATED_TABLES}
+    reasons = gate(validations, expected(), files)
+    if reasons:
+        publications.record_closed_gate(night, reasons)
+        raise GateClosed(
+            f"the gate is closed for night {night.run_date}: nothing of it is served",
+            where=night.warehouse.path,
+            found="; ".join(reasons),
+            expected="every critical expectation of every table validated, and holding",
+            fix="mend what failed and run the night again; listeners keep the lists that are served",
+        )
+    buckets, listeners = night.settings.tables.buckets, tables.count(night, "ranked_lists")
+    listed, items = StoredRows.at(night, "ranked_lists", coverage.LISTS), StoredRows.at(night, "items", coverage.ITEMS)
+    counts = measure_coverage(spark, listed, items, night.settings.ranking.top_k, buckets)
+    digest = next(row["content"] for row in validations.to_pylist() if row["table"] == "ranked_lists")
+    record = manifest.build_record(night, listeners, digest, counts.rows)
+    item_ids = tables.night_rows(night, "item_index").sort_by("item_index")["item_id"]
+    about = About(night.run_date, listeners, tuple(Head(*head) for head in counts.heads), item_ids)
+    stored = StoredRows.at(night, "ranked_lists", LISTS)
+    parts = [stored.in_bucket(bucket) for bucket in range(buckets)]
+    with open_cache(night.cache, night.settings.cache) as cache:
+        each = on_executors(spark)
+        done = refresh(night, record, about, parts, cache, each, lambda loaded: progress(loaded, listeners, "lists"))
+    return StageResult(listeners, remark=done.reason or f"serving {done.generation}")

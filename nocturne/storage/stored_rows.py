@@ -1,0 +1,113 @@
+"""Rows of one night of one table at one version, which any process can open."""
+
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.dataset as ds
+from pyarrow.dataset import get_partition_keys
+from pyarrow.parquet import ParquetFile
+
+from nocturne.core.night import Night
+from nocturne.storage.tables import at_version, open_night_table, partitions
+
+_READ_BYTES = 2**20
+
+
+@dataclass(frozen=True)
+class StoredRows:
+    """A night's rows of a table, a batch at a time, in the order of the files' partitions and names.
+
+    Whenever they are iterated they are read anew, from one version: the same rows, whatever was written since.
+    Tables keyed by listener have a file a bucket in order of user_id, so that this is the order of their rows.
+    Pages whose checksum is not that of their bytes are an error.
+
+    Attributes:
+        path: folder of the table.
+        version: version of the table to read.
+        partition: partition column whose values tell the night's rows.
+        values: these values.
+        columns: the columns to read.
+        bucket: the only bucket to read, if not all.
+        batch_rows: most rows of a batch.
+    """
+
+    path: str
+    version: int
+    partition: str
+    values: tuple[Any, ...]
+    columns: tuple[str, ...]
+    bucket: int | None = None
+    batch_rows: int = 4096
+
+    @classmethod
+    def at(cls, night: Night, table: str, columns: Sequence[str], **options: int) -> "StoredRows":
+        """The rows as they are now; options are attributes."""
+        delta, (column, values) = open_night_table(night, table), partitions(night, table)
+        path = night.warehouse.table_path(table)
+        return cls(path, delta.version(), column, tuple(values), tuple(columns), **options)
+
+    def in_bucket(self, bucket: int) -> "StoredRows":
+        """The rows of one bucket."""
+        return replace(self, bucket=bucket)
+
+    def __iter__(self) -> Iterator[pa.RecordBatch]:
+        """Read the files one after another, none of them whole: a scan of the dataset would read ahead."""
+        yield from self.in_files(None)
+
+    def in_files(self, paths: Collection[str] | None) -> Iterator[pa.RecordBatch]:
+        """The rows of some of the data files, by path below the table's folder; of all if None."""
+        for file, keys in self._files(paths):
+            stored = [name for name in self.columns if name not in keys]
+            for batch in file.iter_batches(self.batch_rows, columns=stored, use_threads=False):
+                yield self._with_keys(batch, keys)
+
+    def sample(self, rows: int, seed: int) -> Iterator[pa.RecordBatch]:
+        """At most so many rows of one group of each file; the seed draws the group and the rows."""
+        draw = np.random.default_rng(seed)
+        for file, keys in self._files(None):
+            if not file.num_row_groups:
+                continue
+            stored = [name for name in self.columns if name not in keys]
+            group = file.read_row_group(int(draw.integers(file.num_row_groups)), stored, use_threads=False)
+            drawn = np.sort(draw.permutation(group.num_rows)[:rows])
+            for batch in group.take(drawn).to_batches():
+                yield self._with_keys(batch, keys)
+
+    def _files(self, paths: Collection[str] | None) -> Iterator[tuple[ParquetFile, dict[str, pa.Scalar]]]:
+        dataset = self._dataset()
+        files = []
+        for fragment in dataset.get_fragments(self._filter()):
+            if paths is None or fragment.path in paths:
+                keys = get_partition_keys(fragment.partition_expression)
+                files.append((keys.get("bucket", 0), fragment.path, keys))
+        for _, path, keys in sorted(files, key=lambda file: file[:2]):
+            scalars = {name: pa.scalar(value, dataset.schema.field(name).type) for name, value in keys.items()}
+            with dataset.filesystem.open_input_file(path) as stored:
+                reader = ParquetFile(stored, buffer_size=_READ_BYTES, pre_buffer=False, page_checksum_verification=True)
+                yield reader, scalars
+
+    def to_table(self) -> pa.Table:
+        """All of them at once."""
+        return self._dataset().to_table(columns=list(self.columns), filter=self._filter())
+
+    def head(self, rows: int) -> pa.Table:
+        """The first rows."""
+        return self._dataset().head(rows, columns=list(self.columns), filter=self._filter())
+
+    def _dataset(self) -> ds.Dataset:
+        return at_version(self.path, self.version).to_pyarrow_dataset()
+
+    def _filter(self) -> pc.Expression:
+        chosen = pc.field(self.partition).isin(list(self.values)) if self.values else pc.scalar(False)
+        return chosen if self.bucket is None else chosen & (pc.field("bucket") == self.bucket)
+
+    def _with_keys(self, batch: pa.RecordBatch, keys: dict[str, pa.Scalar]) -> pa.RecordBatch:
+        """The batch with the columns that files leave to the names of their folders."""
+        columns = [
+            pa.repeat(keys[name], batch.num_rows) if name in keys else batch.column(name) for name in self.columns
+        ]
+        return pa.RecordBatch.from_arrays(columns, names=list(self.columns))

@@ -1,0 +1,124 @@
+"""Writing of Delta tables: a night's partition, or some rows, replaced in one fenced commit."""
+
+from collections.abc import Sequence
+
+import pyarrow as pa
+from deltalake import DeltaTable, write_deltalake
+from pyspark.sql import Column, DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from nocturne.core.errors import InputError
+from nocturne.core.night import Night, Warehouse
+from nocturne.storage import fencing
+from nocturne.storage.bucket_files import BucketFile
+from nocturne.storage.contracts import check_columns, contract, spark_type
+from nocturne.storage.tables import BUCKETED, require_warehouse
+
+FEW_ROWS = 20_000
+"""Rows that the driver may hold at once: for so few, Spark's commit takes longer than all the rest."""
+
+
+def replace_night(content: DataFrame | pa.Table, table: str, night: Night, at_most: int | None = None) -> None:
+    """Replace the night's partition of a table by these rows, in one commit.
+
+    Args:
+        content: a Spark frame, written by Spark, or an Arrow table, written by delta-rs.
+        at_most: upper bound of the rows, where it is known: a frame of few rows is written by delta-rs too.
+
+    Raises:
+        InputError: columns are missing, unexpected or mistyped.
+        UndeclaredAccess: the stage at work does not declare that it writes the table.
+    """
+    where = f"{contract(table).partitioned_by[0]} = '{night.run_date}'"
+    if isinstance(content, DataFrame):
+        check_columns(table, dict(content.dtypes), night.warehouse.table_path(table))
+        content = content.select([column.name for column in contract(table).columns])
+        if at_most is None or at_most > FEW_ROWS:
+            _replace_by_spark(content, table, night.warehouse, where)
+            return
+        content = content.toArrow()
+    replace_rows(content, table, night.warehouse, where)
+
+
+def replace_rows(rows: pa.Table, table: str, warehouse: Warehouse, where: str) -> None:
+    """Replace rows of a table, whatever their nights, in one commit.
+
+    Args:
+        where: SQL predicate of the rows that are replaced.
+
+    Raises:
+        As `replace_night`.
+    """
+    promised = contract(table)
+    check_columns(table, {field.name: spark_type(field.type) for field in rows.schema}, warehouse.table_path(table))
+    rows = rows.select([column.name for column in promised.columns]).cast(promised.arrow_schema)
+    if table in BUCKETED:
+        rows = rows.sort_by([("bucket", "ascending"), ("user_id", "ascending")])
+    delta = _open_for_writing(warehouse, table)
+    with fencing.refusals(delta):
+        write_deltalake(
+            delta,
+            rows,
+            mode="overwrite",
+            predicate=where,
+            commit_properties=fencing.stamped(delta, warehouse.token),
+        )
+
+
+def commit_files(spark: SparkSession, night: Night, table: str, files: Sequence[BucketFile]) -> None:
+    """Replace the night's partition of a table by files that tasks have written into its folder, in one commit.
+
+    Raises:
+        InputError: rows break a constraint of the contract, which whoever writes a Delta table must check.
+    """
+    promised, path = contract(table), night.warehouse.table_path(table)
+    broken = [f"NOT coalesce({check}, false)" for check in promised.constraints.values()]
+    if files and broken:
+        kinds = ", ".join(f"`{column.name}` {column.type}" for column in promised.columns)
+        written = spark.read.schema(kinds).parquet(*(f"{path}/{file.path}" for file in files))
+        wrong = written.where(" OR ".join(broken)).count()
+        if wrong:
+            raise InputError(
+                f"rows of {table} break its constraints",
+                where=path,
+                found=f"{wrong} rows",
+                expected=" and ".join(promised.constraints.values()),
+                fix="this is a fault of Nocturne's: report it with the night's settings",
+            )
+    delta = _open_for_writing(night.warehouse, table)
+    with fencing.refusals(delta):
+        delta.create_write_transaction(
+            [file.added(str(night.run_date)) for file in files],
+            mode="overwrite",
+            schema=promised.arrow_schema,
+            partition_by=list(promised.partitioned_by),
+            partition_filters=[("run_date", "=", str(night.run_date))],
+            commit_properties=fencing.stamped(delta, night.warehouse.token),
+        )
+
+
+def bucket(user_id: str, buckets: int) -> Column:
+    """Hash bucket of a user: the same function in every table keyed by user."""
+    return F.pmod(F.xxhash64(user_id), F.lit(buckets)).cast("int")
+
+
+def _replace_by_spark(rows: DataFrame, table: str, warehouse: Warehouse, where: str) -> None:
+    path, delta = warehouse.table_path(table), _open_for_writing(warehouse, table)
+    number = fencing.stamp(delta, warehouse.token)
+    rows = _lay_out(rows, warehouse.settings.tables.buckets) if table in BUCKETED else rows
+    writer = rows.write.format("delta").mode("overwrite").option("replaceWhere", where)
+    with fencing.refusals(delta):
+        writer.options(**fencing.options(number)).save(path)
+    fencing.require(path, number)
+
+
+def _open_for_writing(warehouse: Warehouse, table: str) -> DeltaTable:
+    if warehouse.access:
+        warehouse.access.require_write(table)
+    require_warehouse(warehouse)
+    return DeltaTable(warehouse.table_path(table))
+
+
+def _lay_out(rows: DataFrame, buckets: int) -> DataFrame:
+    """One sorted file per bucket, so that a bucket of two tables can be read side by side."""
+    return rows.repartition(buckets, "bucket").sortWithinPartitions("bucket", "user_id")

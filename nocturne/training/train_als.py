@@ -1,0 +1,48 @@
+"""Stage `train_als`: a model of the night's own, when the live one is too old."""
+
+from pyspark.sql import SparkSession
+
+from nocturne.core.night import Night
+from nocturne.core.stage import Progress, StageResult
+from nocturne.flow import GATED_TABLES
+from nocturne.storage import tables
+from nocturne.storage.history import closed_dates
+from nocturne.training import als, registry, schedule
+
+
+def train_als(spark: SparkSession, night: Night, progress: Progress) -> StageResult:
+    """Train a model where the live one is too old; without Spark, on rows that Arrow reads.
+
+    The first model is trained by the recipe of the settings, every later one by that of the model it replaces.
+    """
+    listeners = tables.count(night, "interactions")
+    if not listeners:
+        registry.take_back(night)
+        return StageResult(0, remark="nobody to learn from yet")
+    plan = schedule.plan_training(
+        registry.models(night.warehouse),
+        night.run_date,
+        closed_dates(night.warehouse, GATED_TABLES),
+        night.settings.als,
+    )
+    if not plan.trains:
+        registry.take_back(night)
+        return StageResult(0, remark=plan.remark)
+    settings = plan.settings
+    parent = registry.load_model(night.warehouse, plan.parent) if plan.parent else None
+    trained = registry.train(
+        night,
+        settings,
+        parent,
+        lambda iteration, loss: progress(iteration, settings.iterations, f"iteration, loss {loss:.4g}"),
+    )
+    registry.add_live(night, trained, plan.reason)
+    training = trained.training
+    return StageResult(listeners, remark=f"{training.model.version}{_sampled(training)}; {plan.remark}")
+
+
+def _sampled(training: als.Training) -> str:
+    """A remark on a training on a sample; empty for one on everyone."""
+    if training.sample_share == 1:
+        return ""
+    return f", from {training.sample_share:.1%} of listeners and {training.item_coverage:.1%} of items"
