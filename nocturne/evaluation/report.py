@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from nocturne.core.pages import page as whole_page
-from nocturne.core.templates import render
+from nocturne.evaluation.templates import render
 from nocturne.evaluation import plots
 from nocturne.evaluation.backtest import Backtest, ScoredNight
 from nocturne.evaluation.metrics import accuracy, hits_of

@@ -8,7 +8,7 @@ from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 from optuna.trial import TrialState
 
 from nocturne.core.pages import page as whole_page
-from nocturne.core.templates import render
+from nocturne.evaluation.templates import render
 from nocturne.evaluation import plots, tuning
 
 _BEST = 15
