@@ -36,12 +36,12 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
 from time import perf_counter, process_time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from unittest.mock import patch
 
 import numpy as np
@@ -56,6 +56,7 @@ from nocturne.core.csr import Rows
 from nocturne.kernel.audit import audit
 from nocturne.kernel.autotune import Way, fastest_way, rank
 from nocturne.kernel.layout import Eligible, Items, lay_out
+from nocturne.kernel.query import Query
 from nocturne.kernel.top_k import Top, scores_of, top_k
 from nocturne.ranking import mapped_file
 
@@ -89,11 +90,11 @@ class Night:
         seen = Rows(heard.indptr.astype(np.int64), heard.indices)
         return cls(model, heard, items, seen, Eligible.of(everything, items), k)
 
-    def part(self, listeners: np.ndarray) -> tuple[Any, ...]:
-        """What `ranking` takes for some listeners."""
+    def part(self, listeners: np.ndarray) -> Query:
+        """The query for some listeners."""
         users = self.model.user_factors[listeners].astype(np.float64)
         classes = np.zeros(len(listeners), dtype=np.int32)
-        return users, self.items, self.k, self.seen.take(listeners), classes, self.eligible
+        return Query(users, self.items, self.k, self.seen.take(listeners), classes, self.eligible)
 
 
 def train(heard: csr_matrix, factors: int) -> tuple[AlternatingLeastSquares, np.ndarray, np.ndarray]:
@@ -175,11 +176,11 @@ def measure(night: Night, previous: Rows, repeats: int, sample: np.ndarray) -> I
     listeners = night.heard.shape[0]
     everyone = np.arange(listeners)
     part, of_sample = night.part(everyone), night.part(sample)
-    cold = fastest_way(*of_sample, None)
-    warm = Way(fastest_way(*of_sample, previous.take(sample)).panel, warm=True)
+    cold = fastest_way(of_sample, None)
+    warm = Way(fastest_way(of_sample, previous.take(sample)).panel, warm=True)
     systems: dict[str, Callable[[], object]] = {
-        "nocturne": partial(rank, *part, cold),
-        "nocturne warm": partial(rank, *part, warm, previous),
+        "nocturne": partial(rank, part, cold),
+        "nocturne warm": partial(rank, part, warm, previous),
         "implicit": partial(by_implicit, night),
         "numpy": partial(by_numpy, night, sample),
     }
@@ -192,13 +193,13 @@ def measure(night: Night, previous: Rows, repeats: int, sample: np.ndarray) -> I
     seconds["numpy"] *= listeners / len(sample)
     width = night.items.factors.shape[1]
     seconds["sgemm"] = square * listeners * len(night.items.order) * width / SIDE**3
-    ours, theirs = rank(*part, cold), by_implicit(night)
+    ours, theirs = rank(part, cold), by_implicit(night)
     lists = ours.lists.positions.reshape(theirs.shape)
-    again = rank(*part, warm, previous)
+    again = rank(part, warm, previous)
     same_bits = again.lists.positions.tobytes() + again.scores.tobytes() == lists.tobytes() + ours.scores.tobytes()
     scores = ours.scores.reshape(theirs.shape)[sample].ravel()
     kept = Top(ours.lists.take(sample), scores, ours.bounds[sample])
-    proved = bool(audit(*of_sample, kept).all())
+    proved = bool(audit(of_sample, kept).all())
     shares = {name: in_products(systems[name]) for name in ("nocturne", "nocturne warm", "numpy")}
     more: dict[str, Line] = {
         "nocturne": {"identical": proved, "panel": cold.panel},
@@ -233,7 +234,7 @@ def measure(night: Night, previous: Rows, repeats: int, sample: np.ndarray) -> I
 class Worker:
     """What a process of the comparison of two with one holds."""
 
-    part: tuple[Any, ...]
+    part: Query
     way: Way
     together: Barrier
 
@@ -245,19 +246,19 @@ class Worker:
         items = mapped_file.load(folder / "items")
         users, offsets, positions = (np.load(folder / f"{name}.npy") for name in ("users", "offsets", "positions"))
         eligible = Eligible.of(np.ones((1, len(items.order)), dtype=np.bool_), items)
-        cls.part = users, items, k, Rows(offsets, positions), np.zeros(len(users), np.int32), eligible
+        cls.part = Query(users, items, k, Rows(offsets, positions), np.zeros(len(users), np.int32), eligible)
         cls.way, cls.together = way, together
 
     @classmethod
     def seconds(cls, system: str, half: int | None) -> float:
         """Of a half of the work, begun with the other process, or of all of it, alone."""
-        users, items, k, seen, classes, eligible = cls.part
+        users, seen, classes = cls.part.users, cls.part.seen, cls.part.classes
         chosen = np.arange(len(users)) if half is None else np.arange(half, len(users), 2)
-        part = users[chosen], items, k, seen.take(chosen), classes[chosen], eligible
+        part = replace(cls.part, users=users[chosen], seen=seen.take(chosen), classes=classes[chosen])
         matrix = np.random.default_rng(0).random((SIDE, SIDE), dtype=np.float32)
         products = 40 if half is None else 20
         work: dict[str, Callable[[], object]] = {
-            "nocturne": partial(rank, *part, cls.way),
+            "nocturne": partial(rank, part, cls.way),
             "sgemm": lambda: [np.dot(matrix, matrix) for _ in range(products)],
         }
         if half is not None:
@@ -336,9 +337,10 @@ def measure_factors(
     for k in options.top_k:
         os.sched_setaffinity(0, {cores[-1]})
         night = Night.of(model, heard, items, k)
+        users_before, eligible_before = earlier[0].astype(np.float64), Eligible.of(night.eligible.masks, items_before)
         everyone = night.part(np.arange(heard.shape[0]))
-        eligible_before = Eligible.of(night.eligible.masks, items_before)
-        previous = top_k(earlier[0].astype(np.float64), items_before, *everyone[2:5], eligible_before).lists
+        before = replace(everyone, users=users_before, items=items_before, eligible=eligible_before)
+        previous = top_k(before).lists
         for line in measure(night, previous, options.repeats, sample):
             rounded = {name: round(value, 4) if isinstance(value, float) else value for name, value in line.items()}
             yield rounded | ({"layout_seconds": round(layout_seconds, 3)} if line["system"] == "nocturne" else {})

@@ -40,9 +40,9 @@ from nocturne.ingestion.importers import IMPORTERS
 from nocturne.ingestion.interactions import EPOCH
 from nocturne.ingestion.simulator.simulate import simulate
 from nocturne.kernel.layout import lay_out
-from nocturne.kernel.rerank import SMOOTHING
+from nocturne.kernel.rerank import SMOOTHING, Traits
 from nocturne.ranking.eligibility import markets
-from nocturne.ranking.item_traits import NONE, UNTAGGED, Traits, traits
+from nocturne.ranking.item_traits import NONE, UNTAGGED, traits
 from nocturne.ranking.ranker import Account, Ranker
 from nocturne.ranking.reranker import Reranker
 from nocturne.ranking.spark_tasks import Aligned

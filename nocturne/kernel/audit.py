@@ -5,9 +5,9 @@ from collections.abc import Iterator
 import numpy as np
 import numpy.typing as npt
 
-from nocturne.core.csr import Rows
-from nocturne.kernel.layout import Eligible, Items
-from nocturne.kernel.top_k import Top, may_get, sort_all
+from nocturne.kernel.layout import Items
+from nocturne.kernel.query import Query
+from nocturne.kernel.top_k import Top, sort_all
 
 Floats = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
@@ -16,33 +16,25 @@ _LISTENERS_AT_ONCE = 64
 _ITEMS_AT_ONCE = 8_192
 
 
-def audit(
-    users: Floats,
-    items: Items,
-    k: int,
-    seen: Rows,
-    classes: npt.NDArray[np.int32],
-    eligible: Eligible,
-    top: Top,
-) -> Mask:
+def audit(query: Query, top: Top) -> Mask:
     """Whose list is the head of all that they may get, with the same scores to the last bit and a true certificate.
 
     Args:
-        users, items, k, seen, classes, eligible: as `top_k` takes them.
+        query: as `top_k` takes it.
         top: lists of these listeners; one may be shorter than k, if its bound covers what is missing.
 
     Returns:
         Shape (listeners,). False also where a list is longer than k, or its bound above its last score.
     """
+    users, items = query.users, query.items
     proved = np.zeros(len(users), dtype=np.bool_)
     for listener, scored in enumerate(_all_scores(users, items)):
         part = slice(top.lists.offsets[listener], top.lists.offsets[listener + 1])
         positions, scores, bound = top.lists.positions[part], top.scores[part], top.bounds[listener]
-        allowed = may_get(listener, seen, classes, eligible)
-        contenders = _contenders(scored, allowed, len(positions), _rounding(users[listener], items))
+        contenders = _contenders(scored, query.allowed(listener), len(positions), _rounding(users[listener], items))
         exact_positions, exact_scores, unlisted = sort_all(users[listener], items, contenders, len(positions))
         proved[listener] = (
-            len(positions) <= k
+            len(positions) <= query.k
             and np.array_equal(positions, exact_positions)
             and scores.tobytes() == exact_scores.tobytes()
             and unlisted <= bound <= min(scores, default=np.inf)

@@ -5,14 +5,11 @@ from itertools import product
 from time import perf_counter
 
 import numpy as np
-import numpy.typing as npt
 
 from nocturne.core.csr import Rows
-from nocturne.kernel.layout import Eligible, Items
+from nocturne.kernel.query import Query
 from nocturne.kernel.top_k import Top, top_k
 from nocturne.kernel.warm_start import floors
-
-Floats = npt.NDArray[np.float64]
 
 _PANELS = (4, 16, 64)
 _ROUNDS = 3
@@ -31,46 +28,26 @@ class Way:
     warm: bool
 
 
-def rank(
-    users: Floats,
-    items: Items,
-    k: int,
-    seen: Rows,
-    classes: npt.NDArray[np.int32],
-    eligible: Eligible,
-    way: Way,
-    previous: Rows | None = None,
-) -> Top:
+def rank(query: Query, way: Way, previous: Rows | None = None) -> Top:
     """`top_k` in the given way; a listener without a previous list has an empty row in `previous`."""
-    warm = floors(users, items, k, previous, seen, classes, eligible) if way.warm and previous is not None else None
-    return top_k(users, items, k, seen, classes, eligible, warm, way.panel)
+    return top_k(query, floors(query, previous) if way.warm and previous is not None else None, way.panel)
 
 
-def fastest_way(
-    users: Floats,
-    items: Items,
-    k: int,
-    seen: Rows,
-    classes: npt.NDArray[np.int32],
-    eligible: Eligible,
-    previous: Rows | None,
-) -> Way:
+def fastest_way(query: Query, previous: Rows | None) -> Way:
     """Rank a sample in every sensible way and return the one that took least, the making of thresholds included.
 
     Args:
-        users: a sample of the listeners, a few hundred or more; shape (listeners, factors). Without any, the
-            simplest way is returned.
-        items, k, seen, classes, eligible: as `top_k` takes them, for the sample.
+        query: of a sample of the listeners, a few hundred or more. Without any, the simplest way is returned.
         previous: the sample's lists of last night, if there are any.
     """
     ways = [Way(panel, warm) for warm, panel in product((False, True) if previous else (False,), _PANELS)]
-    if len(users) == 0:
+    if len(query.users) == 0:
         return ways[0]
     seconds = dict.fromkeys(ways, np.inf)
     for counted in (False, *[True] * _ROUNDS):
         for way in ways:
             start = perf_counter()
-            rank(users, items, k, seen, classes, eligible, way, previous)
+            rank(query, way, previous)
             if counted:
                 seconds[way] = min(seconds[way], perf_counter() - start)
     return min(ways, key=seconds.__getitem__)

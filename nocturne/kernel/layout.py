@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,14 +14,6 @@ BLOCK = 512
 """Items are laid out in blocks of this many, the last one filled up with zero vectors."""
 
 _ROWS_AT_ONCE = 65_536
-
-
-def frozen(*arrays: npt.NDArray[Any]) -> list[npt.NDArray[Any]]:
-    """Read-only C-contiguous views, or copies: of one kind, so that everyone's call runs the same compiled code."""
-    views = [np.ascontiguousarray(array).view() for array in arrays]
-    for view in views:
-        view.flags.writeable = False
-    return views
 
 
 @dataclass(frozen=True)

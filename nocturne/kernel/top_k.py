@@ -11,13 +11,16 @@ that has a float32 score of at least t - 2 * rounding. So nothing is dropped but
 """
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 from numba import njit
 
 from nocturne.core.csr import Rows
-from nocturne.kernel.layout import BLOCK, Eligible, Items, frozen
+from nocturne.kernel.arguments import frozen
+from nocturne.kernel.layout import BLOCK, Items
+from nocturne.kernel.query import Query
 
 Floats = npt.NDArray[np.float64]
 Positions = npt.NDArray[np.int64]
@@ -53,37 +56,23 @@ class Top:
     bounds: Floats
 
 
-def top_k(
-    users: Floats,
-    items: Items,
-    k: int,
-    seen: Rows,
-    classes: npt.NDArray[np.int32],
-    eligible: Eligible,
-    floors: Floats | None = None,
-    panel: int = 8,
-) -> Top:
+def top_k(query: Query, floors: Floats | None = None, panel: int = 8) -> Top:
     """The k items with the largest scores that each listener may get, best first, ties by `tie_order`.
 
     Args:
-        users: shape (listeners, factors), finite; zero, or of norms whose squares float64 holds.
-        items: the catalogue.
-        k: at least 1.
-        seen: positions that a listener may not get, in any order.
-        classes: which row of `eligible` holds for each listener; shape (listeners,).
-        eligible: what may be listed.
+        query: who is to get how many of which items.
         floors: exact scores that the k-th of each listener is known to reach, or -inf; shape (listeners,).
         panel: blocks of items whose scores are kept until the listeners' thresholds are raised.
     """
-    shape = (len(users), min(k, len(items.order)))
-    found = _Found(np.empty(shape, np.int32), np.empty(shape), np.empty(len(users), np.int64), np.empty(len(users)))
+    listeners, items = len(query.users), query.items
+    shape = (listeners, min(query.k, len(items.order)))
+    found = _Found(np.empty(shape, np.int32), np.empty(shape), np.empty(listeners, np.int64), np.empty(listeners))
     panel = min(panel, len(items.scaled))
-    buffer = np.empty(min(_TILE, len(users)) * panel * BLOCK, dtype=np.float32)
-    for first in range(0, len(users), _TILE):
-        tile = slice(first, first + _TILE)
-        floor = np.full(len(users[tile]), -np.inf) if floors is None else floors[tile]
-        of_tile = Rows(seen.offsets[first : first + _TILE + 1], seen.positions)
-        _top_of_tile(users[tile], items, k, of_tile, classes[tile], eligible, floor, panel, buffer, found.part(tile))
+    buffer = np.empty(min(_TILE, listeners) * panel * BLOCK, dtype=np.float32)
+    for first in range(0, listeners, _TILE):
+        tile = slice(first, min(first + _TILE, listeners))
+        floor = np.full(tile.stop - tile.start, -np.inf) if floors is None else floors[tile]
+        _top_of_tile(query.part(tile), floor, panel, buffer, found.part(tile))
     kept = np.arange(shape[1]) < found.lengths[:, None]
     offsets = np.concatenate([[0], np.cumsum(found.lengths)])
     return Top(Rows(offsets, found.positions[kept]), found.scores[kept], found.bounds)
@@ -94,15 +83,7 @@ def scores_of(users: Floats, items: Items, of: Rows) -> Floats:
     return np.asarray(_scores(*frozen(users, items.factors, items.multipliers, of.offsets, of.positions)))
 
 
-def may_get(listener: int, seen: Rows, classes: npt.NDArray[np.int32], eligible: Eligible) -> Mask:
-    """What one listener may get, by position; shape (items,)."""
-    allowed: Mask = eligible.masks[classes[listener]].copy()
-    allowed[seen.positions[seen.offsets[listener] : seen.offsets[listener + 1]]] = False
-    return allowed
-
-
-@dataclass(frozen=True)
-class _Found:
+class _Found(NamedTuple):
     """Lists as they are filled in: a row a listener; a length of -1 where the quick way gave up."""
 
     positions: npt.NDArray[np.int32]
@@ -110,13 +91,26 @@ class _Found:
     lengths: Positions
     bounds: Floats
 
-    def arrays(self) -> tuple[npt.NDArray[np.int32], Floats, Positions, Floats]:
-        return self.positions, self.scores, self.lengths, self.bounds
-
     def part(self, listeners: slice) -> "_Found":
         return _Found(
             self.positions[listeners], self.scores[listeners], self.lengths[listeners], self.bounds[listeners]
         )
+
+
+class _Finalists(NamedTuple):
+    """What may be in a listener's list: a row a listener; a count of -1 means too many ties to hold.
+
+    Attributes:
+        positions: the first `counts` of them are set; shape (listeners, room).
+        scores: float32, aligned with the positions.
+        counts: shape (listeners,).
+        thresholds: float32 scores under which nothing can be in the list; shape (listeners,).
+    """
+
+    positions: npt.NDArray[np.int32]
+    scores: npt.NDArray[np.float32]
+    counts: Positions
+    thresholds: npt.NDArray[np.float32]
 
 
 def sort_all(user: Floats, items: Items, allowed: Mask, k: int) -> tuple[npt.NDArray[np.int32], Floats, float]:
@@ -139,18 +133,9 @@ def sort_all(user: Floats, items: Items, allowed: Mask, k: int) -> tuple[npt.NDA
     return candidates[order[:k]], scores[order[:k]], float(unlisted)
 
 
-def _top_of_tile(
-    users: Floats,
-    items: Items,
-    k: int,
-    seen: Rows,
-    classes: npt.NDArray[np.int32],
-    eligible: Eligible,
-    floors: Floats,
-    panel: int,
-    buffer: npt.NDArray[np.float32],
-    out: _Found,
-) -> None:
+def _top_of_tile(query: Query, floors: Floats, panel: int, buffer: npt.NDArray[np.float32], out: _Found) -> None:
+    users, items, k = query.users, query.items, query.k
+    seen, classes, eligible = query.seen, query.classes, query.eligible
     norms = np.sqrt(np.einsum("uf,uf->u", users, users))
     norms[norms == 0] = 1
     scales = norms * items.scale[0]
@@ -158,9 +143,10 @@ def _top_of_tile(
     margin = 2 * items.rounding
     thresholds = np.maximum(floors / scales - margin, _BELOW_ALL).astype(np.float32)
     thresholds = np.nextafter(thresholds, np.float32(-np.inf))
-    counts = np.zeros(len(users), dtype=np.int64)
-    found = np.empty((len(users), 2 * k + _ROOM), dtype=np.int32)
-    approximate = np.empty(found.shape, dtype=np.float32)
+    room = (len(users), 2 * k + _ROOM)
+    finalists = _Finalists(
+        np.empty(room, np.int32), np.empty(room, np.float32), np.zeros(len(users), np.int64), thresholds
+    )
     maxima = np.empty((len(users), panel * _GROUPS, _LANES), dtype=np.float32)
     starts, seen_by, seen_at = _by_block(seen.offsets, seen.positions, items.place, len(items.scaled), BLOCK)
     any_barred: Mask = np.asarray(eligible.any_barred[np.unique(classes)].any(axis=0))
@@ -184,19 +170,16 @@ def _top_of_tile(
             if any_barred[block]:
                 _forbid_barred(of_block, classes_of_active, eligible.barred[:, block])
             _take_maxima(of_block, maxima, (block - first) * _GROUPS)
-        _collect(
-            scores, maxima, active, items.order[first * BLOCK :], k, margin, thresholds, counts, found, approximate
-        )
-    _keep_finalists(k, margin, thresholds, counts, found, approximate)
-    out.lengths[:] = np.where((counts < k) & (thresholds >= _BELOW_ALL), -1, counts)
-    held = np.arange(found.shape[1]) < out.lengths[:, None]
-    finalists = Rows(np.concatenate([[0], np.cumsum(held.sum(axis=1))]), found[held])
-    exact = scores_of(users, items, finalists)
+        _collect(scores, maxima, active, items.order[first * BLOCK :], k, margin, finalists)
+    _keep_finalists(k, margin, finalists)
+    out.lengths[:] = np.where((finalists.counts < k) & (thresholds >= _BELOW_ALL), -1, finalists.counts)
+    held = np.arange(room[1]) < out.lengths[:, None]
+    scored = Rows(np.concatenate([[0], np.cumsum(held.sum(axis=1))]), finalists.positions[held])
+    exact = scores_of(users, items, scored)
     pruned = np.where(thresholds >= _BELOW_ALL, (thresholds.astype(np.float64) + items.rounding) * scales, -np.inf)
-    _order(finalists.offsets, finalists.positions, exact, items.tie_order, pruned, *out.arrays())
+    _order(scored.offsets, scored.positions, exact, items.tie_order, pruned, out)
     for listener in np.flatnonzero(out.lengths < 0).tolist():
-        allowed = may_get(listener, seen, classes, eligible)
-        positions, best, out.bounds[listener] = sort_all(users[listener], items, allowed, k)
+        positions, best, out.bounds[listener] = sort_all(users[listener], items, query.allowed(listener), k)
         out.lengths[listener] = len(positions)
         out.positions[listener, : len(positions)], out.scores[listener, : len(positions)] = positions, best
 
@@ -213,12 +196,13 @@ def _below(score):
 
 
 @njit(cache=True)
-def _keep_finalists(k, margin, thresholds, counts, found, approximate):
+def _keep_finalists(k, margin, finalists):
     """Leave only what is within rounding of each listener's k-th score."""
+    positions, scores, counts, thresholds = finalists
     for row in range(len(counts)):
         if counts[row] > k:
             counts[row], thresholds[row] = _compact(
-                approximate[row], found[row], counts[row], k, margin, thresholds[row]
+                scores[row], positions[row], counts[row], k, margin, thresholds[row]
             )
 
 
@@ -269,8 +253,9 @@ def _take_maxima(scores, maxima, first_group):
 
 
 @njit(cache=True)
-def _collect(scores, maxima, active, order, k, margin, thresholds, counts, found, approximate):
-    """Append what reaches a listener's threshold; a count of -1 means too many ties to hold."""
+def _collect(scores, maxima, active, order, k, margin, finalists):
+    """Append what reaches a listener's threshold."""
+    found, approximate, counts, thresholds = finalists
     per_block, capacity = scores.shape[2] // _GROUP, found.shape[1]
     groups = len(scores) * per_block
     for row in range(len(active)):
@@ -363,8 +348,9 @@ def _scores(users, factors, multipliers, offsets, positions):
 
 
 @njit(cache=True)
-def _order(offsets, finalists, exact, tie_order, pruned, positions, scores, lengths, bounds):
+def _order(offsets, finalists, exact, tie_order, pruned, out):
     """Put each listener's finalists in order, and the best of them out."""
+    positions, scores, lengths, bounds = out
     k = positions.shape[1]
     for row in range(len(lengths)):
         if lengths[row] < 0:

@@ -5,40 +5,28 @@ import numpy.typing as npt
 from numba import njit
 
 from nocturne.core.csr import Rows
-from nocturne.kernel.layout import Eligible, Items
+from nocturne.kernel.query import Query
 from nocturne.kernel.top_k import scores_of
 
 Floats = npt.NDArray[np.float64]
 
 
-def floors(
-    users: Floats,
-    items: Items,
-    k: int,
-    previous: Rows,
-    seen: Rows,
-    classes: npt.NDArray[np.int32],
-    eligible: Eligible,
-) -> Floats:
+def floors(query: Query, previous: Rows) -> Floats:
     """The k-th largest score among what each listener may get of their previous list.
 
     Args:
-        users: tonight's; shape (listeners, factors).
-        items: tonight's.
-        k: at least 1.
+        query: tonight's.
         previous: positions of each listener's previous list, in any order; a repeated one counts once.
-        seen: positions that a listener may not get, in any order.
-        classes: which row of `eligible` holds for each listener; shape (listeners,).
-        eligible: what may be listed.
 
     Returns:
         Exact scores, or -inf where the listener may get fewer than k of the list; shape (listeners,).
     """
+    seen, eligible = query.seen, query.eligible
     lengths, positions = _still_allowed(
-        previous.offsets, previous.positions, seen.offsets, seen.positions, classes, eligible.masks
+        previous.offsets, previous.positions, seen.offsets, seen.positions, query.classes, eligible.masks
     )
     allowed = Rows(np.concatenate([[0], np.cumsum(lengths)]), positions)
-    return np.asarray(_kth(k, allowed.offsets, scores_of(users, items, allowed)))
+    return np.asarray(_kth(query.k, allowed.offsets, scores_of(query.users, query.items, allowed)))
 
 
 # What follows is compiled: plain loops over arrays, without types of their own.

@@ -1,6 +1,5 @@
 """What re-ranking knows of items, from the night's catalogue: creator, content type, tags, and whether they are new."""
 
-from dataclasses import dataclass
 from datetime import date, timedelta
 
 import numpy as np
@@ -8,7 +7,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from nocturne.ranking.eligibility import Mask
+from nocturne.kernel.rerank import Traits
 
 Codes = npt.NDArray[np.int32]
 Offsets = npt.NDArray[np.int64]
@@ -18,29 +17,12 @@ UNTAGGED = 0
 """The tag of items without one, so that every item counts in a listener's mix."""
 
 
-@dataclass(frozen=True)
-class Traits:
-    """Items by position, names turned into numbers in the order of the alphabet.
-
-    Attributes:
-        creators: NONE without one; shape (items,).
-        types: content type, 0 for items that the catalogue lacks; shape (items,).
-        tag_offsets: where each item's tags begin and the last one's end; shape (items + 1,).
-        tags: distinct and ascending within an item; UNTAGGED for an item without any.
-        fresh: whether the item is new; shape (items,).
-    """
-
-    creators: Codes
-    types: Codes
-    tag_offsets: Offsets
-    tags: Codes
-    fresh: Mask
-
-
 def traits(
     item_ids: pa.Array, catalogue: pa.Table, first_nights: pa.Array, run_date: date, fresh_nights: int
 ) -> Traits:
-    """See items through the catalogue.
+    """Traits of items by the catalogue, names numbered in the order of the alphabet.
+
+    An item that the catalogue lacks is of content type 0, has no creator and no tag.
 
     Args:
         item_ids: the items; shape (items,).

@@ -25,6 +25,7 @@ from nocturne.kernel.autotune import Way, fastest_way, rank
 from nocturne.kernel.blend import blend
 from nocturne.kernel.layout import Eligible, Items
 from nocturne.kernel.numeric_build import numeric_build
+from nocturne.kernel.query import Query
 from nocturne.kernel.solve import solve_users
 from nocturne.kernel.top_k import Top
 from nocturne.ranking.eligibility import Markets, Mask
@@ -191,10 +192,8 @@ class Ranker:
         listeners, found, _ = self._plan(rows, before)
         known = np.flatnonzero(listeners.known)
         previous = found.items.where(found.items.positions >= 0).take(known)
-        return fastest_way(
-            self.solve(listeners, known), self.items, self.depth, listeners.seen.take(known),
-            listeners.classes[known], self.eligible, previous if len(previous.positions) else None,
-        )  # fmt: skip
+        query = self._query(listeners, known, self.solve(listeners, known))
+        return fastest_way(query, previous if len(previous.positions) else None)
 
     def _plan(self, rows: pa.RecordBatch, before: pa.Table) -> tuple[Listeners, Before, Plan]:
         listeners = Listeners.of(rows, self.model, self.markets, self.settings.let_back_after_days, self.run_date)
@@ -218,25 +217,24 @@ class Ranker:
 
     def solve(self, listeners: Listeners, some: Counts) -> Floats:
         """The factors of some listeners."""
-        als, entries = self.model.settings, listeners.entries.take(some)
-        return solve_users(
-            self.items.factors, self.model.spectrum, als.regularization,
-            entries.offsets, entries.columns, entries.confidences, als.regularization_exponent,
-        )  # fmt: skip
+        model, rows = self.model, listeners.entries.take(some)
+        ridge, exponent = model.settings.regularization, model.settings.regularization_exponent
+        return solve_users(self.items.factors, model.spectrum, ridge, rows, exponent)
+
+    def _query(self, listeners: Listeners, some: Counts, users: Floats) -> Query:
+        """A full pool for some listeners, of whom these are the factors."""
+        seen, classes = listeners.seen.take(some), listeners.classes[some]
+        return Query(users, self.items, self.depth, seen, classes, self.eligible)
 
     def _top(self, listeners: Listeners, needed: Counts, users: Floats, previous: Rows) -> Top:
         known = previous.where(previous.positions >= 0).take(needed)
-        seen, classes = listeners.seen.take(needed), listeners.classes[needed]
-        return rank(users, self.items, self.depth, seen, classes, self.eligible, self.way, known)
+        return rank(self._query(listeners, needed, users), self.way, known)
 
     def _audit(self, listeners: Listeners, pools: Pools, account: Account) -> None:
         """Prove the pools of a sample of listeners by scoring everything in float64."""
         hashes = hash_ids(listeners.rows.column("user_id"), (self.run_date - EPOCH).days)
         sample = np.flatnonzero(pools.personal & (hashes / 2.0**64 < self.audited))
-        proved = audit(
-            self.solve(listeners, sample), self.items, self.depth, listeners.seen.take(sample),
-            listeners.classes[sample], self.eligible, pools.top(sample),
-        )  # fmt: skip
+        proved = audit(self._query(listeners, sample, self.solve(listeners, sample)), pools.top(sample))
         account.audited += len(sample)
         account.mismatches += int((~proved).sum())
 
@@ -278,11 +276,9 @@ class Ranker:
 
     def _blend(self, listeners: Listeners, candidates: Rows, scores: Floats) -> tuple[Rows, Floats]:
         """The second stage: candidates in the order of the factors and their neighbourhoods together."""
-        rows, model = listeners.entries, self.model
-        return blend(
-            candidates, scores, rows.offsets, rows.columns, rows.confidences,
-            model.neighbours, model.similarities, model.settings.neighbour_weight,
-        )  # fmt: skip
+        model = self.model
+        weight = model.settings.neighbour_weight
+        return blend(candidates, scores, listeners.entries, model.neighbours, model.similarities, weight)
 
     def _pool_rows(self, listeners: Listeners, pools: Pools, found: Before, lists: Lists) -> pa.Table:
         """Rows of `pools`: a list that was carried on without factors is a pool as deep as the list."""

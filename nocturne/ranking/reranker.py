@@ -22,7 +22,6 @@ length; propensities of draws without replacement, Plackett (1975), "The analysi
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -30,9 +29,7 @@ import pyarrow as pa
 
 from nocturne.core.csr import Rows
 from nocturne.core.settings import RerankingSettings
-from nocturne.kernel.layout import frozen
-from nocturne.kernel.rerank import SMOOTHING, choose
-from nocturne.ranking.item_traits import Traits
+from nocturne.kernel.rerank import Exploration, RerankRules, Traits, rerank
 from nocturne.training.model import Confidences
 from nocturne.training.sampling import hash_ids, spread
 
@@ -77,18 +74,18 @@ class Reranker:
             The lists, the items' scores, and the probability of each item given those chosen before it: 1 for
             those that were not drawn.
         """
-        chosen, traits = self.settings, self.traits
-        temperature = chosen.exploration_temperature if chosen.exploration == "softmax" else 0.0
-        arguments: list[Any] = [
-            *frozen(candidates.offsets, candidates.positions, scores, rows.offsets, rows.columns, rows.confidences),
-            *frozen(traits.creators, traits.types, traits.tag_offsets, traits.tags, traits.fresh),
-            *(top_k, chosen.max_per_creator, float(chosen.diversity), float(chosen.type_calibration)),
-            *(float(chosen.genre_calibration), SMOOTHING, chosen.fresh_slots),
-            *frozen(self.explored, self.draws(user_ids)),
-            float(temperature),
-        ]
-        offsets, positions, of_listed, propensities = choose(*arguments)
-        return Rows(offsets, positions), of_listed, propensities
+        settings = self.settings
+        rules = RerankRules(
+            top_k=top_k,
+            max_per_creator=settings.max_per_creator,
+            fresh_slots=settings.fresh_slots,
+            diversity=settings.diversity,
+            type_calibration=settings.type_calibration,
+            genre_calibration=settings.genre_calibration,
+        )
+        temperature = settings.exploration_temperature if settings.exploration == "softmax" else 0.0
+        exploration = Exploration(self.explored, self.draws(user_ids), temperature)
+        return rerank(candidates, scores, rows, self.traits, rules, exploration)
 
     def draws(self, user_ids: pa.Array) -> Floats:
         """A number in [0, 1) for each listener and explored place, by hash; shape (listeners, places)."""

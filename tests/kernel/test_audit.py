@@ -12,7 +12,7 @@ from tests.fixtures.random_catalogues import LENGTHS, World, make, rows_of, worl
 
 
 def audited(world: World, k: int, top: Top) -> list[bool]:
-    return audit(world.users, world.items, k, world.seen, world.classes, world.eligible, top).tolist()
+    return audit(world.query(k), top).tolist()
 
 
 @settings(max_examples=50, deadline=None)

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from nocturne.core.csr import Rows
 from nocturne.kernel.blend import blend
+from nocturne.training.model import Confidences
 
 ITEMS = 8
 
@@ -15,28 +16,27 @@ def csr(rows: list[list[int]]) -> Rows:
     return Rows(np.cumsum([0, *map(len, rows)]), flat)
 
 
+def heard(rows: list[list[int]], confidences: np.ndarray) -> Confidences:
+    entries = csr(rows)
+    return Confidences(entries.offsets, entries.positions, confidences)
+
+
 def test_a_candidate_gains_by_what_resembles_it_in_the_row():
     # Candidate 1 resembles item 0 (heard, confidence 4) by 0.5; candidate 2 resembles item 3, which nobody heard.
     neighbours = np.full((4, 2), -1, np.int32)
     similarities = np.zeros((4, 2), np.float32)
     neighbours[1, 0], similarities[1, 0] = 0, 0.5
     neighbours[2, 0], similarities[2, 0] = 3, 1.0
-    heard = csr([[0]])
-    lists, scores = blend(
-        csr([[2, 1]]), np.array([2.0, 1.0]), heard.offsets, heard.positions, np.array([4.0]),
-        neighbours, similarities, 0.75,
-    )  # fmt: skip
+    row = heard([[0]], np.array([4.0]))
+    lists, scores = blend(csr([[2, 1]]), np.array([2.0, 1.0]), row, neighbours, similarities, 0.75)
     assert lists.positions.tolist() == [1, 2]
     assert scores.tolist() == [0.5 + 0.75, 1.0]
 
 
 def test_without_a_positive_score_and_without_neighbours_heard_the_order_stays():
     neighbours, similarities = np.full((4, 1), 3, np.int32), np.ones((4, 1), np.float32)
-    heard = csr([[0]])
-    lists, scores = blend(
-        csr([[2, 1]]), np.array([-1.0, -2.0]), heard.offsets, heard.positions, np.array([4.0]),
-        neighbours, similarities, 0.75,
-    )  # fmt: skip
+    row = heard([[0]], np.array([4.0]))
+    lists, scores = blend(csr([[2, 1]]), np.array([-1.0, -2.0]), row, neighbours, similarities, 0.75)
     assert (lists.positions.tolist(), scores.tolist()) == ([2, 1], [-1.0, -2.0])
 
 
@@ -57,11 +57,8 @@ def listeners(draw):
 
 
 def blended(rows, confidences, candidates, scores, neighbours, similarities):
-    heard = csr(rows)
-    return blend(
-        csr(candidates), np.concatenate(scores), heard.offsets, heard.positions, np.concatenate(confidences),
-        neighbours, similarities, 0.5,
-    )  # fmt: skip
+    entries = heard(rows, np.concatenate(confidences))
+    return blend(csr(candidates), np.concatenate(scores), entries, neighbours, similarities, 0.5)
 
 
 @given(listeners())

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from nocturne.core.csr import Rows
 from nocturne.kernel.layout import BLOCK, Eligible, lay_out
+from nocturne.kernel.query import Query
 from nocturne.kernel.top_k import Top, scores_of, sort_all, top_k
 from nocturne.ranking import mapped_file
 from tests.fixtures.random_catalogues import LENGTHS, World, make, rows_of, worlds
@@ -95,7 +96,7 @@ def test_skewed_norms_are_pruned_and_nothing_is_lost() -> None:
 def test_thousands_of_equal_items_are_listed_in_tie_order() -> None:
     items = lay_out(np.ones((3000, 4), np.float32), np.ones(3000), np.arange(3000)[::-1])
     eligible = Eligible.of(np.ones((1, 3000), bool), items)
-    top = top_k(np.ones((2, 4)), items, 5, rows_of([[2998, 2998], []]), np.zeros(2, np.int32), eligible)
+    top = top_k(Query(np.ones((2, 4)), items, 5, rows_of([[2998, 2998], []]), np.zeros(2, np.int32), eligible))
     assert top.lists.positions.tolist() == [2999, 2997, 2996, 2995, 2994, 2999, 2998, 2997, 2996, 2995]
     assert top.scores.tolist() == [4.0] * 10
     assert top.bounds.tolist() == [4.0] * 2
@@ -104,7 +105,8 @@ def test_thousands_of_equal_items_are_listed_in_tie_order() -> None:
 def test_listeners_who_may_get_nothing_get_nothing() -> None:
     items = lay_out(np.ones((2, 1), np.float32), np.ones(2), np.arange(2))
     eligible = Eligible.of(np.array([[True, True], [False, False]]), items)
-    top = top_k(np.ones((3, 1)), items, 2, rows_of([[0, 1], [0, 0], []]), np.array([0, 0, 1], np.int32), eligible)
+    seen, classes = rows_of([[0, 1], [0, 0], []]), np.array([0, 0, 1], np.int32)
+    top = top_k(Query(np.ones((3, 1)), items, 2, seen, classes, eligible))
     assert top.lists.offsets.tolist() == [0, 0, 1, 1]
     assert top.lists.positions.tolist() == [1]
     assert top.bounds.tolist() == [-np.inf] * 3
@@ -120,11 +122,11 @@ def test_a_catalogue_mapped_from_disk_and_read_only_rows_give_the_same_bits(tmp_
         each.flags.writeable = False
     seen, eligible = Rows(offsets, positions), Eligible.of(masks, items)
     assert not items.scaled.flags.owndata
-    assert parts(top_k(users, items, 9, seen, classes, eligible)) == parts(world.top(9))
+    assert parts(top_k(Query(users, items, 9, seen, classes, eligible))) == parts(world.top(9))
     read_only = lay_out(items.factors.copy(), items.multipliers, items.tie_order)
     read_only.factors.flags.writeable = False
     read_only.scaled.flags.writeable = False
-    assert parts(top_k(users, read_only, 9, seen, classes, eligible)) == parts(world.top(9))
+    assert parts(top_k(Query(users, read_only, 9, seen, classes, eligible))) == parts(world.top(9))
 
 
 def test_scores_do_not_depend_on_the_layout_of_the_arrays() -> None:

@@ -6,12 +6,13 @@ from hypothesis import strategies as st
 
 from nocturne.core.csr import Rows
 from nocturne.kernel.layout import Eligible, lay_out
+from nocturne.kernel.query import Query
 from nocturne.kernel.warm_start import floors
 from tests.fixtures.random_catalogues import World, make, rows_of, worlds
 
 
 def floors_of(world: World, k: int, previous: Rows) -> np.ndarray:
-    return floors(world.users, world.items, k, previous, world.seen, world.classes, world.eligible)
+    return floors(world.query(k), previous)
 
 
 def test_the_floor_is_the_kth_score_of_what_is_neither_seen_nor_barred_nor_repeated() -> None:
@@ -20,9 +21,9 @@ def test_the_floor_is_the_kth_score_of_what_is_neither_seen_nor_barred_nor_repea
     previous = rows_of([[0, 4, 1], [4, 2, 0], [4, 3, 4], [1, 0], []])
     seen = rows_of([[], [4, 1, 4], [], [], []])
     classes = np.array([0, 0, 0, 1, 0], np.int32)
-    found = floors(np.full((5, 1), 10.0), items, 2, previous, seen, classes, eligible)
+    found = floors(Query(np.full((5, 1), 10.0), items, 2, seen, classes, eligible), previous)
     assert found.tolist() == [20, 10, 40, 10, -np.inf]
-    barred = floors(np.full((5, 1), 10.0), items, 2, previous, seen, np.ones(5, np.int32), eligible)
+    barred = floors(Query(np.full((5, 1), 10.0), items, 2, seen, np.ones(5, np.int32), eligible), previous)
     assert barred.tolist() == [10, 10, -np.inf, 10, -np.inf]
 
 
@@ -42,13 +43,5 @@ def test_rows_that_begin_inside_larger_arrays_are_read_where_they_are() -> None:
     world = make(1, listeners=6, items=40, width=3)
     previous = world.top(5).lists
     part = slice(2, 5)
-    inside = floors(
-        world.users[part],
-        world.items,
-        5,
-        Rows(previous.offsets[2:6], previous.positions),
-        Rows(world.seen.offsets[2:6], world.seen.positions),
-        world.classes[part],
-        world.eligible,
-    )
+    inside = floors(world.query(5).part(part), Rows(previous.offsets[2:6], previous.positions))
     assert inside.tolist() == floors_of(world, 5, previous)[part].tolist()

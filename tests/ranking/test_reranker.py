@@ -13,7 +13,8 @@ from scipy.stats import chisquare
 
 from nocturne.core.csr import Rows
 from nocturne.core.settings import RerankingSettings, load_settings
-from nocturne.ranking.item_traits import NONE, UNTAGGED, Traits, traits
+from nocturne.kernel.rerank import Traits
+from nocturne.ranking.item_traits import NONE, UNTAGGED, traits
 from nocturne.ranking.reranker import Reranker
 from nocturne.storage.contracts import contract
 from nocturne.training.model import Confidences
