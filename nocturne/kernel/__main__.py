@@ -5,11 +5,11 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from nocturne.core.csr import Rows
+from nocturne.core.csr import CsrRows
 from nocturne.kernel.audit import audit
-from nocturne.kernel.autotune import Way, rank
+from nocturne.kernel.autotune import KernelPlan, rank
 from nocturne.kernel.blend import blend
-from nocturne.kernel.layout import Eligible, lay_out
+from nocturne.kernel.layout import Eligible, lay_out_items
 from nocturne.kernel.query import Query
 from nocturne.kernel.rerank import Exploration, RerankRules, Traits, rerank
 from nocturne.kernel.solve import solve_users
@@ -26,12 +26,12 @@ class Heard(NamedTuple):
 
 
 factors = np.random.default_rng(0).normal(size=(ITEMS, WIDTH)).astype(np.float32)
-items = lay_out(factors, np.ones(ITEMS), np.arange(ITEMS))
+items = lay_out_items(factors, np.ones(ITEMS), np.arange(ITEMS))
 heard = Heard(np.array([0, 2, 12]), np.arange(12, dtype=np.int32), np.ones(12))
-seen = Rows(heard.offsets, heard.columns)
+already_heard = CsrRows(heard.offsets, heard.columns)
 users = solve_users(factors, (factors.astype(float) ** 2).sum(axis=0), 1.0, heard)
-query = Query(users, items, 5, seen, np.zeros(2, np.int32), Eligible.of(np.arange(ITEMS)[None] != 3, items))
-top = rank(query, Way(panel=4, warm=True), seen)
+query = Query(users, items, 5, already_heard, np.zeros(2, np.int32), Eligible.of(np.arange(ITEMS)[None] != 3, items))
+top = rank(query, KernelPlan(blocks_per_panel=4, warm_start=True), already_heard)
 assert audit(query, top).all()
 neighbours = np.zeros((ITEMS, 1), np.int32)
 blend(top.lists, top.scores, heard, neighbours, neighbours.astype(np.float32), 1.0)

@@ -1,23 +1,23 @@
-"""Candidates scored again by what resembles them in the listener's row."""
+"""Blending: candidates scored again by the items of the listener's row that resemble them."""
 
 import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-from nocturne.core.csr import Rows
+from nocturne.core.csr import CsrRows
 from nocturne.kernel.arguments import ConfidenceRows, ValuedRows, frozen
 
 Floats = npt.NDArray[np.float64]
 
 
 def blend(
-    candidates: Rows,
+    candidates: CsrRows,
     scores: Floats,
     rows: ConfidenceRows,
     neighbours: npt.NDArray[np.int32],
     similarities: npt.NDArray[np.float32],
     weight: float,
-) -> tuple[Rows, Floats]:
+) -> tuple[CsrRows, Floats]:
     """Order every listener's candidates by score and neighbourhood together.
 
     The neighbourhood score of a candidate is the sum, over its neighbours in the listener's row, of similarity times
@@ -40,7 +40,7 @@ def blend(
     positions, blended = _blend(
         float(weight), scored, ValuedRows.of_confidences(rows), *frozen(neighbours, similarities)
     )
-    return Rows(candidates.offsets, positions), blended
+    return CsrRows(candidates.offsets, positions), blended
 
 
 # What follows is compiled: plain loops over arrays, without types of their own.

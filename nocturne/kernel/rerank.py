@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-from nocturne.core.csr import Rows
+from nocturne.core.csr import CsrRows
 from nocturne.kernel.arguments import ConfidenceRows, ValuedRows, frozen
 
 Floats = npt.NDArray[np.float64]
@@ -71,13 +71,13 @@ class Exploration(NamedTuple):
 
 
 def rerank(
-    candidates: Rows,
+    candidates: CsrRows,
     scores: Floats,
     rows: ConfidenceRows,
     traits: Traits,
     rules: RerankRules,
     exploration: Exploration,
-) -> tuple[Rows, Floats, Floats]:
+) -> tuple[CsrRows, Floats, Floats]:
     """Every listener's list.
 
     Args:
@@ -96,7 +96,7 @@ def rerank(
         RerankRules(*map(int, rules[:3]), *map(float, rules[3:])),
         Exploration(places, draws, float(exploration.temperature)),
     )
-    return Rows(offsets, positions), listed_scores, propensities
+    return CsrRows(offsets, positions), listed_scores, propensities
 
 
 class _Listed(NamedTuple):

@@ -34,8 +34,8 @@ from nocturne.ingestion.cleaning import (
     set_apart,
 )
 from nocturne.ingestion.interactions import add_listens, index_new_items
-from nocturne.ranking.rank_users import account_row, make_ranker, rank_all
-from nocturne.ranking.ranker import Account
+from nocturne.ranking.rank_users import make_ranker, rank_all, stats_row
+from nocturne.ranking.ranker import RankingStats
 from nocturne.serving import manifest, publications
 from nocturne.serving.cache import About, Head, open_cache
 from nocturne.serving.coverage import reach
@@ -173,7 +173,7 @@ def rank_users(spark: SparkSession, night: Night, progress: Progress) -> Work:
     if model is None:
         for table in ("pools", "ranked_lists"):
             tables.replace(contract(table).arrow_schema.empty_table(), table, night)
-        tables.replace(account_row(night, None, Account(), 0, None), "rankings", night)
+        tables.replace(stats_row(night, None, RankingStats(), 0, None), "rankings", night)
         return Work(0, remark="no model yet, so nobody to rank for")
     listeners, before = tables.count(night, "interactions"), previous_night(night, "pools")
     ranker, account, written = rank_all(
@@ -183,7 +183,7 @@ def rank_users(spark: SparkSession, night: Night, progress: Progress) -> Work:
         before,
         lambda done: progress(done, listeners, "listeners"),
     )
-    tables.replace(account_row(night, ranker, account, written, before), "rankings", night)
+    tables.replace(stats_row(night, ranker, account, written, before), "rankings", night)
     return Work(listeners, remark=f"{ranker.model.version}, {account.reasons['carried']:,} pools carried over")
 
 

@@ -1,4 +1,4 @@
-"""What re-ranking knows of items, from the night's catalogue: creator, content type, tags, and whether they are new."""
+"""Traits of items for re-ranking, from the night's catalogue: creator, content type, tags, and whether they are new."""
 
 from datetime import date, timedelta
 
@@ -32,14 +32,14 @@ def traits(
         fresh_nights: nights that an item is new, its first one among them.
     """
     place = pc.index_in(item_ids, value_set=catalogue["item_id"].combine_chunks())
-    known = catalogue.take(place)
-    offsets, tags = _tags(known["tags"].combine_chunks())
-    first = pc.coalesce(known["available_from"].combine_chunks(), first_nights.cast(pa.date32()))
+    rows_of_items = catalogue.take(place)
+    offsets, tags = _tags(rows_of_items["tags"].combine_chunks())
+    first = pc.coalesce(rows_of_items["available_from"].combine_chunks(), first_nights.cast(pa.date32()))
     oldest = pa.scalar(run_date - timedelta(days=fresh_nights - 1), pa.date32())
     fresh = pc.and_(pc.greater_equal(first, oldest), pc.less_equal(first, pa.scalar(run_date, pa.date32())))
     return Traits(
-        creators=_codes(known["creator"].combine_chunks()),
-        types=_codes(known["content_type"].combine_chunks()) + np.int32(1),
+        creators=_codes(rows_of_items["creator"].combine_chunks()),
+        types=_codes(rows_of_items["content_type"].combine_chunks()) + np.int32(1),
         tag_offsets=offsets,
         tags=tags,
         fresh=pc.fill_null(fresh, False).to_numpy(zero_copy_only=False),

@@ -11,12 +11,12 @@ from pyspark.sql import SparkSession
 from nocturne.core.errors import SettingsError
 from nocturne.core.night import Night
 from nocturne.ingestion.interactions import EPOCH
-from nocturne.kernel.autotune import Way
-from nocturne.kernel.layout import lay_out
+from nocturne.kernel.autotune import KernelPlan
+from nocturne.kernel.layout import lay_out_items
 from nocturne.ranking import eligibility
 from nocturne.ranking.fallbacks import SOURCES
 from nocturne.ranking.item_traits import traits
-from nocturne.ranking.ranker import Account, Ranker
+from nocturne.ranking.ranker import Ranker, RankingStats
 from nocturne.ranking.reranker import Reranker
 from nocturne.ranking.spark_tasks import Aligned, BucketRanking, Progress, one_blas_thread, rank_buckets, scratch_of
 from nocturne.storage import tables
@@ -49,19 +49,19 @@ def make_ranker(night: Night, model: Model, before: Night | None) -> Ranker:
     return Ranker(
         # The factors lie in `items`; workers need them once.
         model=replace(model, factors=model.factors[:0]),
-        items=lay_out(model.factors, model.score_multipliers, tie_order),
+        items=lay_out_items(model.factors, model.score_multipliers, tie_order),
         markets=_markets(night, model),
-        markets_before=_markets(replace(night, run_date=before.run_date), model) if before else None,
+        previous_markets=_markets(replace(night, run_date=before.run_date), model) if before else None,
         run_date=night.run_date,
         settings=settings,
-        audited=max(settings.audit_share, min(1.0, settings.audit_at_least / max(1, listeners))),
+        audit_share=max(settings.audit_share, min(1.0, settings.audit_at_least / max(1, listeners))),
         reranker=_reranker(night, model),
     )
 
 
 def rank_all(
     spark: SparkSession, night: Night, ranker: Ranker, before: Night | None, progress: Progress
-) -> tuple[Ranker, Account, int]:
+) -> tuple[Ranker, RankingStats, int]:
     """Rank every listener and commit `pools` and `ranked_lists`; returns how, the account, and the bytes written.
 
     If a pool that was proved is not what it should be, everyone is computed afresh.
@@ -72,7 +72,7 @@ def rank_all(
     columns = tuple(field.name for field in contract("pools").arrow_schema if field.name not in {"run_date", "bucket"})
     rows = tables.StoredRows.at(night, "interactions", ROWS)
     earlier = tables.StoredRows.at(before, "pools", columns) if before else None
-    ranker = replace(ranker, way=_way(ranker, rows, earlier, tables.count(night, "interactions")))
+    ranker = replace(ranker, kernel_plan=_way(ranker, rows, earlier, tables.count(night, "interactions")))
     pools, lists, account = _rank(spark, night, ranker, rows, earlier, progress)
     if account.mismatches and ranker.settings.carry_over:
         afresh = replace(ranker, settings=ranker.settings.model_copy(update={"carry_over": False}))
@@ -85,7 +85,9 @@ def rank_all(
     return ranker, account, sum(file.size for file in (*pools, *lists))
 
 
-def account_row(night: Night, ranker: Ranker | None, account: Account, written: int, before: Night | None) -> pa.Table:
+def stats_row(
+    night: Night, ranker: Ranker | None, account: RankingStats, written: int, before: Night | None
+) -> pa.Table:
     """The night's row of `rankings`.
 
     A mismatch is explained if the night that pools were carried over from was made anew since, and is stale.
@@ -102,7 +104,7 @@ def account_row(night: Night, ranker: Ranker | None, account: Account, written: 
         "unexplained": 0 if explained else account.mismatches,
         "carried_from": before.run_date if before and ranker and ranker.settings.carry_over else None,
         "reasons": sorted(account.reasons.items()),
-        "way": f"{ranker.way}" if ranker else "",
+        "way": f"{ranker.kernel_plan}" if ranker else "",
         "seconds": sorted(account.seconds.items()),
         "bytes": written,
     }
@@ -116,12 +118,12 @@ def _rank(
     rows: tables.StoredRows,
     before: tables.StoredRows | None,
     progress: Progress,
-) -> tuple[list[BucketFile], list[BucketFile], Account]:
+) -> tuple[list[BucketFile], list[BucketFile], RankingStats]:
     with scratch_of(night) as scratch:
         work = BucketRanking(
             scratch=scratch,
             rows=rows,
-            before=before,
+            previous_pools=before,
             pools=(tables.table_path(night, "pools"), contract("pools").arrow_schema),
             lists=(tables.table_path(night, "ranked_lists"), contract("ranked_lists").arrow_schema),
             run_date=night.run_date,
@@ -130,15 +132,15 @@ def _rank(
         return rank_buckets(spark, ranker, work, night.settings.tables.buckets, progress)
 
 
-def _way(ranker: Ranker, rows: tables.StoredRows, before: tables.StoredRows | None, listeners: int) -> Way:
+def _way(ranker: Ranker, rows: tables.StoredRows, before: tables.StoredRows | None, listeners: int) -> KernelPlan:
     """The fastest way to rank tonight, timed on the first listeners, if there are so many that it matters."""
     first = next(iter(rows), None) if listeners >= _WORTH_MEASURING else None
     if first is None:
-        return ranker.way
+        return ranker.kernel_plan
     sample = first.slice(0, _MEASURED_ON)
     earlier = Aligned(iter(() if before is None else before)).of(sample.column("user_id"))
     with one_blas_thread():
-        return ranker.choose_way(sample, earlier)
+        return ranker.autotune(sample, earlier)
 
 
 def _markets(night: Night, model: Model) -> eligibility.Markets:

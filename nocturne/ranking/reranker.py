@@ -1,4 +1,4 @@
-"""From a listener's candidates to their list, by more than score: every night anew, so that pools are none the wiser.
+"""Re-ranking: a listener's list from their candidates, by more than score; done every night, and stored in no pool.
 
 In this order:
 
@@ -27,7 +27,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from nocturne.core.csr import Rows
+from nocturne.core.csr import CsrRows
 from nocturne.core.settings import RerankingSettings
 from nocturne.kernel.rerank import Exploration, RerankRules, Traits, rerank
 from nocturne.training.model import Confidences
@@ -42,7 +42,7 @@ _FRACTION_BITS = 53
 
 @dataclass(frozen=True)
 class Reranker:
-    """How lists are chosen on a night.
+    """The re-ranking of a night.
 
     Attributes:
         traits: of the model's items.
@@ -58,9 +58,9 @@ class Reranker:
         """Places that are drawn, from 0, ascending."""
         return np.array(sorted(set(self.settings.exploration_places)), dtype=np.int64) - 1
 
-    def lists(
-        self, user_ids: pa.Array, candidates: Rows, scores: Floats, rows: Confidences, top_k: int
-    ) -> tuple[Rows, Floats, Floats]:
+    def rerank(
+        self, user_ids: pa.Array, candidates: CsrRows, scores: Floats, rows: Confidences, top_k: int
+    ) -> tuple[CsrRows, Floats, Floats]:
         """Every listener's list.
 
         Args:
@@ -96,7 +96,7 @@ class Reranker:
         draws: Floats = bits / 2.0**_FRACTION_BITS
         return draws
 
-    def were_explored(self, lists: Rows) -> npt.NDArray[np.bool_]:
-        """Which lists reach a place that is drawn; shape (listeners,)."""
+    def were_explored(self, lists: CsrRows) -> npt.NDArray[np.bool_]:
+        """True for lists that reach a place that is drawn; shape (listeners,)."""
         reached: npt.NDArray[np.bool_] = lists.lengths > self.explored.min(initial=np.iinfo(np.int64).max)
         return reached

@@ -4,16 +4,16 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nocturne.core.csr import Rows
+from nocturne.core.csr import CsrRows
 from nocturne.kernel.blend import blend
 from nocturne.training.model import Confidences
 
 ITEMS = 8
 
 
-def csr(rows: list[list[int]]) -> Rows:
+def csr(rows: list[list[int]]) -> CsrRows:
     flat = np.array([item for row in rows for item in row], np.int32)
-    return Rows(np.cumsum([0, *map(len, rows)]), flat)
+    return CsrRows(np.cumsum([0, *map(len, rows)]), flat)
 
 
 def heard(rows: list[list[int]], confidences: np.ndarray) -> Confidences:
@@ -64,7 +64,7 @@ def blended(rows, confidences, candidates, scores, neighbours, similarities):
 @given(listeners())
 def test_blended_lists_are_those_of_plain_sums(world):
     rows, confidences, candidates, scores, neighbours, similarities = world
-    lists, found = blended(*world)
+    lists, scores_together = blended(*world)
     for listener, row in enumerate(rows):
         near = [
             sum(
@@ -82,18 +82,20 @@ def test_blended_lists_are_those_of_plain_sums(world):
         theirs = np.array(near) / (max(near, default=0) or 1)
         together = own + 0.5 * theirs
         mine = slice(lists.offsets[listener], lists.offsets[listener + 1])
-        np.testing.assert_allclose(found[mine], np.sort(together)[::-1], rtol=1e-12)
+        np.testing.assert_allclose(scores_together[mine], np.sort(together)[::-1], rtol=1e-12)
         assert sorted(lists.positions[mine].tolist()) == sorted(candidates[listener])
 
 
 @given(listeners())
 def test_a_listener_is_blended_alone_to_the_last_bit(world):
     rows, confidences, candidates, scores, neighbours, similarities = world
-    lists, found = blended(*world)
+    lists, scores_together = blended(*world)
     for listener in range(len(rows)):
         alone, alone_scores = blended(
             [rows[listener]], [confidences[listener]], [candidates[listener]], [scores[listener]],
             neighbours, similarities,
         )  # fmt: skip
         assert alone.positions.tolist() == lists.row(listener).tolist()
-        assert alone_scores.tobytes() == found[lists.offsets[listener] : lists.offsets[listener + 1]].tobytes()
+        assert (
+            alone_scores.tobytes() == scores_together[lists.offsets[listener] : lists.offsets[listener + 1]].tobytes()
+        )
