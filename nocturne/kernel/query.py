@@ -40,7 +40,7 @@ class Query:
         return Query(self.users[listeners], self.items, self.k, already_heard, self.classes[listeners], self.eligible)
 
     def allowed(self, listener: int) -> Mask:
-        """What one listener may get, by position; shape (items,)."""
+        """Mask of the positions that one listener may get; shape (items,)."""
         allowed: Mask = self.eligible.masks[self.classes[listener]].copy()
         allowed[self.already_heard.row(listener)] = False
         return allowed

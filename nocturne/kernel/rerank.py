@@ -1,6 +1,6 @@
 """Lists chosen from candidates by more than their score, listener by listener.
 
-`nocturne.ranking.reranker` says what it is for.
+`nocturne.ranking.reranker` says by which rules.
 """
 
 from typing import NamedTuple
@@ -39,7 +39,7 @@ class Traits(NamedTuple):
 
 
 class RerankRules(NamedTuple):
-    """What is asked of a list.
+    """The rules that every list follows.
 
     Attributes:
         top_k: items in a full list.
@@ -100,7 +100,7 @@ def rerank(
 
 
 class _Listed(NamedTuple):
-    """A listener's mix and what is listed for them so far: arrays that listeners share, empty between two of them.
+    """A listener's mix, and counts of the items listed: arrays that listeners share, empty between two of them.
 
     Attributes:
         used: items listed of each creator; the last place is of those without one.
@@ -118,10 +118,10 @@ class _Listed(NamedTuple):
 
 
 class _Pool(NamedTuple):
-    """A listener's candidates, with what each is worth beside what is listed.
+    """A listener's candidates, with the value of each beside the items listed.
 
     Attributes:
-        value: upper bound of it; -inf for what is listed or has no room.
+        value: upper bound of it; -inf for a candidate that is listed or has no room.
         valued_at: length of the list for which the value was worked out; -1: not yet.
         alike: likeness to the most alike item listed.
     """
@@ -173,7 +173,7 @@ def _rerank(candidates, rows, traits, rules, exploration):
                 taken = chosen[place - explored_so_far]
             listed_items[start + place] = items[taken]
             listed_scores[start + place] = scores[starts[listener] + taken]
-        _forget(items, row, traits, listed)
+        _reset(items, row, traits, listed)
     return ends, listed_items, listed_scores, propensities
 
 
@@ -209,8 +209,8 @@ def _mix(row, weights, traits, listed):
 
 
 @njit(cache=True)
-def _forget(items, row, traits, listed):
-    """Leave the arrays that listeners share empty for the next one."""
+def _reset(items, row, traits, listed):
+    """Empty the arrays that listeners share for the next one."""
     creators, _, tag_offsets, tags, _ = traits
     used, type_mix, tag_mix, type_mass, tag_mass, marked = listed
     type_mix[:] = 0
@@ -296,7 +296,7 @@ def _tag_gain(tags, tag_mix, tag_mass, length):
 
 @njit(cache=True)
 def _gain(share, mass, added, length):
-    """How much closer to the listener's mix a list comes in one class by an item, but for what all items change."""
+    """Gain in closeness to the listener's mix by an item of one class, but for the part that all items have."""
     smoothed = mass + SMOOTHING / (1 - SMOOTHING) * share * (length + 1)
     return share * np.log1p(added / smoothed) if share > 0 else 0.0
 
@@ -333,7 +333,7 @@ def _compare(chosen, mark, pool, traits, marked):
 
 @njit(cache=True)
 def _labels(item, creators, tag_offsets, tags):
-    """How many tags and creators an item has."""
+    """Number of tags and creators of an item."""
     first, last = tag_offsets[item], tag_offsets[item + 1]
     return last - first - (tags[first] == 0) + (creators[item] >= 0)
 

@@ -37,7 +37,7 @@ _BELOW_ALL = -2.0
 """Under every score of a unit vector, and over the -inf of what may not be listed."""
 
 _ROOM = 256
-"""Finalists beyond 2k that are held for a listener; more are within rounding of each other, and sorted in full."""
+"""Finalists beyond 2k that a listener has room for; more are within rounding of each other, and sorted in full."""
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ class _Results(NamedTuple):
 
 
 class _Finalists(NamedTuple):
-    """What may be in a listener's list: a row a listener; a count of -1 means too many ties to hold.
+    """Candidates that can still be in a list: a row a listener; a count of -1 means too many ties to hold.
 
     Attributes:
         positions: the first `counts` of them are set; shape (listeners, room).

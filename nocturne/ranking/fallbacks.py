@@ -26,13 +26,13 @@ class Fallbacks:
 
     @cached_property
     def everyone(self) -> tuple[Indexes, ...]:
-        """By class, what may be listed there, by number of listeners everywhere."""
+        """For each class, the items that may be listed in it, by number of listeners everywhere."""
         order = self._by_listeners(self.model.listeners)
         return tuple(order[mask[order]] for mask in self.markets.masks)
 
     @cached_property
     def local(self) -> dict[str, Indexes]:
-        """By market, what may be listed there, by number of listeners there."""
+        """For each market, the items that may be listed in it, by number of listeners in it."""
         orders = {market: self._by_listeners(heard) for market, heard in self.model.market_listeners.items()}
         classes = {market: self.markets.classes.get(market, self.markets.others) for market in orders}
         return {market: order[self.markets.masks[classes[market]][order]] for market, order in orders.items()}
@@ -51,7 +51,7 @@ class Fallbacks:
         still_listable = previous[previous >= 0]
         still_listable = still_listable[may[still_listable] & ~np.isin(still_listable, already_heard)][: self.top_k]
         if len(still_listable):
-            # What was heard or withdrawn since is made up for by popular items.
+            # Popular items take the places of those that were heard or withdrawn since.
             excluded = np.concatenate([already_heard, still_listable])
             listed = np.concatenate([still_listable, _first(everyone, excluded, self.top_k - len(still_listable))])
             return listed, np.arange(len(listed), 0, -1, dtype=np.float64), PREVIOUS

@@ -20,7 +20,7 @@ class Listeners:
     Attributes:
         rows: their rows of `interactions`.
         entries: confidences in the model's items.
-        already_heard: positions of what they have heard and may not get tonight.
+        already_heard: positions of items that they heard and may not get tonight.
         classes: class of their market.
         candidates: items that they may get; shape (listeners,).
         valid_until: first night on which a heard item may be listed again; null without one.
@@ -35,7 +35,7 @@ class Listeners:
 
     @property
     def in_model(self) -> Mask:
-        """Who has heard an item of the model; shape (listeners,)."""
+        """True for listeners who heard an item of the model; shape (listeners,)."""
         return np.diff(self.entries.offsets) > 0
 
     @classmethod

@@ -50,7 +50,7 @@ class PreviousPools:
     Attributes:
         columns: row_digest, model_version, build, rankable, valid_until, norm, bound, listed and source as in `pools`,
             null where there is none.
-        items: positions in tonight's model of what the pool held, best first; -1 for items that it lacks.
+        items: positions in tonight's model of the pool's items, best first; -1 for items that it lacks.
         scores: aligned with the items.
         classes: class of the listener's market that night.
     """
@@ -84,7 +84,7 @@ class PreviousPools:
         return np.asarray(self.columns[name].cast(pa.float64()).to_numpy())
 
     def listed(self, listener: int) -> Indexes:
-        """What was listed for the listener, best first."""
+        """The positions of the listener's list, best first; -1 for items that tonight's model lacks."""
         return self.items.row(listener)[: self.columns["listed"][listener].as_py() or 0]
 
 
@@ -116,9 +116,9 @@ class CarryOver:
 
     Attributes:
         reasons: a RecomputeReason each; shape (listeners,).
-        items: what is left of the pools that are carried over, best first; none for the others.
+        items: of the pools that are carried over, those that may still be listed, best first; none for the others.
         scores: aligned with the items.
-        bounds: upper bound of the score of what is not in a pool that is carried over; shape (listeners,).
+        bounds: upper bound of the score of items outside a pool that is carried over; shape (listeners,).
     """
 
     reasons: npt.NDArray[np.int8]
@@ -143,7 +143,7 @@ class Pools:
         items: positions, best first.
         scores: aligned with the items.
         norms: norm of the listener's factors; shape (listeners,).
-        bounds: upper bound of the score of what is not in the pool; -inf if that is nothing; shape (listeners,).
+        bounds: upper bound of the score of items outside the pool; -inf if there are none; shape (listeners,).
     """
 
     reasons: npt.NDArray[np.int8]

@@ -1,7 +1,7 @@
 """Ranking on Spark: a task ranks a bucket of listeners, from the files of its rows to the files of its lists.
 
-Nothing about a listener moves between machines. The model and what else is the same for everyone lies in one
-file of the warehouse for the while: a machine reads it once, and all its workers map it into memory.
+Nothing about a listener moves between machines. The ranker, which is the same for everyone, lies in one file of the
+warehouse while tasks run: a machine reads it once, and all its workers map it into memory.
 """
 
 import pickle
@@ -35,7 +35,7 @@ _BYTES_PER_ENTRY = 128
 _POLL_SECONDS = 1.0
 
 Progress = Callable[[int], None]
-"""Told how many listeners are done."""
+"""Called with the number of listeners done."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class BucketRanking:
     """The task that ranks a bucket: its inputs and outputs, sent to every executor.
 
     Attributes:
-        scratch: folder in the warehouse, where the driver leaves the ranker and tasks tell how far they are.
+        scratch: folder in the warehouse, where the driver leaves the ranker and tasks their marks.
         rows: `interactions` of the night.
         previous_pools: `pools` of the night before; None without one.
         pools, lists: folder and schema of the tables written.
@@ -161,7 +161,11 @@ def cut(batch: pa.RecordBatch, memory_mb: int) -> Iterator[pa.RecordBatch]:
 
 @contextmanager
 def one_blas_thread() -> Iterator[None]:
-    """Limit BLAS to one thread, and make sure of it."""
+    """Limit BLAS to one thread.
+
+    Raises:
+        RuntimeError: a BLAS library does not obey.
+    """
     with threadpool_limits(limits=1, user_api="blas"):
         threads = {pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"}
         if threads - {1}:
@@ -183,7 +187,7 @@ def rank_buckets(
     """Rank every bucket on the executors; returns the files of `pools` and of `ranked_lists`, and the summed stats.
 
     Args:
-        progress: told from time to time how many listeners are done.
+        progress: called from time to time with the number of listeners done.
     """
     mapped_file.save(ranker.prepare(), work.ranker)
     with _watching(work.marks, progress):
