@@ -1,4 +1,4 @@
-"""How fast every listener's exact list is found on Gowalla, against implicit, NumPy and the processor itself.
+"""The speed of finding every listener's exact list on Gowalla, against implicit, NumPy and the processor itself.
 
     python -m benchmarks.rank [--gowalla ../shared/data/gowalla-lightgcn.tar.xz] [--factors 64 128 256]
                               [--top-k 20 100] [--repeats 3] [--sample 1000] [--json]
@@ -7,7 +7,7 @@ implicit trains factors on train.txt and valid.txt, with confidences damped by p
 everyone is then ranked against every item but those they have. On one core, one BLAS thread, best of the rounds, in
 each of which every system runs once, so that a busy machine disturbs all alike:
 
-nocturne: `ranking.select`, in the way that `ranking.choose` finds fastest on a sample. The layout of the catalogue,
+nocturne: `kernel.top_k`, by the plan that `kernel.autotune` finds fastest on a sample. The layout of the catalogue,
     which every process of a night shares, is timed apart: layout_seconds.
 nocturne warm: the same after the night before, whose model had one iteration less; finding the thresholds counts.
 implicit: `recommend(filter_already_liked_items=True)`.
@@ -36,12 +36,12 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
 from time import perf_counter, process_time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from unittest.mock import patch
 
 import numpy as np
@@ -52,11 +52,12 @@ from scipy.sparse import csr_matrix
 from threadpoolctl import threadpool_limits
 
 from benchmarks import gowalla
-from nocturne.core.csr import Rows
+from nocturne.core.csr import CsrRows
 from nocturne.kernel.audit import audit
-from nocturne.kernel.autotune import Way, fastest_way, rank
-from nocturne.kernel.layout import Eligible, Items, lay_out
-from nocturne.kernel.top_k import Top, scores_of, top_k
+from nocturne.kernel.autotune import KernelPlan, autotune, rank
+from nocturne.kernel.layout import Eligible, ItemLayout, lay_out_items
+from nocturne.kernel.query import Query
+from nocturne.kernel.top_k import Top, exact_scores, top_k
 from nocturne.ranking import mapped_file
 
 if TYPE_CHECKING:
@@ -77,23 +78,23 @@ class Night:
 
     model: AlternatingLeastSquares
     heard: csr_matrix
-    items: Items
-    seen: Rows
+    items: ItemLayout
+    already_heard: CsrRows
     eligible: Eligible
     k: int
 
     @classmethod
-    def of(cls, model: AlternatingLeastSquares, heard: csr_matrix, items: Items, k: int) -> "Night":
+    def of(cls, model: AlternatingLeastSquares, heard: csr_matrix, items: ItemLayout, k: int) -> "Night":
         """Everyone may get everything they have not heard."""
         everything = np.ones((1, heard.shape[1]), dtype=np.bool_)
-        seen = Rows(heard.indptr.astype(np.int64), heard.indices)
-        return cls(model, heard, items, seen, Eligible.of(everything, items), k)
+        already_heard = CsrRows(heard.indptr.astype(np.int64), heard.indices)
+        return cls(model, heard, items, already_heard, Eligible.of(everything, items), k)
 
-    def part(self, listeners: np.ndarray) -> tuple[Any, ...]:
-        """What `ranking` takes for some listeners."""
+    def part(self, listeners: np.ndarray) -> Query:
+        """The query for some listeners."""
         users = self.model.user_factors[listeners].astype(np.float64)
         classes = np.zeros(len(listeners), dtype=np.int32)
-        return users, self.items, self.k, self.seen.take(listeners), classes, self.eligible
+        return Query(users, self.items, self.k, self.already_heard.take(listeners), classes, self.eligible)
 
 
 def train(heard: csr_matrix, factors: int) -> tuple[AlternatingLeastSquares, np.ndarray, np.ndarray]:
@@ -165,21 +166,21 @@ def unexplained(night: Night, ours: Top, theirs: np.ndarray) -> int:
     """How many lists differ from ours by more than float32's rounding of the scores."""
     users = night.model.user_factors.astype(np.float64)
     offsets = np.arange(len(users) + 1) * night.k
-    scores = scores_of(users, night.items, Rows(offsets, theirs.astype(np.int32).ravel())).reshape(theirs.shape)
+    scores = exact_scores(users, night.items, CsrRows(offsets, theirs.astype(np.int32).ravel())).reshape(theirs.shape)
     rounding = 2 * night.items.rounding * night.items.scale * np.linalg.norm(users, axis=1)
     return int((np.abs(scores - ours.scores.reshape(theirs.shape)).max(axis=1) > rounding).sum())
 
 
-def measure(night: Night, previous: Rows, repeats: int, sample: np.ndarray) -> Iterator[Line]:
+def measure(night: Night, previous: CsrRows, repeats: int, sample: np.ndarray) -> Iterator[Line]:
     """All systems on one core."""
     listeners = night.heard.shape[0]
     everyone = np.arange(listeners)
     part, of_sample = night.part(everyone), night.part(sample)
-    cold = fastest_way(*of_sample, None)
-    warm = Way(fastest_way(*of_sample, previous.take(sample)).panel, warm=True)
+    cold = autotune(of_sample, None)
+    warm = KernelPlan(autotune(of_sample, previous.take(sample)).blocks_per_panel, warm_start=True)
     systems: dict[str, Callable[[], object]] = {
-        "nocturne": partial(rank, *part, cold),
-        "nocturne warm": partial(rank, *part, warm, previous),
+        "nocturne": partial(rank, part, cold),
+        "nocturne warm": partial(rank, part, warm, previous),
         "implicit": partial(by_implicit, night),
         "numpy": partial(by_numpy, night, sample),
     }
@@ -192,17 +193,17 @@ def measure(night: Night, previous: Rows, repeats: int, sample: np.ndarray) -> I
     seconds["numpy"] *= listeners / len(sample)
     width = night.items.factors.shape[1]
     seconds["sgemm"] = square * listeners * len(night.items.order) * width / SIDE**3
-    ours, theirs = rank(*part, cold), by_implicit(night)
+    ours, theirs = rank(part, cold), by_implicit(night)
     lists = ours.lists.positions.reshape(theirs.shape)
-    again = rank(*part, warm, previous)
+    again = rank(part, warm, previous)
     same_bits = again.lists.positions.tobytes() + again.scores.tobytes() == lists.tobytes() + ours.scores.tobytes()
     scores = ours.scores.reshape(theirs.shape)[sample].ravel()
-    kept = Top(ours.lists.take(sample), scores, ours.bounds[sample])
-    proved = bool(audit(*of_sample, kept).all())
+    sampled = Top(ours.lists.take(sample), scores, ours.bounds[sample])
+    proved = bool(audit(of_sample, sampled).all())
     shares = {name: in_products(systems[name]) for name in ("nocturne", "nocturne warm", "numpy")}
     more: dict[str, Line] = {
-        "nocturne": {"identical": proved, "panel": cold.panel},
-        "nocturne warm": {"identical": proved and same_bits, "panel": warm.panel},
+        "nocturne": {"identical": proved, "panel": cold.blocks_per_panel},
+        "nocturne warm": {"identical": proved and same_bits, "panel": warm.blocks_per_panel},
         "implicit": {
             "identical": proved and bool((theirs[sample] == lists[sample]).all()),
             "same_as_nocturne": (theirs == lists).all(axis=1).mean(),
@@ -233,31 +234,31 @@ def measure(night: Night, previous: Rows, repeats: int, sample: np.ndarray) -> I
 class Worker:
     """What a process of the comparison of two with one holds."""
 
-    part: tuple[Any, ...]
-    way: Way
+    part: Query
+    plan: KernelPlan
     together: Barrier
 
     @classmethod
-    def start(cls, folder: Path, k: int, way: Way, cores: "Queue[int]", together: Barrier) -> None:
+    def start(cls, folder: Path, k: int, plan: KernelPlan, cores: "Queue[int]", together: Barrier) -> None:
         """Take a core, and map the catalogue."""
         os.sched_setaffinity(0, {cores.get()})
         threadpool_limits(1, user_api="blas")
         items = mapped_file.load(folder / "items")
         users, offsets, positions = (np.load(folder / f"{name}.npy") for name in ("users", "offsets", "positions"))
         eligible = Eligible.of(np.ones((1, len(items.order)), dtype=np.bool_), items)
-        cls.part = users, items, k, Rows(offsets, positions), np.zeros(len(users), np.int32), eligible
-        cls.way, cls.together = way, together
+        cls.part = Query(users, items, k, CsrRows(offsets, positions), np.zeros(len(users), np.int32), eligible)
+        cls.plan, cls.together = plan, together
 
     @classmethod
     def seconds(cls, system: str, half: int | None) -> float:
         """Of a half of the work, begun with the other process, or of all of it, alone."""
-        users, items, k, seen, classes, eligible = cls.part
+        users, already_heard, classes = cls.part.users, cls.part.already_heard, cls.part.classes
         chosen = np.arange(len(users)) if half is None else np.arange(half, len(users), 2)
-        part = users[chosen], items, k, seen.take(chosen), classes[chosen], eligible
+        part = replace(cls.part, users=users[chosen], already_heard=already_heard.take(chosen), classes=classes[chosen])
         matrix = np.random.default_rng(0).random((SIDE, SIDE), dtype=np.float32)
         products = 40 if half is None else 20
         work: dict[str, Callable[[], object]] = {
-            "nocturne": partial(rank, *part, cls.way),
+            "nocturne": partial(rank, part, cls.plan),
             "sgemm": lambda: [np.dot(matrix, matrix) for _ in range(products)],
         }
         if half is not None:
@@ -265,7 +266,7 @@ class Worker:
         return timed(work[system], perf_counter)
 
 
-def measure_two(night: Night, cores: tuple[int, int], repeats: int, way: Way) -> Iterator[Line]:
+def measure_two(night: Night, cores: tuple[int, int], repeats: int, plan: KernelPlan) -> Iterator[Line]:
     """Two processes against one."""
     listeners = night.heard.shape[0]
     context = multiprocessing.get_context("spawn")
@@ -276,9 +277,9 @@ def measure_two(night: Night, cores: tuple[int, int], repeats: int, way: Way) ->
         folder = Path(name)
         mapped_file.save(night.items, folder / "items")
         np.save(folder / "users.npy", night.model.user_factors.astype(np.float64))
-        np.save(folder / "offsets.npy", night.seen.offsets)
-        np.save(folder / "positions.npy", night.seen.positions)
-        arguments = (folder, night.k, way, free, together)
+        np.save(folder / "offsets.npy", night.already_heard.offsets)
+        np.save(folder / "positions.npy", night.already_heard.positions)
+        arguments = (folder, night.k, plan, free, together)
         with ProcessPoolExecutor(2, context, initializer=Worker.start, initargs=arguments) as pool:
             one, two = dict.fromkeys(("sgemm", "nocturne"), np.inf), dict.fromkeys(("sgemm", "nocturne"), np.inf)
             for _ in range(repeats + 1):  # in the first, code is loaded
@@ -331,22 +332,23 @@ def measure_factors(
     """All lines of one width."""
     model, *earlier = train(heard, factors)
     no_preference = np.ones(heard.shape[1]), np.arange(heard.shape[1])
-    layout_seconds = timed(lambda: lay_out(model.item_factors, *no_preference))
-    items, items_before = (lay_out(of_items, *no_preference) for of_items in (model.item_factors, earlier[1]))
+    layout_seconds = timed(lambda: lay_out_items(model.item_factors, *no_preference))
+    items, items_before = (lay_out_items(of_items, *no_preference) for of_items in (model.item_factors, earlier[1]))
     for k in options.top_k:
         os.sched_setaffinity(0, {cores[-1]})
         night = Night.of(model, heard, items, k)
+        users_before, eligible_before = earlier[0].astype(np.float64), Eligible.of(night.eligible.masks, items_before)
         everyone = night.part(np.arange(heard.shape[0]))
-        eligible_before = Eligible.of(night.eligible.masks, items_before)
-        previous = top_k(earlier[0].astype(np.float64), items_before, *everyone[2:5], eligible_before).lists
+        last_night = replace(everyone, users=users_before, items=items_before, eligible=eligible_before)
+        previous = top_k(last_night).lists
         for line in measure(night, previous, options.repeats, sample):
             rounded = {name: round(value, 4) if isinstance(value, float) else value for name, value in line.items()}
             yield rounded | ({"layout_seconds": round(layout_seconds, 3)} if line["system"] == "nocturne" else {})
             if line["system"] == "nocturne":
-                way = Way(line["panel"], warm=False)
+                plan = KernelPlan(line["panel"], warm_start=False)
         os.sched_setaffinity(0, cores)
         if len(cores) > 1:
-            for line in measure_two(night, (cores[0], cores[1]), options.repeats, way):
+            for line in measure_two(night, (cores[0], cores[1]), options.repeats, plan):
                 yield {name: round(value, 4) if isinstance(value, float) else value for name, value in line.items()}
 
 

@@ -1,4 +1,4 @@
-"""What ranking costs against each thing it depends on: invented listeners, in this process, on one core."""
+"""The cost of ranking against each thing it depends on: invented listeners, in this process, on one core."""
 
 import os
 import resource
@@ -11,9 +11,9 @@ import pyarrow as pa
 
 from nocturne.core.settings import load_settings
 from nocturne.ingestion.interactions import UNIT
-from nocturne.kernel.layout import lay_out
+from nocturne.kernel.layout import lay_out_items
 from nocturne.ranking.eligibility import Markets
-from nocturne.ranking.ranker import Account, Ranker
+from nocturne.ranking.ranker import Ranker, RankingStats
 from nocturne.ranking.spark_tasks import one_blas_thread
 from nocturne.storage.bucket_files import BucketWriter
 from nocturne.storage.contracts import contract
@@ -52,19 +52,19 @@ def curves(folder: Path, listeners: int, items: int) -> Iterator[dict[str, objec
 def point(world: dict[str, float], folder: Path) -> dict[str, object]:
     """Rank a world whose listeners have pools, of whom a share must be computed again."""
     ranker = make_ranker(int(world["items"]), int(world["factors"]), int(world["top_k"]))
-    night, account = Account(), Account()
+    first_night, stats = RankingStats(), RankingStats()
     schemas = (contract("pools").arrow_schema, contract("ranked_lists").arrow_schema)
     writers = [BucketWriter(str(folder / "written"), schema, str(DAY), 0) for schema in schemas]
     for first in range(0, int(world["listeners"]), BATCH):
         count = min(BATCH, int(world["listeners"]) - first)
         rows = invent_rows(first, count, int(world["items"]))
-        before = pa.Table.from_pylist([{}] * count, schema=_POOLS)
+        previous_rows = pa.Table.from_pylist([{}] * count, schema=_POOLS)
         if world["changed"] < 1:
-            pools, _ = ranker.rank(rows, before, night)
-            kept = np.random.default_rng(first).random(count) >= world["changed"]
-            before = pools.take(pa.array(np.arange(count), mask=~kept))
-        tables = ranker.rank(rows, before, account)
-        with account.timing("write"):
+            pools, _ = ranker.rank(rows, previous_rows, first_night)
+            unchanged = np.random.default_rng(first).random(count) >= world["changed"]
+            previous_rows = pools.take(pa.array(np.arange(count), mask=~unchanged))
+        tables = ranker.rank(rows, previous_rows, stats)
+        with stats.timing("write"):
             for writer, table in zip(writers, tables, strict=True):
                 writer.write(table)
     written = [writer.close() for writer in writers]
@@ -72,9 +72,9 @@ def point(world: dict[str, float], folder: Path) -> dict[str, object]:
         writer.file.unlink()
     return {
         **world,
-        "seconds": round(sum(account.seconds.values()), 2),
-        "microseconds_a_listener": round(sum(account.seconds.values()) / world["listeners"] * 1e6, 1),
-        **{what: round(seconds, 2) for what, seconds in sorted(account.seconds.items())},
+        "seconds": round(sum(stats.seconds.values()), 2),
+        "microseconds_a_listener": round(sum(stats.seconds.values()) / world["listeners"] * 1e6, 1),
+        **{step: round(seconds, 2) for step, seconds in sorted(stats.seconds.items())},
         "bytes_a_listener": round(sum(file.size for file in written) / world["listeners"]),
         "peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
     }
@@ -96,8 +96,8 @@ def make_ranker(items: int, factors: int, top_k: int) -> Ranker:
         counts**-0.3, counts**0.1, counts, {}, neighbours, np.ones(neighbours.shape, np.float32),
     )  # fmt: skip
     everything = Markets({None: 0}, 0, np.ones((1, items), dtype=bool), ("everything",))
-    laid_out = lay_out(rotated, model.score_multipliers, np.arange(items))
-    return Ranker(model, laid_out, everything, everything, DAY, settings.ranking, audited=0.001).prepare()
+    laid_out = lay_out_items(rotated, model.score_multipliers, np.arange(items))
+    return Ranker(model, laid_out, everything, everything, DAY, settings.ranking, audit_share=0.001).prepare()
 
 
 def invent_rows(first: int, count: int, items: int) -> pa.RecordBatch:

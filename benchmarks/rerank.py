@@ -32,18 +32,18 @@ from scipy.sparse import csr_matrix, diags_array
 
 from benchmarks import lastfm
 from benchmarks.train import rows
-from nocturne.core.csr import Rows
+from nocturne.core.csr import CsrRows
 from nocturne.core.settings import RerankingSettings, Settings, load_settings
 from nocturne.evaluation import metrics
 from nocturne.evaluation.significance import differences
 from nocturne.ingestion.importers import IMPORTERS
 from nocturne.ingestion.interactions import EPOCH
 from nocturne.ingestion.simulator.simulate import simulate
-from nocturne.kernel.layout import lay_out
-from nocturne.kernel.rerank import SMOOTHING
+from nocturne.kernel.layout import lay_out_items
+from nocturne.kernel.rerank import SMOOTHING, Traits
 from nocturne.ranking.eligibility import markets
-from nocturne.ranking.item_traits import NONE, UNTAGGED, Traits, traits
-from nocturne.ranking.ranker import Account, Ranker
+from nocturne.ranking.item_traits import NONE, UNTAGGED, traits
+from nocturne.ranking.ranker import Ranker, RankingStats
 from nocturne.ranking.reranker import Reranker
 from nocturne.ranking.spark_tasks import Aligned
 from nocturne.storage.contracts import contract
@@ -180,7 +180,7 @@ class Candidates:
     traits: Traits
     users: pa.Array
     rows: Confidences
-    pools: Rows
+    pools: CsrRows
     scores: np.ndarray
 
 
@@ -195,15 +195,15 @@ def candidates(data: Data, settings: Settings) -> Candidates:
     (batch,) = listeners.combine_chunks().to_batches()
     wide = settings.ranking.model_copy(update={"top_k": settings.ranking.candidates})
     ids = model.item_ids.to_numpy(zero_copy_only=False)
-    laid_out = lay_out(model.factors, model.score_multipliers, np.argsort(np.argsort(ids)))
+    laid_out = lay_out_items(model.factors, model.score_multipliers, np.argsort(np.argsort(ids)))
     may = markets(model.item_ids, data.catalogue, data.night, ())
-    ranker = Ranker(model, laid_out, may, None, data.night, wide, audited=0.0).prepare()
-    _, lists = ranker.rank(batch, Aligned(iter(())).of(batch.column("user_id")), Account())
+    ranker = Ranker(model, laid_out, may, None, data.night, wide, audit_share=0.0).prepare()
+    _, lists = ranker.rank(batch, Aligned(iter(())).of(batch.column("user_id")), RankingStats())
     found = lists["items"].combine_chunks()
     entries = found.flatten()
     places = {item: place for place, item in enumerate(model.item_ids.to_pylist())}
     positions = np.array([places[item] for item in entries.field("item_id").to_pylist()], np.int32)
-    pools = Rows(found.offsets.to_numpy().astype(np.int64), positions)
+    pools = CsrRows(found.offsets.to_numpy().astype(np.int64), positions)
     of_items = traits(
         model.item_ids, data.catalogue, pa.nulls(len(ids), pa.date32()), data.night, FRESH_NIGHTS
     )  # fmt: skip
@@ -219,7 +219,7 @@ def measure(data: Data, settings: Settings) -> Iterator[Line]:
     for name, changes in RERANKERS[data.name].items():
         chosen = RerankingSettings.model_validate(settings.reranking.model_dump() | changes)
         made = Reranker(chosen, given.traits, (data.night - EPOCH).days)
-        lists, _, chances = made.lists(given.users, given.pools, given.scores, given.rows, K)
+        lists, _, chances = made.rerank(given.users, given.pools, given.scores, given.rows, K)
         square = np.full((len(lists.lengths), K), -1)
         square[np.arange(K) < lists.lengths[:, None]] = lists.positions
         indexes = np.where(square >= 0, given.model.item_indexes[square], -1)
@@ -247,7 +247,7 @@ def microseconds(made: Reranker, given: Candidates) -> float:
     taken = []
     for _ in range(3):
         started = time.thread_time()
-        made.lists(given.users, given.pools, given.scores, given.rows, TIMED)
+        made.rerank(given.users, given.pools, given.scores, given.rows, TIMED)
         taken.append(time.thread_time() - started)
     return min(taken) / len(given.users) * 1e6
 

@@ -75,9 +75,7 @@ def train(heard: csr_matrix, settings: AlsSettings, parent: Model | None = None)
 def judge(model: Model, heard: csr_matrix, held_out: csr_matrix) -> Quality:
     """Solve every listener exactly, and score the best items they have not heard."""
     solved = [
-        solve_users(
-            model.factors, model.spectrum, model.settings.regularization, row.offsets, row.columns, row.confidences
-        )
+        solve_users(model.factors, model.spectrum, model.settings.regularization, row)
         for row in map(model.confidence_rows, rows(heard))
     ]
     items = model.factors * model.score_multipliers[:, None]

@@ -11,14 +11,17 @@ Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Rows:
-    """CSR rows of positions: those of listener i are positions[offsets[i]:offsets[i + 1]]."""
+class CsrRows:
+    """CSR rows of positions: those of listener i are positions[offsets[i]:offsets[i + 1]].
+
+    Example: the rows [4], [] and [2, 9] have offsets [0, 1, 1, 3] and positions [4, 2, 9].
+    """
 
     offsets: Offsets
     positions: Positions
 
     @classmethod
-    def empty(cls, listeners: int) -> "Rows":
+    def empty(cls, listeners: int) -> "CsrRows":
         """No position for anyone."""
         return cls(np.zeros(listeners + 1, dtype=np.int64), np.zeros(0, dtype=np.int32))
 
@@ -31,31 +34,31 @@ class Rows:
         """The positions of one listener."""
         return self.positions[self.offsets[listener] : self.offsets[listener + 1]]
 
-    def take(self, listeners: npt.NDArray[np.intp]) -> "Rows":
+    def take(self, listeners: npt.NDArray[np.intp]) -> "CsrRows":
         """The rows of some listeners."""
         offsets, entries = entries_of(self.offsets, listeners)
-        return Rows(offsets, self.positions[entries])
+        return CsrRows(offsets, self.positions[entries])
 
-    def heads(self, values: Floats, k: int) -> tuple["Rows", Floats]:
+    def heads(self, values: Floats, k: int) -> tuple["CsrRows", Floats]:
         """The first k positions of every row, and the values aligned with them."""
         first = np.arange(len(values)) - np.repeat(self.offsets[:-1], self.lengths) < k
         return self.where(first), values[first]
 
-    def where(self, kept: npt.NDArray[np.bool_]) -> "Rows":
-        """The same rows with some of the positions; `kept` is aligned with them."""
-        return Rows(np.concatenate([[0], np.cumsum(kept)])[self.offsets - self.offsets[0]], self.positions[kept])
+    def where(self, mask: npt.NDArray[np.bool_]) -> "CsrRows":
+        """The same rows with some of the positions; the mask is aligned with them."""
+        return CsrRows(np.concatenate([[0], np.cumsum(mask)])[self.offsets - self.offsets[0]], self.positions[mask])
 
 
 def entries_of(offsets: Offsets, listeners: npt.NDArray[np.intp]) -> tuple[Offsets, Offsets]:
-    """Where the entries of some rows lie: the offsets of those rows alone, and the place of every entry."""
+    """Offsets of some rows laid end to end, and the place of each of their entries among those of all rows."""
     lengths = np.diff(offsets)[listeners]
-    taken = np.concatenate([[0], np.cumsum(lengths)])
-    return taken, np.arange(taken[-1]) + np.repeat(offsets[listeners] - taken[:-1], lengths)
+    ends = np.concatenate([[0], np.cumsum(lengths)])
+    return ends, np.arange(ends[-1]) + np.repeat(offsets[listeners] - ends[:-1], lengths)
 
 
-def filled(
-    rows: Rows, values: Floats, places: npt.NDArray[np.intp], others: Rows, other_values: Floats
-) -> tuple[Rows, Floats]:
+def fill_empty_rows(
+    rows: CsrRows, values: Floats, places: npt.NDArray[np.intp], others: CsrRows, other_values: Floats
+) -> tuple[CsrRows, Floats]:
     """Put other rows, and values aligned with their positions, in the place of empty ones.
 
     Args:
@@ -69,4 +72,4 @@ def filled(
     positions, together = np.empty(len(of_other), np.int32), np.empty(len(of_other))
     positions[of_other], positions[~of_other] = others.positions, rows.positions
     together[of_other], together[~of_other] = other_values, values
-    return Rows(np.concatenate([[0], np.cumsum(lengths)]), positions), together
+    return CsrRows(np.concatenate([[0], np.cumsum(lengths)]), positions), together

@@ -15,9 +15,9 @@ from nocturne.core.settings import Settings
 from nocturne.evaluation.metrics import accuracy
 from nocturne.ingestion.importers.archive import unpacked
 from nocturne.ingestion.interactions import EPOCH, UNIT
-from nocturne.kernel.layout import lay_out
+from nocturne.kernel.layout import lay_out_items
 from nocturne.ranking.eligibility import Markets
-from nocturne.ranking.ranker import Account, Ranker
+from nocturne.ranking.ranker import Ranker, RankingStats
 from nocturne.ranking.spark_tasks import Aligned
 from nocturne.training.als import train
 from nocturne.training.model import Model
@@ -91,12 +91,12 @@ def fit(heard: csr_matrix, settings: Settings, parent: Model | None = None, iter
 def lists_of(model: Model, heard: csr_matrix, settings: Settings) -> Lists:
     """Every listener's list as `rank_users` makes it, without tables; -1 where it is short."""
     everything = Markets({None: 0}, 0, np.ones((1, len(model.item_indexes)), dtype=np.bool_), ("",))
-    laid_out = lay_out(model.factors, model.score_multipliers, np.arange(len(model.item_indexes)))
-    ranker = Ranker(model, laid_out, everything, None, EPOCH, settings.ranking, audited=0.0).prepare()
+    laid_out = lay_out_items(model.factors, model.score_multipliers, np.arange(len(model.item_indexes)))
+    ranker = Ranker(model, laid_out, everything, None, EPOCH, settings.ranking, audit_share=0.0).prepare()
     lists = np.full((heard.shape[0], settings.ranking.top_k), -1, dtype=np.int64)
     first = 0
     for batch in _Rows(heard):
-        _, found = ranker.rank(batch, Aligned(iter(())).of(batch.column("user_id")), Account())
+        _, found = ranker.rank(batch, Aligned(iter(())).of(batch.column("user_id")), RankingStats())
         held = found["items"].combine_chunks()
         items = held.flatten().field("item_id").cast(pa.int64()).to_numpy()
         row = np.repeat(np.arange(first, first + batch.num_rows), np.diff(held.offsets.to_numpy()))

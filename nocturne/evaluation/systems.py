@@ -14,7 +14,7 @@ from nocturne.evaluation import baselines
 from nocturne.evaluation.baselines import Lists
 from nocturne.evaluation.held_out import HeldOut, Past
 from nocturne.ranking.rank_users import ROWS, make_ranker
-from nocturne.ranking.ranker import Account
+from nocturne.ranking.ranker import RankingStats
 from nocturne.ranking.spark_tasks import Aligned, cut, one_blas_thread
 from nocturne.storage import tables
 from nocturne.storage.stored_rows import StoredRows
@@ -108,12 +108,12 @@ def model_lists(model: Model, held_out: HeldOut, top_k: int) -> Lists:
     ranking = night.settings.ranking.model_copy(update={"top_k": top_k, "carry_over": False})
     night = night.with_settings(night.settings.model_copy(update={"ranking": ranking}))
     with one_blas_thread():
-        ranker = replace(make_ranker(night, model, None), audited=0.0).prepare()
+        ranker = replace(make_ranker(night, model, None), audit_share=0.0).prepare()
         found = []
         for batch in StoredRows.at(night, "interactions", ROWS):
             asked = batch.filter(pc.is_in(batch.column("user_id"), value_set=held_out.user_ids))
             for rows in cut(asked, ranking.batch_memory_mb) if asked.num_rows else ():
-                _, lists = ranker.rank(rows, Aligned(iter(())).of(rows.column("user_id")), Account())
+                _, lists = ranker.rank(rows, Aligned(iter(())).of(rows.column("user_id")), RankingStats())
                 found.append(lists.select(["user_id", "items"]))
     return _as_array(pa.concat_tables(found), held_out, top_k) if found else _empty(held_out, top_k)
 

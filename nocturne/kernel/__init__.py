@@ -4,7 +4,8 @@ Pure functions on NumPy arrays and CSR rows, compiled where NumPy is too slow. W
 their own row and the model alone, to the last bit: not on the batch they are in, nor on its size or order,
 nor on how much of the catalogue could be left out.
 
-A night goes `solve` -> `select`: `axes` turns the factors so that both are cheap, `items` lays a catalogue out,
-`choose` measures which way of selecting is fastest tonight, and `audit` proves a sample the slow way. `blend` scores
-candidates again, and `rerank` chooses lists from them.
+A night goes `solve` -> `top_k`: `layout` lays a catalogue out, a `query` says who may get what of it, `autotune`
+measures which plan is fastest tonight, `warm_start` begins with last night's lists, and `audit` proves a sample the
+slow way. `blend` scores candidates again, and `rerank` chooses lists from them. Factors lie on their principal axes,
+which makes both steps cheap.
 """

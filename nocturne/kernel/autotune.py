@@ -1,76 +1,57 @@
-"""The fastest way to rank tonight, measured: which is depends on the factors, the lists and the processor."""
+"""Autotuning: the fastest plan to rank by tonight, measured, for it depends on factors, lists and processor."""
 
 from dataclasses import dataclass
 from itertools import product
 from time import perf_counter
 
 import numpy as np
-import numpy.typing as npt
 
-from nocturne.core.csr import Rows
-from nocturne.kernel.layout import Eligible, Items
+from nocturne.core.csr import CsrRows
+from nocturne.kernel.query import Query
 from nocturne.kernel.top_k import Top, top_k
-from nocturne.kernel.warm_start import floors
+from nocturne.kernel.warm_start import score_lower_bounds
 
-Floats = npt.NDArray[np.float64]
-
-_PANELS = (4, 16, 64)
+_BLOCKS_PER_PANEL = (4, 16, 64)
 _ROUNDS = 3
 
 
 @dataclass(frozen=True)
-class Way:
-    """How lists are found; never which lists.
+class KernelPlan:
+    """The way to find exact lists; every plan finds the same ones.
 
     Attributes:
-        panel: blocks of items between two raises of the listeners' thresholds.
-        warm: whether last night's lists give the first thresholds.
+        blocks_per_panel: blocks of items between two raises of the listeners' thresholds.
+        warm_start: whether last night's lists give the first thresholds.
     """
 
-    panel: int
-    warm: bool
+    blocks_per_panel: int
+    warm_start: bool
 
 
-def rank(
-    users: Floats,
-    items: Items,
-    k: int,
-    seen: Rows,
-    classes: npt.NDArray[np.int32],
-    eligible: Eligible,
-    way: Way,
-    previous: Rows | None = None,
-) -> Top:
-    """`top_k` in the given way; a listener without a previous list has an empty row in `previous`."""
-    warm = floors(users, items, k, previous, seen, classes, eligible) if way.warm and previous is not None else None
-    return top_k(users, items, k, seen, classes, eligible, warm, way.panel)
+def rank(query: Query, plan: KernelPlan, previous: CsrRows | None = None) -> Top:
+    """`top_k` by a plan; a listener without a previous list has an empty row in `previous`."""
+    lower_bounds = None
+    if plan.warm_start and previous is not None:
+        lower_bounds = score_lower_bounds(query, previous)
+    return top_k(query, lower_bounds, plan.blocks_per_panel)
 
 
-def fastest_way(
-    users: Floats,
-    items: Items,
-    k: int,
-    seen: Rows,
-    classes: npt.NDArray[np.int32],
-    eligible: Eligible,
-    previous: Rows | None,
-) -> Way:
-    """Rank a sample in every sensible way and return the one that took least, the making of thresholds included.
+def autotune(query: Query, previous: CsrRows | None) -> KernelPlan:
+    """Rank a sample by every sensible plan and return the one that took least, the making of thresholds included.
 
     Args:
-        users: a sample of the listeners, a few hundred or more; shape (listeners, factors). Without any, the
-            simplest way is returned.
-        items, k, seen, classes, eligible: as `top_k` takes them, for the sample.
+        query: of a sample of the listeners, a few hundred or more. Without any, the simplest plan is returned.
         previous: the sample's lists of last night, if there are any.
     """
-    ways = [Way(panel, warm) for warm, panel in product((False, True) if previous else (False,), _PANELS)]
-    if len(users) == 0:
-        return ways[0]
-    seconds = dict.fromkeys(ways, np.inf)
+    warm_starts = (False, True) if previous else (False,)
+    plans = [KernelPlan(blocks, warm_start) for warm_start, blocks in product(warm_starts, _BLOCKS_PER_PANEL)]
+    if len(query.users) == 0:
+        return plans[0]
+    seconds = dict.fromkeys(plans, np.inf)
     for counted in (False, *[True] * _ROUNDS):
-        for way in ways:
+        for plan in plans:
             start = perf_counter()
-            rank(users, items, k, seen, classes, eligible, way, previous)
+            rank(query, plan, previous)
             if counted:
-                seconds[way] = min(seconds[way], perf_counter() - start)
-    return min(ways, key=seconds.__getitem__)
+                seconds[plan] = min(seconds[plan], perf_counter() - start)
+    return min(plans, key=seconds.__getitem__)

@@ -1,25 +1,23 @@
-"""Candidates scored again by what resembles them in the listener's row."""
+"""Blending: candidates scored again by the items of the listener's row that resemble them."""
 
 import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-from nocturne.core.csr import Rows
-from nocturne.kernel.layout import frozen
+from nocturne.core.csr import CsrRows
+from nocturne.kernel.arguments import ConfidenceRows, ValuedRows, frozen
 
 Floats = npt.NDArray[np.float64]
 
 
 def blend(
-    candidates: Rows,
+    candidates: CsrRows,
     scores: Floats,
-    offsets: npt.NDArray[np.int64],
-    columns: npt.NDArray[np.int32],
-    confidences: Floats,
+    rows: ConfidenceRows,
     neighbours: npt.NDArray[np.int32],
     similarities: npt.NDArray[np.float32],
     weight: float,
-) -> tuple[Rows, Floats]:
+) -> tuple[CsrRows, Floats]:
     """Order every listener's candidates by score and neighbourhood together.
 
     The neighbourhood score of a candidate is the sum, over its neighbours in the listener's row, of similarity times
@@ -29,7 +27,7 @@ def blend(
     Args:
         candidates: positions, best first.
         scores: aligned with the candidates.
-        offsets, columns, confidences: CSR rows of the same listeners.
+        rows: of the same listeners.
         neighbours: the items most similar to each item, -1 where there are fewer; shape (items, neighbours).
         similarities: >= 0, aligned with the neighbours.
         weight: of the neighbourhood, >= 0.
@@ -38,11 +36,11 @@ def blend(
     """
     if not neighbours.shape[1] or not weight or not len(scores):
         return candidates, scores
-    arrays = frozen(
-        candidates.offsets, candidates.positions, scores, offsets, columns, confidences, neighbours, similarities
+    scored = ValuedRows(*frozen(candidates.offsets, candidates.positions, scores))
+    positions, blended = _blend(
+        float(weight), scored, ValuedRows.of_confidences(rows), *frozen(neighbours, similarities)
     )
-    positions, blended = _blend(float(weight), *arrays)
-    return Rows(candidates.offsets, positions), blended
+    return CsrRows(candidates.offsets, positions), blended
 
 
 # What follows is compiled: plain loops over arrays, without types of their own.
@@ -51,7 +49,9 @@ def blend(
 
 
 @njit(cache=True)
-def _blend(weight, starts, positions, scores, offsets, columns, confidences, neighbours, similarities):
+def _blend(weight, candidates, rows, neighbours, similarities):
+    starts, positions, scores = candidates
+    offsets, columns, confidences = rows
     ordered, blended = np.empty_like(positions), np.empty_like(scores)
     heard = np.zeros(len(neighbours))
     for listener in range(len(starts) - 1):

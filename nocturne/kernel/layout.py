@@ -1,8 +1,7 @@
-"""A catalogue laid out for ranking: once a night, the same for every worker."""
+"""The layout of a catalogue for ranking: made once a night, the same for every worker."""
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,17 +16,9 @@ BLOCK = 512
 _ROWS_AT_ONCE = 65_536
 
 
-def frozen(*arrays: npt.NDArray[Any]) -> list[npt.NDArray[Any]]:
-    """Read-only C-contiguous views, or copies: of one kind, so that everyone's call runs the same compiled code."""
-    views = [np.ascontiguousarray(array).view() for array in arrays]
-    for view in views:
-        view.flags.writeable = False
-    return views
-
-
 @dataclass(frozen=True)
-class Items:
-    """What can be ranked.
+class ItemLayout:
+    """The items that can be ranked.
 
     Attributes:
         factors: shape (items, factors), C-contiguous, any order; a position is a row of it.
@@ -49,14 +40,14 @@ class Items:
 
     @cached_property
     def place(self) -> npt.NDArray[np.int32]:
-        """Where each position stands in `order`; shape (items,)."""
+        """Place of each position in `order`; shape (items,)."""
         place = np.empty(len(self.order), dtype=np.int32)
         place[self.order] = np.arange(len(self.order), dtype=np.int32)
         return place
 
     @cached_property
     def rounding(self) -> float:
-        """How far the float32 score of a unit vector can be from the exact one, in units of `scale`.
+        """Largest difference between the float32 score of a unit vector and the exact one, in units of `scale`.
 
         Source: Higham, Accuracy and Stability of Numerical Algorithms (2002), section 3.1, in any order of summation;
             three more roundings for the user's, the item's and the multiplier's entries, and underflow.
@@ -68,28 +59,28 @@ class Items:
 
 @dataclass(frozen=True)
 class Eligible:
-    """What may be listed for each class of listeners, laid out as the items are.
+    """The items that may be listed for each class of listeners, laid out as the catalogue is.
 
     Attributes:
         masks: by position; shape (classes, items).
-        barred: what may not be listed, in the order of `Items.scaled`; shape (classes, blocks, items of a block).
-        any_barred: blocks with anything barred; shape (classes, blocks).
+        forbidden: items that may not be listed, laid out as `ItemLayout.scaled`; shape (classes, blocks, BLOCK).
+        any_forbidden: blocks with anything forbidden; shape (classes, blocks).
     """
 
     masks: Mask
-    barred: Mask
-    any_barred: Mask
+    forbidden: Mask
+    any_forbidden: Mask
 
     @classmethod
-    def of(cls, masks: Mask, items: Items) -> "Eligible":
+    def of(cls, masks: Mask, items: ItemLayout) -> "Eligible":
         """Lay out masks of shape (classes, items)."""
-        barred: Mask = np.ones((len(masks), len(items.scaled), BLOCK), dtype=np.bool_)
-        for mask, of_class in zip(masks, barred.reshape(len(masks), -1), strict=True):
+        forbidden: Mask = np.ones((len(masks), len(items.scaled), BLOCK), dtype=np.bool_)
+        for mask, of_class in zip(masks, forbidden.reshape(len(masks), -1), strict=True):
             of_class[: len(items.order)] = ~mask[items.order]
-        return cls(masks, barred, np.asarray(barred.any(axis=2)))
+        return cls(masks, forbidden, np.asarray(forbidden.any(axis=2)))
 
 
-def lay_out(factors: npt.NDArray[np.float32], multipliers: Floats, tie_order: Positions) -> Items:
+def lay_out_items(factors: npt.NDArray[np.float32], multipliers: Floats, tie_order: Positions) -> ItemLayout:
     """Lay a catalogue out by falling norm, so that what cannot be listed comes last.
 
     Args:
@@ -108,4 +99,4 @@ def lay_out(factors: npt.NDArray[np.float32], multipliers: Floats, tie_order: Po
     for block in range(blocks):
         of_block = order[block * BLOCK : (block + 1) * BLOCK]
         scaled[block, :, : len(of_block)] = (factors[of_block] * (multipliers[of_block] / scale)[:, None]).T
-    return Items(factors, multipliers, tie_order, order, scaled, norms[order] / scale, np.array([scale]))
+    return ItemLayout(factors, multipliers, tie_order, order, scaled, norms[order] / scale, np.array([scale]))

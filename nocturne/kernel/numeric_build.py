@@ -1,4 +1,4 @@
-"""What the last bits of a score depend on beside its inputs."""
+"""The numeric build: libraries and processor, on which the last bits of a score depend beside its inputs."""
 
 import hashlib
 from functools import cache

@@ -1,44 +1,153 @@
 """Lists chosen from candidates by more than their score, listener by listener.
 
-Compiled: plain loops over arrays, without types of their own. `nocturne.ranking.reranker` says what it is for.
+`nocturne.ranking.reranker` says by which rules.
 """
-# mypy: disable-error-code="no-untyped-def,no-untyped-call"
-# ruff: noqa: ANN001, ANN201, ANN202
+
+from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 from numba import njit
+
+from nocturne.core.csr import CsrRows
+from nocturne.kernel.arguments import ConfidenceRows, ValuedRows, frozen
+
+Floats = npt.NDArray[np.float64]
+Codes = npt.NDArray[np.int32]
+Offsets = npt.NDArray[np.int64]
 
 SMOOTHING = 0.01
 """Share of the listener's own mix in that of a list, as Steck has it, so that no logarithm is infinite."""
 
 
-@njit(cache=True)
-def choose(
-    starts, positions, scores, offsets, columns, confidences, creators, types, tag_offsets, tags, fresh,
-    top_k, cap, diversity, type_strength, tag_strength, smoothing, fresh_slots, explored, draws, temperature,
-):  # fmt: skip
+class Traits(NamedTuple):
+    """Items by position, names turned into numbers.
+
+    Attributes:
+        creators: -1 without one; shape (items,).
+        types: content types; shape (items,).
+        tag_offsets: where each item's tags begin and the last one's end; shape (items + 1,).
+        tags: distinct and ascending within an item; 0 alone for an item without any.
+        fresh: whether the item is new; shape (items,).
+    """
+
+    creators: Codes
+    types: Codes
+    tag_offsets: Offsets
+    tags: Codes
+    fresh: npt.NDArray[np.bool_]
+
+
+class RerankRules(NamedTuple):
+    """The rules that every list follows.
+
+    Attributes:
+        top_k: items in a full list.
+        max_per_creator: 0: any number.
+        fresh_slots: new items that a list holds if the candidates do.
+        diversity, type_calibration, genre_calibration: strengths, from 0 to 1.
+    """
+
+    top_k: int
+    max_per_creator: int
+    fresh_slots: int
+    diversity: float
+    type_calibration: float
+    genre_calibration: float
+
+
+class Exploration(NamedTuple):
+    """Places of a list whose items are drawn.
+
+    Attributes:
+        places: from 0, ascending.
+        draws: numbers in [0, 1) for them; shape (listeners, places).
+        temperature: 0: all are as likely.
+    """
+
+    places: Offsets
+    draws: Floats
+    temperature: float
+
+
+def rerank(
+    candidates: CsrRows,
+    scores: Floats,
+    rows: ConfidenceRows,
+    traits: Traits,
+    rules: RerankRules,
+    exploration: Exploration,
+) -> tuple[CsrRows, Floats, Floats]:
     """Every listener's list.
 
     Args:
-        starts, positions, scores: candidates, best first, CSR.
-        offsets, columns, confidences: the listeners' rows, CSR; columns are positions.
-        creators, types, tag_offsets, tags, fresh: as in `Traits`.
-        cap: items of a creator; 0: any number.
-        explored: places that are drawn, from 0, ascending.
-        draws: numbers in [0, 1) for them; shape (listeners, places).
-        temperature: of the draw; 0: all are as likely.
+        candidates: positions, best first.
+        scores: aligned with the candidates, falling.
+        rows: of the same listeners.
 
     Returns:
-        offsets, positions, scores and propensities of the lists, CSR.
+        The lists; scores, and the probability of each item given those chosen before it, aligned with them.
     """
-    lengths = np.minimum(np.diff(starts), top_k)
+    places, draws = frozen(exploration.places, exploration.draws)
+    offsets, positions, listed_scores, propensities = _rerank(
+        ValuedRows(*frozen(candidates.offsets, candidates.positions, scores)),
+        ValuedRows.of_confidences(rows),
+        Traits(*frozen(*traits)),
+        RerankRules(*map(int, rules[:3]), *map(float, rules[3:])),
+        Exploration(places, draws, float(exploration.temperature)),
+    )
+    return CsrRows(offsets, positions), listed_scores, propensities
+
+
+class _Listed(NamedTuple):
+    """A listener's mix, and counts of the items listed: arrays that listeners share, empty between two of them.
+
+    Attributes:
+        used: items listed of each creator; the last place is of those without one.
+        type_mix, tag_mix: shares of the listener's confidence.
+        type_mass, tag_mass: items listed; an item's tags share what is its.
+        marked: place in the list of the last item compared that has the tag.
+    """
+
+    used: Offsets
+    type_mix: Floats
+    tag_mix: Floats
+    type_mass: Floats
+    tag_mass: Floats
+    marked: Offsets
+
+
+class _Pool(NamedTuple):
+    """A listener's candidates, with the value of each beside the items listed.
+
+    Attributes:
+        value: upper bound of it; -inf for a candidate that is listed or has no room.
+        valued_at: length of the list for which the value was worked out; -1: not yet.
+        alike: likeness to the most alike item listed.
+    """
+
+    items: Codes
+    relevance: Floats
+    value: Floats
+    valued_at: Offsets
+    alike: Floats
+
+
+# What follows is compiled: plain loops over arrays, without types of their own.
+# mypy: disable-error-code="no-untyped-def,no-untyped-call"
+# ruff: noqa: ANN001, ANN202
+
+
+@njit(cache=True)
+def _rerank(candidates, rows, traits, rules, exploration):
+    starts, positions, scores = candidates
+    offsets, columns, confidences = rows
+    explored = exploration.places
+    lengths = np.minimum(np.diff(starts), rules.top_k)
     ends = np.concatenate((np.zeros(1, np.int64), np.cumsum(lengths)))
-    listed, of_listed = np.empty(ends[-1], np.int32), np.empty(ends[-1])
+    listed_items, listed_scores = np.empty(ends[-1], np.int32), np.empty(ends[-1])
     propensities = np.ones(ends[-1])
-    used = np.zeros(creators.max() + 2 if len(creators) else 1, np.int64)
-    type_mix, tag_mix = np.zeros(types.max() + 1), np.zeros(tags.max() + 1)
-    type_mass, tag_mass = np.zeros(len(type_mix)), np.zeros(len(tag_mix))
-    marked = np.zeros(len(tag_mix), np.int64)
+    listed = _nothing_listed(traits)
     for listener in range(len(lengths)):
         length = lengths[listener]
         if length == 0:
@@ -46,17 +155,14 @@ def choose(
         items = positions[starts[listener] : starts[listener + 1]]
         relevance = _shares_of_range(scores[starts[listener] : starts[listener + 1]])
         row = columns[offsets[listener] : offsets[listener + 1]]
-        weights = confidences[offsets[listener] : offsets[listener + 1]]
-        if type_strength > 0 or tag_strength > 0:
-            _mix(row, weights, types, tag_offsets, tags, type_mix, tag_mix)
+        if rules.type_calibration > 0 or rules.genre_calibration > 0:
+            _mix(row, confidences[offsets[listener] : offsets[listener + 1]], traits, listed)
         slots = np.searchsorted(explored, length)
-        chosen = _greedy(
-            items, relevance, length - slots, creators, cap, used, diversity, type_strength, tag_strength, smoothing,
-            types, type_mix, type_mass, tag_offsets, tags, tag_mix, tag_mass, marked,
-        )  # fmt: skip
-        if fresh_slots > 0:
-            chosen = _with_fresh(chosen, items, fresh, fresh_slots, creators, cap, used)
-        drawn, chances = _draw(chosen, items, relevance, draws[listener, :slots], temperature, creators, cap, used)
+        chosen = _greedy(items, relevance, length - slots, traits, rules, listed)
+        if rules.fresh_slots > 0:
+            chosen = _with_fresh(chosen, items, traits, rules, listed.used)
+        draws = exploration.draws[listener, :slots]
+        drawn, chances = _draw(chosen, items, relevance, draws, exploration.temperature, traits, rules, listed.used)
         start, explored_so_far = ends[listener], 0
         for place in range(length):
             taken = 0
@@ -65,10 +171,20 @@ def choose(
                 explored_so_far += 1
             else:
                 taken = chosen[place - explored_so_far]
-            listed[start + place] = items[taken]
-            of_listed[start + place] = scores[starts[listener] + taken]
-        _forget(items, row, creators, used, type_mix, type_mass, tag_offsets, tags, tag_mix, tag_mass, marked)
-    return ends, listed, of_listed, propensities
+            listed_items[start + place] = items[taken]
+            listed_scores[start + place] = scores[starts[listener] + taken]
+        _reset(items, row, traits, listed)
+    return ends, listed_items, listed_scores, propensities
+
+
+@njit(cache=True)
+def _nothing_listed(traits):
+    creators = traits.creators.max() + 2 if len(traits.creators) else 1
+    types, tags = traits.types.max() + 1, traits.tags.max() + 1
+    return _Listed(
+        np.zeros(creators, np.int64), np.zeros(types), np.zeros(tags), np.zeros(types), np.zeros(tags),
+        np.zeros(tags, np.int64),
+    )  # fmt: skip
 
 
 @njit(cache=True)
@@ -79,8 +195,10 @@ def _shares_of_range(scores):
 
 
 @njit(cache=True)
-def _mix(row, weights, types, tag_offsets, tags, type_mix, tag_mix):
-    """Shares of the listener's confidence in each content type and tag; an item's tags share what is its."""
+def _mix(row, weights, traits, listed):
+    """Add up the listener's confidence in each content type and tag; an item's tags share what is its."""
+    types, tag_offsets, tags = traits.types, traits.tag_offsets, traits.tags
+    type_mix, tag_mix = listed.type_mix, listed.tag_mix
     total = weights.sum()
     for entry in range(len(row)):
         item, share = row[entry], weights[entry] / total
@@ -91,8 +209,10 @@ def _mix(row, weights, types, tag_offsets, tags, type_mix, tag_mix):
 
 
 @njit(cache=True)
-def _forget(items, row, creators, used, type_mix, type_mass, tag_offsets, tags, tag_mix, tag_mass, marked):
-    """Leave the arrays that listeners share empty for the next one."""
+def _reset(items, row, traits, listed):
+    """Empty the arrays that listeners share for the next one."""
+    creators, _, tag_offsets, tags, _ = traits
+    used, type_mix, tag_mix, type_mass, tag_mass, marked = listed
     type_mix[:] = 0
     type_mass[:] = 0
     for item in row:
@@ -110,94 +230,92 @@ def _has_room(creator, used, cap):
 
 
 @njit(cache=True)
-def _greedy(
-    items, relevance, wanted, creators, cap, used, diversity, type_strength, tag_strength, smoothing,
-    types, type_mix, type_mass, tag_offsets, tags, tag_mix, tag_mass, marked,
-):  # fmt: skip
+def _greedy(items, relevance, length, traits, rules, listed):
     """Places of so many candidates, in order; each was the one of most value beside those chosen before it.
 
     A candidate's value only falls as others are chosen, so it is worked out again only when it may be the largest.
     Source: Minoux (1978), "Accelerated greedy algorithms".
     """
-    count = len(items)
-    weight = (1 - diversity) * (1 - type_strength) * (1 - tag_strength)
-    alike, gains_of_types = np.zeros(count), np.zeros(len(type_mix))
-    value, seen = np.full(count, np.inf), np.full(count, -1)
-    if diversity == 0 and type_strength == 0 and tag_strength == 0:
-        value[:], seen[:] = relevance, wanted
+    count, strength = len(items), rules.type_calibration
+    type_gains = np.zeros(len(listed.type_mix))
+    value, valued_at = np.full(count, np.inf), np.full(count, -1)
+    if rules.diversity == 0 and strength == 0 and rules.genre_calibration == 0:
+        value[:], valued_at[:] = relevance, length
+    pool = _Pool(items, relevance, value, valued_at, np.zeros(count))
     taken, done = np.zeros(count, np.bool_), 0
-    while done < wanted:
+    while done < length:
         first = np.argmax(value)
         best = first if value[first] > -np.inf else np.argmin(taken)
-        for kind in range(len(type_mix) if type_strength > 0 else 0):
-            gains_of_types[kind] = type_strength * _gain(type_mix[kind], type_mass[kind], 1.0, done, smoothing)
-        if value[first] > -np.inf and seen[first] < done:
-            best = _of_most_value(
-                first, items, relevance, wanted, done, weight, diversity, alike, types, gains_of_types, tag_strength,
-                smoothing, tag_offsets, tags, tag_mix, tag_mass, value, seen,
-            )  # fmt: skip
-        if value[best] > -np.inf and not _has_room(creators[items[best]], used, cap):
+        for kind in range(len(type_gains) if strength > 0 else 0):
+            type_gains[kind] = strength * _gain(listed.type_mix[kind], listed.type_mass[kind], 1.0, done)
+        if value[first] > -np.inf and valued_at[first] < done:
+            best = _most_valuable(first, pool, done, length, type_gains, traits, rules, listed)
+        if value[best] > -np.inf and not _has_room(traits.creators[items[best]], listed.used, rules.max_per_creator):
             value[best] = -np.inf
             continue
         taken[best], value[best] = True, -np.inf
-        _list(items[best], creators, used, types, type_mass, tag_offsets, tags, tag_mass)
+        _list(items[best], traits, listed)
         done += 1
-        if diversity > 0:
-            _compare(items[best], done, items, value, alike, creators, tag_offsets, tags, marked)
+        if rules.diversity > 0:
+            _compare(items[best], done, pool, traits, listed.marked)
     return np.flatnonzero(taken)
 
 
 @njit(cache=True)
-def _of_most_value(
-    first, items, relevance, wanted, done, weight, diversity, alike, types, gains_of_types, tag_strength,
-    smoothing, tag_offsets, tags, tag_mix, tag_mass, value, seen,
-):  # fmt: skip
+def _most_valuable(first, pool, done, length, type_gains, traits, rules, listed):
     """The first candidate of most value. The one that was worth most goes first, so that few others need a look."""
+    items, relevance, value, valued_at, alike = pool
+    types, tag_offsets, tags = traits.types, traits.tag_offsets, traits.tags
+    tag_mix, tag_mass = listed.tag_mix, listed.tag_mass
+    diversity, tag_strength = rules.diversity, rules.genre_calibration
+    weight = (1 - diversity) * (1 - rules.type_calibration) * (1 - tag_strength)
     best = first
     for step in range(len(items)):
         candidate = first if step == 0 else step - (step <= first)
         if step > 0 and (value[candidate] < value[best] or (value[candidate] == value[best] and candidate > best)):
             continue
-        if seen[candidate] < done:
-            item, gain = items[candidate], gains_of_types[types[items[candidate]]]
+        if valued_at[candidate] < done:
+            item, gain = items[candidate], type_gains[types[items[candidate]]]
             if tag_strength > 0:
-                gain += tag_strength * _gain_of_tags(item, tag_offsets, tags, tag_mix, tag_mass, done, smoothing)
-            value[candidate] = weight * relevance[candidate] - diversity * alike[candidate] + wanted * gain
-            seen[candidate] = done
+                own = tags[tag_offsets[item] : tag_offsets[item + 1]]
+                gain += tag_strength * _tag_gain(own, tag_mix, tag_mass, done)
+            value[candidate] = weight * relevance[candidate] - diversity * alike[candidate] + length * gain
+            valued_at[candidate] = done
         if value[candidate] > value[best] or (value[candidate] == value[best] and candidate < best):
             best = candidate
     return best
 
 
 @njit(cache=True)
-def _gain_of_tags(item, tag_offsets, tags, tag_mix, tag_mass, listed, smoothing):
-    first, last = tag_offsets[item], tag_offsets[item + 1]
+def _tag_gain(tags, tag_mix, tag_mass, length):
     gain = 0.0
-    for place in range(first, last):
-        gain += _gain(tag_mix[tags[place]], tag_mass[tags[place]], 1.0 / (last - first), listed, smoothing)
+    for tag in tags:
+        gain += _gain(tag_mix[tag], tag_mass[tag], 1.0 / len(tags), length)
     return gain
 
 
 @njit(cache=True)
-def _gain(share, mass, added, listed, smoothing):
-    """How much closer to the listener's mix a list comes in one class by an item, but for what all items change."""
-    held = mass + smoothing / (1 - smoothing) * share * (listed + 1)
-    return share * np.log1p(added / held) if share > 0 else 0.0
+def _gain(share, mass, added, length):
+    """Gain in closeness to the listener's mix by an item of one class, but for the part that all items have."""
+    smoothed = mass + SMOOTHING / (1 - SMOOTHING) * share * (length + 1)
+    return share * np.log1p(added / smoothed) if share > 0 else 0.0
 
 
 @njit(cache=True)
-def _list(item, creators, used, types, type_mass, tag_offsets, tags, tag_mass):
+def _list(item, traits, listed):
     """Book an item as listed."""
-    used[creators[item]] += 1
-    type_mass[types[item]] += 1
-    first, last = tag_offsets[item], tag_offsets[item + 1]
+    listed.used[traits.creators[item]] += 1
+    listed.type_mass[traits.types[item]] += 1
+    first, last = traits.tag_offsets[item], traits.tag_offsets[item + 1]
     for place in range(first, last):
-        tag_mass[tags[place]] += 1 / (last - first)
+        listed.tag_mass[traits.tags[place]] += 1 / (last - first)
 
 
 @njit(cache=True)
-def _compare(chosen, mark, items, value, alike, creators, tag_offsets, tags, marked):
+def _compare(chosen, mark, pool, traits, marked):
     """Raise every candidate's likeness to what is listed by the item that was chosen: the cosine of their labels."""
+    items, _, value, _, alike = pool
+    creators, _, tag_offsets, tags, _ = traits
     creator, labels = creators[chosen], _labels(chosen, creators, tag_offsets, tags)
     for place in range(tag_offsets[chosen], tag_offsets[chosen + 1]):
         marked[tags[place]] = mark if tags[place] > 0 else 0
@@ -215,16 +333,17 @@ def _compare(chosen, mark, items, value, alike, creators, tag_offsets, tags, mar
 
 @njit(cache=True)
 def _labels(item, creators, tag_offsets, tags):
-    """How many tags and creators an item has."""
+    """Number of tags and creators of an item."""
     first, last = tag_offsets[item], tag_offsets[item + 1]
     return last - first - (tags[first] == 0) + (creators[item] >= 0)
 
 
 @njit(cache=True)
-def _with_fresh(chosen, items, fresh, slots, creators, cap, used):
+def _with_fresh(chosen, items, traits, rules, used):
     """The same list with so many new items: the best that are missing, at its end instead of the last old ones."""
-    missing = min(slots, len(chosen)) - fresh[items[chosen]].sum()
-    kept, taken = np.ones(len(chosen), np.bool_), np.zeros(len(items), np.bool_)
+    creators, fresh = traits.creators, traits.fresh
+    missing = min(rules.fresh_slots, len(chosen)) - fresh[items[chosen]].sum()
+    stays, taken = np.ones(len(chosen), np.bool_), np.zeros(len(items), np.bool_)
     taken[chosen] = True
     added, place = [-1 for _ in range(0)], len(chosen) - 1
     for candidate in range(len(items)):
@@ -235,20 +354,21 @@ def _with_fresh(chosen, items, fresh, slots, creators, cap, used):
         while fresh[items[chosen[place]]]:
             place -= 1
         leaves, comes = creators[items[chosen[place]]], creators[items[candidate]]
-        if leaves != comes and not _has_room(comes, used, cap):
+        if leaves != comes and not _has_room(comes, used, rules.max_per_creator):
             continue
         used[leaves] -= 1
         used[comes] += 1
-        kept[place] = False
+        stays[place] = False
         added.append(candidate)
         place -= 1
         missing -= 1
-    return np.concatenate((chosen[kept], np.array(added, np.int64)))
+    return np.concatenate((chosen[stays], np.array(added, np.int64)))
 
 
 @njit(cache=True)
-def _draw(chosen, items, relevance, draws, temperature, creators, cap, used):
+def _draw(chosen, items, relevance, draws, temperature, traits, rules, used):
     """One candidate after the other of those that are not chosen, and the probability of each."""
+    creators, cap = traits.creators, rules.max_per_creator
     drawn, chances = np.empty(len(draws), np.int64), np.ones(len(draws))
     left, weights = np.ones(len(items), np.bool_), np.ones(len(items))
     left[chosen] = False
@@ -261,12 +381,12 @@ def _draw(chosen, items, relevance, draws, temperature, creators, cap, used):
         for candidate in range(len(items)):
             if left[candidate] and (not bound or _has_room(creators[items[candidate]], used, cap)):
                 total += weights[candidate]
-        wanted, passed = draws[slot] * total, 0.0
+        target, passed = draws[slot] * total, 0.0
         for candidate in range(len(items)):
             if left[candidate] and (not bound or _has_room(creators[items[candidate]], used, cap)):
                 passed += weights[candidate]
                 drawn[slot] = candidate
-                if passed > wanted:
+                if passed > target:
                     break
         left[drawn[slot]] = False
         used[creators[items[drawn[slot]]]] += 1

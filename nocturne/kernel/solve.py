@@ -4,7 +4,7 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-from nocturne.kernel.layout import frozen
+from nocturne.kernel.arguments import ConfidenceRows, ValuedRows, frozen
 
 Floats = npt.NDArray[np.float64]
 
@@ -15,9 +15,7 @@ def solve_users(
     factors: npt.NDArray[np.float32],
     spectrum: Floats,
     regularization: float,
-    offsets: npt.NDArray[np.int64],
-    columns: npt.NDArray[np.int32],
-    confidences: Floats,
+    rows: ConfidenceRows,
     regularization_exponent: float = 0.0,
 ) -> Floats:
     """Solve the ridge regression of every listener's confidences on the item factors.
@@ -29,7 +27,7 @@ def solve_users(
         factors: on their principal axes; shape (items, factors).
         spectrum: diagonal of factors.T @ factors, which has nothing else; shape (factors,).
         regularization: ridge term of a listener, > 0.
-        offsets, columns, confidences: CSR rows of the listeners; confidences > 0.
+        rows: of the listeners.
         regularization_exponent: the ridge term is multiplied by the length of the row ^ this.
 
     Returns:
@@ -38,8 +36,8 @@ def solve_users(
     Source: Hu, Koren and Volinsky (2008), equation 4, the same solution as implicit's `recalculate_user`;
         short rows by the Woodbury identity (Golub and Van Loan, Matrix Computations (2013), section 2.1.4).
     """
-    ridges = regularization * np.maximum(np.diff(offsets), 1).astype(np.float64) ** regularization_exponent
-    return np.asarray(_solve(*frozen(factors, spectrum, ridges, offsets, columns, confidences)))
+    ridges = regularization * np.maximum(np.diff(rows.offsets), 1).astype(np.float64) ** regularization_exponent
+    return np.asarray(_solve(ValuedRows.of_confidences(rows), *frozen(factors, spectrum, ridges)))
 
 
 # What follows is compiled: plain loops over arrays, without types of their own.
@@ -48,12 +46,12 @@ def solve_users(
 
 
 @njit(cache=True)
-def _solve(factors, spectrum, ridges, offsets, columns, confidences):
-    width = factors.shape[1]
+def _solve(rows, factors, spectrum, ridges):
+    width, offsets = factors.shape[1], rows.offsets
     solved = np.zeros((len(offsets) - 1, width))
     for listener in range(len(solved)):
-        row = columns[offsets[listener] : offsets[listener + 1]]
-        confidence = confidences[offsets[listener] : offsets[listener + 1]]
+        row = rows.positions[offsets[listener] : offsets[listener + 1]]
+        confidence = rows.values[offsets[listener] : offsets[listener + 1]]
         if len(row) == 0:
             continue
         diagonal = spectrum + ridges[listener]

@@ -5,19 +5,22 @@ score of every 16 items is found; the K-th largest of those bounds a listener's 
 the few that reach it are looked into. What is within rounding of the K-th score is scored again in float64, in a
 fixed order of operations: the outcome does not depend on how the product was blocked.
 
-The margin: a float32 score and the exact one are within `Items.rounding` of each other, times the listener's norm and
-the catalogue's scale. If K items reach a float32 score t, the exact K-th is at least t - rounding, and whatever has
+The margin: a float32 score and the exact one are within `ItemLayout.rounding` of each other, times the listener's norm
+and the catalogue's scale. If K items reach a float32 score t, the exact K-th is at least t - rounding, and whatever has
 that has a float32 score of at least t - 2 * rounding. So nothing is dropped but what lies under that.
 """
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-from nocturne.core.csr import Rows
-from nocturne.kernel.layout import BLOCK, Eligible, Items, frozen
+from nocturne.core.csr import CsrRows
+from nocturne.kernel.arguments import frozen
+from nocturne.kernel.layout import BLOCK, ItemLayout
+from nocturne.kernel.query import Query
 
 Floats = npt.NDArray[np.float64]
 Positions = npt.NDArray[np.int64]
@@ -34,7 +37,7 @@ _BELOW_ALL = -2.0
 """Under every score of a unit vector, and over the -inf of what may not be listed."""
 
 _ROOM = 256
-"""Finalists beyond 2k that are held for a listener; more are within rounding of each other, and sorted in full."""
+"""Finalists beyond 2k that a listener has room for; more are within rounding of each other, and sorted in full."""
 
 
 @dataclass(frozen=True)
@@ -48,79 +51,70 @@ class Top:
             shape (listeners,). It is at most the last score, and depends on how the scores were computed.
     """
 
-    lists: Rows
+    lists: CsrRows
     scores: Floats
     bounds: Floats
 
 
-def top_k(
-    users: Floats,
-    items: Items,
-    k: int,
-    seen: Rows,
-    classes: npt.NDArray[np.int32],
-    eligible: Eligible,
-    floors: Floats | None = None,
-    panel: int = 8,
-) -> Top:
+def top_k(query: Query, lower_bounds: Floats | None = None, blocks_per_panel: int = 8) -> Top:
     """The k items with the largest scores that each listener may get, best first, ties by `tie_order`.
 
     Args:
-        users: shape (listeners, factors), finite; zero, or of norms whose squares float64 holds.
-        items: the catalogue.
-        k: at least 1.
-        seen: positions that a listener may not get, in any order.
-        classes: which row of `eligible` holds for each listener; shape (listeners,).
-        eligible: what may be listed.
-        floors: exact scores that the k-th of each listener is known to reach, or -inf; shape (listeners,).
-        panel: blocks of items whose scores are kept until the listeners' thresholds are raised.
+        query: the listeners, the catalogue and what they may get.
+        lower_bounds: exact scores that each listener's k-th one reaches, or -inf; shape (listeners,).
+        blocks_per_panel: blocks of items whose scores are kept until the listeners' thresholds are raised.
     """
-    shape = (len(users), min(k, len(items.order)))
-    found = _Found(np.empty(shape, np.int32), np.empty(shape), np.empty(len(users), np.int64), np.empty(len(users)))
-    panel = min(panel, len(items.scaled))
-    buffer = np.empty(min(_TILE, len(users)) * panel * BLOCK, dtype=np.float32)
-    for first in range(0, len(users), _TILE):
-        tile = slice(first, first + _TILE)
-        floor = np.full(len(users[tile]), -np.inf) if floors is None else floors[tile]
-        of_tile = Rows(seen.offsets[first : first + _TILE + 1], seen.positions)
-        _top_of_tile(users[tile], items, k, of_tile, classes[tile], eligible, floor, panel, buffer, found.part(tile))
-    kept = np.arange(shape[1]) < found.lengths[:, None]
-    offsets = np.concatenate([[0], np.cumsum(found.lengths)])
-    return Top(Rows(offsets, found.positions[kept]), found.scores[kept], found.bounds)
+    listeners, items = len(query.users), query.items
+    shape = (listeners, min(query.k, len(items.order)))
+    results = _Results(np.empty(shape, np.int32), np.empty(shape), np.empty(listeners, np.int64), np.empty(listeners))
+    blocks_per_panel = min(blocks_per_panel, len(items.scaled))
+    buffer = np.empty(min(_TILE, listeners) * blocks_per_panel * BLOCK, dtype=np.float32)
+    for first in range(0, listeners, _TILE):
+        tile = slice(first, min(first + _TILE, listeners))
+        bounds = np.full(tile.stop - tile.start, -np.inf) if lower_bounds is None else lower_bounds[tile]
+        _top_of_tile(query.part(tile), bounds, blocks_per_panel, buffer, results.part(tile))
+    filled = np.arange(shape[1]) < results.lengths[:, None]
+    offsets = np.concatenate([[0], np.cumsum(results.lengths)])
+    return Top(CsrRows(offsets, results.positions[filled]), results.scores[filled], results.bounds)
 
 
-def scores_of(users: Floats, items: Items, of: Rows) -> Floats:
-    """The scores of given positions, exactly as `top_k` gives them; aligned with `of.positions`."""
-    return np.asarray(_scores(*frozen(users, items.factors, items.multipliers, of.offsets, of.positions)))
+def exact_scores(users: Floats, items: ItemLayout, rows: CsrRows) -> Floats:
+    """The float64 scores of given positions, to the last bit as `top_k` gives them; aligned with the positions."""
+    return np.asarray(_scores(*frozen(users, items.factors, items.multipliers, rows.offsets, rows.positions)))
 
 
-def may_get(listener: int, seen: Rows, classes: npt.NDArray[np.int32], eligible: Eligible) -> Mask:
-    """What one listener may get, by position; shape (items,)."""
-    allowed: Mask = eligible.masks[classes[listener]].copy()
-    allowed[seen.positions[seen.offsets[listener] : seen.offsets[listener + 1]]] = False
-    return allowed
-
-
-@dataclass(frozen=True)
-class _Found:
-    """Lists as they are filled in: a row a listener; a length of -1 where the quick way gave up."""
+class _Results(NamedTuple):
+    """Lists as they are filled in: a row a listener; a length of -1 where there were too many ties to hold."""
 
     positions: npt.NDArray[np.int32]
     scores: Floats
     lengths: Positions
     bounds: Floats
 
-    def arrays(self) -> tuple[npt.NDArray[np.int32], Floats, Positions, Floats]:
-        return self.positions, self.scores, self.lengths, self.bounds
-
-    def part(self, listeners: slice) -> "_Found":
-        return _Found(
+    def part(self, listeners: slice) -> "_Results":
+        return _Results(
             self.positions[listeners], self.scores[listeners], self.lengths[listeners], self.bounds[listeners]
         )
 
 
-def sort_all(user: Floats, items: Items, allowed: Mask, k: int) -> tuple[npt.NDArray[np.int32], Floats, float]:
-    """One listener's list by scoring every allowed item in float64: what `top_k` must give, the slow way.
+class _Finalists(NamedTuple):
+    """Candidates that can still be in a list: a row a listener; a count of -1 means too many ties to hold.
+
+    Attributes:
+        positions: the first `counts` of them are set; shape (listeners, room).
+        scores: float32, aligned with the positions.
+        counts: shape (listeners,).
+        thresholds: float32 scores under which nothing can be in the list; shape (listeners,).
+    """
+
+    positions: npt.NDArray[np.int32]
+    scores: npt.NDArray[np.float32]
+    counts: Positions
+    thresholds: npt.NDArray[np.float32]
+
+
+def sort_all(user: Floats, items: ItemLayout, allowed: Mask, k: int) -> tuple[npt.NDArray[np.int32], Floats, float]:
+    """One listener's list by scoring every allowed item in float64: the list that `top_k` must give, the slow way.
 
     Args:
         user: shape (factors,).
@@ -130,7 +124,7 @@ def sort_all(user: Floats, items: Items, allowed: Mask, k: int) -> tuple[npt.NDA
         positions and scores, best first, and the best score that is not among them, or -inf.
     """
     candidates = np.flatnonzero(allowed).astype(np.int32)
-    scores = scores_of(user[None], items, Rows(np.array([0, len(candidates)]), candidates))
+    scores = exact_scores(user[None], items, CsrRows(np.array([0, len(candidates)]), candidates))
     if len(scores) > k + 1:
         reaching = scores >= np.partition(scores, len(scores) - k - 1)[len(scores) - k - 1]
         candidates, scores = candidates[reaching], scores[reaching]
@@ -140,33 +134,29 @@ def sort_all(user: Floats, items: Items, allowed: Mask, k: int) -> tuple[npt.NDA
 
 
 def _top_of_tile(
-    users: Floats,
-    items: Items,
-    k: int,
-    seen: Rows,
-    classes: npt.NDArray[np.int32],
-    eligible: Eligible,
-    floors: Floats,
-    panel: int,
-    buffer: npt.NDArray[np.float32],
-    out: _Found,
+    query: Query, lower_bounds: Floats, blocks_per_panel: int, buffer: npt.NDArray[np.float32], out: _Results
 ) -> None:
+    users, items, k = query.users, query.items, query.k
+    already_heard, classes, eligible = query.already_heard, query.classes, query.eligible
     norms = np.sqrt(np.einsum("uf,uf->u", users, users))
     norms[norms == 0] = 1
     scales = norms * items.scale[0]
     units = (users / norms[:, None]).astype(np.float32)
     margin = 2 * items.rounding
-    thresholds = np.maximum(floors / scales - margin, _BELOW_ALL).astype(np.float32)
+    thresholds = np.maximum(lower_bounds / scales - margin, _BELOW_ALL).astype(np.float32)
     thresholds = np.nextafter(thresholds, np.float32(-np.inf))
-    counts = np.zeros(len(users), dtype=np.int64)
-    found = np.empty((len(users), 2 * k + _ROOM), dtype=np.int32)
-    approximate = np.empty(found.shape, dtype=np.float32)
-    maxima = np.empty((len(users), panel * _GROUPS, _LANES), dtype=np.float32)
-    starts, seen_by, seen_at = _by_block(seen.offsets, seen.positions, items.place, len(items.scaled), BLOCK)
-    any_barred: Mask = np.asarray(eligible.any_barred[np.unique(classes)].any(axis=0))
+    room = (len(users), 2 * k + _ROOM)
+    finalists = _Finalists(
+        np.empty(room, np.int32), np.empty(room, np.float32), np.zeros(len(users), np.int64), thresholds
+    )
+    maxima = np.empty((len(users), blocks_per_panel * _GROUPS, _LANES), dtype=np.float32)
+    starts, heard_by, heard_at = _by_block(
+        already_heard.offsets, already_heard.positions, items.place, len(items.scaled), BLOCK
+    )
+    any_forbidden: Mask = np.asarray(eligible.any_forbidden[np.unique(classes)].any(axis=0))
     active_units, classes_of_active, row_of = units, classes, np.arange(len(users))
-    for first in range(0, len(items.scaled), panel):
-        last = min(first + panel, len(items.scaled))
+    for first in range(0, len(items.scaled), blocks_per_panel):
+        last = min(first + blocks_per_panel, len(items.scaled))
         # Norms fall: what cannot reach a listener's threshold here cannot do so later either.
         active = np.flatnonzero(items.norms[first * BLOCK] + items.rounding >= thresholds)
         if not len(active):
@@ -180,23 +170,20 @@ def _top_of_tile(
             of_block = scores[block - first]
             np.dot(active_units, items.scaled[block], out=of_block)
             entries = slice(starts[block], starts[block + 1])
-            _forbid(of_block, row_of, seen_by[entries], seen_at[entries])
-            if any_barred[block]:
-                _forbid_barred(of_block, classes_of_active, eligible.barred[:, block])
+            _forbid_heard(of_block, row_of, heard_by[entries], heard_at[entries])
+            if any_forbidden[block]:
+                _forbid_ineligible(of_block, classes_of_active, eligible.forbidden[:, block])
             _take_maxima(of_block, maxima, (block - first) * _GROUPS)
-        _collect(
-            scores, maxima, active, items.order[first * BLOCK :], k, margin, thresholds, counts, found, approximate
-        )
-    _keep_finalists(k, margin, thresholds, counts, found, approximate)
-    out.lengths[:] = np.where((counts < k) & (thresholds >= _BELOW_ALL), -1, counts)
-    held = np.arange(found.shape[1]) < out.lengths[:, None]
-    finalists = Rows(np.concatenate([[0], np.cumsum(held.sum(axis=1))]), found[held])
-    exact = scores_of(users, items, finalists)
+        _collect(scores, maxima, active, items.order[first * BLOCK :], k, margin, finalists)
+    _keep_finalists(k, margin, finalists)
+    out.lengths[:] = np.where((finalists.counts < k) & (thresholds >= _BELOW_ALL), -1, finalists.counts)
+    used = np.arange(room[1]) < out.lengths[:, None]
+    scored = CsrRows(np.concatenate([[0], np.cumsum(used.sum(axis=1))]), finalists.positions[used])
+    exact = exact_scores(users, items, scored)
     pruned = np.where(thresholds >= _BELOW_ALL, (thresholds.astype(np.float64) + items.rounding) * scales, -np.inf)
-    _order(finalists.offsets, finalists.positions, exact, items.tie_order, pruned, *out.arrays())
+    _order(scored.offsets, scored.positions, exact, items.tie_order, pruned, out)
     for listener in np.flatnonzero(out.lengths < 0).tolist():
-        allowed = may_get(listener, seen, classes, eligible)
-        positions, best, out.bounds[listener] = sort_all(users[listener], items, allowed, k)
+        positions, best, out.bounds[listener] = sort_all(users[listener], items, query.allowed(listener), k)
         out.lengths[listener] = len(positions)
         out.positions[listener, : len(positions)], out.scores[listener, : len(positions)] = positions, best
 
@@ -208,17 +195,18 @@ def _top_of_tile(
 
 @njit(cache=True)
 def _below(score):
-    """The float32 under a score: comparing with it lets nothing through the cracks of rounding."""
+    """The float32 under a score, so that no rounding of a score puts it below its own threshold."""
     return np.nextafter(np.float32(score), np.float32(-np.inf))
 
 
 @njit(cache=True)
-def _keep_finalists(k, margin, thresholds, counts, found, approximate):
-    """Leave only what is within rounding of each listener's k-th score."""
+def _keep_finalists(k, margin, finalists):
+    """Drop the finalists that are not within rounding of their listener's k-th score."""
+    positions, scores, counts, thresholds = finalists
     for row in range(len(counts)):
         if counts[row] > k:
             counts[row], thresholds[row] = _compact(
-                approximate[row], found[row], counts[row], k, margin, thresholds[row]
+                scores[row], positions[row], counts[row], k, margin, thresholds[row]
             )
 
 
@@ -240,17 +228,17 @@ def _by_block(offsets, positions, place, blocks, size):
 
 
 @njit(cache=True)
-def _forbid(scores, row_of, listeners, columns):
+def _forbid_heard(scores, row_of, listeners, columns):
     for entry in range(len(listeners)):
         if row_of[listeners[entry]] >= 0:
             scores[row_of[listeners[entry]], columns[entry]] = -np.inf
 
 
 @njit(cache=True)
-def _forbid_barred(scores, classes, barred):
+def _forbid_ineligible(scores, classes, forbidden):
     for row in range(len(scores)):
         for item in range(scores.shape[1]):
-            scores[row, item] = -np.inf if barred[classes[row], item] else scores[row, item]
+            scores[row, item] = -np.inf if forbidden[classes[row], item] else scores[row, item]
 
 
 @njit(cache=True)
@@ -269,9 +257,10 @@ def _take_maxima(scores, maxima, first_group):
 
 
 @njit(cache=True)
-def _collect(scores, maxima, active, order, k, margin, thresholds, counts, found, approximate):
-    """Append what reaches a listener's threshold; a count of -1 means too many ties to hold."""
-    per_block, capacity = scores.shape[2] // _GROUP, found.shape[1]
+def _collect(scores, maxima, active, order, k, margin, finalists):
+    """Append what reaches a listener's threshold."""
+    positions, approximate, counts, thresholds = finalists
+    per_block, capacity = scores.shape[2] // _GROUP, positions.shape[1]
     groups = len(scores) * per_block
     for row in range(len(active)):
         listener = active[row]
@@ -290,14 +279,16 @@ def _collect(scores, maxima, active, order, k, margin, thresholds, counts, found
                     if of_group[item] < threshold:
                         continue
                     if count == capacity:
-                        count, threshold = _compact(approximate[listener], found[listener], count, k, margin, threshold)
+                        count, threshold = _compact(
+                            approximate[listener], positions[listener], count, k, margin, threshold
+                        )
                     if count < 0 or of_group[item] < threshold:
                         continue
                     approximate[listener, count] = of_group[item]
-                    found[listener, count] = order[group * _GROUP + item]
+                    positions[listener, count] = order[group * _GROUP + item]
                     count += 1
         if count > k + k // 4:
-            count, threshold = _compact(approximate[listener], found[listener], count, k, margin, threshold)
+            count, threshold = _compact(approximate[listener], positions[listener], count, k, margin, threshold)
         counts[listener], thresholds[listener] = count, threshold
 
 
@@ -311,13 +302,13 @@ def _any_reaches(scores, threshold):
 
 @njit(cache=True)
 def _compact(scores, positions, count, k, margin, threshold):
-    """Drop what is out of reach of the k-th score; how many stay, or -1 if nothing can go; and the threshold."""
+    """Drop what is out of reach of the k-th score; returns how many stay, -1 if all do, and the threshold."""
     threshold = max(threshold, _below(_reached_by(scores[:count], k, threshold) - margin))
-    kept = 0
+    staying = 0
     for place in range(count):
-        scores[kept], positions[kept] = scores[place], positions[place]
-        kept += scores[place] >= threshold
-    return (kept if kept < len(scores) else -1), threshold
+        scores[staying], positions[staying] = scores[place], positions[place]
+        staying += scores[place] >= threshold
+    return (staying if staying < len(scores) else -1), threshold
 
 
 @njit(cache=True)
@@ -363,8 +354,9 @@ def _scores(users, factors, multipliers, offsets, positions):
 
 
 @njit(cache=True)
-def _order(offsets, finalists, exact, tie_order, pruned, positions, scores, lengths, bounds):
+def _order(offsets, finalists, exact, tie_order, pruned, out):
     """Put each listener's finalists in order, and the best of them out."""
+    positions, scores, lengths, bounds = out
     k = positions.shape[1]
     for row in range(len(lengths)):
         if lengths[row] < 0:

@@ -1,44 +1,40 @@
-"""Last night's lists as tonight's thresholds: what a listener could still get bounds their k-th score from below."""
+"""Warm start: last night's lists as tonight's thresholds.
+
+The scores of what a listener may still get of their last list bound their k-th score of tonight from below.
+"""
 
 import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-from nocturne.core.csr import Rows
-from nocturne.kernel.layout import Eligible, Items
-from nocturne.kernel.top_k import scores_of
+from nocturne.core.csr import CsrRows
+from nocturne.kernel.query import Query
+from nocturne.kernel.top_k import exact_scores
 
 Floats = npt.NDArray[np.float64]
 
 
-def floors(
-    users: Floats,
-    items: Items,
-    k: int,
-    previous: Rows,
-    seen: Rows,
-    classes: npt.NDArray[np.int32],
-    eligible: Eligible,
-) -> Floats:
+def score_lower_bounds(query: Query, previous: CsrRows) -> Floats:
     """The k-th largest score among what each listener may get of their previous list.
 
     Args:
-        users: tonight's; shape (listeners, factors).
-        items: tonight's.
-        k: at least 1.
+        query: tonight's.
         previous: positions of each listener's previous list, in any order; a repeated one counts once.
-        seen: positions that a listener may not get, in any order.
-        classes: which row of `eligible` holds for each listener; shape (listeners,).
-        eligible: what may be listed.
 
     Returns:
         Exact scores, or -inf where the listener may get fewer than k of the list; shape (listeners,).
     """
+    already_heard, eligible = query.already_heard, query.eligible
     lengths, positions = _still_allowed(
-        previous.offsets, previous.positions, seen.offsets, seen.positions, classes, eligible.masks
+        previous.offsets,
+        previous.positions,
+        already_heard.offsets,
+        already_heard.positions,
+        query.classes,
+        eligible.masks,
     )
-    allowed = Rows(np.concatenate([[0], np.cumsum(lengths)]), positions)
-    return np.asarray(_kth(k, allowed.offsets, scores_of(users, items, allowed)))
+    allowed = CsrRows(np.concatenate([[0], np.cumsum(lengths)]), positions)
+    return np.asarray(_kth(query.k, allowed.offsets, exact_scores(query.users, query.items, allowed)))
 
 
 # What follows is compiled: plain loops over arrays, without types of their own.
@@ -47,14 +43,14 @@ def floors(
 
 
 @njit(cache=True)
-def _still_allowed(offsets, positions, seen_offsets, seen_positions, classes, masks):
+def _still_allowed(offsets, positions, heard_offsets, heard_positions, classes, masks):
     lengths = np.zeros(len(classes), np.int64)
     allowed = np.empty(offsets[-1] - offsets[0], np.int32)
     last_met = np.full(masks.shape[1], -1, np.int32)
     count = 0
     for listener in range(len(classes)):
-        for entry in range(seen_offsets[listener], seen_offsets[listener + 1]):
-            last_met[seen_positions[entry]] = listener
+        for entry in range(heard_offsets[listener], heard_offsets[listener + 1]):
+            last_met[heard_positions[entry]] = listener
         for entry in range(offsets[listener], offsets[listener + 1]):
             position = positions[entry]
             if last_met[position] != listener and masks[classes[listener], position]:

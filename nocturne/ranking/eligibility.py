@@ -1,4 +1,4 @@
-"""Which items may be listed on a night, in each market, by the catalogue's rules."""
+"""Eligibility: the items that may be listed on a night in each market, by the catalogue's rules."""
 
 import hashlib
 from collections.abc import Collection
@@ -20,7 +20,7 @@ EVERYWHERE = "*"
 
 @dataclass(frozen=True)
 class Markets:
-    """What may be listed in each market. Markets under the same rules are one class, and share a mask.
+    """The items that may be listed in each market. Markets under the same rules are one class, and share a mask.
 
     Attributes:
         classes: class of each market that any rule names, and under None of listeners without a market.
@@ -43,16 +43,16 @@ class Markets:
     def of(self, markets: pa.Array) -> Classes:
         """The class of each listener's market; shape (listeners,)."""
         encoded = markets.dictionary_encode()
-        known = [self.classes.get(market, self.others) for market in encoded.dictionary.to_pylist()]
-        places = encoded.indices.fill_null(len(known)).to_numpy(zero_copy_only=False)
-        classes: Classes = np.array([*known, self.classes[None]], dtype=np.int32)[places]
+        of_market = [self.classes.get(market, self.others) for market in encoded.dictionary.to_pylist()]
+        places = encoded.indices.fill_null(len(of_market)).to_numpy(zero_copy_only=False)
+        classes: Classes = np.array([*of_market, self.classes[None]], dtype=np.int32)[places]
         return classes
 
 
 def markets(
     item_ids: pa.Array, catalogue: pa.Table, run_date: date, explicit_blocked_markets: Collection[str]
 ) -> Markets:
-    """Which of some items may be listed, in any market.
+    """The rules of every market, for some items.
 
     An item that the catalogue does not know has no rules against it. A listener without a market gets
     nothing that is restricted to markets, and nothing explicit if any market blocks that.
@@ -62,14 +62,14 @@ def markets(
         catalogue: rows of `items` of the night.
     """
     place = pc.index_in(item_ids, value_set=catalogue["item_id"].combine_chunks())
-    known = catalogue.take(place)
+    rows_of_items = catalogue.take(place)
     night = pa.scalar(run_date, pa.date32())
-    started = pc.fill_null(pc.less_equal(known["available_from"], night), True)
-    not_over = pc.fill_null(pc.greater_equal(known["available_until"], night), True)
+    started = pc.fill_null(pc.less_equal(rows_of_items["available_from"], night), True)
+    not_over = pc.fill_null(pc.greater_equal(rows_of_items["available_until"], night), True)
     available = pc.and_(started, not_over).to_numpy()
-    explicit = pc.fill_null(known["explicit"], False).to_numpy()
-    restricted = pc.is_valid(known["markets"]).to_numpy()
-    licences = known["markets"].combine_chunks()
+    explicit = pc.fill_null(rows_of_items["explicit"], False).to_numpy()
+    restricted = pc.is_valid(rows_of_items["markets"]).to_numpy()
+    licences = rows_of_items["markets"].combine_chunks()
     licensed_item = pc.list_parent_indices(licences).to_numpy()
     licensed_in = pc.list_flatten(licences).dictionary_encode()
     named = licensed_in.dictionary.to_pylist()

@@ -1,6 +1,5 @@
-"""What re-ranking knows of items, from the night's catalogue: creator, content type, tags, and whether they are new."""
+"""Traits of items for re-ranking, from the night's catalogue: creator, content type, tags, and whether they are new."""
 
-from dataclasses import dataclass
 from datetime import date, timedelta
 
 import numpy as np
@@ -8,7 +7,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from nocturne.core.arrays import Mask
+from nocturne.kernel.rerank import Traits
 
 Codes = npt.NDArray[np.int32]
 Offsets = npt.NDArray[np.int64]
@@ -18,29 +17,12 @@ UNTAGGED = 0
 """The tag of items without one, so that every item counts in a listener's mix."""
 
 
-@dataclass(frozen=True)
-class Traits:
-    """Items by position, names turned into numbers in the order of the alphabet.
-
-    Attributes:
-        creators: NONE without one; shape (items,).
-        types: content type, 0 for items that the catalogue lacks; shape (items,).
-        tag_offsets: where each item's tags begin and the last one's end; shape (items + 1,).
-        tags: distinct and ascending within an item; UNTAGGED for an item without any.
-        fresh: whether the item is new; shape (items,).
-    """
-
-    creators: Codes
-    types: Codes
-    tag_offsets: Offsets
-    tags: Codes
-    fresh: Mask
-
-
 def traits(
     item_ids: pa.Array, catalogue: pa.Table, first_nights: pa.Array, run_date: date, fresh_nights: int
 ) -> Traits:
-    """See items through the catalogue.
+    """Traits of items by the catalogue, names numbered in the order of the alphabet.
+
+    An item that the catalogue lacks is of content type 0, has no creator and no tag.
 
     Args:
         item_ids: the items; shape (items,).
@@ -50,14 +32,14 @@ def traits(
         fresh_nights: nights that an item is new, its first one among them.
     """
     place = pc.index_in(item_ids, value_set=catalogue["item_id"].combine_chunks())
-    known = catalogue.take(place)
-    offsets, tags = _tags(known["tags"].combine_chunks())
-    first = pc.coalesce(known["available_from"].combine_chunks(), first_nights.cast(pa.date32()))
+    rows_of_items = catalogue.take(place)
+    offsets, tags = _tags(rows_of_items["tags"].combine_chunks())
+    first = pc.coalesce(rows_of_items["available_from"].combine_chunks(), first_nights.cast(pa.date32()))
     oldest = pa.scalar(run_date - timedelta(days=fresh_nights - 1), pa.date32())
     fresh = pc.and_(pc.greater_equal(first, oldest), pc.less_equal(first, pa.scalar(run_date, pa.date32())))
     return Traits(
-        creators=_codes(known["creator"].combine_chunks()),
-        types=_codes(known["content_type"].combine_chunks()) + np.int32(1),
+        creators=_codes(rows_of_items["creator"].combine_chunks()),
+        types=_codes(rows_of_items["content_type"].combine_chunks()) + np.int32(1),
         tag_offsets=offsets,
         tags=tags,
         fresh=pc.fill_null(fresh, False).to_numpy(zero_copy_only=False),

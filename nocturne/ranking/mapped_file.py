@@ -1,4 +1,4 @@
-"""An object in a file, its arrays mapped into memory by whoever loads it.
+"""Mapped files: an object whose arrays are mapped into memory where it is loaded.
 
 Processes of one machine that load the same file share its pages: nothing is copied but what is changed.
 """
@@ -32,7 +32,7 @@ def save(value: Any, file: Path) -> int:
 
 
 def load(file: Path) -> Any:
-    """What `save` wrote; trust the file as you trust the code, for it is unpickled."""
+    """The object that `save` wrote; trust the file as you trust the code, for it is unpickled."""
     with file.open("rb") as stored:
         content = memoryview(mmap.mmap(stored.fileno(), 0, access=mmap.ACCESS_COPY))
     length = int.from_bytes(content[-_LENGTH_BYTES:])

@@ -13,12 +13,12 @@ from nocturne.core.errors import SettingsError
 from nocturne.core.night import Night
 from nocturne.core.stage import Progress, StageResult
 from nocturne.ingestion.interactions import EPOCH
-from nocturne.kernel.autotune import Way
-from nocturne.kernel.layout import lay_out
+from nocturne.kernel.autotune import KernelPlan
+from nocturne.kernel.layout import lay_out_items
 from nocturne.ranking import eligibility
 from nocturne.ranking.fallbacks import SOURCES
 from nocturne.ranking.item_traits import traits
-from nocturne.ranking.ranker import Account, Ranker
+from nocturne.ranking.ranker import Ranker, RankingStats
 from nocturne.ranking.reranker import Reranker
 from nocturne.ranking.spark_tasks import Aligned, BucketRanking, one_blas_thread, rank_buckets, scratch_of
 from nocturne.storage import tables, writing
@@ -38,30 +38,30 @@ _WORTH_MEASURING = 200 * _MEASURED_ON
 
 
 def rank_users(spark: SparkSession, night: Night, progress: Progress) -> StageResult:
-    """Rank every listener by the model live on the night, and account for it."""
+    """Rank every listener by the model live on the night, and write the figures of it."""
     model = registry.live_model(night)
     if model is None:
         for table in ("pools", "ranked_lists"):
             writing.replace_night(contract(table).arrow_schema.empty_table(), table, night)
-        writing.replace_night(account_row(night, None, Account(), 0, None), "rankings", night)
+        writing.replace_night(stats_row(night, None, RankingStats(), 0, None), "rankings", night)
         return StageResult(0, remark="no model yet, so nobody to rank for")
     listeners, previous = tables.count(night, "interactions"), previous_night(night, "pools")
-    ranker, account, written = rank_all(
+    ranker, stats, written = rank_all(
         spark,
         night,
         make_ranker(night, model, previous),
         previous,
         lambda done: progress(done, listeners, "listeners"),
     )
-    writing.replace_night(account_row(night, ranker, account, written, previous), "rankings", night)
-    return StageResult(listeners, remark=f"{ranker.model.version}, {account.reasons['carried']:,} pools carried over")
+    writing.replace_night(stats_row(night, ranker, stats, written, previous), "rankings", night)
+    return StageResult(listeners, remark=f"{ranker.model.version}, {stats.reasons['carried']:,} pools carried over")
 
 
-def make_ranker(night: Night, model: Model, before: Night | None) -> Ranker:
+def make_ranker(night: Night, model: Model, previous: Night | None) -> Ranker:
     """What ranking needs beside the listeners' rows.
 
     Args:
-        before: the night whose pools may be carried over.
+        previous: the night whose pools may be carried over.
 
     Raises:
         SettingsError: the model is larger than settings allow.
@@ -74,20 +74,20 @@ def make_ranker(night: Night, model: Model, before: Night | None) -> Ranker:
     return Ranker(
         # The factors lie in `items`; workers need them once.
         model=replace(model, factors=model.factors[:0]),
-        items=lay_out(model.factors, model.score_multipliers, tie_order),
+        items=lay_out_items(model.factors, model.score_multipliers, tie_order),
         markets=_markets(night, model),
-        markets_before=_markets(night.on(before.run_date), model) if before else None,
+        previous_markets=_markets(night.on(previous.run_date), model) if previous else None,
         run_date=night.run_date,
         settings=settings,
-        audited=max(settings.audit_share, min(1.0, settings.audit_at_least / max(1, listeners))),
+        audit_share=max(settings.audit_share, min(1.0, settings.audit_at_least / max(1, listeners))),
         reranker=_reranker(night, model),
     )
 
 
 def rank_all(
-    spark: SparkSession, night: Night, ranker: Ranker, before: Night | None, progress: Callable[[int], None]
-) -> tuple[Ranker, Account, int]:
-    """Rank every listener and commit `pools` and `ranked_lists`; returns how, the account, and the bytes written.
+    spark: SparkSession, night: Night, ranker: Ranker, previous: Night | None, progress: Callable[[int], None]
+) -> tuple[Ranker, RankingStats, int]:
+    """Rank every listener and commit `pools` and `ranked_lists`; returns how, the stats, and the bytes written.
 
     If a pool that was proved is not what it should be, everyone is computed afresh.
 
@@ -96,39 +96,41 @@ def rank_all(
     """
     columns = tuple(field.name for field in contract("pools").arrow_schema if field.name not in {"run_date", "bucket"})
     rows = StoredRows.at(night, "interactions", ROWS)
-    earlier = StoredRows.at(before, "pools", columns) if before else None
-    ranker = replace(ranker, way=_way(ranker, rows, earlier, tables.count(night, "interactions")))
-    pools, lists, account = _rank(spark, night, ranker, rows, earlier, progress)
-    if account.mismatches and ranker.settings.carry_over:
+    earlier = StoredRows.at(previous, "pools", columns) if previous else None
+    ranker = replace(ranker, kernel_plan=_tune(ranker, rows, earlier, tables.count(night, "interactions")))
+    pools, lists, stats = _rank(spark, night, ranker, rows, earlier, progress)
+    if stats.mismatches and ranker.settings.carry_over:
         afresh = replace(ranker, settings=ranker.settings.model_copy(update={"carry_over": False}))
         _remove(night, pools, lists)
         pools, lists, second = _rank(spark, night, afresh, rows, earlier, progress)
-        second.mismatches += account.mismatches
-        ranker, account = afresh, second
+        second.mismatches += stats.mismatches
+        ranker, stats = afresh, second
     writing.commit_files(spark, night, "pools", pools)
     writing.commit_files(spark, night, "ranked_lists", lists)
-    return ranker, account, sum(file.size for file in (*pools, *lists))
+    return ranker, stats, sum(file.size for file in (*pools, *lists))
 
 
-def account_row(night: Night, ranker: Ranker | None, account: Account, written: int, before: Night | None) -> pa.Table:
+def stats_row(
+    night: Night, ranker: Ranker | None, stats: RankingStats, written: int, previous: Night | None
+) -> pa.Table:
     """The night's row of `rankings`.
 
     A mismatch is explained if the night that pools were carried over from was made anew since, and is stale.
     """
-    personal = account.listeners - sum(account.reasons[source] for source in SOURCES)
-    explained = before is not None and _is_stale(before)
+    personal = stats.listeners - sum(stats.reasons[source] for source in SOURCES)
+    explained = previous is not None and _is_stale(previous)
     row = {
         "run_date": night.run_date,
         "model_version": ranker.model.version if ranker else None,
-        "listeners": account.listeners,
+        "listeners": stats.listeners,
         "personal": personal,
-        "audited": account.audited,
-        "mismatches": account.mismatches,
-        "unexplained": 0 if explained else account.mismatches,
-        "carried_from": before.run_date if before and ranker and ranker.settings.carry_over else None,
-        "reasons": sorted(account.reasons.items()),
-        "way": f"{ranker.way}" if ranker else "",
-        "seconds": sorted(account.seconds.items()),
+        "audited": stats.audited,
+        "mismatches": stats.mismatches,
+        "unexplained": 0 if explained else stats.mismatches,
+        "carried_from": previous.run_date if previous and ranker and ranker.settings.carry_over else None,
+        "reasons": sorted(stats.reasons.items()),
+        "way": f"{ranker.kernel_plan}" if ranker else "",
+        "seconds": sorted(stats.seconds.items()),
         "bytes": written,
     }
     return pa.Table.from_pylist([row], schema=contract("rankings").arrow_schema)
@@ -139,14 +141,14 @@ def _rank(
     night: Night,
     ranker: Ranker,
     rows: StoredRows,
-    before: StoredRows | None,
+    previous: StoredRows | None,
     progress: Callable[[int], None],
-) -> tuple[list[BucketFile], list[BucketFile], Account]:
+) -> tuple[list[BucketFile], list[BucketFile], RankingStats]:
     with scratch_of(night) as scratch:
         work = BucketRanking(
             scratch=scratch,
             rows=rows,
-            before=before,
+            previous_pools=previous,
             pools=(night.warehouse.table_path("pools"), contract("pools").arrow_schema),
             lists=(night.warehouse.table_path("ranked_lists"), contract("ranked_lists").arrow_schema),
             run_date=night.run_date,
@@ -155,15 +157,15 @@ def _rank(
         return rank_buckets(spark, ranker, work, night.settings.tables.buckets, progress)
 
 
-def _way(ranker: Ranker, rows: StoredRows, before: StoredRows | None, listeners: int) -> Way:
+def _tune(ranker: Ranker, rows: StoredRows, previous: StoredRows | None, listeners: int) -> KernelPlan:
     """The fastest way to rank tonight, timed on the first listeners, if there are so many that it matters."""
     first = next(iter(rows), None) if listeners >= _WORTH_MEASURING else None
     if first is None:
-        return ranker.way
+        return ranker.kernel_plan
     sample = first.slice(0, _MEASURED_ON)
-    earlier = Aligned(iter(() if before is None else before)).of(sample.column("user_id"))
+    earlier = Aligned(iter(() if previous is None else previous)).of(sample.column("user_id"))
     with one_blas_thread():
-        return ranker.choose_way(sample, earlier)
+        return ranker.autotune(sample, earlier)
 
 
 def _markets(night: Night, model: Model) -> eligibility.Markets:

@@ -1,4 +1,4 @@
-"""From a listener's candidates to their list, by more than score: every night anew, so that pools are none the wiser.
+"""Re-ranking: a listener's list from their candidates, by more than score; done every night, and stored in no pool.
 
 In this order:
 
@@ -22,17 +22,14 @@ length; propensities of draws without replacement, Plackett (1975), "The analysi
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from nocturne.core.csr import Rows
+from nocturne.core.csr import CsrRows
 from nocturne.core.settings import RerankingSettings
-from nocturne.kernel.layout import frozen
-from nocturne.kernel.rerank import SMOOTHING, choose
-from nocturne.ranking.item_traits import Traits
+from nocturne.kernel.rerank import Exploration, RerankRules, Traits, rerank
 from nocturne.training.confidences import Confidences
 from nocturne.training.sampling import hash_ids, spread
 
@@ -45,7 +42,7 @@ _FRACTION_BITS = 53
 
 @dataclass(frozen=True)
 class Reranker:
-    """How lists are chosen on a night.
+    """The re-ranking of a night.
 
     Attributes:
         traits: of the model's items.
@@ -61,9 +58,9 @@ class Reranker:
         """Places that are drawn, from 0, ascending."""
         return np.array(sorted(set(self.settings.exploration_places)), dtype=np.int64) - 1
 
-    def lists(
-        self, user_ids: pa.Array, candidates: Rows, scores: Floats, rows: Confidences, top_k: int
-    ) -> tuple[Rows, Floats, Floats]:
+    def rerank(
+        self, user_ids: pa.Array, candidates: CsrRows, scores: Floats, rows: Confidences, top_k: int
+    ) -> tuple[CsrRows, Floats, Floats]:
         """Every listener's list.
 
         Args:
@@ -77,18 +74,18 @@ class Reranker:
             The lists, the items' scores, and the probability of each item given those chosen before it: 1 for
             those that were not drawn.
         """
-        chosen, traits = self.settings, self.traits
-        temperature = chosen.exploration_temperature if chosen.exploration == "softmax" else 0.0
-        arguments: list[Any] = [
-            *frozen(candidates.offsets, candidates.positions, scores, rows.offsets, rows.columns, rows.confidences),
-            *frozen(traits.creators, traits.types, traits.tag_offsets, traits.tags, traits.fresh),
-            *(top_k, chosen.max_per_creator, float(chosen.diversity), float(chosen.type_calibration)),
-            *(float(chosen.genre_calibration), SMOOTHING, chosen.fresh_slots),
-            *frozen(self.explored, self.draws(user_ids)),
-            float(temperature),
-        ]
-        offsets, positions, of_listed, propensities = choose(*arguments)
-        return Rows(offsets, positions), of_listed, propensities
+        settings = self.settings
+        rules = RerankRules(
+            top_k=top_k,
+            max_per_creator=settings.max_per_creator,
+            fresh_slots=settings.fresh_slots,
+            diversity=settings.diversity,
+            type_calibration=settings.type_calibration,
+            genre_calibration=settings.genre_calibration,
+        )
+        temperature = settings.exploration_temperature if settings.exploration == "softmax" else 0.0
+        exploration = Exploration(self.explored, self.draws(user_ids), temperature)
+        return rerank(candidates, scores, rows, self.traits, rules, exploration)
 
     def draws(self, user_ids: pa.Array) -> Floats:
         """A number in [0, 1) for each listener and explored place, by hash; shape (listeners, places)."""
@@ -99,7 +96,7 @@ class Reranker:
         draws: Floats = bits / 2.0**_FRACTION_BITS
         return draws
 
-    def were_explored(self, lists: Rows) -> npt.NDArray[np.bool_]:
-        """Which lists reach a place that is drawn; shape (listeners,)."""
+    def were_explored(self, lists: CsrRows) -> npt.NDArray[np.bool_]:
+        """True for lists that reach a place that is drawn; shape (listeners,)."""
         reached: npt.NDArray[np.bool_] = lists.lengths > self.explored.min(initial=np.iinfo(np.int64).max)
         return reached

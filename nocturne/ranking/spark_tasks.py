@@ -1,15 +1,15 @@
 """Ranking on Spark: a task ranks a bucket of listeners, from the files of its rows to the files of its lists.
 
-Nothing about a listener moves between machines. The model and what else is the same for everyone lies in one
-file of the warehouse for the while: a machine reads it once, and all its workers map it into memory.
+Nothing about a listener moves between machines. The ranker, which is the same for everyone, lies in one file of the
+warehouse while tasks run: a machine reads it once, and all its workers map it into memory.
 """
 
-import json
+import pickle
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import date
 from functools import lru_cache
 from pathlib import Path
@@ -23,7 +23,7 @@ from threadpoolctl import threadpool_info, threadpool_limits
 from nocturne.core.errors import InputError
 from nocturne.core.night import Night
 from nocturne.ranking import mapped_file
-from nocturne.ranking.ranker import Account, Ranker
+from nocturne.ranking.ranker import Ranker, RankingStats
 from nocturne.storage.bucket_files import BucketFile, BucketWriter, writing
 from nocturne.storage.contracts import contract
 from nocturne.storage.stored_rows import StoredRows
@@ -35,23 +35,32 @@ _BYTES_PER_ENTRY = 128
 _POLL_SECONDS = 1.0
 
 Progress = Callable[[int], None]
-"""Told how many listeners are done."""
+"""Called with the number of listeners done."""
+
+
+@dataclass(frozen=True)
+class _BucketResult:
+    """The files of `pools` and of `ranked_lists` that a task wrote, and its stats."""
+
+    pools: BucketFile
+    lists: BucketFile
+    stats: RankingStats
 
 
 @dataclass(frozen=True)
 class BucketRanking:
-    """What a task needs to know.
+    """The task that ranks a bucket: its inputs and outputs, sent to every executor.
 
     Attributes:
-        scratch: folder in the warehouse, where the driver leaves the ranker and tasks tell how far they are.
+        scratch: folder in the warehouse, where the driver leaves the ranker and tasks their marks.
         rows: `interactions` of the night.
-        before: `pools` of the night before; None without one.
+        previous_pools: `pools` of the night before; None without one.
         pools, lists: folder and schema of the tables written.
     """
 
     scratch: Path
     rows: StoredRows
-    before: StoredRows | None
+    previous_pools: StoredRows | None
     pools: tuple[str, pa.Schema]
     lists: tuple[str, pa.Schema]
     run_date: date
@@ -64,7 +73,7 @@ class BucketRanking:
 
     @property
     def marks(self) -> Path:
-        """Holds a file a bucket, with the number of listeners done."""
+        """The folder of a file a bucket, with the number of listeners done."""
         return self.scratch / "marks"
 
     def run(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
@@ -72,31 +81,31 @@ class BucketRanking:
         with one_blas_thread():
             for batch in batches:
                 for bucket in batch.column("id").to_pylist():
-                    yield pa.record_batch({"done": [json.dumps(self._rank(bucket))]})
+                    yield pa.record_batch({"result": [pickle.dumps(self._rank(bucket))]})
 
-    def _rank(self, bucket: int) -> dict[str, object]:
-        ranker, account = _load(self.ranker), Account()
+    def _rank(self, bucket: int) -> _BucketResult:
+        ranker, stats = _load(self.ranker), RankingStats()
         files = [BucketWriter(path, schema, str(self.run_date), bucket) for path, schema in (self.pools, self.lists)]
         with writing(*files):
-            for rows, before in self._batches(bucket, account):
-                tables = ranker.rank(rows, before, account)
-                with account.timing("write"):
+            for rows, previous_rows in self._batches(bucket, stats):
+                tables = ranker.rank(rows, previous_rows, stats)
+                with stats.timing("write"):
                     for file, table in zip(files, tables, strict=True):
                         file.write(table)
-                (self.marks / str(bucket)).write_text(str(account.listeners), encoding="utf-8")
-            with account.timing("write"):
-                pools, lists = (asdict(file.close()) for file in files)
-        return {"pools": pools, "lists": lists, "account": vars(account)}
+                (self.marks / str(bucket)).write_text(str(stats.listeners), encoding="utf-8")
+            with stats.timing("write"):
+                pools, lists = (file.close() for file in files)
+        return _BucketResult(pools, lists, stats)
 
-    def _batches(self, bucket: int, account: Account) -> Iterator[tuple[pa.RecordBatch, pa.Table]]:
-        earlier = Aligned(iter(()) if self.before is None else iter(self.before.in_bucket(bucket)))
+    def _batches(self, bucket: int, stats: RankingStats) -> Iterator[tuple[pa.RecordBatch, pa.Table]]:
+        previous = Aligned(iter(()) if self.previous_pools is None else iter(self.previous_pools.in_bucket(bucket)))
         rows = iter(self.rows.in_bucket(bucket))
         while True:
-            with account.timing("read"):
+            with stats.timing("read"):
                 batch = next(rows, None)
                 if batch is None:
                     return
-                parts = [(part, earlier.of(part.column("user_id"))) for part in cut(batch, self.batch_memory_mb)]
+                parts = [(part, previous.of(part.column("user_id"))) for part in cut(batch, self.batch_memory_mb)]
             yield from parts
 
 
@@ -105,7 +114,7 @@ class Aligned:
 
     def __init__(self, batches: Iterator[pa.RecordBatch]) -> None:
         self._batches = batches
-        self._held = contract("pools").arrow_schema.empty_table().drop(["run_date", "bucket"])
+        self._rows = contract("pools").arrow_schema.empty_table().drop(["run_date", "bucket"])
         self._more = True
 
     def of(self, user_ids: pa.Array) -> pa.Table:
@@ -114,15 +123,15 @@ class Aligned:
         Raises:
             InputError: the rows are not in that order.
         """
-        while self._more and (not len(self._held) or self._last() < user_ids[-1].as_py()):
+        while self._more and (not len(self._rows) or self._last() < user_ids[-1].as_py()):
             self._extend()
-        found = self._held.take(pc.index_in(user_ids, value_set=self._held["user_id"].combine_chunks()))
-        if len(self._held) and self._last() <= user_ids[-1].as_py():
-            self._held = self._held.slice(0, 0)
-        return found
+        rows = self._rows.take(pc.index_in(user_ids, value_set=self._rows["user_id"].combine_chunks()))
+        if len(self._rows) and self._last() <= user_ids[-1].as_py():
+            self._rows = self._rows.slice(0, 0)
+        return rows
 
     def _last(self) -> str:
-        return str(self._held["user_id"][-1])
+        return str(self._rows["user_id"][-1])
 
     def _extend(self) -> None:
         batch = next(self._batches, None)
@@ -132,13 +141,13 @@ class Aligned:
         table = pa.Table.from_batches([batch])
         ids = table["user_id"].combine_chunks()
         ordered = pc.all(pc.less(ids[:-1], ids[1:]), min_count=0).as_py()
-        if not ordered or (len(self._held) and self._last() >= ids[0].as_py()):
+        if not ordered or (len(self._rows) and self._last() >= ids[0].as_py()):
             raise InputError(
                 "a bucket is not in the order of user_id",
                 found=f"a disordered row between {len(table)} of `pools`",
                 fix="run the earlier night's rank_users again, or set ranking.carry_over = false for one night",
             )
-        self._held = pa.concat_tables([self._held, table]).combine_chunks() if len(self._held) else table
+        self._rows = pa.concat_tables([self._rows, table]).combine_chunks() if len(self._rows) else table
 
 
 def cut(batch: pa.RecordBatch, memory_mb: int) -> Iterator[pa.RecordBatch]:
@@ -152,7 +161,11 @@ def cut(batch: pa.RecordBatch, memory_mb: int) -> Iterator[pa.RecordBatch]:
 
 @contextmanager
 def one_blas_thread() -> Iterator[None]:
-    """Limit BLAS to one thread, and make sure of it."""
+    """Limit BLAS to one thread.
+
+    Raises:
+        RuntimeError: a BLAS library does not obey.
+    """
     with threadpool_limits(limits=1, user_api="blas"):
         threads = {pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"}
         if threads - {1}:
@@ -170,26 +183,25 @@ def scratch_of(night: Night) -> Iterator[Path]:
 
 def rank_buckets(
     spark: SparkSession, ranker: Ranker, work: BucketRanking, buckets: int, progress: Progress
-) -> tuple[list[BucketFile], list[BucketFile], Account]:
-    """Rank every bucket on the executors; returns the files of `pools` and of `ranked_lists`, and the sum of it all.
+) -> tuple[list[BucketFile], list[BucketFile], RankingStats]:
+    """Rank every bucket on the executors; returns the files of `pools` and of `ranked_lists`, and the summed stats.
 
     Args:
-        progress: told from time to time how many listeners are done.
+        progress: called from time to time with the number of listeners done.
     """
     mapped_file.save(ranker.prepare(), work.ranker)
     with _watching(work.marks, progress):
-        found = spark.range(0, buckets, 1, buckets).mapInArrow(work.run, "done string").collect()
-    done = [json.loads(row.done) for row in found]
-    total = Account()
-    for each in done:
-        total.add(Account(**each["account"]))
-    pools, lists = ([BucketFile(**each[table]) for each in done] for table in ("pools", "lists"))
-    return pools, lists, total
+        rows = spark.range(0, buckets, 1, buckets).mapInArrow(work.run, "result binary").collect()
+    results: list[_BucketResult] = [pickle.loads(row.result) for row in rows]  # noqa: S301 - of the driver's own tasks
+    total = RankingStats()
+    for result in results:
+        total.add(result.stats)
+    return [result.pools for result in results], [result.lists for result in results], total
 
 
 @contextmanager
 def _watching(marks: Path, progress: Progress) -> Iterator[None]:
-    """Sum up what tasks say in their marks, until the block ends."""
+    """Report the sum of the tasks' marks from time to time, until the block ends."""
     finished = threading.Event()
 
     def watch() -> None:

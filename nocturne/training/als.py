@@ -78,6 +78,16 @@ class _Census:
     market_listeners: dict[str, Counts]
 
 
+@dataclass(frozen=True)
+class _TrainingInputs:
+    """What a training is told beside the rows."""
+
+    item_ids: pa.Array
+    run_date: date
+    half_life_days: float
+    settings: AlsSettings
+
+
 def is_due(run_date: date, live_since: date | None, settings: AlsSettings) -> bool:
     """Whether a night trains, given the night on which the model live before it was trained."""
     return live_since is None or (run_date - live_since).days >= settings.retrain_every_nights
@@ -113,7 +123,8 @@ def train(
     weights = everyone[trained].astype(np.float64) ** -settings.popularity_exponent
     position = positions(trained, len(item_ids))
     _check_size(int(census.rows[level]), int(census.listeners[level, trained].sum()), settings)
-    matrix = _matrix(rows, census, level, position, weights, run_date, half_life_days, settings)
+    inputs = _TrainingInputs(item_ids, run_date, half_life_days, settings)
+    matrix = _matrix(rows, census, level, position, weights, inputs)
     if parent is not None and parent.factors.shape[1] != settings.factors:
         parent = None
     # implicit runs its own threads over listeners; BLAS threads beneath them only get in the way.
@@ -121,7 +132,7 @@ def train(
         factors, losses = _fit(
             matrix, share, _initial_factors(trained, len(item_ids), settings, parent), settings, progress
         )
-        model = _freeze(factors, matrix, trained, item_ids, census, run_date, half_life_days, settings)
+        model = _freeze(factors, matrix, trained, census, inputs)
     return Training(
         model,
         parent=parent.version if parent else None,
@@ -173,20 +184,18 @@ def _matrix(
     level: int,
     position: Indexes,
     weights: Floats,
-    run_date: date,
-    half_life_days: float,
-    settings: AlsSettings,
+    inputs: _TrainingInputs,
 ) -> csr_matrix:
     """The sample's confidences, written in place: shape (listeners, items), int32 indexes, float32."""
     listeners, most = int(census.rows[level]), int(census.listeners[level, position >= 0].sum())
     values, columns = np.empty(most, np.float32), np.empty(most, np.int32)
     ends = np.zeros(listeners + 1, np.int32)
-    row = entry = 0
+    row, entry, settings = 0, 0, inputs.settings
     for batch in rows:
         sampled = batch
         if level < len(census.shares) - 1:
             sampled = batch.filter(pa.array(levels(batch.column("user_id"), census.shares, settings.seed) <= level))
-        part = confidence_rows(sampled, position, weights, run_date, half_life_days, settings)
+        part = confidence_rows(sampled, position, weights, inputs.run_date, inputs.half_life_days, settings)
         ends[row + 1 : row + 1 + sampled.num_rows] = entry + part.offsets[1:]
         row, start, entry = row + sampled.num_rows, entry, entry + len(part.columns)
         values[start:entry], columns[start:entry] = part.confidences, part.columns
@@ -237,20 +246,12 @@ def _seeded(rng: np.random.Generator, rows: int, settings: AlsSettings) -> Facto
     return factors
 
 
-def _freeze(
-    factors: Factors,
-    matrix: csr_matrix,
-    trained: Indexes,
-    item_ids: pa.Array,
-    census: _Census,
-    run_date: date,
-    half_life_days: float,
-    settings: AlsSettings,
-) -> Model:
+def _freeze(factors: Factors, matrix: csr_matrix, trained: Indexes, census: _Census, inputs: _TrainingInputs) -> Model:
     """Keep the items that got factors; a zero vector would outrank every negative score."""
+    settings = inputs.settings
     usable = np.any(factors != 0, axis=1)
     trained = trained[usable]
-    ids = item_ids.take(pa.array(trained))
+    ids = inputs.item_ids.take(pa.array(trained))
     rotated, spectrum = principal_axes(factors[usable])
     digest = hashlib.sha256(rotated.data)
     digest.update("\n".join(ids.to_pylist()).encode())
@@ -260,10 +261,10 @@ def _freeze(
     digest.update(similarities.data)
     counts = listeners.astype(np.float64)
     return Model(
-        version=f"als-{run_date}-{digest.hexdigest()[:8]}",
+        version=f"als-{inputs.run_date}-{digest.hexdigest()[:8]}",
         settings=settings,
-        anchor_date=run_date,
-        half_life_days=half_life_days,
+        anchor_date=inputs.run_date,
+        half_life_days=inputs.half_life_days,
         item_indexes=trained,
         item_ids=ids,
         factors=rotated,

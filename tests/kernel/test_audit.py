@@ -8,21 +8,21 @@ from hypothesis import given, settings
 
 from nocturne.kernel.audit import audit
 from nocturne.kernel.top_k import Top
-from tests.fixtures.random_catalogues import LENGTHS, World, make, rows_of, worlds
+from tests.fixtures.random_catalogues import LENGTHS, RandomQuery, make, random_queries, rows_of
 
 
-def audited(world: World, k: int, top: Top) -> list[bool]:
-    return audit(world.users, world.items, k, world.seen, world.classes, world.eligible, top).tolist()
+def audited(case: RandomQuery, k: int, top: Top) -> list[bool]:
+    return audit(case.query(k), top).tolist()
 
 
 @settings(max_examples=50, deadline=None)
-@given(world=worlds(), k=LENGTHS)
-def test_what_was_ranked_passes(world: World, k: int) -> None:
-    assert all(audited(world, k, world.top(k)))
+@given(case=random_queries(), k=LENGTHS)
+def test_what_was_ranked_passes(case: RandomQuery, k: int) -> None:
+    assert all(audited(case, k, case.top(k)))
 
 
 @pytest.fixture(scope="module")
-def world() -> World:
+def case() -> RandomQuery:
     return make(22, listeners=3, items=700, width=6)
 
 
@@ -37,15 +37,15 @@ def changed(top: Top, name: str, place: int, value: float) -> Top:
     )
 
 
-def test_another_item_another_bit_and_a_bound_that_is_not_true_fail(world: World) -> None:
-    top = world.top(10)
-    unlisted = world.top(11)
+def test_another_item_another_bit_and_a_bound_that_is_not_true_fail(case: RandomQuery) -> None:
+    top = case.top(10)
+    unlisted = case.top(11)
     last, next_best = top.scores[19], unlisted.scores[21]
     assert next_best < last
     stranger = unlisted.lists.positions[21]
     passes = [True, True, True]
-    assert audited(world, 10, changed(top, "bounds", 1, next_best)) == passes
-    assert audited(world, 10, changed(top, "bounds", 1, last)) == passes
+    assert audited(case, 10, changed(top, "bounds", 1, next_best)) == passes
+    assert audited(case, 10, changed(top, "bounds", 1, last)) == passes
     for wrong in (
         changed(top, "positions", 19, stranger),
         changed(top, "positions", 18, top.lists.positions[19]),
@@ -54,17 +54,17 @@ def test_another_item_another_bit_and_a_bound_that_is_not_true_fail(world: World
         changed(top, "bounds", 1, np.nextafter(last, np.inf)),
         changed(top, "bounds", 1, -np.inf),
     ):
-        assert audited(world, 10, wrong) == [True, False, True]
+        assert audited(case, 10, wrong) == [True, False, True]
 
 
-def test_a_list_longer_than_asked_for_fails(world: World) -> None:
-    assert audited(world, 9, world.top(10)) == [False] * 3
+def test_a_list_longer_than_asked_for_fails(case: RandomQuery) -> None:
+    assert audited(case, 9, case.top(10)) == [False] * 3
 
 
-def test_a_shrunken_list_passes_while_it_is_the_head_and_its_bound_covers_the_rest(world: World) -> None:
-    whole = world.top(10)
+def test_a_shrunken_list_passes_while_it_is_the_head_and_its_bound_covers_the_rest(case: RandomQuery) -> None:
+    whole = case.top(10)
     lists = [whole.lists.positions[:4].tolist(), [], whole.lists.positions[20:30].tolist()]
     scores = np.concatenate([whole.scores[:4], whole.scores[20:]])
     shrunken = Top(rows_of(lists), scores, np.array([whole.scores[4], whole.scores[10], whole.bounds[2]]))
-    assert audited(world, 10, shrunken) == [True] * 3
-    assert audited(world, 10, replace(shrunken, bounds=whole.bounds)) == [False, False, True]
+    assert audited(case, 10, shrunken) == [True] * 3
+    assert audited(case, 10, replace(shrunken, bounds=whole.bounds)) == [False, False, True]

@@ -1,55 +1,52 @@
-"""The way is chosen by the clock, and changes no list."""
+"""The plan is chosen by the clock, and changes no list."""
 
 from itertools import count
 
 import numpy as np
 import pytest
 
-from nocturne.core.csr import Rows
-from nocturne.kernel import autotune
-from nocturne.kernel.autotune import Way, fastest_way, rank
+from nocturne.core.csr import CsrRows
+from nocturne.kernel.autotune import KernelPlan, autotune, rank
 from nocturne.kernel.top_k import Top
-from tests.fixtures.random_catalogues import World, make
+from tests.fixtures.random_catalogues import RandomQuery, make
 
 
 @pytest.fixture(scope="module")
-def world() -> World:
+def case() -> RandomQuery:
     return make(11, listeners=30, items=6000, width=8)
 
 
-def of(world: World) -> tuple[object, ...]:
-    return world.users, world.items, 10, world.seen, world.classes, world.eligible
+def test_every_plan_gives_the_same_lists(case: RandomQuery) -> None:
+    top = case.top(10)
+    for plan in (KernelPlan(1, warm_start=False), KernelPlan(4, warm_start=True), KernelPlan(64, warm_start=True)):
+        again = rank(case.query(10), plan, top.lists)
+        assert again.lists.positions.tolist() == top.lists.positions.tolist()
+        assert again.scores.tobytes() == top.scores.tobytes()
 
 
-def test_every_way_gives_the_same_lists(world: World) -> None:
-    top = world.top(10)
-    for way in (Way(1, warm=False), Way(4, warm=True), Way(64, warm=True)):
-        found = rank(*of(world), way, top.lists)
-        assert found.lists.positions.tolist() == top.lists.positions.tolist()
-        assert found.scores.tobytes() == top.scores.tobytes()
+def test_a_start_is_warm_only_where_there_are_previous_lists(case: RandomQuery) -> None:
+    assert not autotune(case.query(10), None).warm_start
+    assert rank(case.query(10), KernelPlan(16, warm_start=True)).scores.tobytes() == case.top(10).scores.tobytes()
 
 
-def test_a_way_is_warm_only_where_there_are_previous_lists(world: World) -> None:
-    assert not fastest_way(*of(world), None).warm
-    assert rank(*of(world), Way(16, warm=True)).scores.tobytes() == world.top(10).scores.tobytes()
-
-
-@pytest.mark.parametrize("fastest", [Way(4, warm=False), Way(16, warm=True), Way(64, warm=False)])
-def test_the_way_that_takes_least_at_its_best_is_chosen_whatever_the_first_run_took(
-    world: World, monkeypatch: pytest.MonkeyPatch, fastest: Way
+@pytest.mark.parametrize(
+    "fastest", [KernelPlan(4, warm_start=False), KernelPlan(16, warm_start=True), KernelPlan(64, warm_start=False)]
+)
+def test_the_plan_that_takes_least_at_its_best_is_chosen_whatever_the_first_run_took(
+    case: RandomQuery, monkeypatch: pytest.MonkeyPatch, fastest: KernelPlan
 ) -> None:
     clock, runs = 0.0, count()
 
     def slow(*args: object) -> Top:
         nonlocal clock
-        run, way = next(runs), args[6]
-        clock += 100 if run < 6 and way == fastest else 1 + run if way == fastest else 30
-        return world.top(1)
+        run, plan = next(runs), args[1]
+        clock += 100 if run < 6 and plan == fastest else 1 + run if plan == fastest else 30
+        return case.top(1)
 
-    monkeypatch.setattr(autotune, "rank", slow)
-    monkeypatch.setattr(autotune, "perf_counter", lambda: clock)
-    assert fastest_way(*of(world), Rows.empty(30)) == fastest
+    monkeypatch.setattr("nocturne.kernel.autotune.rank", slow)
+    monkeypatch.setattr("nocturne.kernel.autotune.perf_counter", lambda: clock)
+    assert autotune(case.query(10), CsrRows.empty(30)) == fastest
 
 
-def test_without_a_sample_the_simplest_way_is_taken(world: World) -> None:
-    assert not fastest_way(*of(world.of(np.arange(0))), Rows.empty(0)).warm
+def test_without_a_sample_the_simplest_plan_is_taken(case: RandomQuery) -> None:
+    assert not autotune(case.take(np.arange(0)).query(10), CsrRows.empty(0)).warm_start

@@ -4,15 +4,21 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nocturne.core.csr import Rows
+from nocturne.core.csr import CsrRows
 from nocturne.kernel.blend import blend
+from nocturne.training.model import Confidences
 
 ITEMS = 8
 
 
-def csr(rows: list[list[int]]) -> Rows:
+def csr(rows: list[list[int]]) -> CsrRows:
     flat = np.array([item for row in rows for item in row], np.int32)
-    return Rows(np.cumsum([0, *map(len, rows)]), flat)
+    return CsrRows(np.cumsum([0, *map(len, rows)]), flat)
+
+
+def heard(rows: list[list[int]], confidences: np.ndarray) -> Confidences:
+    entries = csr(rows)
+    return Confidences(entries.offsets, entries.positions, confidences)
 
 
 def test_a_candidate_gains_by_what_resembles_it_in_the_row():
@@ -21,22 +27,16 @@ def test_a_candidate_gains_by_what_resembles_it_in_the_row():
     similarities = np.zeros((4, 2), np.float32)
     neighbours[1, 0], similarities[1, 0] = 0, 0.5
     neighbours[2, 0], similarities[2, 0] = 3, 1.0
-    heard = csr([[0]])
-    lists, scores = blend(
-        csr([[2, 1]]), np.array([2.0, 1.0]), heard.offsets, heard.positions, np.array([4.0]),
-        neighbours, similarities, 0.75,
-    )  # fmt: skip
+    row = heard([[0]], np.array([4.0]))
+    lists, scores = blend(csr([[2, 1]]), np.array([2.0, 1.0]), row, neighbours, similarities, 0.75)
     assert lists.positions.tolist() == [1, 2]
     assert scores.tolist() == [0.5 + 0.75, 1.0]
 
 
 def test_without_a_positive_score_and_without_neighbours_heard_the_order_stays():
     neighbours, similarities = np.full((4, 1), 3, np.int32), np.ones((4, 1), np.float32)
-    heard = csr([[0]])
-    lists, scores = blend(
-        csr([[2, 1]]), np.array([-1.0, -2.0]), heard.offsets, heard.positions, np.array([4.0]),
-        neighbours, similarities, 0.75,
-    )  # fmt: skip
+    row = heard([[0]], np.array([4.0]))
+    lists, scores = blend(csr([[2, 1]]), np.array([-1.0, -2.0]), row, neighbours, similarities, 0.75)
     assert (lists.positions.tolist(), scores.tolist()) == ([2, 1], [-1.0, -2.0])
 
 
@@ -57,17 +57,14 @@ def listeners(draw):
 
 
 def blended(rows, confidences, candidates, scores, neighbours, similarities):
-    heard = csr(rows)
-    return blend(
-        csr(candidates), np.concatenate(scores), heard.offsets, heard.positions, np.concatenate(confidences),
-        neighbours, similarities, 0.5,
-    )  # fmt: skip
+    entries = heard(rows, np.concatenate(confidences))
+    return blend(csr(candidates), np.concatenate(scores), entries, neighbours, similarities, 0.5)
 
 
 @given(listeners())
 def test_blended_lists_are_those_of_plain_sums(world):
     rows, confidences, candidates, scores, neighbours, similarities = world
-    lists, found = blended(*world)
+    lists, scores_together = blended(*world)
     for listener, row in enumerate(rows):
         near = [
             sum(
@@ -85,18 +82,20 @@ def test_blended_lists_are_those_of_plain_sums(world):
         theirs = np.array(near) / (max(near, default=0) or 1)
         together = own + 0.5 * theirs
         mine = slice(lists.offsets[listener], lists.offsets[listener + 1])
-        np.testing.assert_allclose(found[mine], np.sort(together)[::-1], rtol=1e-12)
+        np.testing.assert_allclose(scores_together[mine], np.sort(together)[::-1], rtol=1e-12)
         assert sorted(lists.positions[mine].tolist()) == sorted(candidates[listener])
 
 
 @given(listeners())
 def test_a_listener_is_blended_alone_to_the_last_bit(world):
     rows, confidences, candidates, scores, neighbours, similarities = world
-    lists, found = blended(*world)
+    lists, scores_together = blended(*world)
     for listener in range(len(rows)):
         alone, alone_scores = blended(
             [rows[listener]], [confidences[listener]], [candidates[listener]], [scores[listener]],
             neighbours, similarities,
         )  # fmt: skip
         assert alone.positions.tolist() == lists.row(listener).tolist()
-        assert alone_scores.tobytes() == found[lists.offsets[listener] : lists.offsets[listener + 1]].tobytes()
+        assert (
+            alone_scores.tobytes() == scores_together[lists.offsets[listener] : lists.offsets[listener + 1]].tobytes()
+        )

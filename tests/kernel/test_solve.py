@@ -9,6 +9,7 @@ from scipy.sparse import csr_matrix
 from threadpoolctl import threadpool_limits
 
 from nocturne.kernel.solve import solve_users
+from nocturne.training.model import Confidences
 from nocturne.training.principal_axes import principal_axes
 
 
@@ -30,7 +31,7 @@ def heard(seed: int, lengths: list[int], items: int) -> csr_matrix:
 
 def solve(factors: np.ndarray, spectrum: np.ndarray, rows: csr_matrix, *ridge: float) -> np.ndarray:
     offsets, confidences = rows.indptr.astype(np.int64), rows.data.astype(np.float64)
-    return solve_users(factors, spectrum, ridge[0], offsets, rows.indices, confidences, *ridge[1:])
+    return solve_users(factors, spectrum, ridge[0], Confidences(offsets, rows.indices, confidences), *ridge[1:])
 
 
 def distance(ours: np.ndarray, theirs: np.ndarray) -> float:

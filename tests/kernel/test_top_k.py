@@ -6,140 +6,150 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nocturne.core.csr import Rows
-from nocturne.kernel.layout import BLOCK, Eligible, lay_out
-from nocturne.kernel.top_k import Top, scores_of, sort_all, top_k
+from nocturne.core.csr import CsrRows
+from nocturne.kernel.layout import BLOCK, Eligible, lay_out_items
+from nocturne.kernel.query import Query
+from nocturne.kernel.top_k import Top, exact_scores, sort_all, top_k
 from nocturne.ranking import mapped_file
-from tests.fixtures.random_catalogues import LENGTHS, World, make, rows_of, worlds
+from tests.fixtures.random_catalogues import LENGTHS, RandomQuery, make, random_queries, rows_of
 
 
 def parts(top: Top) -> list[tuple[list[int], bytes]]:
     """Each listener's list, and the bits of its scores."""
     cuts = top.lists.offsets[1:-1]
-    each = zip(np.split(top.lists.positions, cuts), np.split(top.scores, cuts), strict=True)
-    return [(positions.tolist(), scores.tobytes()) for positions, scores in each][: len(top.bounds)]
+    listeners = zip(np.split(top.lists.positions, cuts), np.split(top.scores, cuts), strict=True)
+    return [(positions.tolist(), scores.tobytes()) for positions, scores in listeners][: len(top.bounds)]
 
 
-def assert_exact(world: World, k: int, top: Top) -> None:
+def assert_exact(case: RandomQuery, k: int, top: Top) -> None:
     """Lists and scores are those of a full sort; the bound covers what is left out, and lies under what is listed."""
     for listener, (positions, scores) in enumerate(parts(top)):
-        expected, exact, unlisted = sort_all(world.users[listener], world.items, world.allowed(listener), k)
+        expected, exact, unlisted = sort_all(case.users[listener], case.items, case.allowed(listener), k)
         assert positions == expected.tolist()
         assert scores == exact.tobytes()
         assert unlisted <= top.bounds[listener] <= min(exact, default=np.inf)
-        assert len(positions) == min(k, world.allowed(listener).sum())
+        assert len(positions) == min(k, case.allowed(listener).sum())
 
 
 @settings(max_examples=200, deadline=None)
-@given(world=worlds(), k=LENGTHS, panel=st.integers(1, 12))
-def test_lists_scores_and_bounds_are_those_of_a_full_sort_in_float64(world: World, k: int, panel: int) -> None:
-    assert_exact(world, k, world.top(k, panel=panel))
+@given(case=random_queries(), k=LENGTHS, blocks_per_panel=st.integers(1, 12))
+def test_lists_scores_and_bounds_are_those_of_a_full_sort_in_float64(
+    case: RandomQuery, k: int, blocks_per_panel: int
+) -> None:
+    assert_exact(case, k, case.top(k, blocks_per_panel=blocks_per_panel))
 
 
 @settings(max_examples=50, deadline=None)
-@given(world=worlds(), k=LENGTHS)
-def test_no_item_that_numpy_scores_higher_is_missing(world: World, k: int) -> None:
-    top = world.top(k)
-    for listener, user in enumerate(world.users):
-        scores = (world.items.factors.astype(np.float64) @ user) * world.items.multipliers
-        rounding = 1e-12 * np.linalg.norm(user) * world.items.scale[0]
+@given(case=random_queries(), k=LENGTHS)
+def test_no_item_that_numpy_scores_higher_is_missing(case: RandomQuery, k: int) -> None:
+    top = case.top(k)
+    for listener, user in enumerate(case.users):
+        scores = (case.items.factors.astype(np.float64) @ user) * case.items.multipliers
+        rounding = 1e-12 * np.linalg.norm(user) * case.items.scale[0]
         listed = top.lists.positions[top.lists.offsets[listener] : top.lists.offsets[listener + 1]]
-        best = np.sort(scores[world.allowed(listener)])[::-1][:k]
+        best = np.sort(scores[case.allowed(listener)])[::-1][:k]
         assert len(set(listed)) == len(best)
         np.testing.assert_allclose(scores[listed], best, rtol=0, atol=rounding)
 
 
 @settings(max_examples=100, deadline=None)
 @given(
-    world=worlds(),
+    case=random_queries(),
     k=LENGTHS,
     cut=st.integers(0, 6),
     panels=st.tuples(st.integers(1, 12), st.integers(1, 12)),
     seed=st.integers(0, 2**32 - 1),
 )
-def test_lists_do_not_depend_on_batch_order_floors_or_panel_to_the_last_bit(
-    world: World, k: int, cut: int, panels: tuple[int, int], seed: int
+def test_lists_do_not_depend_on_batch_order_lower_bounds_or_panel_to_the_last_bit(
+    case: RandomQuery, k: int, cut: int, panels: tuple[int, int], seed: int
 ) -> None:
     rng = np.random.default_rng(seed)
-    together = world.top(k)
-    order = rng.permutation(len(world.users))
+    together = case.top(k)
+    order = rng.permutation(len(case.users))
     lists = parts(together)
     kth = np.array([np.frombuffer(scores)[-1] if len(listed) == k else -np.inf for listed, scores in lists])
-    known = (rng.random(len(kth)) < 0.7) & (kth > -np.inf)
-    floors = np.where(known, kth, -np.inf)
-    floors[known] -= np.abs(kth[known]) * rng.choice([0, 1e-7, 0.1], known.sum())
-    found = [
-        parts(world.of(of_batch).top(k, floors=floors[of_batch], panel=panel))
-        for of_batch, panel in zip((order[:cut], order[cut:]), panels, strict=True)
+    bounded = (rng.random(len(kth)) < 0.7) & (kth > -np.inf)
+    lower_bounds = np.where(bounded, kth, -np.inf)
+    lower_bounds[bounded] -= np.abs(kth[bounded]) * rng.choice([0, 1e-7, 0.1], bounded.sum())
+    batches = [
+        parts(case.take(of_batch).top(k, lower_bounds=lower_bounds[of_batch], blocks_per_panel=blocks_per_panel))
+        for of_batch, blocks_per_panel in zip((order[:cut], order[cut:]), panels, strict=True)
     ]
-    assert found[0] + found[1] == [lists[listener] for listener in order]
+    assert batches[0] + batches[1] == [lists[listener] for listener in order]
 
 
 @settings(max_examples=30, deadline=None)
-@given(world=worlds(), k=LENGTHS, excess=st.sampled_from([1e-6, 0.1, 10]))
-def test_a_floor_that_is_not_reached_costs_time_and_no_item(world: World, k: int, excess: float) -> None:
-    best = np.array([max(np.frombuffer(scores), default=0.0) for _, scores in parts(world.top(1))])
-    assert_exact(world, k, world.top(k, floors=best + np.abs(best) * excess))
+@given(case=random_queries(), k=LENGTHS, excess=st.sampled_from([1e-6, 0.1, 10]))
+def test_a_lower_bound_that_is_not_reached_costs_time_and_no_item(case: RandomQuery, k: int, excess: float) -> None:
+    best = np.array([max(np.frombuffer(scores), default=0.0) for _, scores in parts(case.top(1))])
+    assert_exact(case, k, case.top(k, lower_bounds=best + np.abs(best) * excess))
 
 
 def test_more_listeners_than_a_tile_holds_are_each_ranked() -> None:
-    world = make(3, listeners=2100, items=1500, width=8, kind="near copies")
-    assert_exact(world, 30, world.top(30))
+    case = make(3, listeners=2100, items=1500, width=8, kind="near copies")
+    assert_exact(case, 30, case.top(30))
 
 
 def test_skewed_norms_are_pruned_and_nothing_is_lost() -> None:
-    world = make(5, listeners=40, items=20_000, width=16, kind="skewed norms")
-    assert_exact(world, 50, world.top(50, panel=2))
+    case = make(5, listeners=40, items=20_000, width=16, kind="skewed norms")
+    assert_exact(case, 50, case.top(50, blocks_per_panel=2))
 
 
 def test_thousands_of_equal_items_are_listed_in_tie_order() -> None:
-    items = lay_out(np.ones((3000, 4), np.float32), np.ones(3000), np.arange(3000)[::-1])
+    items = lay_out_items(np.ones((3000, 4), np.float32), np.ones(3000), np.arange(3000)[::-1])
     eligible = Eligible.of(np.ones((1, 3000), bool), items)
-    top = top_k(np.ones((2, 4)), items, 5, rows_of([[2998, 2998], []]), np.zeros(2, np.int32), eligible)
+    top = top_k(Query(np.ones((2, 4)), items, 5, rows_of([[2998, 2998], []]), np.zeros(2, np.int32), eligible))
     assert top.lists.positions.tolist() == [2999, 2997, 2996, 2995, 2994, 2999, 2998, 2997, 2996, 2995]
     assert top.scores.tolist() == [4.0] * 10
     assert top.bounds.tolist() == [4.0] * 2
 
 
 def test_listeners_who_may_get_nothing_get_nothing() -> None:
-    items = lay_out(np.ones((2, 1), np.float32), np.ones(2), np.arange(2))
+    items = lay_out_items(np.ones((2, 1), np.float32), np.ones(2), np.arange(2))
     eligible = Eligible.of(np.array([[True, True], [False, False]]), items)
-    top = top_k(np.ones((3, 1)), items, 2, rows_of([[0, 1], [0, 0], []]), np.array([0, 0, 1], np.int32), eligible)
+    already_heard, classes = rows_of([[0, 1], [0, 0], []]), np.array([0, 0, 1], np.int32)
+    top = top_k(Query(np.ones((3, 1)), items, 2, already_heard, classes, eligible))
     assert top.lists.offsets.tolist() == [0, 0, 1, 1]
     assert top.lists.positions.tolist() == [1]
     assert top.bounds.tolist() == [-np.inf] * 3
 
 
 def test_a_catalogue_mapped_from_disk_and_read_only_rows_give_the_same_bits(tmp_path: Path) -> None:
-    world = make(7, listeners=20, items=1300, width=24, kind="near copies", barred=0.5)
-    mapped_file.save(world.items, tmp_path / "items")
+    case = make(7, listeners=20, items=1300, width=24, kind="near copies", forbidden=0.5)
+    mapped_file.save(case.items, tmp_path / "items")
     items = mapped_file.load(tmp_path / "items")
-    arrays = [world.users, world.classes, world.seen.offsets, world.seen.positions, world.eligible.masks]
+    arrays = [
+        case.users,
+        case.classes,
+        case.already_heard.offsets,
+        case.already_heard.positions,
+        case.eligible.masks,
+    ]
     users, classes, offsets, positions, masks = (each.copy() for each in arrays)
     for each in (users, classes, offsets, positions, masks):
         each.flags.writeable = False
-    seen, eligible = Rows(offsets, positions), Eligible.of(masks, items)
+    already_heard, eligible = CsrRows(offsets, positions), Eligible.of(masks, items)
     assert not items.scaled.flags.owndata
-    assert parts(top_k(users, items, 9, seen, classes, eligible)) == parts(world.top(9))
-    read_only = lay_out(items.factors.copy(), items.multipliers, items.tie_order)
+    assert parts(top_k(Query(users, items, 9, already_heard, classes, eligible))) == parts(case.top(9))
+    read_only = lay_out_items(items.factors.copy(), items.multipliers, items.tie_order)
     read_only.factors.flags.writeable = False
     read_only.scaled.flags.writeable = False
-    assert parts(top_k(users, read_only, 9, seen, classes, eligible)) == parts(world.top(9))
+    assert parts(top_k(Query(users, read_only, 9, already_heard, classes, eligible))) == parts(case.top(9))
 
 
 def test_scores_do_not_depend_on_the_layout_of_the_arrays() -> None:
-    world = make(8, listeners=5, items=60, width=37)
-    fortran = lay_out(np.asfortranarray(world.items.factors), world.items.multipliers, world.items.tie_order)
+    case = make(8, listeners=5, items=60, width=37)
+    fortran = lay_out_items(np.asfortranarray(case.items.factors), case.items.multipliers, case.items.tie_order)
     rows = rows_of([[3, 1], [], [59], [0, 0], [7]])
-    expected = scores_of(world.users, world.items, rows)
-    assert scores_of(np.asfortranarray(world.users), fortran, rows).tobytes() == expected.tobytes()
+    expected = exact_scores(case.users, case.items, rows)
+    assert exact_scores(np.asfortranarray(case.users), fortran, rows).tobytes() == expected.tobytes()
 
 
 def test_rows_are_taken_in_any_order() -> None:
     taken = rows_of([[4], [], [2, 2, 9]]).take(np.array([2, 1, 0, 2]))
     assert taken.offsets.tolist() == [0, 3, 3, 4, 7]
     assert taken.positions.tolist() == [2, 2, 9, 4, 2, 2, 9]
-    assert Rows.empty(2).take(np.array([1])).offsets.tolist() == [0, 0]
+    assert CsrRows.empty(2).take(np.array([1])).offsets.tolist() == [0, 0]
 
 
 @settings(max_examples=100, deadline=None)
@@ -160,7 +170,7 @@ def test_no_float32_product_is_further_from_the_exact_one_than_the_margin_allows
         users, factors = users + 9 * (-1.0) ** np.arange(width), np.abs(factors) + 9
     elif kind == "long-tailed":
         users, factors = users * 10 ** rng.uniform(-25, 0, users.shape), factors * 10 ** rng.uniform(-12, 0, (700, 1))
-    items = lay_out(factors.astype(np.float32), rng.choice([1 / 3, 1.0, 7.0], 700), np.arange(700))
+    items = lay_out_items(factors.astype(np.float32), rng.choice([1 / 3, 1.0, 7.0], 700), np.arange(700))
     units = users / np.linalg.norm(users, axis=1)[:, None]
     product = np.hstack([units.astype(np.float32) @ block for block in items.scaled]).astype(np.float64)
     exact = units @ (items.factors[items.order] * items.multipliers[items.order, None]).T / items.scale[0]

@@ -15,9 +15,9 @@ def eligible(*items: dict[str, object], market: str | None = "SE", blocked: tupl
     plain = {field.name: None for field in schema} | {"run_date": NIGHT, "content_type": "track"}
     catalogue = pa.Table.from_pylist([plain | item for item in items], schema=schema)
     ids = pa.array([item["item_id"] for item in items] + ["not in the catalogue"])
-    found = markets(ids, catalogue, NIGHT, blocked)
-    (market_class,) = found.of(pa.array([market], pa.string()))
-    return found.masks[market_class].tolist()
+    eligible = markets(ids, catalogue, NIGHT, blocked)
+    (market_class,) = eligible.of(pa.array([market], pa.string()))
+    return eligible.masks[market_class].tolist()
 
 
 def test_items_without_rules_and_unknown_items_may_be_listed() -> None:
@@ -60,16 +60,16 @@ def test_markets_under_the_same_rules_share_a_class_and_others_have_their_own() 
     schema = contract("items").arrow_schema
     plain = {field.name: None for field in schema} | {"run_date": NIGHT, "content_type": "track"}
     rows = [plain | {"item_id": "a", "markets": ["SE", "NO"]}, plain | {"item_id": "b", "explicit": True}]
-    found = markets(pa.array(["a", "b"]), pa.Table.from_pylist(rows, schema=schema), NIGHT, ("US", "GB"))
+    eligible = markets(pa.array(["a", "b"]), pa.Table.from_pylist(rows, schema=schema), NIGHT, ("US", "GB"))
     of = dict(
-        zip(["SE", "NO", "US", "GB", "XX"], found.of(pa.array(["SE", "NO", "US", "GB", "XX"])).tolist(), strict=True)
+        zip(["SE", "NO", "US", "GB", "XX"], eligible.of(pa.array(["SE", "NO", "US", "GB", "XX"])).tolist(), strict=True)
     )
     assert of["SE"] == of["NO"]
     assert of["US"] == of["GB"]
     assert len({of["SE"], of["US"], of["XX"]}) == 3
-    assert found.masks[of["SE"]].tolist() == [True, True]
-    assert found.masks[of["US"]].tolist() == [False, False]
-    assert found.masks[of["XX"]].tolist() == [False, True]
-    assert len(set(found.digests)) == len(found.masks)
-    (nowhere,) = found.of(pa.array([None], pa.string()))
-    assert found.masks[nowhere].tolist() == [False, False]
+    assert eligible.masks[of["SE"]].tolist() == [True, True]
+    assert eligible.masks[of["US"]].tolist() == [False, False]
+    assert eligible.masks[of["XX"]].tolist() == [False, True]
+    assert len(set(eligible.digests)) == len(eligible.masks)
+    (nowhere,) = eligible.of(pa.array([None], pa.string()))
+    assert eligible.masks[nowhere].tolist() == [False, False]

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 
 from nocturne.core.settings import RerankingSettings, load_settings
 from nocturne.ingestion.interactions import EPOCH, UNIT
-from nocturne.kernel.layout import lay_out
+from nocturne.kernel.layout import lay_out_items
 from nocturne.ranking.eligibility import Markets, markets
 from nocturne.ranking.item_traits import traits
-from nocturne.ranking.ranker import Account, Ranker
+from nocturne.ranking.ranker import Ranker, RankingStats
 from nocturne.ranking.reranker import Reranker
 from nocturne.storage.contracts import contract
 from nocturne.training.model import Model
@@ -34,7 +34,7 @@ POOLS = pa.schema(each.with_nullable(True) for each in contract("pools").arrow_s
 
 @dataclass
 class Service:
-    """What a night is computed from: changed by events, seen by both ways of ranking."""
+    """The inputs of a night: changed by events, read by both chains of nights."""
 
     day: int = 0
     model_seed: int = 0
@@ -116,27 +116,27 @@ class Nights:
         self.carry_over = carry_over
         self.pools: pa.Table = POOLS.empty_table()
         self.then: Callable[[Service], Markets] | None = None
-        self.account = Account()
+        self.stats = RankingStats()
 
     def rank(self, service: Service) -> tuple[pa.Table, pa.Table]:
         model = service.model()
         ranking = DEFAULTS.ranking.model_copy(update=service.settings | {"carry_over": self.carry_over})
         order = np.argsort(np.argsort(model.item_ids.to_numpy(zero_copy_only=False)))
-        items = lay_out(model.factors, model.score_multipliers, order)
-        before = self.then(service) if self.then else None
+        items = lay_out_items(model.factors, model.score_multipliers, order)
+        previous_markets = self.then(service) if self.then else None
         ranker = Ranker(
-            model, items, service.eligible(), before, service.run_date, ranking, audited=1.0,
+            model, items, service.eligible(), previous_markets, service.run_date, ranking, audit_share=1.0,
             reranker=service.reranker(),
         )  # fmt: skip
         rows = service.rows()
-        self.account = Account()
+        self.stats = RankingStats()
         aligned = self.pools.take(pa.compute.index_in(rows.column("user_id"), self.pools["user_id"].combine_chunks()))
-        pools, lists = ranker.rank(rows, aligned, self.account)
-        assert self.account.mismatches == 0
+        pools, lists = ranker.rank(rows, aligned, self.stats)
+        assert self.stats.mismatches == 0
         return pools, lists
 
     def keep(self, service: Service, pools: pa.Table) -> None:
-        """What the next night carries over from, and what was eligible then under the settings of that night."""
+        """Keep the pools and the rules of a night, for the next one to carry over from."""
         self.pools = pools
         frozen = replace(service, rules=dict(service.rules))
         self.then = lambda later: frozen.with_settings(later.settings).eligible()
@@ -231,9 +231,9 @@ def test_a_change_of_reranking_changes_lists_and_their_digests_and_no_pool() -> 
     assert [row["propensities"] for row in plain] == [None] * 3
     # Two of four candidates are listed as they are, one of the other two is drawn for the first place.
     assert [row["propensities"] for row in explored] == [[0.5, 1.0, 1.0]] * 3
-    for before, now in zip(plain, explored, strict=True):
-        assert now["items"][1:] == before["items"][:2]
-        assert now["digest"] != before["digest"]
+    for as_scored, drawn in zip(plain, explored, strict=True):
+        assert drawn["items"][1:] == as_scored["items"][:2]
+        assert drawn["digest"] != as_scored["digest"]
 
 
 def test_neutral_reranking_gives_the_same_bytes_as_none() -> None:
@@ -258,7 +258,7 @@ def first_night(heard: dict[int, list[int]]) -> tuple[Service, Nights]:
 
 def reasons_of_next_night(service: Service, nights: Nights) -> dict[str, int]:
     nights.rank(service)
-    return {reason: count for reason, count in nights.account.reasons.items() if count}
+    return {reason: count for reason, count in nights.stats.reasons.items() if count}
 
 
 CROWD = {0: [0, 1], 1: [2, 3], 2: [4, 0]}
@@ -281,6 +281,11 @@ def test_a_pool_is_computed_for_its_reason_and_for_no_other(event, reasons) -> N
     service, nights = first_night(CROWD)
     happen(service, *event)
     assert reasons_of_next_night(service, nights) == reasons
+
+
+def test_nights_that_carry_nothing_over_are_counted_as_asked_for() -> None:
+    service, _ = first_night(CROWD)
+    assert reasons_of_next_night(service, Nights(carry_over=False)) == {"asked_for": 3}
 
 
 def test_a_pool_that_withdrawals_leave_shorter_than_a_list_is_computed() -> None:

@@ -11,9 +11,9 @@ from threadpoolctl import threadpool_info
 
 from nocturne.core.settings import load_settings
 from nocturne.ingestion.interactions import UNIT
-from nocturne.kernel.layout import lay_out
+from nocturne.kernel.layout import lay_out_items
 from nocturne.ranking.eligibility import Markets
-from nocturne.ranking.ranker import Account, Ranker
+from nocturne.ranking.ranker import Ranker, RankingStats
 from nocturne.ranking.spark_tasks import cut, one_blas_thread
 from nocturne.storage.contracts import contract
 from nocturne.training.als import train
@@ -59,8 +59,8 @@ def ranker(model: Model, markets: Markets | None = None, **changes: object) -> R
     ranking = load_settings().ranking.model_copy(update={"top_k": 3, "candidates": 1, "reserve": 2} | changes)
     everything = Markets({None: 0}, 0, np.ones((1, len(model.item_indexes)), dtype=bool), ("everything",))
     ids = np.argsort(np.argsort(model.item_ids.to_numpy(zero_copy_only=False)))
-    laid_out = lay_out(model.factors, model.score_multipliers, ids)
-    return Ranker(model, laid_out, markets or everything, None, NIGHT, ranking, audited=1.0)
+    laid_out = lay_out_items(model.factors, model.score_multipliers, ids)
+    return Ranker(model, laid_out, markets or everything, None, NIGHT, ranking, audit_share=1.0)
 
 
 def pools_before(batch: pa.RecordBatch, lists: dict[str, list[int]] | None = None) -> pa.Table:
@@ -75,10 +75,12 @@ def pools_before(batch: pa.RecordBatch, lists: dict[str, list[int]] | None = Non
     return pa.Table.from_pylist(rows, schema=schema)
 
 
-def ranked(made: Ranker, batch: pa.RecordBatch, before: dict[str, list[int]] | None = None) -> list[dict[str, object]]:
-    account = Account()
-    _, lists = made.rank(batch, pools_before(batch, before), account)
-    assert account.mismatches == 0
+def ranked(
+    made: Ranker, batch: pa.RecordBatch, previous: dict[str, list[int]] | None = None
+) -> list[dict[str, object]]:
+    stats = RankingStats()
+    _, lists = made.rank(batch, pools_before(batch, previous), stats)
+    assert stats.mismatches == 0
     return lists.to_pylist()
 
 
@@ -180,9 +182,9 @@ def test_a_huge_row_is_a_part_of_its_own_and_parts_keep_the_order() -> None:
 
 
 def test_every_pool_is_proved_and_deeper_than_the_list() -> None:
-    account, batch = Account(), rows(BLOCKS)
-    pools, lists = ranker(learned()).rank(batch, pools_before(batch), account)
-    assert (account.listeners, account.audited, account.mismatches) == (16, 16, 0)
+    stats, batch = RankingStats(), rows(BLOCKS)
+    pools, lists = ranker(learned()).rank(batch, pools_before(batch), stats)
+    assert (stats.listeners, stats.audited, stats.mismatches) == (16, 16, 0)
     for pool, row in zip(pools.to_pylist(), lists.to_pylist(), strict=True):
         assert [f"i{item}" for item in pool["items"]][: pool["listed"]] == ids_of(row)
         assert len(pool["items"]) == 5 > pool["listed"] == 3
@@ -190,12 +192,12 @@ def test_every_pool_is_proved_and_deeper_than_the_list() -> None:
 
 def test_a_wrong_pool_that_is_carried_over_is_found() -> None:
     made, batch = ranker(learned()), rows(BLOCKS)
-    pools, _ = made.rank(batch, pools_before(batch), Account())
+    pools, _ = made.rank(batch, pools_before(batch), RankingStats())
     wrong = pools.to_pylist()
     wrong[3]["items"] = wrong[3]["items"][::-1]
-    account = Account()
-    made.rank(batch, pa.Table.from_pylist(wrong, schema=pools.schema), account)
-    assert (account.reasons["carried"], account.mismatches) == (16, 1)
+    stats = RankingStats()
+    made.rank(batch, pa.Table.from_pylist(wrong, schema=pools.schema), stats)
+    assert (stats.reasons["carried"], stats.mismatches) == (16, 1)
 
 
 def test_ties_are_broken_by_item_id() -> None:

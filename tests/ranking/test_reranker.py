@@ -11,9 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import chisquare
 
-from nocturne.core.csr import Rows
+from nocturne.core.csr import CsrRows
 from nocturne.core.settings import RerankingSettings, load_settings
-from nocturne.ranking.item_traits import NONE, UNTAGGED, Traits, traits
+from nocturne.kernel.rerank import Traits
+from nocturne.ranking.item_traits import NONE, UNTAGGED, traits
 from nocturne.ranking.reranker import Reranker
 from nocturne.storage.contracts import contract
 from nocturne.training.confidences import Confidences
@@ -49,9 +50,9 @@ def heard(rows: list[dict[int, float]]) -> Confidences:
 
 def one_list(made: Reranker, candidates: int, top_k: int, row: dict[int, float] | None = None) -> list[int]:
     """The list of a listener whose candidates are the first so many items, their scores evenly apart."""
-    pool = Rows(np.array([0, candidates]), np.arange(candidates, dtype=np.int32))
+    pool = CsrRows(np.array([0, candidates]), np.arange(candidates, dtype=np.int32))
     scores = np.arange(candidates, 0, -1) / candidates
-    lists, _, _ = made.lists(pa.array(["u"]), pool, scores, heard([row or {0: 1.0}]), top_k)
+    lists, _, _ = made.rerank(pa.array(["u"]), pool, scores, heard([row or {0: 1.0}]), top_k)
     return lists.positions.tolist()
 
 
@@ -60,7 +61,7 @@ class Crowd:
     """Listeners with pools of different depths, and items of all kinds."""
 
     users: pa.Array
-    pools: Rows
+    pools: CsrRows
     scores: np.ndarray
     rows: Confidences
     traits: Traits
@@ -76,7 +77,7 @@ class Crowd:
             [own if own[0] else [UNTAGGED] for own in tags],
             creators=rng.integers(NONE, 5, count), types=rng.integers(0, 3, count), fresh=rng.random(count) < 0.2,
         )  # fmt: skip
-        together = Rows(np.cumsum([0, *map(len, pools)]), np.concatenate(pools).astype(np.int32))
+        together = CsrRows(np.cumsum([0, *map(len, pools)]), np.concatenate(pools).astype(np.int32))
         users = pa.array([f"u{user}" for user in range(listeners)])
         return cls(users, together, np.concatenate(scores), heard(rows), of_items)
 
@@ -87,8 +88,8 @@ class Crowd:
             self.rows.take(some), self.traits,
         )  # fmt: skip
 
-    def lists(self, top_k: int, **changes: object) -> tuple[Rows, np.ndarray, np.ndarray]:
-        return reranker(self.traits, **changes).lists(self.users, self.pools, self.scores, self.rows, top_k)
+    def lists(self, top_k: int, **changes: object) -> tuple[CsrRows, np.ndarray, np.ndarray]:
+        return reranker(self.traits, **changes).rerank(self.users, self.pools, self.scores, self.rows, top_k)
 
 
 STRENGTHS = st.sampled_from([0.0, 0.3, 1.0])
@@ -152,8 +153,8 @@ def test_whatever_is_set_lists_are_full_sound_and_within_caps_while_the_candidat
         creators = crowd.traits.creators
         named, counts = np.unique([creators[item] for item in pool if creators[item] != NONE], return_counts=True)
         room = np.minimum(counts, cap).sum() + sum(creators[item] == NONE for item in pool)
-        held = [sum(creators[item] == creator for item in listed) for creator in named]
-        assert max(held, default=0) <= cap or room < len(listed)
+        listed_of_each = [sum(creators[item] == creator for item in listed) for creator in named]
+        assert max(listed_of_each, default=0) <= cap or room < len(listed)
 
 
 def test_a_likeness_to_what_is_listed_costs_as_much_as_the_strength_says() -> None:
@@ -246,10 +247,10 @@ def test_calibration_brings_lists_closer_to_the_listeners_mixes() -> None:
     for user in range(300):
         row = crowd.rows.take(np.array([user]))
         own = mixes(crowd.traits, row.columns, row.confidences)
-        for way, lists in enumerate((plain, calibrated)):
+        for version, lists in enumerate((plain, calibrated)):
             if len(lists.row(user)):
                 then = mixes(crowd.traits, lists.row(user), np.ones(len(lists.row(user))))
-                far[way] += [divergence(mine, theirs) for mine, theirs in zip(own, then, strict=True)]
+                far[version] += [divergence(mine, theirs) for mine, theirs in zip(own, then, strict=True)]
     assert (far[1] < 0.8 * far[0]).all()
 
 
@@ -273,20 +274,20 @@ LISTENERS = 20_000
 def drawn(**changes: object) -> tuple[np.ndarray, np.ndarray]:
     """Lists and propensities of many listeners whose candidates are the same five, of scores 4 to 0."""
     users = pa.array([f"listener-{user}" for user in range(LISTENERS)])
-    pools = Rows(np.arange(LISTENERS + 1) * 5, np.tile(np.arange(5, dtype=np.int32), LISTENERS))
+    pools = CsrRows(np.arange(LISTENERS + 1) * 5, np.tile(np.arange(5, dtype=np.int32), LISTENERS))
     made = reranker(items([[JAZZ]] * 5), **changes)
-    lists, _, propensities = made.lists(
+    lists, _, propensities = made.rerank(
         users, pools, np.tile(np.arange(4.0, -1, -1), LISTENERS), heard([{0: 1.0}] * LISTENERS), 3
     )
     return lists.positions.reshape(-1, 3), propensities.reshape(-1, 3)
 
 
-@pytest.mark.parametrize("way", ["uniform", "softmax"])
-def test_items_are_drawn_as_often_as_their_propensities_say(way: str) -> None:
-    lists, propensities = drawn(exploration_places=[2, 3], exploration=way, exploration_temperature=0.5)
+@pytest.mark.parametrize("exploration", ["uniform", "softmax"])
+def test_items_are_drawn_as_often_as_their_propensities_say(exploration: str) -> None:
+    lists, propensities = drawn(exploration_places=[2, 3], exploration=exploration, exploration_temperature=0.5)
     assert (lists[:, 0] == 0).all()
     assert (propensities[:, 0] == 1).all()
-    weights = np.exp(np.array([-0.25, -0.5, -0.75, -1]) / 0.5) if way == "softmax" else np.ones(4)
+    weights = np.exp(np.array([-0.25, -0.5, -0.75, -1]) / 0.5) if exploration == "softmax" else np.ones(4)
     expected = {
         (one + 1, two + 1): weights[one] * weights[two] / weights.sum() / (weights.sum() - weights[one])
         for one, two in itertools.permutations(range(4), 2)
@@ -312,8 +313,8 @@ def test_draws_differ_between_nights_and_seeds_and_are_the_same_again() -> None:
 
 def test_a_list_of_all_candidates_draws_what_is_left_with_certainty() -> None:
     made = reranker(items([[JAZZ]] * 3), exploration_places=[2])
-    pool = Rows(np.array([0, 3]), np.arange(3, dtype=np.int32))
-    lists, _, propensities = made.lists(pa.array(["u"]), pool, np.array([3.0, 2, 1]), heard([{0: 1.0}]), 9)
+    pool = CsrRows(np.array([0, 3]), np.arange(3, dtype=np.int32))
+    lists, _, propensities = made.rerank(pa.array(["u"]), pool, np.array([3.0, 2, 1]), heard([{0: 1.0}]), 9)
     assert lists.positions.tolist() == [0, 2, 1]
     assert propensities.tolist() == [1, 1, 1]
 
@@ -328,10 +329,10 @@ def test_a_list_depends_on_its_listener_alone(seed: int, changes: dict[str, obje
         some = order[first:last]
         part, of_part, chances = crowd.take(some).lists(top_k, **changes)
         for place, user in enumerate(some):
-            here, there = slice(*part.offsets[place : place + 2]), slice(*lists.offsets[user : user + 2])
-            assert part.positions[here].tolist() == lists.positions[there].tolist()
-            assert of_part[here].tobytes() == scores[there].tobytes()
-            assert chances[here].tobytes() == propensities[there].tobytes()
+            in_part, in_whole = slice(*part.offsets[place : place + 2]), slice(*lists.offsets[user : user + 2])
+            assert part.positions[in_part].tolist() == lists.positions[in_whole].tolist()
+            assert of_part[in_part].tobytes() == scores[in_whole].tobytes()
+            assert chances[in_part].tobytes() == propensities[in_whole].tobytes()
 
 
 def test_traits_are_those_of_the_nights_catalogue_in_the_order_of_the_alphabet() -> None:
@@ -344,9 +345,9 @@ def test_traits_are_those_of_the_nights_catalogue_in_the_order_of_the_alphabet()
     ]
     rows = pa.Table.from_pylist([plain | row for row in catalogue], schema=contract("items").arrow_schema)
     first_nights = pa.array([NIGHT, None, date(2025, 3, 1), None, date(2025, 3, 1)], pa.date32())
-    found = traits(pa.array(["a", "b", "c", "d", "unknown"]), rows, first_nights, NIGHT, fresh_nights=2)
-    assert found.creators.tolist() == [0, NONE, 1, 0, NONE]
-    assert found.types.tolist() == [1, 2, 2, 2, 0]
-    assert found.tag_offsets.tolist() == [0, 1, 2, 4, 5, 6]
-    assert found.tags.tolist() == [UNTAGGED, UNTAGGED, 1, 2, 1, UNTAGGED]
-    assert found.fresh.tolist() == [True, False, True, False, True]
+    made = traits(pa.array(["a", "b", "c", "d", "unknown"]), rows, first_nights, NIGHT, fresh_nights=2)
+    assert made.creators.tolist() == [0, NONE, 1, 0, NONE]
+    assert made.types.tolist() == [1, 2, 2, 2, 0]
+    assert made.tag_offsets.tolist() == [0, 1, 2, 4, 5, 6]
+    assert made.tags.tolist() == [UNTAGGED, UNTAGGED, 1, 2, 1, UNTAGGED]
+    assert made.fresh.tolist() == [True, False, True, False, True]
