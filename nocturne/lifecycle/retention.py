@@ -180,7 +180,7 @@ def _shrink(
     """
     hours = night.settings.retention.removed_files_hours
     removed = Removed(stock.name, len(gone), stock.rows_of(gone))
-    log, changes = Log.of(stock.folder), _changes(night, stock, gone)
+    log, changes = Log.read(stock.folder), _changes(night, stock, gone)
     leaving = {path for value in gone for path in stock.files[value]}
     promised = _promised(stock, gone, readable(known, generations))
     if not dry_run:
@@ -200,7 +200,7 @@ def _shrink(
         if log.wants_checkpoint:
             stock.delta.create_checkpoint()
     last = stock.delta.version() + (len(changes) if dry_run else 0)
-    after = log.with_checkpoint(last) if dry_run and log.wants_checkpoint else Log.of(stock.folder)
+    after = log.with_checkpoint(last) if dry_run and log.wants_checkpoint else Log.read(stock.folder)
     versions = [row["versions"][stock.name] for row in known if stock.name in row["versions"]]
     unneeded = after.unneeded(versions, last, hours)
     counted = [path for path in unneeded if path in log]

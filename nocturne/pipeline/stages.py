@@ -17,10 +17,10 @@ from pyspark.sql import functions as F
 from nocturne.core.errors import GateClosed, InputError
 from nocturne.core.night import Night
 from nocturne.core.settings import ListenSettings
-from nocturne.core.spark.session import on_executors, shuffles_of
+from nocturne.core.spark.session import map_on_executors, scale_shuffles
 from nocturne.flow import GATED_TABLES, NIGHTLY
 from nocturne.ingestion import landing
-from nocturne.ingestion.catalogue import items_of, require_sound
+from nocturne.ingestion.catalogue import parse_items, require_usable_items
 from nocturne.ingestion.cleaning import (
     DUPLICATE,
     LISTEN,
@@ -31,7 +31,7 @@ from nocturne.ingestion.cleaning import (
     mark_bots,
     mark_duplicates,
     repeated_ids,
-    set_apart,
+    split_doubtful_rows,
 )
 from nocturne.ingestion.interactions import add_listens, index_new_items
 from nocturne.ranking.rank_users import account_row, make_ranker, rank_all
@@ -71,8 +71,8 @@ def ingest_events(spark: SparkSession, night: Night, progress: Progress) -> Work
     """Landing -> items, listens, quarantine, ingests."""
     announced = landing.require_complete(night.landing, night.run_date)
     settings = night.settings.listens
-    items = items_of(landing.read_catalogue(spark, night.landing))
-    require_sound(items, f"{night.landing}/items")
+    items = parse_items(landing.read_catalogue(spark, night.landing))
+    require_usable_items(items, f"{night.landing}/items")
     run_date = F.lit(night.run_date)
     catalogue = items.drop("problem", "file").withColumn("run_date", run_date)
     tables.replace(catalogue, "items", night, at_most=items.count())
@@ -89,7 +89,7 @@ def ingest_events(spark: SparkSession, night: Night, progress: Progress) -> Work
         )
     checked = check_events(events, tables.read_night(spark, night, "items"), night.run_date, settings)
     recent = _recent_listens(spark, night)
-    with ExitStack() as held, shuffles_of(spark, rows_read, night.settings.spark):
+    with ExitStack() as held, scale_shuffles(spark, rows_read, night.settings.spark):
         certain, doubtful, recent = _parted(held, checked, recent, rows_read, settings)
         judged = mark_bots(mark_duplicates(doubtful, recent), settings)
         held.callback(judged.persist().unpersist)
@@ -134,7 +134,7 @@ def build_interactions(spark: SparkSession, night: Night, progress: Progress) ->
     )
     rows = rows.withColumn("bucket", tables.bucket("user_id", night.settings.tables.buckets))
     listeners = added + (tables.count_of(night, "interactions", [since]) if since else 0)
-    with shuffles_of(spark, added, night.settings.spark):
+    with scale_shuffles(spark, added, night.settings.spark):
         tables.replace(rows, "interactions", night, at_most=listeners)
     return Work(added)
 
@@ -211,7 +211,7 @@ def refresh_cache(spark: SparkSession, night: Night, progress: Progress) -> Work
     stored = tables.StoredRows.at(night, "ranked_lists", LISTS)
     parts = [stored.of_bucket(bucket) for bucket in range(buckets)]
     with open_cache(night.cache, night.settings.cache) as cache:
-        each = on_executors(spark)
+        each = map_on_executors(spark)
         done = refresh(night, row, about, parts, cache, each, lambda loaded: progress(loaded, listeners, "lists"))
     return Work(listeners, remark=done.reason or f"serving {done.generation}")
 
@@ -246,7 +246,7 @@ def _parted(
     if rows <= _FEW_EVENTS:
         return None, checked, recent
     repeated = _held(held, repeated_ids(checked, recent))
-    certain, doubtful = set_apart(checked, repeated, _held(held, busy_listeners(checked, settings)))
+    certain, doubtful = split_doubtful_rows(checked, repeated, _held(held, busy_listeners(checked, settings)))
     seen = recent.withColumn("id_hash", id_hash()).join(repeated, "id_hash", how="left_semi")
     return certain, doubtful, seen
 

@@ -24,7 +24,7 @@ from nocturne.core.errors import InputError
 from nocturne.core.night import Night
 from nocturne.ranking import mapped_file
 from nocturne.ranking.ranker import Account, Ranker
-from nocturne.storage.bucket_files import BucketFile, BucketWriter, writing
+from nocturne.storage.bucket_files import BucketFile, BucketWriter, remove_on_failure
 from nocturne.storage.contracts import contract
 from nocturne.storage.tables import StoredRows
 
@@ -77,7 +77,7 @@ class BucketRanking:
     def _rank(self, bucket: int) -> dict[str, object]:
         ranker, account = _load(self.ranker), Account()
         files = [BucketWriter(path, schema, str(self.run_date), bucket) for path, schema in (self.pools, self.lists)]
-        with writing(*files):
+        with remove_on_failure(*files):
             for rows, before in self._batches(bucket, account):
                 tables = ranker.rank(rows, before, account)
                 with account.timing("write"):

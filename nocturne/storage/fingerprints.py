@@ -119,9 +119,9 @@ def _content(spark: "SparkSession", night: Night, table: str) -> str:
     )
     if sum(sizes) <= _SMALL_BYTES:
         return f"{rows.total(paths):016x}"
-    from nocturne.core.spark.session import on_executors  # which a rollback does without
+    from nocturne.core.spark.session import map_on_executors  # which a rollback does without
 
-    return f"{sum(on_executors(spark)(rows.total, [[path] for path in paths])) % 2**64:016x}"
+    return f"{sum(map_on_executors(spark)(rows.total, [[path] for path in paths])) % 2**64:016x}"
 
 
 def _versions(night: Night) -> list[str]:

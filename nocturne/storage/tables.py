@@ -272,7 +272,7 @@ def commit(spark: SparkSession, night: Night, table: str, files: Sequence[Bucket
     delta = DeltaTable(path)
     with fencing.refusals(delta):
         delta.create_write_transaction(
-            [file.added(str(night.run_date)) for file in files],
+            [file.add_action(str(night.run_date)) for file in files],
             mode="overwrite",
             schema=promised.arrow_schema,
             partition_by=list(promised.partitioned_by),
