@@ -129,7 +129,7 @@ def read_lastfm(source: Path, folder: Path, seed: int) -> Data:
 def read_simulated(folder: Path, seed: int) -> Data:
     """A simulated service; the last nights are held out."""
     landing = folder / "simulated"
-    simulate(landing, 3_000, 3_000, TRAINED_NIGHTS + HELD_OUT_NIGHTS, seed, START, dirt=0.0)
+    simulate(landing, 3_000, 3_000, TRAINED_NIGHTS + HELD_OUT_NIGHTS, seed, START, corruption=0.0)
 
     def plays(nights: range) -> list[tuple[str, str, int]]:
         folders = [landing / "events" / f"date={START + timedelta(days=night)}" for night in nights]

@@ -1,4 +1,4 @@
-"""`nocturne doctor`: does this machine have what a night needs, and how is it mended?"""
+"""`nocturne doctor`: checks of everything that a night needs of this machine, each with its fix."""
 
 import os
 import shutil
@@ -45,7 +45,7 @@ def examine(cache: str | None, settings: CacheSettings | None = None) -> ExitSta
     if cache:
         checks["cache"] = lambda: check_cache(cache, settings)
     for name, check in checks.items():
-        status, line = _outcome(check)
+        status, line = _run_check(check)
         statuses.append(status)
         mark = "[red]failed[/]" if status else "[green]ok[/]    "
         console.print(f"{mark} {name}: ", end="")
@@ -55,26 +55,26 @@ def examine(cache: str | None, settings: CacheSettings | None = None) -> ExitSta
 
 def check_python() -> str:
     """The interpreter is the one that the environment is locked for."""
-    found = sys.version.split()[0]
+    release = sys.version.split()[0]
     if sys.version_info[:2] != (3, 11):
-        raise SettingsError("another version of Python", found=found, expected="3.11", fix=SYNC)
-    return found
+        raise SettingsError("another version of Python", found=release, expected="3.11", fix=SYNC)
+    return release
 
 
 def check_java() -> str:
-    """A Java runtime fits."""
-    from nocturne.core.spark.java import find_java, version_of
+    """A Java runtime that Spark can start on is installed."""
+    from nocturne.core.spark.java import find_java, java_version
 
     home = find_java()
-    return f"{version_of(home)} in {home}"
+    return f"{java_version(home)} in {home}"
 
 
 def check_jars() -> str:
-    """Delta's jars are there, whole, or can be fetched."""
+    """Delta's jars lie whole where Spark loads them, or can be fetched."""
     from nocturne.core.spark.jars import DELTA_JARS, ensure_jars, spark_jars_folder
 
-    outside = ensure_jars()
-    folder = outside[0].parent if outside else spark_jars_folder()
+    jars = ensure_jars()
+    folder = jars[0].parent if jars else spark_jars_folder()
     return f"{', '.join(jar.name for jar in DELTA_JARS)} in {folder}"
 
 
@@ -108,22 +108,23 @@ def check_blas() -> str:
 
 
 def check_expectations() -> str:
-    """Great Expectations tells a sound column from a spoilt one."""
+    """Great Expectations tells a column without nulls from one with a null."""
     import great_expectations as gx
     import pandas as pd
     from great_expectations.data_context.types.base import ProgressBarsConfig
     from great_expectations.expectations.core.expect_column_values_to_not_be_null import ExpectColumnValuesToNotBeNull
 
-    frame = pd.DataFrame({"sound": [1, 2], "spoilt": [1, None]})
+    frame = pd.DataFrame({"complete": [1, 2], "incomplete": [1, None]})
     context = gx.get_context(mode="ephemeral")
     context.variables.progress_bars = ProgressBarsConfig(globally=False)
     source = context.data_sources.add_pandas("doctor")
     batch = source.add_dataframe_asset("frame").add_batch_definition_whole_dataframe("all")
     rows = batch.get_batch({"dataframe": frame})
-    found = [rows.validate(ExpectColumnValuesToNotBeNull(column=column)).success for column in ("sound", "spoilt")]
-    if found != [True, False]:
+    columns = ("complete", "incomplete")
+    verdicts = [rows.validate(ExpectColumnValuesToNotBeNull(column=column)).success for column in columns]
+    if verdicts != [True, False]:
         raise SettingsError(
-            "Great Expectations is wrong about two columns", found=str(found), expected="[True, False]", fix=SYNC
+            "Great Expectations is wrong about two columns", found=str(verdicts), expected="[True, False]", fix=SYNC
         )
     return gx.__version__
 
@@ -157,41 +158,43 @@ def check_cache(url: str, settings: CacheSettings | None = None) -> str:
 def check_dags() -> str:
     """Airflow imports the DAGs without an error."""
     try:
-        found = version("apache-airflow")
+        release = version("apache-airflow")
     except PackageNotFoundError as error:
         raise SettingsError("Airflow is not installed", fix="run `uv sync --frozen --group airflow`") from error
     with tempfile.TemporaryDirectory() as home:
-        own = {
+        environment = {
             "AIRFLOW_HOME": home,
             "AIRFLOW__CORE__LOAD_EXAMPLES": "false",
             "AIRFLOW__LOGGING__LOGGING_LEVEL": "ERROR",
         }
         answer = subprocess.run(
             [sys.executable, "-c", LIST_IMPORT_ERRORS, str(ROOT / "dags")],
-            env=os.environ | own,
+            env=os.environ | environment,
             capture_output=True,
             text=True,
             timeout=300,
             check=False,
         )
     if answer.returncode:
-        raise SettingsError("Airflow cannot import the DAGs", where=str(ROOT / "dags"), found=_end(answer), fix=SYNC)
-    return f"Airflow {found}"
+        raise SettingsError(
+            "Airflow cannot import the DAGs", where=str(ROOT / "dags"), found=_last_lines(answer), fix=SYNC
+        )
+    return f"Airflow {release}"
 
 
 def check_disk() -> str:
     """There is room for a warehouse here and for Spark's scratch files."""
     places = {str(Path.cwd()), tempfile.gettempdir()}
     free = {place: shutil.disk_usage(place).free / 1e9 for place in sorted(places)}
-    found = ", ".join(f"{gigabytes:.0f} GB free in {place}" for place, gigabytes in free.items())
+    room = ", ".join(f"{gigabytes:.0f} GB free in {place}" for place, gigabytes in free.items())
     if min(free.values()) < FREE_DISK_GB:
         raise ServiceError(
             "too little room",
-            found=found,
+            found=room,
             expected=f"{FREE_DISK_GB} GB",
             fix="free some, or set TMPDIR to another disk",
         )
-    return found
+    return room
 
 
 def check_memory() -> str:
@@ -199,15 +202,15 @@ def check_memory() -> str:
     heap = load_settings().spark.driver_memory
     gigabytes = int(heap[:-1]) / (1024 if heap.endswith("m") else 1)
     meminfo = dict(line.split(":") for line in Path("/proc/meminfo").read_text(encoding="utf-8").splitlines())
-    wanted, free = gigabytes + MEMORY_BESIDE_THE_DRIVER_GB, int(meminfo["MemAvailable"].split()[0]) / 2**20
-    if free < wanted:
+    needed, free = gigabytes + MEMORY_BESIDE_THE_DRIVER_GB, int(meminfo["MemAvailable"].split()[0]) / 2**20
+    if free < needed:
         raise ServiceError(
             "too little memory",
             found=f"{free:.1f} GiB available",
-            expected=f"{wanted:.1f} GiB: spark.driver_memory and {MEMORY_BESIDE_THE_DRIVER_GB} for Python",
+            expected=f"{needed:.1f} GiB: spark.driver_memory and {MEMORY_BESIDE_THE_DRIVER_GB} for Python",
             fix="end other programs, or lower the heap: --set spark.driver_memory=2g",
         )
-    return f"{free:.1f} GiB available, {wanted:.1f} needed"
+    return f"{free:.1f} GiB available, {needed:.1f} needed"
 
 
 CHECKS: dict[str, Callable[[], str]] = {
@@ -222,10 +225,10 @@ CHECKS: dict[str, Callable[[], str]] = {
     "disk": check_disk,
     "memory": check_memory,
 }
-"""By name; each says what it found, or raises an error that says how to mend it."""
+"""Checks by name: each returns a line for people, or raises an error with its fix."""
 
 
-def _outcome(check: Callable[[], str]) -> tuple[ExitStatus, str]:
+def _run_check(check: Callable[[], str]) -> tuple[ExitStatus, str]:
     try:
         return ExitStatus.PUBLISHED, check()
     except NocturneError as error:
@@ -234,5 +237,5 @@ def _outcome(check: Callable[[], str]) -> tuple[ExitStatus, str]:
         return ExitStatus.SERVICE_FAILED, f"{type(error).__name__}: {error}\n  what to do: {SYNC}"
 
 
-def _end(answer: subprocess.CompletedProcess[str]) -> str:
+def _last_lines(answer: subprocess.CompletedProcess[str]) -> str:
     return "\n".join((answer.stdout + answer.stderr).strip().splitlines()[-5:])

@@ -38,7 +38,7 @@ def edge() -> Iterator[None]:
     except (typer.Exit, typer.Abort):
         raise
     except Exception as error:
-        known = error if isinstance(error, NocturneError) else _known(error)
+        known = error if isinstance(error, NocturneError) else _translate(error)
         if known is None:
             traceback.print_exc()
             raise SystemExit(ExitStatus.CRASHED) from error
@@ -46,7 +46,7 @@ def edge() -> Iterator[None]:
         raise SystemExit(known.status) from error
 
 
-def _known(error: Exception) -> NocturneError | None:
+def _translate(error: Exception) -> NocturneError | None:
     """The error of a disk, of Spark or of a file as one of ours, where its meaning is certain."""
     text = str(error)
     told = text.strip().splitlines()[0][:300] if text.strip() else type(error).__name__

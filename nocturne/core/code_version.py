@@ -1,4 +1,4 @@
-"""Which code made a table: the release, and a hash of its sources."""
+"""Version of the code that made a table: the release, and a hash of its sources."""
 
 from collections.abc import Iterator
 from functools import cache
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 def code_version() -> str:
     """Release of the library, and 12 hexadecimal digits of a hash of its source files."""
     digest = sha256()
-    for name, content in sorted(_sources(files("nocturne"), "")):
+    for name, content in sorted(_read_sources(files("nocturne"), "")):
         digest.update(f"{name}\0{len(content)}\0".encode() + content)
     try:
         release = version("nocturne")
@@ -24,9 +24,9 @@ def code_version() -> str:
     return f"{release}+{digest.hexdigest()[:12]}"
 
 
-def _sources(folder: "Traversable", path: str) -> Iterator[tuple[str, bytes]]:
+def _read_sources(folder: "Traversable", path: str) -> Iterator[tuple[str, bytes]]:
     for entry in folder.iterdir():
         if entry.is_dir():
-            yield from _sources(entry, f"{path}{entry.name}/")
+            yield from _read_sources(entry, f"{path}{entry.name}/")
         elif entry.name.endswith(".py"):
             yield f"{path}{entry.name}", entry.read_bytes()

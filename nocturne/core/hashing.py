@@ -1,4 +1,4 @@
-"""64 bits of every row of an Arrow batch, whatever its columns hold: the same on every machine and release. Pure."""
+"""Hashes of rows: 64 bits of each row of an Arrow batch of any columns, equal on every machine and release. Pure."""
 
 from collections.abc import Iterable
 
@@ -14,34 +14,35 @@ _STEP = 0x9E3779B97F4A7C15
 
 
 def hash_rows(rows: pa.RecordBatch) -> Hashes:
-    """A hash of each row; shape (rows,). Equal rows have equal hashes, in whatever batch they are.
+    """A hash of each row; shape (rows,). Equal rows have equal hashes, in any batch.
 
     Maps count by their entries and lists by their order, null is a value of its own, and floats count by their bits.
     """
-    return _together(rows.num_rows, map(_hashes, rows.columns))
+    return _combine_columns(rows.num_rows, map(_hash_values, rows.columns))
 
 
-def _hashes(values: pa.Array) -> Hashes:
+def _hash_values(values: pa.Array) -> Hashes:
     """A hash of each value; shape (values,)."""
     kind = values.type
     if pa.types.is_struct(kind):
-        found = _together(len(values), map(_hashes, values.flatten()))
+        hashes = _combine_columns(len(values), map(_hash_values, values.flatten()))
     elif pa.types.is_map(kind):
         entries = pa.StructArray.from_arrays([values.keys, values.items], ["key", "item"])
         start, end = values.offsets[0].as_py(), values.offsets[-1].as_py()
-        found = _of_lists(_hashes(entries.slice(start, end - start)), values.offsets.to_numpy(), ordered=False)
+        entry_hashes = _hash_values(entries.slice(start, end - start))
+        hashes = _combine_lists(entry_hashes, values.offsets.to_numpy(), ordered=False)
     elif pa.types.is_list(kind):
         lengths = pc.fill_null(pc.list_value_length(values), 0).to_numpy()
-        found = _of_lists(_hashes(values.flatten()), np.concatenate([[0], np.cumsum(lengths)]), ordered=True)
+        hashes = _combine_lists(_hash_values(values.flatten()), np.concatenate([[0], np.cumsum(lengths)]), ordered=True)
     elif pa.types.is_string(kind):
         texts = values.fill_null("").dictionary_encode()
-        found = hash_ids(texts.dictionary, 0)[texts.indices.to_numpy()]
+        hashes = hash_ids(texts.dictionary, 0)[texts.indices.to_numpy()]
     else:
-        found = spread(_bits(values))
-    return np.where(pc.is_null(values).to_numpy(zero_copy_only=False), np.uint64(_NULL), found)
+        hashes = spread(_read_bits(values))
+    return np.where(pc.is_null(values).to_numpy(zero_copy_only=False), np.uint64(_NULL), hashes)
 
 
-def _bits(values: pa.Array) -> Hashes:
+def _read_bits(values: pa.Array) -> Hashes:
     if pa.types.is_floating(values.type):
         numbers = values.cast(pa.float64()).fill_null(0.0)
     else:
@@ -51,14 +52,14 @@ def _bits(values: pa.Array) -> Hashes:
     return bits
 
 
-def _together(rows: int, columns: Iterable[Hashes]) -> Hashes:
+def _combine_columns(rows: int, columns: Iterable[Hashes]) -> Hashes:
     total = np.zeros(rows, np.uint64)
     for place, column in enumerate(columns, start=1):
         total = spread((total ^ column) + np.uint64(place * _STEP % 2**64))
     return total
 
 
-def _of_lists(values: Hashes, offsets: npt.NDArray[np.int64], *, ordered: bool) -> Hashes:
+def _combine_lists(values: Hashes, offsets: npt.NDArray[np.int64], *, ordered: bool) -> Hashes:
     """Hashes of lists of hashed values, which lie one after another."""
     lengths = np.diff(offsets)
     starts = offsets[:-1] - offsets[0]

@@ -22,7 +22,7 @@ class Section(BaseModel):
 
 
 class ListenSettings(Section):
-    """What counts as a listen."""
+    """The rules by which an event counts as a listen."""
 
     late_days: Annotated[int, Field(ge=0, le=365, description="days back that an event may be late")]
     dedup_nights: Annotated[int, Field(ge=0, description="nights back in which an event_id counts as seen")]
@@ -38,7 +38,7 @@ class ListenSettings(Section):
 
 
 class InteractionSettings(Section):
-    """How past listening fades."""
+    """The fading of past listening."""
 
     half_life_days: Annotated[float, Field(ge=1, le=36_500, description="days after which a play counts half")]
 
@@ -107,7 +107,7 @@ class AlsSettings(Section):
 
     @property
     def recipe(self) -> dict[str, Any]:
-        """What decides what is learned: every setting that is not in OPERATIONAL."""
+        """The settings that decide what is learned: all that are not in OPERATIONAL."""
         return self.model_dump(exclude=set(OPERATIONAL))
 
     def with_recipe(self, recipe: Mapping[str, Any]) -> "AlsSettings":
@@ -116,7 +116,7 @@ class AlsSettings(Section):
 
 
 class RankingSettings(Section):
-    """What a list holds."""
+    """The content of a list, and what computing it may take."""
 
     top_k: Annotated[int, Field(ge=1, le=10_000, description="items in a full list")]
     let_back_after_days: Annotated[
@@ -141,7 +141,7 @@ class RankingSettings(Section):
 
 
 class PromotionSettings(Section):
-    """What a candidate must show before it is made live."""
+    """The proof that a candidate gives before it is made live."""
 
     top_k: Annotated[int, Field(ge=1, le=10_000, description="items of a list that are scored")]
     metrics: Annotated[
@@ -162,7 +162,7 @@ class PromotionSettings(Section):
 
 
 class RerankingSettings(Section):
-    """How a list is chosen from the best candidates, beside their scores: not at all, with every value neutral."""
+    """The choice of a list from the best candidates, beside their scores; none is made where every value is neutral."""
 
     max_per_creator: Annotated[int, Field(ge=0, description="items of one creator in a list; 0: any number")]
     diversity: Annotated[float, Field(ge=0, le=1, description="strength of unlikeness within a list; 0: none")]
@@ -195,7 +195,7 @@ class RerankingSettings(Section):
 
 
 class CacheSettings(Section):
-    """How the serving cache is reached and filled."""
+    """The serving cache: its connection, and how it is filled."""
 
     generations: Annotated[
         int, Field(ge=2, le=30, description="nights kept in the cache: the one served and those to roll back to")
@@ -211,7 +211,7 @@ class CacheSettings(Section):
 
 
 class RetentionSettings(Section):
-    """How long tables keep what nights wrote."""
+    """The time that tables keep what nights wrote."""
 
     nights: Annotated[
         dict[str, PositiveInt], Field(strict=False, description="nights whose rows a table keeps, by table")
@@ -227,13 +227,13 @@ class RetentionSettings(Section):
 
 
 class TableSettings(Section):
-    """How tables are laid out."""
+    """The layout of tables."""
 
     buckets: Annotated[int, Field(ge=1, le=100_000, description="hash buckets of users; fixed for a warehouse's life")]
 
 
 class SparkSettings(Section):
-    """The session, where spark-submit does not decide."""
+    """The Spark session, where spark-submit does not decide."""
 
     master: Annotated[str, Field(description="where Spark runs, unless spark-submit says")]
     driver_memory: Annotated[str, Field(pattern=r"^\d+[mg]$", description="heap of the driver, such as 3g")]
@@ -274,11 +274,13 @@ def load_settings(conf: str | None = None, overrides: Sequence[str] = ()) -> Set
         values = _overlay(values, _parse(text, conf))
     for override in overrides:
         values = _overlay(values, _parse_override(override))
-    return _validated(values, conf or "conf/default.toml and --set")
+    return _validate(values, conf or "conf/default.toml and --set")
 
 
 def with_values(settings: Settings, values: Mapping[str, Any]) -> Settings:
-    """The same settings with some values changed, by `section.key`.
+    """The same settings with some values changed, given by `section.key`.
+
+    Example: `with_values(settings, {"als.factors": 64})`.
 
     Raises:
         SettingsError: a name is unknown, or a value is out of range.
@@ -287,17 +289,17 @@ def with_values(settings: Settings, values: Mapping[str, Any]) -> Settings:
     for name, value in values.items():
         section, _, key = name.partition(".")
         changed = _overlay(changed, {section: {key: value}})
-    return _validated(changed)
+    return _validate(changed)
 
 
-def _validated(values: Mapping[str, Any], where: str = "") -> Settings:
+def _validate(values: Mapping[str, Any], where: str = "") -> Settings:
     try:
         return Settings.model_validate(values)
     except ValidationError as error:
         raise SettingsError(
             "the settings are not valid",
             where=where,
-            found="; ".join(_explain(problem) for problem in error.errors()),
+            found="; ".join(_explain_problem(problem) for problem in error.errors()),
             fix="`nocturne settings` lists every setting with its meaning",
         ) from error
 
@@ -330,7 +332,7 @@ def _overlay(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, An
     return merged
 
 
-def _explain(problem: Any) -> str:
+def _explain_problem(problem: Any) -> str:
     location = ".".join(str(part) for part in problem["loc"])
     if problem["type"] != "extra_forbidden":
         return f"{location} = {problem['input']!r}: {problem['msg'].lower()}"

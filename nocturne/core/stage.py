@@ -18,7 +18,7 @@ class StageResult:
     remark: str = ""
 
 
-class UndeclaredAccess(RuntimeError):
+class UndeclaredAccess(RuntimeError):  # noqa: N818
     """A stage opened a table that the flow does not declare for it: a fault of Nocturne's."""
 
 

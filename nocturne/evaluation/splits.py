@@ -13,7 +13,7 @@ from scipy.sparse import csr_matrix
 from nocturne.core.errors import InputError
 from nocturne.core.settings import Settings
 from nocturne.evaluation.metrics import accuracy
-from nocturne.ingestion.importers.archive import unpacked
+from nocturne.ingestion.importers.archive import open_source
 from nocturne.ingestion.interactions import EPOCH, UNIT
 from nocturne.kernel.layout import lay_out_items
 from nocturne.ranking.eligibility import Markets
@@ -59,7 +59,7 @@ def read_split(path: Path) -> Split:
     Raises:
         InputError: a file is missing or holds nothing.
     """
-    with unpacked(path) as files:
+    with open_source(path) as files:
         parts = [list(_pairs(files.find(f"{name}.txt"))) for name in ("train", "valid", "test")]
     for name, pairs in zip(("train", "valid", "test"), parts, strict=True):
         if not pairs:

@@ -4,7 +4,7 @@ from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
 from nocturne.core.night import Night
-from nocturne.core.spark.session import shuffles_of
+from nocturne.core.spark.session import scale_shuffles
 from nocturne.core.stage import Progress, StageResult
 from nocturne.flow import stage
 from nocturne.ingestion.interactions import add_listens, index_new_items
@@ -42,6 +42,6 @@ def build_interactions(spark: SparkSession, night: Night, progress: Progress) ->
     )
     rows = rows.withColumn("bucket", writing.bucket("user_id", night.settings.tables.buckets))
     listeners = added + (tables.count_of(night.warehouse, "interactions", [since]) if since else 0)
-    with shuffles_of(spark, added, night.settings.spark):
+    with scale_shuffles(spark, added, night.settings.spark):
         writing.replace_night(rows, "interactions", night, at_most=listeners)
     return StageResult(added)

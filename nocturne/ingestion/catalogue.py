@@ -1,4 +1,4 @@
-"""The landed catalogue -> items. Unlike events it must be right: every list of the night depends on it."""
+"""The landed catalogue -> items. Unlike events it must be right as a whole: every list of the night depends on it."""
 
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
@@ -10,14 +10,14 @@ CONTENT_TYPES = ("track", "podcast_episode", "audiobook", "other")
 _EXAMPLES = 3
 
 
-def items_of(landed: DataFrame) -> DataFrame:
-    """Type the catalogue's fields.
+def parse_items(landed: DataFrame) -> DataFrame:
+    """Parse the catalogue's fields into the types of `items`.
 
     Args:
         landed: as from `landing.read_catalogue`.
 
     Returns:
-        The columns of `items` without run_date, and `problem`: why a row cannot be used, or null.
+        The columns of `items` without run_date, and `problem`: the reason why a row cannot be used, or null.
     """
     text = {name: F.when(F.trim(name) != "", F.trim(name)) for name in _TYPED}
     typed = {name: text[name].try_cast(kind) for name, kind in _TYPED.items()}
@@ -44,8 +44,8 @@ def items_of(landed: DataFrame) -> DataFrame:
     )
 
 
-def require_sound(items: DataFrame, where: str) -> None:
-    """Raise InputError if any row of `items_of` has a problem or shares its item_id with another."""
+def require_usable_items(items: DataFrame, where: str) -> None:
+    """Raise InputError where a row of `parse_items` has a problem or shares its item_id with another."""
     unusable = (
         items.groupBy("item_id")
         .agg(F.count("*").alias("rows"), F.min("problem").alias("problem"), F.min("file").alias("file"))
@@ -55,11 +55,11 @@ def require_sound(items: DataFrame, where: str) -> None:
         .collect()
     )
     if unusable:
-        found = [f"item {row.item_id!r} in {row.file}: {row.problem or f'{row.rows} times'}" for row in unusable]
+        examples = [f"item {row.item_id!r} in {row.file}: {row.problem or f'{row.rows} times'}" for row in unusable]
         raise InputError(
             "the catalogue cannot be used",
             where=where,
-            found="; ".join(found) + ("; perhaps more" if len(found) == _EXAMPLES else ""),
+            found="; ".join(examples) + ("; perhaps more" if len(examples) == _EXAMPLES else ""),
             expected=f"one row per item, with a content_type of {', '.join(CONTENT_TYPES)}",
             fix="ask the producer to land it again; docs/landing.md says how",
         )

@@ -1,7 +1,7 @@
-"""Landed events -> listens: which rows count, and why the others do not.
+"""Cleaning: landed events -> listens, each event with its outcome.
 
-A row is judged by the checks below in their order, and keeps the first that it fails as its reason.
-Then come duplicates, which are counted but not kept, and bots among what is left.
+A row is checked in the order of REASONS, and the first check that it fails is its outcome: `missing_user_id`.
+Then duplicates are marked, which are counted but not stored, and bots among the listens that remain.
 """
 
 from datetime import date, timedelta
@@ -32,7 +32,7 @@ _WHOLE_NUMBER = r"^[+-]?\d{1,18}$"
 
 
 def check_events(events: DataFrame, catalogue: DataFrame, run_date: date, settings: ListenSettings) -> DataFrame:
-    """Give every landed row its typed values and the first reason that speaks against it.
+    """Give every landed row its typed values and its outcome: the first reason that speaks against it, if any.
 
     Args:
         events: as from `landing.read_events`.
@@ -53,9 +53,9 @@ def check_events(events: DataFrame, catalogue: DataFrame, run_date: date, settin
             "listened_at"
         ),
         F.trim("ms_played").alias("ms_text"),
-        _whole_number("ms_played").alias("ms_played"),
+        _parse_whole_number("ms_played").alias("ms_played"),
         F.trim("plays").alias("plays_text"),
-        _whole_number("plays").alias("plays"),
+        _parse_whole_number("plays").alias("plays"),
         "context",
         "device",
         "market",
@@ -66,28 +66,28 @@ def check_events(events: DataFrame, catalogue: DataFrame, run_date: date, settin
     wrong_plays = F.col("plays").isNull() | ~F.col("plays").between(1, settings.max_plays)
     checks = {
         "unparsable": ~F.col("parsed"),
-        "missing_event_id": _missing("event_id"),
-        "missing_user_id": _missing("user_id"),
-        "missing_item_id": _missing("item_id"),
+        "missing_event_id": _is_missing("event_id"),
+        "missing_user_id": _is_missing("user_id"),
+        "missing_item_id": _is_missing("item_id"),
         "invalid_time": F.col("listened_at").isNull(),
-        "invalid_ms_played": _given("ms_text") & wrong_ms,
-        "invalid_plays": _given("plays_text") & wrong_plays,
+        "invalid_ms_played": _is_given("ms_text") & wrong_ms,
+        "invalid_plays": _is_given("plays_text") & wrong_plays,
         "after_day": F.col("listened_at") >= day_end,
         "too_late": F.col("listened_at") < earliest,
     }
     if settings.unknown_items == "quarantine":
-        known = catalogue.select("item_id", F.lit(True).alias("known"))
-        typed = typed.join(known, "item_id", how="left")
-        checks["unknown_item"] = F.col("known").isNull()
+        items = catalogue.select("item_id", F.lit(True).alias("in_catalogue"))
+        typed = typed.join(items, "item_id", how="left")
+        checks["unknown_item"] = F.col("in_catalogue").isNull()
     outcome = F.coalesce(*(F.when(failed, reason) for reason, failed in checks.items()), F.lit(LISTEN))
     return typed.select(
         "event_id",
         "user_id",
         "item_id",
         "listened_at",
-        F.when(_given("ms_text"), F.col("ms_played")).alias("ms_played"),
-        F.when(_given("plays_text"), F.col("plays")).otherwise(1).cast("bigint").alias("plays"),
-        *(F.when(_given(name), F.col(name)).alias(name) for name in ("context", "device", "market")),
+        F.when(_is_given("ms_text"), F.col("ms_played")).alias("ms_played"),
+        F.when(_is_given("plays_text"), F.col("plays")).otherwise(1).cast("bigint").alias("plays"),
+        *(F.when(_is_given(name), F.col(name)).alias(name) for name in ("context", "device", "market")),
         (F.col("listened_at") < F.lit(run_date).cast("timestamp")).alias("late"),
         "file",
         "raw",
@@ -96,7 +96,7 @@ def check_events(events: DataFrame, catalogue: DataFrame, run_date: date, settin
 
 
 def id_hash() -> Column:
-    """What event_ids are first compared by."""
+    """Hash by which event_ids are compared first."""
     return F.xxhash64("event_id").alias("id_hash")
 
 
@@ -108,7 +108,7 @@ def repeated_ids(checked: DataFrame, recent: DataFrame) -> DataFrame:
         recent: listens of recent nights; only `event_id` is read.
     """
     hashes = checked.select(id_hash()).unionByName(recent.select(id_hash()))
-    # Few repeat: to count before they are brought together would save nothing.
+    # Few repeat, so that counting within partitions first would save nothing.
     return hashes.repartition("id_hash").groupBy("id_hash").count().where("count > 1").select("id_hash")
 
 
@@ -117,8 +117,8 @@ def busy_listeners(checked: DataFrame, settings: ListenSettings) -> DataFrame:
     return checked.groupBy("user_id").count().where(F.col("count") > settings.bot_rows).select("user_id")
 
 
-def set_apart(checked: DataFrame, repeated: DataFrame, busy: DataFrame) -> tuple[DataFrame, DataFrame]:
-    """Part what is a listen whatever other rows there are from what is not, or may not be.
+def split_doubtful_rows(checked: DataFrame, repeated: DataFrame, busy: DataFrame) -> tuple[DataFrame, DataFrame]:
+    """Split rows into certain listens, which no other row can change, and doubtful ones.
 
     Args:
         checked: from `check_events`.
@@ -141,8 +141,8 @@ def set_apart(checked: DataFrame, repeated: DataFrame, busy: DataFrame) -> tuple
 def mark_duplicates(checked: DataFrame, recent: DataFrame) -> DataFrame:
     """Mark valid rows whose event_id was seen on a recent night, or earlier in the order below.
 
-    Of rows that share an event_id the first by time, user, item and raw text stays, whatever the
-    order in which files were read.
+    Of rows that share an event_id the first by time, user, item and raw text stays, so that the order
+    in which files were read does not matter.
 
     Args:
         checked: from `check_events`.
@@ -151,8 +151,8 @@ def mark_duplicates(checked: DataFrame, recent: DataFrame) -> DataFrame:
     valid = F.col("outcome") == LISTEN
     # Rejected rows must not meet in one partition: they get keys of their own.
     key = F.when(valid, F.xxhash64(F.lit("event"), "event_id")).otherwise(F.xxhash64(F.lit("row"), "file", "raw"))
-    twins = Window.partitionBy("outcome", key, F.when(valid, F.col("event_id")))
-    order = twins.orderBy("listened_at", "user_id", "item_id", "raw")
+    same_event = Window.partitionBy("outcome", key, F.when(valid, F.col("event_id")))
+    order = same_event.orderBy("listened_at", "user_id", "item_id", "raw")
     seen = recent.select("event_id").dropDuplicates().withColumn("seen", F.lit(True))
     repeated = (F.row_number().over(order) > 1) | F.col("seen").isNotNull()
     return (
@@ -189,13 +189,13 @@ def mark_bots(deduplicated: DataFrame, settings: ListenSettings) -> DataFrame:
     )
 
 
-def _missing(name: str) -> Column:
+def _is_missing(name: str) -> Column:
     return F.col(name).isNull() | (F.trim(name) == "")
 
 
-def _given(name: str) -> Column:
+def _is_given(name: str) -> Column:
     return F.col(name).isNotNull() & (F.trim(name) != "")
 
 
-def _whole_number(name: str) -> Column:
+def _parse_whole_number(name: str) -> Column:
     return F.when(F.trim(name).rlike(_WHOLE_NUMBER), F.trim(name).try_cast("bigint"))

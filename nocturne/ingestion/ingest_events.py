@@ -10,11 +10,11 @@ from pyspark.sql import functions as F
 from nocturne.core.errors import InputError
 from nocturne.core.night import Night
 from nocturne.core.settings import ListenSettings
-from nocturne.core.spark.session import shuffles_of
+from nocturne.core.spark.session import scale_shuffles
 from nocturne.core.stage import Progress, StageResult
 from nocturne.flow import stage
 from nocturne.ingestion import landing
-from nocturne.ingestion.catalogue import items_of, require_sound
+from nocturne.ingestion.catalogue import parse_items, require_usable_items
 from nocturne.ingestion.cleaning import (
     DUPLICATE,
     LISTEN,
@@ -25,7 +25,7 @@ from nocturne.ingestion.cleaning import (
     mark_bots,
     mark_duplicates,
     repeated_ids,
-    set_apart,
+    split_doubtful_rows,
 )
 from nocturne.storage import tables, writing
 from nocturne.storage.contracts import contract
@@ -38,8 +38,8 @@ def ingest_events(spark: SparkSession, night: Night, progress: Progress) -> Stag
     """Read the landing day, judge every event, and write each where it belongs; then prove that none was lost."""
     announced = landing.require_complete(night.landing, night.run_date)
     settings = night.settings.listens
-    items = items_of(landing.read_catalogue(spark, night.landing))
-    require_sound(items, f"{night.landing}/items")
+    items = parse_items(landing.read_catalogue(spark, night.landing))
+    require_usable_items(items, f"{night.landing}/items")
     run_date = F.lit(night.run_date)
     catalogue = items.drop("problem", "file").withColumn("run_date", run_date)
     writing.replace_night(catalogue, "items", night, at_most=items.count())
@@ -56,7 +56,7 @@ def ingest_events(spark: SparkSession, night: Night, progress: Progress) -> Stag
         )
     checked = check_events(events, tables.read_night(spark, night, "items"), night.run_date, settings)
     recent = _recent_listens(spark, night)
-    with ExitStack() as held, shuffles_of(spark, rows_read, night.settings.spark):
+    with ExitStack() as held, scale_shuffles(spark, rows_read, night.settings.spark):
         certain, doubtful, recent = _parted(held, checked, recent, rows_read, settings)
         judged = mark_bots(mark_duplicates(doubtful, recent), settings)
         held.callback(judged.persist().unpersist)
@@ -98,7 +98,7 @@ def _parted(
     if rows <= _FEW_EVENTS:
         return None, checked, recent
     repeated = _held(held, repeated_ids(checked, recent))
-    certain, doubtful = set_apart(checked, repeated, _held(held, busy_listeners(checked, settings)))
+    certain, doubtful = split_doubtful_rows(checked, repeated, _held(held, busy_listeners(checked, settings)))
     seen = recent.withColumn("id_hash", id_hash()).join(repeated, "id_hash", how="left_semi")
     return certain, doubtful, seen
 

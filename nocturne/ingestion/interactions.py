@@ -23,7 +23,7 @@ EPOCH = date(1970, 1, 1)
 
 
 def strength_scale(period: int, anchor_date: date, half_life_days: float) -> float:
-    """What a sum of `period` must be multiplied by to be in plays (or seconds) as worth on `anchor_date`."""
+    """Factor that turns a sum of `period` into plays (or seconds), as they are worth on `anchor_date`."""
     return float(2.0 ** (period - (anchor_date - EPOCH).days / half_life_days)) / UNIT
 
 
@@ -35,7 +35,7 @@ def index_new_items(listens: DataFrame, index: DataFrame, run_date: date) -> Dat
         index: all rows of `item_index`.
 
     Returns:
-        The rows of `item_index` whose first_night is `run_date`: those that are there, and the new ones.
+        The rows of `item_index` whose first_night is `run_date`: those that `index` has, and the new ones.
     """
     unindexed = listens.select("item_id").dropDuplicates().join(index, "item_id", how="left_anti")
     next_free = index.agg(F.coalesce(F.max("item_index") + 1, F.lit(0)).alias("next_free"))
@@ -67,11 +67,11 @@ def add_listens(
 
     Source: confidence from how often something was heard, after Hu, Koren and Volinsky (2008), section 2.
     """
-    heard = _weighted(listens, index, settings.half_life_days).select("*", *_nulls(HISTORY))
-    known = previous.select(*LISTENER, *_nulls(LISTEN), *HISTORY)
-    merged = ", ".join(f"{name} {kind}" for name, kind in (LISTENER | HISTORY).items())
+    weighted = _weigh_listens(listens, index, settings.half_life_days).select("*", *_nulls(HISTORY))
+    earlier = previous.select(*LISTENER, *_nulls(LISTEN), *HISTORY)
+    schema = ", ".join(f"{name} {kind}" for name, kind in (LISTENER | HISTORY).items())
     names = ["user_id", "market", "market_heard_at", "period", *HISTORY, "changed_on"]
-    rows = heard.unionByName(known).repartition("user_id").mapInArrow(merge_batches, merged).select(names)
+    rows = weighted.unionByName(earlier).repartition("user_id").mapInArrow(merge_batches, schema).select(names)
     digest = F.lower(F.lpad(F.hex(F.xxhash64(*names)), 16, "0"))
     return rows.select("*", digest.alias("digest"), F.lit(run_date).alias("run_date"))
 
@@ -80,8 +80,8 @@ def _nulls(columns: dict[str, str]) -> list[Column]:
     return [F.lit(None).cast(kind).alias(name) for name, kind in columns.items()]
 
 
-def _weighted(listens: DataFrame, index: DataFrame, half_life_days: float) -> DataFrame:
-    """What each listen adds to its listener's row."""
+def _weigh_listens(listens: DataFrame, index: DataFrame, half_life_days: float) -> DataFrame:
+    """Each listen as the amounts that it adds to its listener's row."""
     night = F.datediff("run_date", F.lit(EPOCH)) / F.lit(half_life_days)
     day = F.datediff("listened_at", F.lit(EPOCH)) / F.lit(half_life_days)
     # F.round would go through a decimal.

@@ -1,7 +1,7 @@
 """The landing zone: the day's event files and the catalogue, read as they were landed.
 
-Whatever the file format, an event arrives as the line it was and the text of each field: what is
-wrong with a value is judged in `nocturne.ingestion.cleaning`. What is wrong with a file fails the night.
+From every file format an event arrives as the line it was and the text of each field. A wrong value is
+the business of `nocturne.ingestion.cleaning`; a wrong file fails the night.
 """
 
 from collections import defaultdict
@@ -55,7 +55,7 @@ _PARQUET_TYPES = {
 
 Format = Literal["parquet", "jsonl", "csv"]
 Layout = tuple[Format, tuple[str, ...], str]
-"""Kind of file, its columns in order, and whatever else must be equal for files to be read together."""
+"""Kind of file, its columns in order, and their types in Parquet: files of one layout are read together."""
 
 
 def require_complete(landing: str, run_date: date) -> int | None:
@@ -117,7 +117,7 @@ def _read_folder(
     """Read every file of a folder, those of equal layout together."""
     groups: dict[Layout, list[str]] = defaultdict(list)
     for file in _data_files(folder):
-        groups[_layout(file, required)].append(file)
+        groups[_read_layout(file, required)].append(file)
     landed = spark.createDataFrame([], f"file STRING, raw STRING, parsed BOOLEAN, {schema}")
     for (kind, columns, _), paths in groups.items():
         if kind == "parquet":
@@ -130,14 +130,14 @@ def _read_folder(
 
 def _read_parquet(spark: SparkSession, paths: list[str], columns: tuple[str, ...], schema: StructType) -> DataFrame:
     rows = spark.read.parquet(*paths)
-    wanted = [field for field in schema.fields if field.name not in {"file", "raw", "parsed"}]
+    fields = [field for field in schema.fields if field.name not in {"file", "raw", "parsed"}]
     return rows.select(
         F.col("_metadata.file_name").alias("file"),
         F.to_json(F.struct(*(f"`{name}`" for name in rows.columns))).alias("raw"),
         F.lit(True).alias("parsed"),
         *(
             (F.col(field.name) if field.name in columns else F.lit(None)).cast(field.dataType).alias(field.name)
-            for field in wanted
+            for field in fields
         ),
     )
 
@@ -150,30 +150,30 @@ def _read_lines(
     types = {field.name: field.dataType.simpleString() for field in schema.fields[3:]}
     options = {"mode": "PERMISSIVE", "columnNameOfCorruptRecord": _CORRUPT}
     if kind == "jsonl":
-        fields = ", ".join(f"{name} {wanted}" for name, wanted in types.items())
-        taken_apart = F.from_json("raw", f"{fields}, {_CORRUPT} STRING", options)
+        fields = ", ".join(f"{name} {field_type}" for name, field_type in types.items())
+        parsed = F.from_json("raw", f"{fields}, {_CORRUPT} STRING", options)
     else:
         header = ",".join(columns)
         lines = lines.where(F.regexp_replace("raw", '[\ufeff" ]', "") != header)
         fields = ", ".join(f"`{name or position}` STRING" for position, name in enumerate(columns))
-        taken_apart = F.from_csv("raw", f"{fields}, {_CORRUPT} STRING", options | {"escape": '"'})
-    apart = lines.withColumn("fields", taken_apart)
+        parsed = F.from_csv("raw", f"{fields}, {_CORRUPT} STRING", options | {"escape": '"'})
+    parsed_lines = lines.withColumn("fields", parsed)
     present = set(types if kind == "jsonl" else columns)
-    return apart.select(
+    return parsed_lines.select(
         "file",
         "raw",
         (F.col("fields").isNotNull() & F.col(f"fields.{_CORRUPT}").isNull()).alias("parsed"),
         *(
-            (_field(name, types[name], kind) if name in present else F.lit(None)).cast(types[name]).alias(name)
+            (_read_field(name, types[name], kind) if name in present else F.lit(None)).cast(types[name]).alias(name)
             for name in types
         ),
     )
 
 
-def _field(name: str, wanted: str, kind: Format) -> Column:
+def _read_field(name: str, field_type: str, kind: Format) -> Column:
     """One field of a line; lists are separated by | in CSV, which has no other way to hold them."""
     value = F.col(f"fields.{name}")
-    if kind == "csv" and wanted != "string":
+    if kind == "csv" and field_type != "string":
         return F.when(value != "", F.split(value, r"\|"))
     return value
 
@@ -181,8 +181,8 @@ def _field(name: str, wanted: str, kind: Format) -> Column:
 def _data_files(folder: str) -> list[str]:
     files, path = FileSystem.from_uri(_absolute(folder))
     prefix = "" if files.type_name == "local" else folder.split("://", maxsplit=1)[0] + "://"
-    found = files.get_file_info(FileSelector(path, allow_not_found=True, recursive=False))
-    data = [info for info in found if info.type == FileType.File and not info.base_name.startswith(("_", "."))]
+    entries = files.get_file_info(FileSelector(path, allow_not_found=True, recursive=False))
+    data = [info for info in entries if info.type == FileType.File and not info.base_name.startswith(("_", "."))]
     unknown = [info.base_name for info in data if not info.base_name.endswith(_ENDINGS)]
     if unknown:
         raise InputError(
@@ -195,8 +195,8 @@ def _data_files(folder: str) -> list[str]:
     return sorted(prefix + info.path for info in data)
 
 
-def _layout(file: str, required: Sequence[str]) -> Layout:
-    """How a file is laid out, so that files of one layout are read together.
+def _read_layout(file: str, required: Sequence[str]) -> Layout:
+    """Read the layout of a file: its kind, columns and types.
 
     Raises:
         InputError: it cannot be read, or a required column is absent or of a wrong type.
@@ -204,12 +204,12 @@ def _layout(file: str, required: Sequence[str]) -> Layout:
     if file.endswith((".jsonl", ".jsonl.gz")):
         return "jsonl", (), ""
     if file.endswith(".csv"):
-        return "csv", _csv_header(file, required), ""
-    schema = _parquet_schema(file, required)
+        return "csv", _read_csv_header(file, required), ""
+    schema = _read_parquet_schema(file, required)
     return "parquet", tuple(schema.names), str(schema.types)
 
 
-def _csv_header(file: str, required: Sequence[str]) -> tuple[str, ...]:
+def _read_csv_header(file: str, required: Sequence[str]) -> tuple[str, ...]:
     files, path = FileSystem.from_uri(_absolute(file))
     with files.open_input_stream(path) as stream:
         line = stream.read(65_536).decode("utf-8-sig", errors="replace").partition("\n")[0].strip()
@@ -229,7 +229,7 @@ def _csv_header(file: str, required: Sequence[str]) -> tuple[str, ...]:
     return columns
 
 
-def _parquet_schema(file: str, required: Sequence[str]) -> pa.Schema:
+def _read_parquet_schema(file: str, required: Sequence[str]) -> pa.Schema:
     files, path = FileSystem.from_uri(_absolute(file))
     try:
         schema = pq.read_schema(path, filesystem=files)
@@ -258,17 +258,18 @@ def _parquet_schema(file: str, required: Sequence[str]) -> pa.Schema:
 
 
 def _fits(name: str, kind: pa.DataType) -> bool:
-    found = spark_type(kind)
+    """Whether a Parquet column of this type can hold the field."""
+    spark_name = spark_type(kind)
     if name in {"listened_at", "available_from", "available_until"}:
         whole_units = pa.types.is_timestamp(kind) and kind.unit in {"ms", "us"}
-        return found in _TEXT_TYPES or whole_units or (name != "listened_at" and pa.types.is_date(kind))
+        return spark_name in _TEXT_TYPES or whole_units or (name != "listened_at" and pa.types.is_date(kind))
     if name in {"ms_played", "plays", "duration_ms"}:
-        return found in _WHOLE_TYPES
+        return spark_name in _WHOLE_TYPES
     if name == "explicit":
-        return found in {"boolean", "string", "null"}
+        return spark_name in {"boolean", "string", "null"}
     if name in LIST_FIELDS:
-        return found == "null" or (pa.types.is_list(kind) or pa.types.is_large_list(kind))
-    return found in _TEXT_TYPES
+        return spark_name == "null" or (pa.types.is_list(kind) or pa.types.is_large_list(kind))
+    return spark_name in _TEXT_TYPES
 
 
 def _catalogue_type(field: str) -> str:

@@ -1,4 +1,4 @@
-"""Listens merged into the rows of their listeners, with NumPy: what a Spark task does with its share of listeners."""
+"""Merge of listens into the rows of their listeners, with NumPy: the work of a Spark task on its share of listeners."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -29,59 +29,59 @@ Ints = NDArray[Any]
 
 
 def merge_batches(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    """As `merge`, for the partition of a Spark frame."""
-    held = list(batches)
-    if held:
-        yield from merge(pa.Table.from_batches(held)).to_batches(_BATCH_ROWS)
+    """As `merge_listens`, for the partition of a Spark frame."""
+    rows = list(batches)
+    if rows:
+        yield from merge_listens(pa.Table.from_batches(rows)).to_batches(_BATCH_ROWS)
 
 
-def merge(found: pa.Table) -> pa.Table:
+def merge_listens(rows: pa.Table) -> pa.Table:
     """Add listens to their listeners' rows.
 
     Args:
-        found: columns LISTENER, LISTEN and HISTORY; one row per listen, whose HISTORY is null, and per
-            listener known before, whose LISTEN is null. Sums are of the row's period. All that there is of a listener.
+        rows: columns LISTENER, LISTEN and HISTORY; one row per listen, whose HISTORY is null, and per
+            earlier listener, whose LISTEN is null. Sums are of the row's period. All rows of a listener come together.
 
     Returns:
-        Columns LISTENER and HISTORY; one row per listener, items ascending. Without listens it is as it was.
+        Columns LISTENER and HISTORY; one row per listener, items ascending. Rows without listens are unchanged.
     """
-    users = pc.dictionary_encode(found["user_id"].combine_chunks())
-    found = found.append_column("user", users.indices)
-    is_row = pc.is_valid(found["item_indexes"])
-    listens, rows = found.filter(pc.invert(is_row)), found.filter(is_row)
-    has_listens = np.isin(_ints(rows["user"]), _ints(listens["user"]))
+    users = pc.dictionary_encode(rows["user_id"].combine_chunks())
+    rows = rows.append_column("user", users.indices)
+    is_history = pc.is_valid(rows["item_indexes"])
+    listens, earlier = rows.filter(pc.invert(is_history)), rows.filter(is_history)
+    has_listens = np.isin(_ints(earlier["user"]), _ints(listens["user"]))
     columns = [*LISTENER, *HISTORY]
-    kept = rows.filter(pa.array(~has_listens)).select(columns)
-    rows = rows.filter(pa.array(has_listens))
-    listeners = _listeners(pa.concat_tables([listens, rows]), users.dictionary)
-    histories = _histories(listens, rows, _ints(listeners["user"]), _ints(listeners["period"]))
+    unchanged = earlier.filter(pa.array(~has_listens)).select(columns)
+    changed = earlier.filter(pa.array(has_listens))
+    listeners = _latest_values(pa.concat_tables([listens, changed]), users.dictionary)
+    histories = _merge_histories(listens, changed, _ints(listeners["user"]), _ints(listeners["period"]))
     for name, history in histories.items():
         listeners = listeners.append_column(name, history)
-    return pa.concat_tables([kept, listeners.select(columns).cast(kept.schema)])
+    return pa.concat_tables([unchanged, listeners.select(columns).cast(unchanged.schema)])
 
 
-def _listeners(found: pa.Table, names: pa.Array) -> pa.Table:
-    """What each listener has one of, and their number in `names`, ascending: the latest of everything."""
-    user, heard_at = _ints(found["user"]), _ints(found["market_heard_at"])
-    markets = pc.dictionary_encode(found["market"].combine_chunks())
-    # By market too, so that of two at once the same one wins whatever the order of rows.
+def _latest_values(rows: pa.Table, names: pa.Array) -> pa.Table:
+    """Columns LISTENER and `user`, their number in `names`; one row per listener, ascending, with the latest values."""
+    user, heard_at = _ints(rows["user"]), _ints(rows["market_heard_at"])
+    markets = pc.dictionary_encode(rows["market"].combine_chunks())
+    # By market too: of two at once the same one wins in any order of rows.
     rank = np.argsort(np.argsort(markets.dictionary.to_numpy(zero_copy_only=False)))
     market = np.append(rank, -1)[_ints(markets.indices.fill_null(len(rank)))]
     order = np.lexsort((market, np.where(market < 0, np.iinfo(np.int64).min, heard_at), user))
     last = order[np.diff(user[order], append=-1) != 0]
     starts = np.flatnonzero(np.diff(user[order], prepend=-1))
-    named = found.select(["market", "market_heard_at"]).take(last)
+    markets_heard = rows.select(["market", "market_heard_at"]).take(last)
     return pa.table(
         {
             "user": user[last],
             "user_id": names.take(pa.array(user[last])),
-            **{name: named[name] for name in named.column_names},
-            **{name: np.maximum.reduceat(_ints(found[name])[order], starts) for name in ("period", "changed_on")},
+            **{name: markets_heard[name] for name in markets_heard.column_names},
+            **{name: np.maximum.reduceat(_ints(rows[name])[order], starts) for name in ("period", "changed_on")},
         }
     )
 
 
-def _histories(listens: pa.Table, rows: pa.Table, users: Ints, periods: Ints) -> dict[str, pa.Array]:
+def _merge_histories(listens: pa.Table, rows: pa.Table, users: Ints, periods: Ints) -> dict[str, pa.Array]:
     """The columns HISTORY of these listeners."""
     lengths = _ints(pc.list_value_length(rows["item_indexes"]))
     user, period = (
@@ -97,13 +97,13 @@ def _histories(listens: pa.Table, rows: pa.Table, users: Ints, periods: Ints) ->
     starts = np.flatnonzero((np.diff(cell, prepend=-1) != 0) | (np.diff(period, prepend=-1) != 0))
     first = np.flatnonzero(np.diff(cell[starts], prepend=-1))
     items = cell[starts][first]
-    user_of = np.searchsorted(users, items >> 32)
+    cell_users = np.searchsorted(users, items >> 32)
     sums = [
-        _decayed_sums(np.add.reduceat(amounts[order], starts), period[starts], first, periods[user_of])
+        _decayed_sums(np.add.reduceat(amounts[order], starts), period[starts], first, periods[cell_users])
         for amounts in (plays, seconds)
     ]
     last_heard = np.maximum.reduceat(heard[order], starts[first])
-    offsets = pa.array(np.searchsorted(user_of, np.arange(len(users) + 1)), pa.int32())
+    offsets = pa.array(np.searchsorted(cell_users, np.arange(len(users) + 1)), pa.int32())
     columns = [items & 0x7FFFFFFF, *sums, last_heard]
     return {name: pa.ListArray.from_arrays(offsets, column) for name, column in zip(HISTORY, columns, strict=True)}
 
@@ -118,12 +118,12 @@ def _decayed_sums(amounts: Ints, periods: Ints, first: Ints, until: Ints) -> Int
     for step in range(1, lengths.max(initial=0)):
         longer = np.flatnonzero(lengths > step)
         later = first[longer] + step
-        total[longer] = _halved(total[longer], periods[later] - period[longer]) + amounts[later]
+        total[longer] = _halve(total[longer], periods[later] - period[longer]) + amounts[later]
         period[longer] = periods[later]
-    return _halved(total, until - period)
+    return _halve(total, until - period)
 
 
-def _halved(amounts: Ints, times: Ints) -> Ints:
+def _halve(amounts: Ints, times: Ints) -> Ints:
     """Whole halves of `amounts`, taken `times` times."""
     # A shift by 64 is not defined.
     halved: Ints = amounts >> np.minimum(times, 63)

@@ -186,7 +186,7 @@ def _shrink_table(
     """
     hours = warehouse.settings.retention.removed_files_hours
     removed = Removed(table.name, len(expired), table.rows_of(expired))
-    log, changes = Log.of(table.folder), _changes(warehouse, table, expired)
+    log, changes = Log.read(table.folder), _changes(warehouse, table, expired)
     leaving = {path for value in expired for path in table.files[value]}
     referenced = _referenced_files(table, expired, readable_records(promised, generations))
     if not dry_run:
@@ -206,7 +206,7 @@ def _shrink_table(
         if log.wants_checkpoint:
             table.delta.create_checkpoint()
     last = table.delta.version() + (len(changes) if dry_run else 0)
-    after = log.with_checkpoint(last) if dry_run and log.wants_checkpoint else Log.of(table.folder)
+    after = log.with_checkpoint(last) if dry_run and log.wants_checkpoint else Log.read(table.folder)
     versions = [record.manifest.versions[table.name] for record in promised if table.name in record.manifest.versions]
     unneeded = after.unneeded(versions, last, hours)
     counted = [path for path in unneeded if path in log]

@@ -24,7 +24,7 @@ from nocturne.core.errors import InputError
 from nocturne.core.night import Night
 from nocturne.ranking import mapped_file
 from nocturne.ranking.ranker import Ranker, RankingStats
-from nocturne.storage.bucket_files import BucketFile, BucketWriter, writing
+from nocturne.storage.bucket_files import BucketFile, BucketWriter, remove_on_failure
 from nocturne.storage.contracts import contract
 from nocturne.storage.stored_rows import StoredRows
 
@@ -86,7 +86,7 @@ class BucketRanking:
     def _rank(self, bucket: int) -> _BucketResult:
         ranker, stats = _load(self.ranker), RankingStats()
         files = [BucketWriter(path, schema, str(self.run_date), bucket) for path, schema in (self.pools, self.lists)]
-        with writing(*files):
+        with remove_on_failure(*files):
             for rows, previous_rows in self._batches(bucket, stats):
                 tables = ranker.rank(rows, previous_rows, stats)
                 with stats.timing("write"):

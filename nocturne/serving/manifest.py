@@ -68,7 +68,7 @@ def file_path(night: Night, manifest: Manifest) -> Path:
 
 
 def write_file(night: Night, record: NightRecord) -> None:
-    """Write the record beside the tables, whole or not at all; without the state of a published night, which can change."""
+    """Write the record beside the tables, whole or not at all; without the state, which can change."""
     path = file_path(night, record.manifest)
     path.parent.mkdir(exist_ok=True)
     part = path.with_suffix(".part")

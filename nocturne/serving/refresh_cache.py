@@ -5,7 +5,7 @@ from pyspark.sql import SparkSession
 
 from nocturne.core.errors import GateClosed
 from nocturne.core.night import Night
-from nocturne.core.spark.session import on_executors
+from nocturne.core.spark.session import map_on_executors
 from nocturne.core.stage import Progress, StageResult
 from nocturne.flow import GATED_TABLES
 from nocturne.serving import coverage, manifest, publications
@@ -42,6 +42,6 @@ def refresh_cache(spark: SparkSession, night: Night, progress: Progress) -> Stag
     stored = StoredRows.at(night, "ranked_lists", LISTS)
     parts = [stored.in_bucket(bucket) for bucket in range(buckets)]
     with open_cache(night.cache, night.settings.cache) as cache:
-        each = on_executors(spark)
+        each = map_on_executors(spark)
         done = refresh(night, record, about, parts, cache, each, lambda loaded: progress(loaded, listeners, "lists"))
     return StageResult(listeners, remark=done.reason or f"serving {done.generation}")

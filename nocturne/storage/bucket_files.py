@@ -1,4 +1,4 @@
-"""Files of tables keyed by listener, written by the tasks that compute them.
+"""Bucket files: files of tables keyed by listener, written by the tasks that compute them.
 
 A task writes the file of its bucket where it belongs, from Arrow, row groups in order of user_id; nothing of it
 is part of the table until the driver commits all buckets at once. What a task that dies leaves behind is never read.
@@ -15,6 +15,8 @@ import pyarrow as pa
 from deltalake.transaction import AddAction
 from pyarrow.parquet import ParquetWriter
 
+_ITEM_IDS = "items.list.element.item_id"
+
 
 @dataclass(frozen=True)
 class BucketFile:
@@ -30,8 +32,8 @@ class BucketFile:
     size: int
     rows: int
 
-    def added(self, run_date: str) -> AddAction:
-        """What the table's log says of it."""
+    def add_action(self, run_date: str) -> AddAction:
+        """The entry of the table's log that makes the file part of the table."""
         return AddAction(
             path=self.path,
             size=self.size,
@@ -58,11 +60,12 @@ class BucketWriter:
         self.path = f"run_date={self.run_date}/bucket={self.bucket}/part-{uuid.uuid4()}.parquet"
         self.file = Path(self.table_path, self.path)
         self.file.parent.mkdir(parents=True, exist_ok=True)
-        self.stored = pa.schema(field for field in self.schema if field.name not in {"run_date", "bucket"})
+        self.stored_schema = pa.schema(field for field in self.schema if field.name not in {"run_date", "bucket"})
         # Scores hardly repeat: a dictionary of them would only be built to be thrown away.
-        texts = [field.name for field in self.stored if pa.types.is_string(field.type) and field.name != "user_id"]
+        texts = {field.name for field in self.stored_schema if pa.types.is_string(field.type)}
+        repeating = [*sorted(texts - {"user_id"}), _ITEM_IDS]
         self.parquet = ParquetWriter(
-            self.file, self.stored, compression="zstd", use_dictionary=[*texts, _ITEM_IDS], write_page_checksum=True
+            self.file, self.stored_schema, compression="zstd", use_dictionary=repeating, write_page_checksum=True
         )
 
     def write(self, rows: pa.Table) -> None:
@@ -71,7 +74,7 @@ class BucketWriter:
         Raises:
             ValueError: a column is missing or of another type, or has nulls where the contract has none.
         """
-        self.parquet.write_table(rows.select(self.stored.names).cast(self.stored))
+        self.parquet.write_table(rows.select(self.stored_schema.names).cast(self.stored_schema))
         self.rows += rows.num_rows
 
     def close(self) -> BucketFile:
@@ -81,7 +84,7 @@ class BucketWriter:
 
 
 @contextmanager
-def writing(*writers: BucketWriter) -> Iterator[None]:
+def remove_on_failure(*writers: BucketWriter) -> Iterator[None]:
     """Remove the files if anything fails before they are closed."""
     try:
         yield
@@ -91,6 +94,3 @@ def writing(*writers: BucketWriter) -> Iterator[None]:
                 writer.parquet.close()
             writer.file.unlink(missing_ok=True)
         raise
-
-
-_ITEM_IDS = "items.list.element.item_id"

@@ -1,4 +1,4 @@
-"""The contracts of tables: schemas/<table>.sql, read without a database.
+"""Contracts of tables: schemas/<table>.sql, read without a database.
 
 A contract file is one CREATE TABLE statement in Delta's SQL, one column or property a line,
 introduced by a comment that says what a row is.
@@ -13,6 +13,7 @@ import pyarrow as pa
 from nocturne import ROOT
 from nocturne.core.errors import InputError
 
+# Regular expressions suffice for files of our own in one form; a SQL parser would be one more dependency.
 _COLUMN = re.compile(r"^  `?(\w+)`?\s+(.+?)\s+(NOT NULL\s+)?COMMENT '(.*)',?$", re.MULTILINE)
 _PROPERTY = re.compile(r'^  "(.+?)" = "(.*)",?$', re.MULTILINE)
 _PARTITIONS = re.compile(r"^PARTITIONED BY \((.+)\)$", re.MULTILINE)
@@ -48,7 +49,7 @@ class Column:
 
 @dataclass(frozen=True)
 class Contract:
-    """What a table promises to those who read it."""
+    """The promise of a table to those who read it."""
 
     table: str
     comment: str
@@ -96,11 +97,11 @@ def contract(table: str) -> Contract:
     )
 
 
-def check_columns(table: str, found: dict[str, str], where: str) -> None:
+def check_columns(table: str, columns: dict[str, str], where: str) -> None:
     """Compare column names and types with the table's contract.
 
     Args:
-        found: Spark type in lower case without spaces, by column name.
+        columns: Spark type in lower case without spaces, by column name.
         where: what was about to be read or written, for the message.
 
     Raises:
@@ -108,12 +109,12 @@ def check_columns(table: str, found: dict[str, str], where: str) -> None:
     """
     expected = {column.name: column.type for column in contract(table).columns}
     problems = [
-        *(f"missing {name} {kind}" for name, kind in expected.items() if name not in found),
-        *(f"unexpected {name} {kind}" for name, kind in found.items() if name not in expected),
+        *(f"missing {name} {kind}" for name, kind in expected.items() if name not in columns),
+        *(f"unexpected {name} {kind}" for name, kind in columns.items() if name not in expected),
         *(
-            f"{name} is {found[name]} instead of {kind}"
+            f"{name} is {columns[name]} instead of {kind}"
             for name, kind in expected.items()
-            if name in found and found[name] != kind
+            if name in columns and columns[name] != kind
         ),
     ]
     if problems:

@@ -1,4 +1,4 @@
-"""The transaction log of a Delta table as files: what of it no promised version needs.
+"""The transaction log of a Delta table as files, and those of them that no promised version needs.
 
 Delta's own cleanup goes by the age of log files alone. This one goes by versions: a version can be read from the
 last checkpoint at or below it on, so that nothing below that of the oldest promised version is needed.
@@ -51,17 +51,17 @@ class Log:
     commits: tuple[int, ...]
 
     @classmethod
-    def of(cls, table: Path) -> "Log":
-        """The log of the table in this folder."""
+    def read(cls, table: Path) -> "Log":
+        """Read the log of the table in this folder."""
         files = sorted(path for path in (table / "_delta_log").iterdir() if path.is_file())
-        entries = sorted((int(found[1]), path) for path in files if (found := _ENTRY.match(path.name)))
+        entries = sorted((int(name[1]), path) for path in files if (name := _ENTRY.match(path.name)))
         # What a reader's hint points to must stay, even where a checkpoint was made and the hint was not.
         hint = _hint(table)
-        checkpoints = _versions(_CHECKPOINT, files)
-        return cls(tuple(entries), tuple(each for each in checkpoints if each <= hint), _versions(_COMMIT, files))
+        checkpoints = tuple(version for version in _versions(_CHECKPOINT, files) if version <= hint)
+        return cls(tuple(entries), checkpoints, _versions(_COMMIT, files))
 
     def __contains__(self, path: object) -> bool:
-        return any(path == each for _, each in self.entries)
+        return any(path == entry for _, entry in self.entries)
 
     def with_checkpoint(self, version: int) -> "Log":
         """The log as it would be with a checkpoint made now."""
@@ -90,20 +90,21 @@ class Log:
             last: the last version.
         """
         needed = min([last, *(version for version in promised if version >= self.first)])
-        usable = [each for each in self.checkpoints if each <= needed and self._age(each) >= hours * 3600]
+        usable = [version for version in self.checkpoints if version <= needed and self._age(version) >= hours * 3600]
         base = max(usable, default=0)
         return [path for version, path in self.entries if version < base]
 
     def _age(self, checkpoint: int) -> float:
-        made = [path for _, path in self.entries if path.name == f"{checkpoint:020}.checkpoint.parquet"]
-        return time.time() - made[0].stat().st_mtime if made else 0.0
+        files = [path for _, path in self.entries if path.name == f"{checkpoint:020}.checkpoint.parquet"]
+        return time.time() - files[0].stat().st_mtime if files else 0.0
 
 
-def _versions(name: re.Pattern[str], files: Collection[Path]) -> tuple[int, ...]:
-    return tuple(sorted(int(found[1]) for path in files if (found := name.fullmatch(path.name))))
+def _versions(pattern: re.Pattern[str], files: Collection[Path]) -> tuple[int, ...]:
+    return tuple(sorted(int(name[1]) for path in files if (name := pattern.fullmatch(path.name))))
 
 
 def _hint(table: Path) -> int:
+    """Version of the checkpoint that readers begin at; -1 without one."""
     try:
         return int(json.loads((table / "_delta_log" / "_last_checkpoint").read_bytes())["version"])
     except (FileNotFoundError, ValueError, KeyError):

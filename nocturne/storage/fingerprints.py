@@ -85,9 +85,9 @@ def _row_hash(spark: "SparkSession", night: Night, table: str) -> str:
     total = partial(_total_of_hashes, StoredRows.at(night, table, columns))
     if sum(sizes) <= _SMALL_BYTES:
         return f"{total(paths):016x}"
-    from nocturne.core.spark.session import on_executors  # which a rollback does without
+    from nocturne.core.spark.session import map_on_executors  # which a rollback does without
 
-    return f"{sum(on_executors(spark)(total, [[path] for path in paths])) % 2**64:016x}"
+    return f"{sum(map_on_executors(spark)(total, [[path] for path in paths])) % 2**64:016x}"
 
 
 def _total_of_hashes(rows: StoredRows, paths: Sequence[str]) -> int:

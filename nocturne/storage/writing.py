@@ -88,7 +88,7 @@ def commit_files(spark: SparkSession, night: Night, table: str, files: Sequence[
     delta = _open_for_writing(night.warehouse, table)
     with fencing.refusals(delta):
         delta.create_write_transaction(
-            [file.added(str(night.run_date)) for file in files],
+            [file.add_action(str(night.run_date)) for file in files],
             mode="overwrite",
             schema=promised.arrow_schema,
             partition_by=list(promised.partitioned_by),

@@ -1,4 +1,4 @@
-"""Cleaning: every kind of dirt gets its own reason, by the documented order; nothing is lost."""
+"""Cleaning: every kind of corruption gets its own reason, by the documented order; nothing is lost."""
 
 from datetime import date
 
@@ -15,7 +15,7 @@ from nocturne.ingestion.cleaning import (
     mark_bots,
     mark_duplicates,
     repeated_ids,
-    set_apart,
+    split_doubtful_rows,
 )
 from nocturne.ingestion.landing import EVENT_FIELDS
 
@@ -154,7 +154,7 @@ def test_rows_set_apart_and_judged_alone_come_out_as_if_all_were_judged(spark: S
     settings = SETTINGS.model_copy(update={"bot_rows": 10})
     checked = check_events(landed(spark, *events), spark.createDataFrame([], "item_id STRING"), DAY, settings)
     seen = spark.createDataFrame([("seen",)], "event_id STRING")
-    certain, doubtful = set_apart(checked, repeated_ids(checked, seen), busy_listeners(checked, settings))
+    certain, doubtful = split_doubtful_rows(checked, repeated_ids(checked, seen), busy_listeners(checked, settings))
     assert {row.event_id for row in certain.collect()} == {f"e{n}" for n in range(4)}
     parted = certain.unionByName(mark_bots(mark_duplicates(doubtful, seen), settings).select(certain.columns))
     whole = mark_bots(mark_duplicates(checked, seen), settings).select(certain.columns)

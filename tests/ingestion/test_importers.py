@@ -10,7 +10,7 @@ import pytest
 
 from nocturne.core.errors import InputError, SettingsError
 from nocturne.ingestion.importers import IMPORTERS
-from nocturne.ingestion.importers.landing_writer import Record, claim, publish_rows
+from nocturne.ingestion.importers.landing_writer import Record, claim_landing, publish_rows
 
 DAY = date(2011, 1, 1)
 RETAIL_HEADER = "InvoiceNo,StockCode,Description,Quantity,InvoiceDate,UnitPrice,CustomerID,Country\n"
@@ -267,14 +267,14 @@ def test_a_producer_killed_half_way_leaves_no_day_that_looks_complete(landing: P
 def test_a_landing_zone_of_another_producer_is_refused_untouched(source: Path, landing: Path) -> None:
     write_lastfm_2k(source)
     IMPORTERS["lastfm-2k"](source, landing, DAY)
-    before = contents(landing)
+    landed = contents(landing)
     with pytest.raises(SettingsError, match="lastfm-2k"):
-        claim(landing, "gowalla")
-    assert contents(landing) == before
+        claim_landing(landing, "gowalla")
+    assert contents(landing) == landed
 
 
 def test_a_landing_zone_with_files_of_unknown_origin_is_refused(landing: Path) -> None:
     (landing / "items").mkdir(parents=True)
     (landing / "items" / "mine.csv").touch()
     with pytest.raises(SettingsError, match="unknown origin"):
-        claim(landing, "gowalla")
+        claim_landing(landing, "gowalla")

@@ -62,25 +62,25 @@ def test_a_play_is_worth_one_on_the_first_day_of_a_period_and_twice_that_a_half_
 
 
 def test_what_was_there_halves_once_per_period(spark: SparkSession) -> None:
-    before = add(spark, [listen(8, "u", "a"), listen(8, "u", "b")], 8)
-    (row,) = add(spark, [listen(16, "u", "b")], 16, before)
+    previous = add(spark, [listen(8, "u", "a"), listen(8, "u", "b")], 8)
+    (row,) = add(spark, [listen(16, "u", "b")], 16, previous)
     assert row.play_sums == [UNIT // 4, UNIT // 4 + UNIT]
     assert row.period == 4
 
 
 def test_a_listener_without_new_listens_keeps_every_byte(spark: SparkSession) -> None:
-    before = add(spark, [listen(8, "u", "a"), listen(8, "v", "b")], 8)
-    after = add(spark, [listen(30, "v", "c")], 30, before)
-    assert after[0] == before[0]
-    assert after[1].digest != before[1].digest
+    previous = add(spark, [listen(8, "u", "a"), listen(8, "v", "b")], 8)
+    after = add(spark, [listen(30, "v", "c")], 30, previous)
+    assert after[0] == previous[0]
+    assert after[1].digest != previous[1].digest
 
 
 def test_the_market_is_that_of_the_latest_listen_that_names_one(spark: SparkSession) -> None:
-    before = add(spark, [listen(8, "u", "a", market="SE"), listen(9, "u", "a")], 9)
-    assert before[0].market == "SE"
-    late = add(spark, [listen(10, "u", "a", on=7, market="NO")], 10, before)
-    assert late[0].market == "SE"
-    moved = add(spark, [listen(10, "u", "a", market="NO")], 10, before)
+    previous = add(spark, [listen(8, "u", "a", market="SE"), listen(9, "u", "a")], 9)
+    assert previous[0].market == "SE"
+    with_late_listen = add(spark, [listen(10, "u", "a", on=7, market="NO")], 10, previous)
+    assert with_late_listen[0].market == "SE"
+    moved = add(spark, [listen(10, "u", "a", market="NO")], 10, previous)
     assert moved[0].market == "NO"
 
 
@@ -126,8 +126,8 @@ def test_adding_night_by_night_in_any_steps_equals_a_rebuild_from_all_listens(sp
 
 
 def test_a_century_of_listening_does_not_overflow(spark: SparkSession) -> None:
-    before = add(spark, [listen(8, "u", "a", plays=10**6, ms=86_400_000)], 8)
-    (row,) = add(spark, [listen(36_000, "u", "b", plays=10**6)], 36_000, before)
+    previous = add(spark, [listen(8, "u", "a", plays=10**6, ms=86_400_000)], 8)
+    (row,) = add(spark, [listen(36_000, "u", "b", plays=10**6)], 36_000, previous)
     assert row.play_sums == [0, 10**6 * UNIT]
     assert row.second_sums == [0, 0]
 

@@ -7,7 +7,7 @@ import pyarrow as pa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nocturne.ingestion.row_merge import HISTORY, LISTEN, LISTENER, merge
+from nocturne.ingestion.row_merge import HISTORY, LISTEN, LISTENER, merge_listens
 from nocturne.storage.contracts import arrow_type
 
 SCHEMA = pa.schema((name, arrow_type(kind.lower())) for name, kind in (LISTENER | LISTEN | HISTORY).items())
@@ -16,13 +16,13 @@ DAY = date(2025, 1, 1)
 
 def listen(user: str, item: int, period: int, amount: int = 1, market: str | None = None) -> dict[str, object]:
     heard_at = datetime(2025, 1, 1, tzinfo=UTC) + timedelta(minutes=amount % 3)
-    of_listener = {"user_id": user, "market": market, "market_heard_at": heard_at if market else None}
-    of_listen = {"item_index": item, "plays": amount, "seconds": 2 * amount, "heard": DAY}
-    return of_listener | of_listen | {"period": period, "changed_on": DAY}
+    listener = {"user_id": user, "market": market, "market_heard_at": heard_at if market else None}
+    values = {"item_index": item, "plays": amount, "seconds": 2 * amount, "heard": DAY}
+    return listener | values | {"period": period, "changed_on": DAY}
 
 
 def merged(rows: list[dict[str, object]]) -> list[dict[str, object]]:
-    return merge(pa.Table.from_pylist(rows, SCHEMA)).sort_by("user_id").to_pylist()
+    return merge_listens(pa.Table.from_pylist(rows, SCHEMA)).sort_by("user_id").to_pylist()
 
 
 LISTENS = st.lists(

@@ -1,4 +1,4 @@
-"""The simulated service: reproducible, dirty in known ways, and with a truth that its events follow."""
+"""The simulated service: reproducible, corrupted in known ways, and with a truth that its events follow."""
 
 import gzip
 import json
@@ -23,7 +23,7 @@ NIGHTS = 3
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, SimulationSummary]:
     landing = tmp_path_factory.mktemp("simulation") / "landing"
-    return landing, simulate(landing, 2_000, 500, NIGHTS, seed=1, start=START, dirt=0.05)
+    return landing, simulate(landing, 2_000, 500, NIGHTS, seed=1, start=START, corruption=0.05)
 
 
 def day(landing: Path, night: int) -> Path:
@@ -177,15 +177,15 @@ def _time(text: str | None) -> datetime | None:
 
 def test_broken_events_have_the_defects_that_the_truth_counts(service: tuple[Path, SimulationSummary]) -> None:
     landing, summary = service
-    known = set(pq.read_table(landing / "items" / "items.parquet")["item_id"].to_pylist())
-    found: Counter[str] = Counter()
+    known_items = set(pq.read_table(landing / "items" / "items.parquet")["item_id"].to_pylist())
+    defects: Counter[str] = Counter()
     for night in range(NIGHTS):
         lines = gzip.decompress((day(landing, night) / "broken.jsonl.gz").read_bytes()).decode().splitlines()
-        found += Counter(_defect(line, night, known) for line in lines)
+        defects += Counter(_defect(line, night, known_items) for line in lines)
     others = {"listens", "late", "repeated", "resent", "bot"}
-    assert found == {kind: count for kind, count in summary.kinds.items() if kind not in others}
-    assert len(found) == 10
-    assert found.total() == pytest.approx(0.05 * (summary.kinds["listens"] + summary.kinds["late"]), rel=0.02)
+    assert defects == {kind: count for kind, count in summary.kinds.items() if kind not in others}
+    assert len(defects) == 10
+    assert defects.total() == pytest.approx(0.05 * (summary.kinds["listens"] + summary.kinds["late"]), rel=0.02)
 
 
 def test_plays_follow_the_true_factors(service: tuple[Path, SimulationSummary]) -> None:
@@ -196,10 +196,10 @@ def test_plays_follow_the_true_factors(service: tuple[Path, SimulationSummary]) 
     tastes, shares = np.array(listeners["factors"]), np.array(items["factors"])
     assert np.allclose(tastes.sum(axis=1), 1, atol=1e-5)
     events = people(landing, summary.truth)
-    item_of = {item: index for index, item in enumerate(items["item_id"])}
-    user_of = {user: index for index, user in enumerate(listeners["user_id"])}
-    users = np.array([user_of[user] for user in events["user_id"].to_pylist()])
-    plays = np.bincount([item_of[item] for item in events["item_id"].to_pylist()], minlength=len(item_of))
+    item_numbers = {item: index for index, item in enumerate(items["item_id"])}
+    user_numbers = {user: index for index, user in enumerate(listeners["user_id"])}
+    users = np.array([user_numbers[user] for user in events["user_id"].to_pylist()])
+    plays = np.bincount([item_numbers[item] for item in events["item_id"].to_pylist()], minlength=len(item_numbers))
     predicted = tastes[users].sum(axis=0) @ shares.T
     limits = pq.read_table(
         landing / "items" / "items.parquet", columns=["markets", "available_from", "available_until"]
@@ -215,11 +215,11 @@ def test_knowing_the_tastes_beats_knowing_what_is_popular(service: tuple[Path, S
     scores = np.array(listeners["factors"]) @ np.array(items["factors"]).T
     popular = set(np.argsort(-np.array(items["popularity"]))[:20])
     best = [set(row) for row in np.argpartition(-scores, 20, axis=1)[:, :20]]
-    item_of = {item: index for index, item in enumerate(items["item_id"])}
-    user_of = {user: index for index, user in enumerate(listeners["user_id"])}
+    item_numbers = {item: index for index, item in enumerate(items["item_id"])}
+    user_numbers = {user: index for index, user in enumerate(listeners["user_id"])}
     events = people(landing, summary.truth)
     heard = [
-        (user_of[user], item_of[item])
+        (user_numbers[user], item_numbers[item])
         for user, item in zip(events["user_id"].to_pylist(), events["item_id"].to_pylist(), strict=True)
     ]
     hits_by_taste = sum(item in best[user] for user, item in heard)
@@ -228,21 +228,32 @@ def test_knowing_the_tastes_beats_knowing_what_is_popular(service: tuple[Path, S
 
 
 def test_one_listener_and_one_item_are_a_service_too(tmp_path: Path) -> None:
-    summary = simulate(tmp_path / "landing", 1, 1, 2, seed=1, start=START, dirt=0.0)
+    summary = simulate(tmp_path / "landing", 1, 1, 2, seed=1, start=START, corruption=0.0)
     assert set(summary.kinds) == {"listens"}
 
 
-@pytest.mark.parametrize("wrong", [{"listeners": 0}, {"items": 0}, {"nights": 0}, {"seed": -1}, {"dirt": 1.5}])
-def test_a_number_out_of_range_is_a_settings_error_that_names_it(tmp_path: Path, wrong: dict[str, int]) -> None:
-    arguments = {"listeners": 1, "items": 1, "nights": 1, "seed": 1, "dirt": 0} | wrong
-    with pytest.raises(SettingsError, match=next(iter(wrong))):
+@pytest.mark.parametrize(
+    ("wrong", "option"),
+    [
+        ({"listeners": 0}, "listeners"),
+        ({"items": 0}, "items"),
+        ({"nights": 0}, "nights"),
+        ({"seed": -1}, "seed"),
+        ({"corruption": 1.5}, "dirt"),
+    ],
+)
+def test_a_number_out_of_range_is_a_settings_error_that_names_it(
+    tmp_path: Path, wrong: dict[str, int], option: str
+) -> None:
+    arguments = {"listeners": 1, "items": 1, "nights": 1, "seed": 1, "corruption": 0} | wrong
+    with pytest.raises(SettingsError, match=option):
         simulate(tmp_path / "landing", start=START, **arguments)
     assert not (tmp_path / "landing").exists()
 
 
 def test_progress_is_told_after_each_block(tmp_path: Path) -> None:
-    told: list[tuple[int, int]] = []
+    progress: list[tuple[int, int]] = []
     simulate(
-        tmp_path / "landing", 5, 5, 2, seed=1, start=START, progress=lambda done, total: told.append((done, total))
+        tmp_path / "landing", 5, 5, 2, seed=1, start=START, progress=lambda done, total: progress.append((done, total))
     )
-    assert told == [(1, 2), (2, 2)]
+    assert progress == [(1, 2), (2, 2)]

@@ -550,7 +550,7 @@ def test_the_log_keeps_every_version_that_a_kept_night_names_and_drops_the_older
     read = spark.read.format("delta").option("versionAsOf", oldest).load(path)
     assert read.where(f"run_date = '{rows[-10].run_date}'").count() == 5
     assert spark.read.format("delta").load(path).count() == DeltaTable(path).to_pyarrow_table().num_rows == 50
-    assert delta_log.Log.of(Path(path)).first > 20
+    assert delta_log.Log.read(Path(path)).first > 20
 
 
 def test_the_log_stays_for_the_hours_since_the_checkpoint_that_replaces_it(at):
@@ -572,7 +572,7 @@ def test_a_checkpoint_that_no_hint_points_to_replaces_nothing(at):
     path = Path(at(0).warehouse.table_path("items"))
     DeltaTable(path).create_checkpoint()
     (path / "_delta_log" / "_last_checkpoint").unlink()
-    assert delta_log.Log.of(path).unneeded([], 13, hours=0) == []
+    assert delta_log.Log.read(path).unneeded([], 13, hours=0) == []
 
 
 def test_delta_no_longer_cleans_up_a_log_that_retention_looks_after(at):
@@ -589,7 +589,7 @@ def test_the_fence_outlasts_the_log_that_raised_it(at):
     for offset in range(15):
         two_listeners.write(with_token(at(offset), 7), "items", two_listeners.items(day(offset)))
     retain(with_token(at(15, items=2), 8))
-    assert min(delta_log.Log.of(Path(at(0).warehouse.table_path("items"))).commits) > 5
+    assert min(delta_log.Log.read(Path(at(0).warehouse.table_path("items"))).commits) > 5
     with pytest.raises(ServiceError, match="another process"):
         two_listeners.write(with_token(at(15), 7), "items", two_listeners.items(day(15)))
 

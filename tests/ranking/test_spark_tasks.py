@@ -8,7 +8,7 @@ import pytest
 
 from nocturne.core.errors import InputError
 from nocturne.ranking.spark_tasks import Aligned
-from nocturne.storage.bucket_files import BucketWriter, writing
+from nocturne.storage.bucket_files import BucketWriter, remove_on_failure
 from nocturne.storage.contracts import contract
 
 POOLS = contract("pools").arrow_schema
@@ -59,11 +59,11 @@ def test_a_file_is_counted_as_it_is_written(tmp_path: Path) -> None:
     file = writer.close()
     assert (file.bucket, file.rows, file.size) == (3, 2, (tmp_path / file.path).stat().st_size)
     assert file.path.startswith("run_date=2025-01-01/bucket=3/")
-    assert '"numRecords": 2' in file.added("2025-01-01").stats
+    assert '"numRecords": 2' in file.add_action("2025-01-01").stats
 
 
 def test_a_null_where_the_contract_has_none_is_refused_and_leaves_no_file(tmp_path: Path) -> None:
     writer = BucketWriter(str(tmp_path), POOLS, "2025-01-01", 0)
-    with pytest.raises(ValueError, match="null"), writing(writer):
+    with pytest.raises(ValueError, match="null"), remove_on_failure(writer):
         writer.write(pool("a", source=None))
     assert not list(tmp_path.rglob("*.parquet"))

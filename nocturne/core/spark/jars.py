@@ -1,12 +1,12 @@
-"""Delta's two jars: fetched from Maven Central once, kept, and put where Spark loads them.
+"""Delta's two jars: fetched from Maven Central once, cached, and put where Spark loads them.
 
-They go into pyspark's own `jars/`, so that a plain `spark-submit jobs/<job>.py` needs no flags and no network.
+They go into pyspark's own `jars/`, so that a plain `spark-submit jobs/<job>.py` needs no flags. No network at submit
+is a promise: `configure_spark_with_delta_pip`, the usual way, has Spark resolve the packages from Maven at start.
 """
 
 import errno
 import hashlib
 import os
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.request import urlopen
@@ -14,6 +14,7 @@ from urllib.request import urlopen
 import pyspark
 from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_exponential
 
+from nocturne.core.atomic_write import write_atomically
 from nocturne.core.errors import ServiceError
 
 MAVEN = "https://repo1.maven.org/maven2"
@@ -22,7 +23,7 @@ PATIENCE_SECONDS = 30
 
 @dataclass(frozen=True)
 class Jar:
-    """One file of Maven Central, known by its content."""
+    """One file of Maven Central, identified by its content."""
 
     artifact: str
     version: str
@@ -35,14 +36,14 @@ class Jar:
 
     @property
     def url(self) -> str:
-        """Where it is fetched from."""
+        """Address it is fetched from."""
         return f"{MAVEN}/io/delta/{self.artifact}/{self.version}/{self.name}"
 
     def is_at(self, path: Path) -> bool:
         """Whether the file lies there, whole."""
-        return path.is_file() and self.is_in(path.read_bytes())
+        return path.is_file() and self.matches(path.read_bytes())
 
-    def is_in(self, content: bytes) -> bool:
+    def matches(self, content: bytes) -> bool:
         """Whether these bytes are the file's."""
         return hashlib.sha256(content).hexdigest() == self.sha256
 
@@ -58,8 +59,8 @@ def spark_jars_folder() -> Path:
     return Path(os.environ.get("SPARK_HOME") or Path(pyspark.__file__).parent) / "jars"
 
 
-def kept_jars_folder() -> Path:
-    """Where fetched jars outlive the environment: `$XDG_CACHE_HOME/nocturne/jars`, `~/.cache/...` by default."""
+def cached_jars_folder() -> Path:
+    """Folder in which fetched jars outlive the environment: `$XDG_CACHE_HOME/nocturne/jars`, by default in ~/.cache."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "nocturne" / "jars"
 
 
@@ -79,15 +80,15 @@ def _ensure(jar: Jar) -> Path | None:
     loaded = spark_jars_folder() / jar.name
     if jar.is_at(loaded):
         return None
-    kept = kept_jars_folder() / jar.name
-    if not jar.is_at(kept):
-        _write(kept, _fetch(jar))
+    cached = cached_jars_folder() / jar.name
+    if not jar.is_at(cached):
+        _store(cached, _fetch(jar))
     try:
-        _write(loaded, kept.read_bytes())
+        _store(loaded, cached.read_bytes())
     except OSError as error:
         if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
             raise
-        return kept
+        return cached
     return None
 
 
@@ -100,7 +101,7 @@ def _fetch(jar: Jar) -> bytes:
             where=jar.url,
             found=str(error),
             expected=f"a file with sha256 {jar.sha256}",
-            fix=f"connect to the network once, or put the file into {kept_jars_folder()}",
+            fix=f"connect to the network once, or put the file into {cached_jars_folder()}",
         ) from error
 
 
@@ -108,23 +109,16 @@ def _fetch(jar: Jar) -> bytes:
 def _download(jar: Jar) -> bytes:
     with urlopen(jar.url, timeout=PATIENCE_SECONDS) as answer:  # noqa: S310 - the address is a constant
         content: bytes = answer.read()
-    if not jar.is_in(content):
+    if not jar.matches(content):
         raise OSError(f"{len(content)} bytes with sha256 {hashlib.sha256(content).hexdigest()}")
     return content
 
 
-def _write(path: Path, content: bytes) -> None:
-    """Write the file whole or not at all: another process may look for it at the same time."""
+def _store(path: Path, content: bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, part = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-        Path(part).chmod(0o644)
-        Path(part).replace(path)
-    except OSError:
-        Path(part).unlink(missing_ok=True)
-        raise
+    # Another process may look for the file, or put it there, at the same time.
+    write_atomically(path, content)
+    path.chmod(0o644)  # whoever fetched it, all users of the environment load it
 
 
 if __name__ == "__main__":

@@ -1,4 +1,7 @@
-"""The Java runtime that Spark runs on: found, not configured."""
+"""The Java runtime that Spark runs on: found on the machine, not configured and not fetched.
+
+No network at submit is a promise: a package that brings a JDK would fetch it at the first start.
+"""
 
 import os
 import re
@@ -22,20 +25,20 @@ def find_java() -> Path:
     Raises:
         SettingsError: none fits; the message lists those that were found.
     """
-    found = {home: version_of(home) for home in _homes()}
-    for home, version in found.items():
+    versions = {home: java_version(home) for home in _java_homes()}
+    for home, version in versions.items():
         if version in FITTING_VERSIONS:
             return home
-    wanted = " or ".join(map(str, FITTING_VERSIONS))
+    fitting = " or ".join(map(str, FITTING_VERSIONS))
     raise SettingsError(
         "Spark needs a Java runtime",
-        found=", ".join(f"{home} (version {version or 'unknown'})" for home, version in found.items()) or "none",
-        expected=f"Java {wanted} with the module {NEEDED_MODULE}, as $JAVA_HOME, on PATH or in {INSTALLED}",
+        found=", ".join(f"{home} (version {version or 'unknown'})" for home, version in versions.items()) or "none",
+        expected=f"Java {fitting} with the module {NEEDED_MODULE}, as $JAVA_HOME, on PATH or in {INSTALLED}",
         fix="`apt-get install openjdk-17-jre-headless`, or `make night`, which does it",
     )
 
 
-def version_of(home: Path) -> int | None:
+def java_version(home: Path) -> int | None:
     """Major version of the Java runtime in that folder; None if it is no runtime that Spark can start on."""
     try:
         modules = subprocess.run(
@@ -47,7 +50,7 @@ def version_of(home: Path) -> int | None:
     return int(version[1]) if version else None
 
 
-def _homes() -> Iterator[Path]:
+def _java_homes() -> Iterator[Path]:
     if home := os.environ.get("JAVA_HOME"):
         yield Path(home)
     if java := shutil.which("java"):

@@ -1,4 +1,4 @@
-"""The Spark session: one place that knows what every job needs of it."""
+"""The Spark session that every job runs in: Delta, UTC, loopback, one BLAS thread a worker."""
 
 import logging
 import os
@@ -30,7 +30,7 @@ _PARTITIONS = "spark.sql.shuffle.partitions"
 _ROWS_PER_PARTITION = 1_000_000
 
 PANDAS_3 = "PySpark does not yet fully support pandas"
-"""What PySpark 4.2 says at every pandas function; the suite shows that the features we use work."""
+"""A warning of PySpark 4.2 at every pandas function; the suite shows that the features we use work."""
 
 
 @contextmanager
@@ -43,7 +43,7 @@ def spark_session(settings: SparkSettings, app: str = "nocturne") -> Iterator[Sp
         SettingsError: no fitting Java, or a spark-submit whose Spark has no Delta.
         ServiceError: Delta's jars cannot be fetched.
     """
-    _hush()
+    _silence_known_warnings()
     running = SparkSession.getActiveSession()
     if running is not None:
         yield running
@@ -61,27 +61,30 @@ def spark_session(settings: SparkSettings, app: str = "nocturne") -> Iterator[Sp
             spark.stop()
 
 
-def on_executors(spark: SparkSession) -> Callable[[Callable[[Part], Result], Sequence[Part]], list[Result]]:
-    """A `map` that gives every part to a task of its own; an error of ours comes out as it was raised there."""
+def map_on_executors(spark: SparkSession) -> Callable[[Callable[[Part], Result], Sequence[Part]], list[Result]]:
+    """A `map` that gives every part to a task of its own; a NocturneError comes out as it was raised there.
 
-    def each(work: Callable[[Part], Result], parts: Sequence[Part]) -> list[Result]:
+    Example: `map_on_executors(spark)(len, ["a", "bcd"])` is `[1, 3]`.
+    """
+
+    def map_parts(work: Callable[[Part], Result], parts: Sequence[Part]) -> list[Result]:
         def attempt(part: Part) -> tuple[list[Result], NocturneError | None]:
             try:
                 return [work(part)], None
             except NocturneError as error:
                 return [], error
 
-        done = spark.sparkContext.parallelize(parts, len(parts)).map(attempt).collect() if parts else []
-        for _, error in done:
+        outcomes = spark.sparkContext.parallelize(parts, len(parts)).map(attempt).collect() if parts else []
+        for _, error in outcomes:
             if error:
                 raise error
-        return [result for results, _ in done for result in results]
+        return [result for results, _ in outcomes for result in results]
 
-    return each
+    return map_parts
 
 
 @contextmanager
-def shuffles_of(spark: SparkSession, rows: int, settings: SparkSettings) -> Iterator[None]:
+def scale_shuffles(spark: SparkSession, rows: int, settings: SparkSettings) -> Iterator[None]:
     """Shuffle in more partitions than settings say where there are many rows, so that a task can hold its own."""
     partitions = max(settings.shuffle_partitions, rows // _ROWS_PER_PARTITION)
     spark.conf.set(_PARTITIONS, str(partitions))
@@ -91,7 +94,7 @@ def shuffles_of(spark: SparkSession, rows: int, settings: SparkSettings) -> Iter
         spark.conf.set(_PARTITIONS, str(settings.shuffle_partitions))
 
 
-def _hush() -> None:
+def _silence_known_warnings() -> None:
     warnings.filterwarnings("ignore", PANDAS_3, FutureWarning)
     for name in ("SQLQueryContextLogger", "DataFrameQueryContextLogger"):
         # PySpark prints as JSON every error that it also raises.
@@ -99,15 +102,15 @@ def _hush() -> None:
 
 
 def _own_conf(settings: SparkSettings) -> SparkConf:
-    """A session of this process: everything is ours to say, before Java starts."""
+    """Configuration of a session of this process: everything is ours to say, before Java starts."""
     os.environ["JAVA_HOME"] = str(find_java())
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     conf = SparkConf().setMaster(settings.master)
     if settings.master.startswith("local"):
         os.environ["SPARK_LOCAL_IP"] = LOOPBACK  # the only way to bind the UI
         conf.set("spark.driver.bindAddress", LOOPBACK).set("spark.driver.host", LOOPBACK)
-    if outside := ensure_jars():
-        conf.set("spark.jars", ",".join(map(str, outside)))
+    if jars := ensure_jars():
+        conf.set("spark.jars", ",".join(map(str, jars)))
     conf.set("spark.driver.memory", settings.driver_memory)
     conf.set("spark.driver.extraJavaOptions", f"-Dlog4j2.configurationFile={ROOT / 'conf' / 'log4j2.properties'}")
     conf.set("spark.ui.showConsoleProgress", str(sys.stderr.isatty()).lower())
@@ -117,7 +120,7 @@ def _own_conf(settings: SparkSettings) -> SparkConf:
 
 
 def _submitted_conf(settings: SparkSettings) -> SparkConf:
-    """A session that spark-submit began: what it was told stays, the rest is ours."""
+    """Configuration of a session that spark-submit began: its own options stay, the rest is ours."""
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     SparkContext._ensure_initialized()  # noqa: SLF001 - the only way to ask Java before there is a session
     _check_delta_is_loaded()

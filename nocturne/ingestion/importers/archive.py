@@ -1,4 +1,4 @@
-"""Reading a source: its files are found in a .tar.xz archive or an unpacked folder, one level deep or none."""
+"""Archives: the files of a data set in a .tar.xz archive or an unpacked folder, one level deep or none."""
 
 import csv
 import lzma
@@ -16,11 +16,11 @@ from nocturne.core.errors import InputError, SettingsError
 
 @dataclass(frozen=True)
 class Source:
-    """A source that can be read.
+    """The files of a data set, open for reading.
 
     Attributes:
         path: archive or folder, as it was given.
-        folder: where its files lie for now.
+        folder: holds its files while it is open.
     """
 
     path: Path
@@ -32,26 +32,26 @@ class Source:
         Raises:
             InputError: none or several.
         """
-        found = self.matching(name)
-        if len(found) > 1:
+        paths = self.find_all(name)
+        if len(paths) > 1:
             raise InputError(
                 "the source holds a file twice",
                 where=str(self.path),
-                found=", ".join(str(path.relative_to(self.folder)) for path in found),
+                found=", ".join(str(path.relative_to(self.folder)) for path in paths),
                 expected=f"one {name}",
                 fix="give the folder of one data set",
             )
-        return found[0]
+        return paths[0]
 
-    def matching(self, pattern: str) -> list[Path]:
+    def find_all(self, pattern: str) -> list[Path]:
         """The files that match a glob pattern, in the folder or in folders of it, by name.
 
         Raises:
             InputError: none.
         """
         globs = (pattern, f"*/{pattern}")
-        found = [path for glob in globs for path in self.folder.glob(glob) if path.is_file()]
-        if not found:
+        paths = [path for glob in globs for path in self.folder.glob(glob) if path.is_file()]
+        if not paths:
             others = (path for glob in ("*", "*/*") for path in self.folder.glob(glob) if path.is_file())
             raise InputError(
                 "the source lacks its files",
@@ -60,12 +60,12 @@ class Source:
                 expected=f"{pattern}, there or one folder below",
                 fix="check that PATH is the archive or folder of this very data set",
             )
-        return sorted(found, key=lambda path: path.name)
+        return sorted(paths, key=lambda path: path.name)
 
 
 @contextmanager
-def unpacked(path: Path) -> Iterator[Source]:
-    """A source; an archive is unpacked for as long as the context lasts.
+def open_source(path: Path) -> Iterator[Source]:
+    """Open a data set; an archive is unpacked for as long as the context lasts.
 
     Raises:
         SettingsError: there is nothing at that path.
@@ -110,11 +110,11 @@ def read_table(
     try:
         with path.open(encoding=encoding, newline="") as file:
             rows = csv.reader(file, delimiter=delimiter, quoting=quoting)
-            if header and (found := next(rows, [])) != list(header):
+            if header and (first := next(rows, [])) != list(header):
                 raise InputError(
                     "a file of the source has other columns",
                     where=f"{path.parent.name}/{path.name}",
-                    found=delimiter.join(found)[:200],
+                    found=delimiter.join(first)[:200],
                     expected=delimiter.join(header),
                     fix="check that PATH is the archive or folder of this very data set",
                 )

@@ -1,11 +1,11 @@
-"""Gowalla, LightGCN's split: which places each user visited. Without dates, counts or names."""
+"""Gowalla, LightGCN's split: the places that each user visited. Without dates, counts or names."""
 
 from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
 
-from nocturne.ingestion.importers.archive import unpacked
-from nocturne.ingestion.importers.landing_writer import ImportSummary, Record, claim, event_id, publish_rows
+from nocturne.ingestion.importers.archive import open_source
+from nocturne.ingestion.importers.landing_writer import ImportSummary, Record, claim_landing, event_id, publish_rows
 
 
 def import_gowalla(source: Path, landing: Path, default_date: date) -> ImportSummary:
@@ -20,9 +20,9 @@ def import_gowalla(source: Path, landing: Path, default_date: date) -> ImportSum
         SettingsError: no such source, or a landing zone of another producer.
         InputError: a file is missing.
     """
-    with unpacked(source) as files:
+    with open_source(source) as files:
         pairs = [files.find(name) for name in ("train.txt", "valid.txt")]
-        claim(landing, "gowalla")
+        claim_landing(landing, "gowalla")
         rows = publish_rows(landing, default_date, (event for file in pairs for event in _events(file, default_date)))
     note = f"the source has no dates and no catalogue: every event lands on {default_date}, 00:00 UTC"
     return ImportSummary((default_date, default_date), rows, 0, note)

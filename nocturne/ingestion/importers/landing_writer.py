@@ -1,4 +1,4 @@
-"""Writing a landing zone so that a killed producer never leaves a day that looks complete."""
+"""Writer of a landing zone: a killed producer never leaves a day that looks complete."""
 
 import json
 import shutil
@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from hashlib import blake2b
 from pathlib import Path
+from typing import BinaryIO
 
+from nocturne.core.atomic_write import open_atomically, write_atomically
 from nocturne.core.errors import SettingsError
 
 Record = Mapping[str, str | list[str]]
@@ -15,13 +17,13 @@ Record = Mapping[str, str | list[str]]
 
 @dataclass(frozen=True)
 class ImportSummary:
-    """What an importer wrote.
+    """The counts of an import.
 
     Attributes:
         days: first and last landing day; every day from one to the other is complete.
         rows: events, count.
         items: rows of the catalogue, count.
-        note: what a person should know about the result.
+        note: peculiarities of the result, for people.
     """
 
     days: tuple[date, date]
@@ -35,7 +37,7 @@ def event_id(*fields: str) -> str:
     return blake2b("\x1f".join(fields).encode(), digest_size=16).hexdigest()
 
 
-def claim(landing: Path, producer: str) -> None:
+def claim_landing(landing: Path, producer: str) -> None:
     """Reserve a landing zone for one producer, whose second run may replace what the first one wrote.
 
     Raises:
@@ -48,7 +50,7 @@ def claim(landing: Path, producer: str) -> None:
         owner = mark.read_text(encoding="utf-8") if mark.exists() else ""
         strangers = not owner and any(file.is_file() and file.name[0] != "." for file in landing.rglob("*"))
         if not owner and not strangers:
-            _write_whole(mark, producer)
+            write_atomically(mark, producer.encode(), _partial(mark))
     except OSError as error:
         raise SettingsError(
             "the landing zone cannot be written", where=str(landing), found=str(error), fix="choose another --landing"
@@ -90,7 +92,8 @@ def publish_rows(landing: Path, day: date, rows: Iterable[Record]) -> int:
 
     def write(folder: Path) -> int:
         path = folder / "events.jsonl"
-        count = _write_lines(path, rows)
+        with path.open("wb") as file:
+            count = _write_lines(file, rows)
         if not count:
             path.unlink()
         return count
@@ -98,33 +101,29 @@ def publish_rows(landing: Path, day: date, rows: Iterable[Record]) -> int:
     return publish_day(landing, day, write)
 
 
-def publish_calendar(landing: Path, first: date, last: date, rows_of: Callable[[date], Iterable[Record]]) -> int:
+def publish_calendar(landing: Path, first: date, last: date, read_day: Callable[[date], Iterable[Record]]) -> int:
     """Write every day from first to last, the empty ones included. Returns the number of rows."""
     days = (first + timedelta(days=ahead) for ahead in range((last - first).days + 1))
-    return sum(publish_rows(landing, day, rows_of(day)) for day in days)
+    return sum(publish_rows(landing, day, read_day(day)) for day in days)
 
 
 def publish_catalogue(landing: Path, rows: Iterable[Record]) -> int:
     """Replace the catalogue by these items, as JSON lines. Returns their number."""
     final = landing / "items" / "items.jsonl"
-    partial = final.with_name(f".{final.name}.partial")
-    count = _write_lines(partial, rows)
-    partial.replace(final)
-    return count
+    with open_atomically(final, _partial(final)) as file:
+        return _write_lines(file, rows)
 
 
-def _write_lines(path: Path, rows: Iterable[Record]) -> int:
+def _write_lines(file: BinaryIO, rows: Iterable[Record]) -> int:
     """One JSON object a line, empty values left out. Returns the number of lines."""
     count = 0
-    with path.open("w", encoding="utf-8", newline="\n") as file:
-        for row in rows:
-            present = {name: value for name, value in row.items() if value}
-            file.write(json.dumps(present, ensure_ascii=False, separators=(",", ":")) + "\n")
-            count += 1
+    for row in rows:
+        present = {name: value for name, value in row.items() if value}
+        file.write(f"{json.dumps(present, ensure_ascii=False, separators=(',', ':'))}\n".encode())
+        count += 1
     return count
 
 
-def _write_whole(path: Path, text: str) -> None:
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(path)
+def _partial(path: Path) -> Path:
+    """The hidden name of a file until it is whole: the next run of the producer overwrites what a killed one left."""
+    return path.with_name(f".{path.name}.partial")

@@ -5,11 +5,11 @@ from collections.abc import Iterator
 from datetime import UTC, date, datetime
 from pathlib import Path
 
-from nocturne.ingestion.importers.archive import read_table, unpacked
+from nocturne.ingestion.importers.archive import open_source, read_table
 from nocturne.ingestion.importers.landing_writer import (
     ImportSummary,
     Record,
-    claim,
+    claim_landing,
     event_id,
     publish_calendar,
     publish_catalogue,
@@ -35,14 +35,14 @@ def import_lastfm_1k(source: Path, landing: Path, default_date: date) -> ImportS
         SettingsError: no such source, or a landing zone of another producer.
         InputError: listens.csv is missing or not text.
     """
-    with unpacked(source) as files:
+    with open_source(source) as files:
         rows = [row + [""] * (COLUMNS - len(row)) for row in read_table(files.find("listens.csv"), (), delimiter=",")]
     listens = [row for row in rows if row[2] == "1"]
-    claim(landing, "lastfm-1k")
+    claim_landing(landing, "lastfm-1k")
 
     times = [_time(row[3]) for row in listens]
-    known = [time.date() for time in times if time]
-    first, last = min(known, default=default_date), max(known, default=default_date)
+    dates = [time.date() for time in times if time]
+    first, last = min(dates, default=default_date), max(dates, default=default_date)
     days: defaultdict[date, list[Record]] = defaultdict(list)
     for row, time in zip(listens, times, strict=True):
         days[time.date() if time else first].append(_event(row, time))

@@ -1,22 +1,22 @@
-"""Last.fm, HetRec 2011: how often each of 1,892 listeners played each artist. Without dates."""
+"""Last.fm, HetRec 2011: play counts of artists by 1,892 listeners. Without dates."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
 
-from nocturne.ingestion.importers.archive import read_table, unpacked
+from nocturne.ingestion.importers.archive import open_source, read_table
 from nocturne.ingestion.importers.landing_writer import (
     ImportSummary,
     Record,
-    claim,
+    claim_landing,
     event_id,
     publish_catalogue,
     publish_rows,
 )
 
 TAGS = 10
-"""Tags kept of an artist: those given by most listeners."""
+"""Tags of an artist in the catalogue: those given by most listeners."""
 
 
 def import_lastfm_2k(source: Path, landing: Path, default_date: date) -> ImportSummary:
@@ -31,10 +31,10 @@ def import_lastfm_2k(source: Path, landing: Path, default_date: date) -> ImportS
         SettingsError: no such source, or a landing zone of another producer.
         InputError: files are missing or not what the data set holds.
     """
-    with unpacked(source) as files:
+    with open_source(source) as files:
         plays, artists = files.find("user_artists.dat"), files.find("artists.dat")
         tags = _artist_tags(files.find("tags.dat"), files.find("user_taggedartists.dat"))
-        claim(landing, "lastfm-2k")
+        claim_landing(landing, "lastfm-2k")
         items = publish_catalogue(landing, _catalogue(artists, tags))
         rows = publish_rows(landing, default_date, _events(plays, default_date))
     note = f"the source has no dates: every event lands on {default_date}, 00:00 UTC"
@@ -68,9 +68,9 @@ def _catalogue(path: Path, tags: dict[str, list[str]]) -> Iterator[Record]:
 def _artist_tags(names: Path, taggings: Path) -> dict[str, list[str]]:
     """Each artist's tags, given by most listeners first, ties by alphabet."""
     tag_rows = read_table(names, ("tagID", "tagValue"), delimiter="\t", encoding="latin-1")
-    name_of = {tag: name for tag, name, *_ in tag_rows}
+    tag_names = {tag: name for tag, name, *_ in tag_rows}
     counts: defaultdict[str, Counter[str]] = defaultdict(Counter)
     header = ("userID", "artistID", "tagID", "day", "month", "year")
     for _, artist, tag, *_ in read_table(taggings, header, delimiter="\t"):
-        counts[artist][name_of.get(tag, tag)] += 1
+        counts[artist][tag_names.get(tag, tag)] += 1
     return {artist: sorted(tags, key=lambda tag: (-tags[tag], tag))[:TAGS] for artist, tags in counts.items()}

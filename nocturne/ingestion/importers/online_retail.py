@@ -6,11 +6,11 @@ from datetime import date
 from pathlib import Path
 
 from nocturne.core.errors import InputError
-from nocturne.ingestion.importers.archive import read_table, unpacked
+from nocturne.ingestion.importers.archive import open_source, read_table
 from nocturne.ingestion.importers.landing_writer import (
     ImportSummary,
     Record,
-    claim,
+    claim_landing,
     event_id,
     publish_calendar,
     publish_catalogue,
@@ -38,16 +38,16 @@ def import_online_retail(
         InputError: files are missing or not what the data set holds.
     """
     descriptions: defaultdict[str, Counter[str]] = defaultdict(Counter)
-    with unpacked(source) as files:
-        file_of = {_day(path): files.find(path.name) for path in files.matching("????-??-??.csv")}
-        claim(landing, "online-retail")
-        first, last = min(file_of), max(file_of)
+    with open_source(source) as files:
+        day_files = {_day(path): files.find(path.name) for path in files.find_all("????-??-??.csv")}
+        claim_landing(landing, "online-retail")
+        first, last = min(day_files), max(day_files)
         rows = publish_calendar(
-            landing, first, last, lambda day: _events(file_of[day], descriptions) if day in file_of else ()
+            landing, first, last, lambda day: _events(day_files[day], descriptions) if day in day_files else ()
         )
     items = publish_catalogue(landing, _catalogue(descriptions))
-    empty = (last - first).days + 1 - len(file_of)
-    note = f"{len(file_of)} days have a file; the {empty} others of the calendar are empty complete days"
+    empty = (last - first).days + 1 - len(day_files)
+    note = f"{len(day_files)} days have a file; the {empty} others of the calendar are empty complete days"
     return ImportSummary((first, last), rows, items, note)
 
 

@@ -1,4 +1,4 @@
-"""One night of a block of listeners: who plays what, when, on which device."""
+"""One night of a block of listeners: their plays, with time, context and device."""
 
 from datetime import datetime, timedelta
 
@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from nocturne.ingestion.simulator.world import LISTENING, MARKETS, FloatArray, IntArray, Items, Listeners, Plan
+from nocturne.ingestion.simulator.world import LISTENING, MARKETS, FloatArray, IntArray, Items, Listeners, Scenario
 
 EVENTS = pa.schema(
     {
@@ -38,8 +38,8 @@ SESSION_END = 1 / 6
 REDRAWS = 4
 
 
-def listen(plan: Plan, items: Items, listeners: Listeners, first: int, night: int) -> tuple[pa.Table, int]:
-    """Everything that a block of listeners plays on a night, in time.
+def listen(scenario: Scenario, items: Items, listeners: Listeners, first: int, night: int) -> tuple[pa.Table, int]:
+    """The plays of a block of listeners on a night, in time.
 
     Args:
         first: number of the block's first listener.
@@ -48,24 +48,24 @@ def listen(plan: Plan, items: Items, listeners: Listeners, first: int, night: in
     Returns:
         Rows of EVENTS in dictionary form, those of bots last, and the number of those.
     """
-    rng = plan.rng(LISTENING, night, first)
+    rng = scenario.rng(LISTENING, night, first)
     people = _people(items, listeners, night, rng)
     bots = _bots(items, listeners, night, rng)
     columns = {name: np.concatenate([people[name], bots[name]]) for name in people}
     count = len(columns["listener"])
-    midnight = np.datetime64(datetime.combine(plan.start + timedelta(days=night), datetime.min.time()), "us")
+    midnight = np.datetime64(datetime.combine(scenario.start + timedelta(days=night), datetime.min.time()), "us")
     numbers = (night + 1) * 10**13 + first * 10**5 + np.arange(count)
     ids = pc.binary_join_element_wise("e", pa.array(numbers).cast(pa.string()), "")
     table = pa.table(
         {
             "event_id": ids,
-            "user_id": _coded(columns["listener"], listeners.ids),
-            "item_id": _coded(columns["item"], items.ids),
+            "user_id": _dictionary_array(columns["listener"], listeners.ids),
+            "item_id": _dictionary_array(columns["item"], items.ids),
             "listened_at": pa.array(midnight + columns["milliseconds"] * 1000).cast(EVENTS.field("listened_at").type),
             "ms_played": pa.array(columns["ms_played"]),
-            "context": _coded(columns["context"], pa.array(list(CONTEXTS))),
-            "device": _coded(columns["device"], pa.array(DEVICES)),
-            "market": _coded(listeners.market[columns["listener"]], pa.array(list(MARKETS))),
+            "context": _dictionary_array(columns["context"], pa.array(list(CONTEXTS))),
+            "device": _dictionary_array(columns["device"], pa.array(DEVICES)),
+            "market": _dictionary_array(listeners.market[columns["listener"]], pa.array(list(MARKETS))),
         }
     )
     return table, len(bots["listener"])
@@ -80,10 +80,10 @@ def _people(items: Items, listeners: Listeners, night: int, rng: np.random.Gener
     market = listeners.market[listener]
     item = items.draw(topic, rng)
     for _ in range(REDRAWS):
-        wrong = np.flatnonzero(~items.playable(item, market, night))
-        item[wrong] = items.draw(topic[wrong], rng)
-    kept = items.playable(item, market, night)
-    listener, item = listener[kept], item[kept]
+        unplayable = np.flatnonzero(~items.playable(item, market, night))
+        item[unplayable] = items.draw(topic[unplayable], rng)
+    playable = items.playable(item, market, night)
+    listener, item = listener[playable], item[playable]
 
     ms_played = _listening_time(items.duration_ms[item], rng)
     milliseconds, context, device = _sessions(listener, ms_played, listeners.market[listener], rng)
@@ -127,8 +127,8 @@ def _sessions(
     opens |= rng.random(count) < SESSION_END
     session = np.cumsum(opens) - 1
     head = np.flatnonzero(opens)
-    before = np.cumsum(ms_played) - ms_played
-    elapsed = np.minimum(before - before[head][session], (DAY_SECONDS - 3_600) * 1_000)
+    start = np.cumsum(ms_played) - ms_played
+    elapsed = np.minimum(start - start[head][session], (DAY_SECONDS - 3_600) * 1_000)
     length = np.maximum.reduceat(elapsed, head)
 
     daypart = rng.choice(len(DAYPARTS), size=len(head), p=[share for _, _, share, _ in DAYPARTS])
@@ -140,9 +140,9 @@ def _sessions(
 
     device = np.empty(len(head), np.int64)
     for index, (_, _, _, devices) in enumerate(DAYPARTS):
-        chosen = np.flatnonzero(daypart == index)
+        members = np.flatnonzero(daypart == index)
         kinds = [DEVICES.index(name) for name in devices]
-        device[chosen] = rng.choice(kinds, size=len(chosen), p=list(devices.values()))
+        device[members] = rng.choice(kinds, size=len(members), p=list(devices.values()))
     context = rng.choice(len(CONTEXTS), size=len(head), p=list(CONTEXTS.values()))
     return begin[session] + elapsed, context[session], device[session]
 
@@ -166,5 +166,5 @@ def _bots(items: Items, listeners: Listeners, night: int, rng: np.random.Generat
     }
 
 
-def _coded(codes: IntArray, values: pa.Array) -> pa.DictionaryArray:
+def _dictionary_array(codes: IntArray, values: pa.Array) -> pa.DictionaryArray:
     return pa.DictionaryArray.from_arrays(pa.array(codes.astype(np.int32)), values)

@@ -1,4 +1,4 @@
-"""What simulated items and people are called, so that a list reads well to a human."""
+"""Names of simulated items and creators, so that a list reads well to a human."""
 
 from dataclasses import dataclass
 
@@ -133,12 +133,12 @@ def name_items(topics: IntArray, rng: np.random.Generator) -> tuple[list[str], l
             continue
         title_patterns, creator_patterns, items_each = _PATTERNS[topic.content_type]
         names = _fill(creator_patterns, -(-len(members) // items_each), topic, rng)
-        creator_of = rng.integers(len(names), size=len(members))
-        for member, title, creator in zip(
-            members, _fill(title_patterns, len(members), topic, rng), creator_of, strict=True
+        choices = rng.integers(len(names), size=len(members))
+        for member, title, choice in zip(
+            members, _fill(title_patterns, len(members), topic, rng), choices, strict=True
         ):
             titles[member] = title
-            creators[member] = names[creator]
+            creators[member] = names[choice]
     return titles, creators
 
 

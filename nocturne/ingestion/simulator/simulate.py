@@ -1,4 +1,4 @@
-"""A simulated service of which the truth is known: its landing zone, and beside it who likes what."""
+"""Simulation of a service: its landing zone, and beside it the truth that its events were drawn from."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
@@ -10,22 +10,23 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from nocturne.core.atomic_write import open_atomically
 from nocturne.core.errors import SettingsError
-from nocturne.ingestion.importers.landing_writer import claim, publish_day
-from nocturne.ingestion.simulator.delivery import Post, write_night
+from nocturne.ingestion.importers.landing_writer import claim_landing, publish_day
+from nocturne.ingestion.simulator.delivery import DelayedEvents, write_night
 from nocturne.ingestion.simulator.names import TOPICS
-from nocturne.ingestion.simulator.world import FACTORS, Items, Plan, catalogue, make_items, make_listeners
+from nocturne.ingestion.simulator.world import FACTORS, Items, Scenario, catalogue, make_items, make_listeners
 
 __all__ = ["SimulationSummary", "simulate"]
 
 
 @dataclass(frozen=True)
 class SimulationSummary:
-    """What was simulated.
+    """The counts of a simulation, and where its truth lies.
 
     Attributes:
         days: first and last landing day.
-        rows: rows landed, broken ones included.
+        rows: rows landed, corrupted ones included.
         items: rows of the catalogue.
         listeners: listeners, those included who join later.
         kinds: rows by kind, over all nights.
@@ -47,7 +48,7 @@ def simulate(
     nights: int,
     seed: int,
     start: date,
-    dirt: float = 0.01,
+    corruption: float = 0.01,
     progress: Callable[[int, int], None] | None = None,
 ) -> SimulationSummary:
     """Simulate a service night by night; memory depends on the items, not on the listeners.
@@ -61,8 +62,8 @@ def simulate(
         nights: nights to simulate.
         seed: of every random number.
         start: first night.
-        dirt: broken events per sound one, 0 to 1.
-        progress: told how much is done, of how much, after each block of listeners.
+        corruption: corrupted events per sound one, 0 to 1; `--dirt` of the command.
+        progress: called with the blocks of listeners done and their total, after each.
 
     Raises:
         SettingsError: a number is out of range, or the landing zone is another producer's.
@@ -71,16 +72,17 @@ def simulate(
     _require_between("items", items, 1, 10**7)
     _require_between("nights", nights, 1, 10**4)
     _require_between("seed", seed, 0, 2**63)
-    _require_between("dirt", dirt, 0, 1)
-    plan = Plan(listeners, items, seed, start, dirt)
+    _require_between("dirt", corruption, 0, 1)
+    scenario = Scenario(listeners, items, seed, start, corruption)
     landing = landing.absolute()
-    claim(landing, f"simulate --listeners {listeners} --items {items} --seed {seed} --start {start} --dirt {dirt}")
-    world = make_items(plan)
-    _write(landing / "items" / "items.parquet", [catalogue(plan, world)])
+    arguments = f"--listeners {listeners} --items {items} --seed {seed} --start {start} --dirt {corruption}"
+    claim_landing(landing, f"simulate {arguments}")
+    world = make_items(scenario)
+    _write(landing / "items" / "items.parquet", [catalogue(scenario, world)])
     truth = landing.with_name(f"{landing.name}-truth")
-    _write_truth(plan, world, truth)
+    _write_truth(scenario, world, truth)
 
-    steps = len(plan.blocks()) * nights
+    steps = len(scenario.blocks()) * nights
     done = 0
 
     def tick() -> None:
@@ -89,12 +91,12 @@ def simulate(
         if progress:
             progress(done, steps)
 
-    post = Post()
+    delayed = DelayedEvents()
     counts: list[Counter[str]] = []
     for night in range(nights):
 
         def write(folder: Path, night: int = night) -> int:
-            counts.append(write_night(plan, world, night, post, folder, tick))
+            counts.append(write_night(scenario, world, night, delayed, folder, tick))
             return counts[-1].total()
 
         publish_day(landing, start + timedelta(days=night), write)
@@ -111,7 +113,7 @@ def _require_between(name: str, value: float, least: float, most: float) -> None
         )
 
 
-def _write_truth(plan: Plan, world: Items, truth: Path) -> None:
+def _write_truth(scenario: Scenario, world: Items, truth: Path) -> None:
     truth.mkdir(parents=True, exist_ok=True)
     names = [*(topic.name for topic in TOPICS), "mainstream"]
     _write(truth / "topics.parquet", [pa.table({"factor": np.arange(FACTORS), "name": names})])
@@ -124,12 +126,12 @@ def _write_truth(plan: Plan, world: Items, truth: Path) -> None:
         }
     )
     _write(truth / "items.parquet", [items])
-    _write(truth / "listeners.parquet", _listener_tables(plan, world))
+    _write(truth / "listeners.parquet", _listener_tables(scenario, world))
 
 
-def _listener_tables(plan: Plan, world: Items) -> Iterator[pa.Table]:
-    for first in plan.blocks():
-        block = make_listeners(plan, world, first)
+def _listener_tables(scenario: Scenario, world: Items) -> Iterator[pa.Table]:
+    for first in scenario.blocks():
+        block = make_listeners(scenario, world, first)
         yield pa.table(
             {
                 "user_id": block.ids,
@@ -158,11 +160,10 @@ def _count_table(start: date, counts: list[Counter[str]]) -> pa.Table:
 
 def _write(path: Path, tables: Iterable[pa.Table]) -> None:
     """Write tables of one schema to one file, which appears when it is whole."""
-    partial = path.with_name(f".{path.name}.partial")
-    tables = iter(tables)
-    table = next(tables)
-    with pq.ParquetWriter(partial, table.schema, compression="zstd") as file:
-        file.write_table(table)
-        for table in tables:
-            file.write_table(table)
-    partial.replace(path)
+    remaining = iter(tables)
+    first = next(remaining)
+    part = path.with_name(f".{path.name}.partial")
+    with open_atomically(path, part) as file, pq.ParquetWriter(file, first.schema, compression="zstd") as parquet:
+        parquet.write_table(first)
+        for table in remaining:
+            parquet.write_table(table)

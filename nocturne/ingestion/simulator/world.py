@@ -1,4 +1,4 @@
-"""The simulated service: what its items are, who its listeners are, what they like.
+"""The simulated service: its items, its listeners and their tastes.
 
 A listener plays item i with probability sum over topics t of tastes[t] * P(i | t): a factor model whose
 factors are known. The last topic is the mainstream, which everybody has a share of. Everything is drawn
@@ -31,30 +31,30 @@ ALWAYS = np.iinfo(np.int32).max
 COMMUNITIES = 12
 MAINSTREAM = len(TOPICS)
 FACTORS = len(TOPICS) + 1
-ITEMS, COMMUNITY, BOTS, LISTENERS, LISTENING, DELIVERY, DIRT = range(7)
-"""What a stream of random numbers is for."""
+ITEMS, COMMUNITY, BOTS, LISTENERS, LISTENING, DELIVERY, CORRUPTION = range(7)
+"""Streams of random numbers, by their use."""
 
 
 @dataclass(frozen=True)
-class Plan:
-    """What was asked for.
+class Scenario:
+    """The parameters of a simulation.
 
     Attributes:
         listeners: people and bots, those included who join on later nights.
         items: rows of the catalogue, those included that appear on later nights.
         seed: of every random number.
         start: first night.
-        dirt: broken events per sound one.
+        corruption: corrupted events per sound one.
     """
 
     listeners: int
     items: int
     seed: int
     start: date
-    dirt: float
+    corruption: float
 
     def rng(self, stream: int, *part: int) -> np.random.Generator:
-        """Random numbers of one part of the world, whatever else is drawn."""
+        """Random numbers of one part of the service; they do not depend on what else is drawn."""
         return np.random.default_rng((self.seed, stream, *part))
 
     def blocks(self) -> range:
@@ -104,9 +104,9 @@ class Items:
         """P(item | topic), (items, FACTORS)."""
         factors = np.zeros((len(self.topics), FACTORS), np.float32)
         topic = np.ceil(self.shares).astype(np.int64) - 1
-        before = np.maximum(np.roll(self.shares, 1), topic)  # each topic cumulates anew
-        before[0] = topic[0]
-        factors[self.drawn, topic] = self.shares - before
+        lower = np.maximum(np.roll(self.shares, 1), topic)  # each topic cumulates anew
+        lower[0] = topic[0]
+        factors[self.drawn, topic] = self.shares - lower
         return factors
 
 
@@ -131,10 +131,10 @@ class Listeners:
     bot: BoolArray
 
 
-def make_items(plan: Plan) -> Items:
-    """The catalogue of a plan."""
-    rng = plan.rng(ITEMS)
-    count = plan.items
+def make_items(scenario: Scenario) -> Items:
+    """The catalogue of a scenario."""
+    rng = scenario.rng(ITEMS)
+    count = scenario.items
     kinds = list(CONTENT_TYPES)
     kind = rng.choice(len(kinds), size=count, p=[share for share, _, _ in CONTENT_TYPES.values()])
     topic_kind = np.array([kinds.index(topic.content_type) for topic in TOPICS])
@@ -185,9 +185,9 @@ def _shares(topics: IntArray, popularity: FloatArray) -> tuple[IntArray, FloatAr
     return np.concatenate(drawn), np.concatenate(shares)
 
 
-def catalogue(plan: Plan, items: Items) -> pa.Table:
-    """The catalogue as the landing zone wants it; what does not restrict an item is null."""
-    titles, creators = name_items(items.topics[:, 0], plan.rng(ITEMS, 1))
+def catalogue(scenario: Scenario, items: Items) -> pa.Table:
+    """The catalogue in the columns of the landing zone; null where nothing restricts an item."""
+    titles, creators = name_items(items.topics[:, 0], scenario.rng(ITEMS, 1))
     everywhere = 2 ** len(MARKETS) - 1
     markets = [
         None if mask == everywhere else [market for bit, market in enumerate(MARKETS) if mask >> bit & 1]
@@ -204,8 +204,8 @@ def catalogue(plan: Plan, items: Items) -> pa.Table:
             "duration_ms": pa.array(items.duration_ms),
             "explicit": pa.array(items.explicit),
             "markets": pa.array(markets, pa.list_(pa.string())),
-            "available_from": _dates(plan.start, items.first_night, open_end=0),
-            "available_until": _dates(plan.start, items.last_night, open_end=ALWAYS),
+            "available_from": _dates(scenario.start, items.first_night, open_end=0),
+            "available_until": _dates(scenario.start, items.last_night, open_end=ALWAYS),
         }
     )
 
@@ -215,12 +215,12 @@ def _dates(start: date, nights: IntArray, open_end: int) -> pa.Array:
     return pa.array(dates, pa.date32())
 
 
-def make_listeners(plan: Plan, items: Items, first: int) -> Listeners:
+def make_listeners(scenario: Scenario, items: Items, first: int) -> Listeners:
     """The block of listeners that begins with the `first`."""
-    rng = plan.rng(LISTENERS, first)
-    numbers = np.arange(first, min(first + BLOCK, plan.listeners))
+    rng = scenario.rng(LISTENERS, first)
+    numbers = np.arange(first, min(first + BLOCK, scenario.listeners))
     count = len(numbers)
-    communities = _communities(plan)
+    communities = _communities(scenario)
     playable = np.isin(np.arange(MAINSTREAM), items.topics)  # a small catalogue lacks some topics
     shape = (0.01 + 3 * communities[rng.integers(COMMUNITIES, size=count)]) * playable
     tastes = rng.standard_gamma(shape) + 1e-12 * playable
@@ -234,17 +234,17 @@ def make_listeners(plan: Plan, items: Items, first: int) -> Listeners:
         rate=np.minimum(rng.lognormal(np.log(7.5), 1.0, count), 300),
         market=rng.choice(len(MARKETS), size=count, p=shares),
         first_night=joins,
-        bot=np.isin(numbers, _bots(plan)),
+        bot=np.isin(numbers, _bots(scenario)),
     )
 
 
-def _communities(plan: Plan) -> FloatArray:
-    """How much each community likes each topic, rows sum to 1, (COMMUNITIES, topics)."""
-    return plan.rng(COMMUNITY).dirichlet(np.full(MAINSTREAM, 0.08), size=COMMUNITIES)
+def _communities(scenario: Scenario) -> FloatArray:
+    """The taste of each community for each topic, rows sum to 1, (COMMUNITIES, topics)."""
+    return scenario.rng(COMMUNITY).dirichlet(np.full(MAINSTREAM, 0.08), size=COMMUNITIES)
 
 
-def _bots(plan: Plan) -> IntArray:
+def _bots(scenario: Scenario) -> IntArray:
     """One listener in 5,000; a service of fewer than 1,000 has none, whom a single one would drown."""
-    if plan.listeners < 1_000:
+    if scenario.listeners < 1_000:
         return np.empty(0, np.int64)
-    return plan.rng(BOTS).choice(plan.listeners, size=-(-plan.listeners // 5_000), replace=False)
+    return scenario.rng(BOTS).choice(scenario.listeners, size=-(-scenario.listeners // 5_000), replace=False)

@@ -62,12 +62,12 @@ def test_offline_the_message_says_where_to_put_the_file(maven, tmp_path):
 
 
 def test_where_sparks_folder_is_read_only_the_kept_jar_is_named_for_the_session(maven, tmp_path, monkeypatch):
-    write = jars._write
+    store = jars._store
 
     def refuse_spark(path, content):
         if path.is_relative_to(tmp_path / "spark"):
             raise PermissionError(13, "read-only")
-        write(path, content)
+        store(path, content)
 
-    monkeypatch.setattr(jars, "_write", refuse_spark)
+    monkeypatch.setattr(jars, "_store", refuse_spark)
     assert ensure_jars() == (tmp_path / "kept/nocturne/jars" / JAR.name,)

@@ -6,7 +6,7 @@ import pytest
 
 from nocturne.core.errors import SettingsError
 from nocturne.core.spark import java
-from nocturne.core.spark.java import find_java, version_of
+from nocturne.core.spark.java import find_java, java_version
 
 
 def runtime(home: Path, modules: str) -> Path:
@@ -29,11 +29,11 @@ def bare(tmp_path, monkeypatch):
 
 def test_the_version_is_that_of_the_vector_module(tmp_path):
     home = runtime(tmp_path / "jdk", "java.base@21.0.1\\njdk.incubator.vector@21.0.1\\n")
-    assert version_of(home) == 21
+    assert java_version(home) == 21
 
 
 def test_a_runtime_without_the_vector_module_does_not_fit(tmp_path):
-    assert version_of(runtime(tmp_path / "jre", "java.base@17.0.2\\n")) is None
+    assert java_version(runtime(tmp_path / "jre", "java.base@17.0.2\\n")) is None
 
 
 def test_java_home_comes_before_what_is_installed(bare, monkeypatch):

@@ -10,7 +10,7 @@ import pytest
 
 from nocturne.core.errors import ServiceError
 from nocturne.core.settings import load_settings
-from nocturne.core.spark.session import on_executors, spark_session
+from nocturne.core.spark.session import map_on_executors, spark_session
 
 SUBMITTED = """
 import json
@@ -19,8 +19,8 @@ from nocturne.core.spark.session import spark_session
 with spark_session(load_settings().spark, "test") as spark:
     spark.range(3).write.format("delta").save("table")
     names = ("spark.master", "spark.sql.shuffle.partitions", "spark.sql.session.timeZone", "spark.ui.enabled")
-    found = {name: spark.sparkContext.getConf().get(name) for name in names}
-    print(json.dumps(found | {"rows": spark.read.format("delta").load("table").count()}))
+    conf = {name: spark.sparkContext.getConf().get(name) for name in names}
+    print(json.dumps(conf | {"rows": spark.read.format("delta").load("table").count()}))
 """
 
 
@@ -30,8 +30,9 @@ def test_the_session_is_in_utc(spark):
 
 def test_every_part_has_a_task_of_its_own_and_results_come_in_order(spark):
     driver = os.getpid()
-    assert on_executors(spark)(lambda part: (part, os.getpid() == driver), ["a", "b"]) == [("a", False), ("b", False)]
-    assert on_executors(spark)(len, []) == []
+    in_driver = map_on_executors(spark)(lambda part: (part, os.getpid() == driver), ["a", "b"])
+    assert in_driver == [("a", False), ("b", False)]
+    assert map_on_executors(spark)(len, []) == []
 
 
 def test_an_error_of_ours_in_a_task_comes_out_as_it_was_raised(spark):
@@ -39,7 +40,7 @@ def test_an_error_of_ours_in_a_task_comes_out_as_it_was_raised(spark):
         raise ServiceError("the server does not serve", where=part, fix="mend it")
 
     with pytest.raises(ServiceError, match="where: b") as raised:
-        on_executors(spark)(fail, ["b"])
+        map_on_executors(spark)(fail, ["b"])
     assert raised.value.status == 5
     assert str(raised.value).splitlines()[0] == "the server does not serve"
 

@@ -51,7 +51,7 @@ class Service:
     def simulated(cls, folder: Path, nights: int, seed: int = 7, retrain_every: int = 1, more: str = "") -> "Service":
         """A new service; nothing of it is published."""
         folder.mkdir(parents=True, exist_ok=True)
-        simulate(folder / "landing", LISTENERS, ITEMS, nights, seed=seed, start=FIRST, dirt=0.02)
+        simulate(folder / "landing", LISTENERS, ITEMS, nights, seed=seed, start=FIRST, corruption=0.02)
         (folder / "landing.toml").write_text(SETTINGS.format(retrain_every=retrain_every) + more, encoding="utf-8")
         return cls(folder, folder / "landing", f"lmdb:{folder}/cache")
 

@@ -1,4 +1,4 @@
-"""Broken events: copies of sound ones, each with exactly one defect, as lines of text."""
+"""Corrupted events: copies of sound ones, each with exactly one defect, as lines of text."""
 
 import json
 from collections import Counter
@@ -9,62 +9,67 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from nocturne.ingestion.simulator.world import DIRT, Plan
+from nocturne.ingestion.simulator.world import CORRUPTION, Scenario
 
 Fields = dict[str, Any]
 NO_TIMES = ("yesterday", "2011-13-45T99:00:00Z", "1293840000", "", None)
 NO_PLAYING_TIMES = (-1, -30_000, 10**12, "12.5", "long")
 NO_COUNTS = (0, -3, 1.5, 10**9, "many")
 
+Corrupt = Callable[[Fields, int], None]
+"""Puts a defect into an event, given a random number to choose between the forms it takes."""
 
-def _without(name: str) -> Callable[[Fields, int], None]:
-    def blank(event: Fields, choice: int) -> None:
+
+def _remove(name: str) -> Corrupt:
+    def corrupt(event: Fields, choice: int) -> None:
         if choice % 2:
             event[name] = ""
         else:
             del event[name]
 
-    return blank
+    return corrupt
 
 
-def _of(name: str, values: tuple[Any, ...]) -> Callable[[Fields, int], None]:
-    def spoil(event: Fields, choice: int) -> None:
+def _replace(name: str, values: tuple[Any, ...]) -> Corrupt:
+    def corrupt(event: Fields, choice: int) -> None:
         event[name] = values[choice % len(values)]
 
-    return spoil
+    return corrupt
 
 
-def _moved(sign: int, at_least: int) -> Callable[[Fields, int], None]:
-    def move(event: Fields, choice: int) -> None:
+def _shift_time(sign: int, at_least: int) -> Corrupt:
+    """Moves an event by at least so many days, forwards or backwards."""
+
+    def corrupt(event: Fields, choice: int) -> None:
         heard = datetime.fromisoformat(event["listened_at"])
         event["listened_at"] = _iso(heard + sign * timedelta(days=at_least + choice % 300))
 
-    return move
+    return corrupt
 
 
-def _unknown_item(event: Fields, choice: int) -> None:
+def _replace_item(event: Fields, choice: int) -> None:
     event["item_id"] = f"x{choice % 100:07d}"
 
 
-DEFECTS: dict[str, Callable[[Fields, int], None]] = {
-    "missing_event_id": _without("event_id"),
-    "missing_user_id": _without("user_id"),
-    "missing_item_id": _without("item_id"),
-    "invalid_time": _of("listened_at", NO_TIMES),
-    "invalid_ms_played": _of("ms_played", NO_PLAYING_TIMES),
-    "invalid_plays": _of("plays", NO_COUNTS),
-    "after_day": _moved(1, 1),
-    "too_late": _moved(-1, 366),
-    "unknown_item": _unknown_item,
+DEFECTS: dict[str, Corrupt] = {
+    "missing_event_id": _remove("event_id"),
+    "missing_user_id": _remove("user_id"),
+    "missing_item_id": _remove("item_id"),
+    "invalid_time": _replace("listened_at", NO_TIMES),
+    "invalid_ms_played": _replace("ms_played", NO_PLAYING_TIMES),
+    "invalid_plays": _replace("plays", NO_COUNTS),
+    "after_day": _shift_time(1, 1),
+    "too_late": _shift_time(-1, 366),
+    "unknown_item": _replace_item,
 }
-"""What makes an event break, by the reason that the pipeline should find."""
+"""Corruptions by the reason that the pipeline gives for the event."""
 
 KINDS = ("unparsable", *DEFECTS)
-"""An unparsable event breaks as a line, cut short."""
+"""Kinds of corruption; an unparsable event is corrupted as a line, cut short."""
 
 
-def break_events(plan: Plan, events: pa.Table, first: int, night: int) -> tuple[list[str], Counter[str]]:
-    """Broken copies of some events of a block and night.
+def corrupt_events(scenario: Scenario, events: pa.Table, first: int, night: int) -> tuple[list[str], Counter[str]]:
+    """Corrupted copies of some events of a block and night.
 
     Args:
         events: sound events of the block.
@@ -74,8 +79,8 @@ def break_events(plan: Plan, events: pa.Table, first: int, night: int) -> tuple[
     Returns:
         JSON lines, some cut short, and how many have which defect.
     """
-    rng = plan.rng(DIRT, night, first)
-    count = round(plan.dirt * events.num_rows)
+    rng = scenario.rng(CORRUPTION, night, first)
+    count = round(scenario.corruption * events.num_rows)
     picked = np.sort(rng.integers(events.num_rows, size=count)) if count else np.empty(0, np.int64)
     kinds = rng.choice(KINDS, size=count).tolist()
     choices = rng.integers(2**31, size=count).tolist()
