@@ -61,7 +61,7 @@ class RedisServer:
         self.kill()
 
 
-class BadNetwork:
+class FaultyNetwork:
     """A TCP proxy on a loopback port that delays what goes through it, or cuts connections after some bytes.
 
     Attributes:
