@@ -64,12 +64,12 @@ def one_night(scenario: Scenario, fault: Fault | None, random: Random) -> tuple[
 
 
 def run(scenario: Scenario, nights: int, seed: int, deadline: float) -> int:
-    """Every night that begins in time, and its outcome; the exit status."""
+    """Every night that begins in time, one at least, and its outcome; the exit status."""
     random = Random(seed)
     outcomes: dict[str, Counter[str]] = {fault.name: Counter() for fault in FAULTS}
     sizes = []
     for offset, fault in enumerate(draw(random, nights), start=1):
-        if time.monotonic() > deadline:
+        if offset > 1 and time.monotonic() > deadline:
             break
         scenario.offset, scenario.statuses, started = offset, [], time.monotonic()
         detail, errors = one_night(scenario, fault, random)
@@ -119,7 +119,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--nights", type=int, default=100, help="nights, and faults; by default 100")
     parser.add_argument("--seed", type=int, default=1, help="of every random number; by default 1")
-    parser.add_argument("--minutes", type=float, default=float("inf"), help="begin no night later; by default all")
+    parser.add_argument(
+        "--minutes", type=float, default=float("inf"), help="begin no second night later; by default all"
+    )
     parser.add_argument("--folder", type=Path, help="where to work, and to leave everything; by default nowhere")
     options = parser.parse_args()
     if IN_OWN_MOUNTS not in os.environ:  # a disk that can be filled, which nobody else sees

@@ -28,7 +28,7 @@ def sound_warehouse(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("sound") / "warehouse"
     night = Night(two_listeners.TONIGHT, "landing", str(folder), "lmdb:cache", SOUND)
     create_missing(night)
-    two_listeners.write_sound_world(night)
+    two_listeners.write_sound_nights(night)
     return folder
 
 

@@ -98,7 +98,7 @@ def flip_a_byte(table: str, partition: str, column: str) -> Path:
 
 
 def _chunk_end(chunk: pq.ColumnChunkMetaData) -> int:
-    """Where the pages of a column end in the file."""
+    """Offset in the file at which the pages of a column end."""
     start = chunk.dictionary_page_offset or chunk.data_page_offset
     return int(start + chunk.total_compressed_size)
 

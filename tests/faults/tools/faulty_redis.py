@@ -30,7 +30,7 @@ class RedisServer:
 
     @property
     def url(self) -> str:
-        """Where it serves."""
+        """URL of its database."""
         return f"redis://127.0.0.1:{self.port}/0"
 
     def start(self) -> None:
@@ -87,7 +87,7 @@ class FaultyNetwork:
 
     @property
     def url(self) -> str:
-        """The cache behind it."""
+        """URL of the cache behind it."""
         return f"redis://127.0.0.1:{self.port}/0"
 
     def __enter__(self) -> Self:

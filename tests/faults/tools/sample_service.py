@@ -16,7 +16,7 @@ from nocturne.serving.cache import Pointer, open_cache
 
 FIRST = date(2025, 3, 1)
 STAGES = ("ingest_events", "build_interactions", "train_als", "rank_users")
-"""Those before the refresh."""
+"""Stages before the refresh."""
 LISTENERS, ITEMS = 150, 120
 SETTINGS = """
 [als]
