@@ -16,7 +16,6 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from itertools import count
 from pathlib import Path
 from threading import Timer
 
@@ -45,11 +44,8 @@ def search_properties(seed: int, minutes: float) -> list[str]:
         timer.cancel()
     if failed := failed_tests(lines):
         return [shlex.join([PYTHON, "-m", "pytest", test, *profile]) for test in failed]
-    return (
-        []
-        if process.returncode in (pytest.ExitCode.OK, pytest.ExitCode.INTERRUPTED)
-        else [shlex.join([PYTHON, *command])]
-    )
+    searched = process.returncode in (pytest.ExitCode.OK, pytest.ExitCode.INTERRUPTED)
+    return [] if searched else [shlex.join([PYTHON, *command])]
 
 
 def failed_tests(lines: Sequence[str]) -> list[str]:
@@ -62,22 +58,21 @@ def soak(seed: int, minutes: float) -> list[str]:
     """Run a night for each kind of fault."""
     command = ["-m", "tests.faults.soak", "--nights", str(len(FAULTS)), "--seed", str(seed)]
     limit = ["--minutes", f"{minutes:.2f}"]
-    status = subprocess.run([sys.executable, *command, *limit], cwd=ROOT, stdout=sys.stderr, check=False).returncode
-    return [shlex.join([PYTHON, *command])] if status else []
+    with subprocess.Popen([sys.executable, *command, *limit], cwd=ROOT, stdout=sys.stderr) as process:
+        return [shlex.join([PYTHON, *command])] if process.wait() else []
 
 
 def take_turns(searches: Sequence[Search], minutes: float, seed: int) -> tuple[int, list[str]]:
-    """Searches in turn until the time is up: how many began, and the commands that repeat their failures."""
+    """Searches in turn until the time is up, or Ctrl-C: how many began, and the commands that repeat their failures."""
     deadline = time.monotonic() + 60 * minutes
-    failures: list[str] = []
-    for turn in count():
-        minutes_left = (deadline - time.monotonic()) / 60
-        if minutes_left <= 0:
-            return turn, failures
-        search, turn_seed = searches[turn % len(searches)], seed + turn // len(searches)
-        print(f"{search.__name__} with seed {turn_seed}; {minutes_left:.1f} minutes left", file=sys.stderr, flush=True)
-        failures += search(turn_seed, min(minutes_left, minutes / len(searches)))
-    raise AssertionError("turns never end by themselves")
+    turn, failures = 0, list[str]()
+    with suppress(KeyboardInterrupt):
+        while (minutes_left := (deadline - time.monotonic()) / 60) > 0:
+            search, turn_seed = searches[turn % len(searches)], seed + turn // len(searches)
+            turn += 1
+            print(f"{search.__name__} with seed {turn_seed}; {minutes_left:.1f} minutes left", file=sys.stderr)
+            failures += search(turn_seed, min(minutes_left, minutes / len(searches)))
+    return turn, failures
 
 
 def main() -> int:
@@ -86,6 +81,7 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=10, help="by default 10")
     parser.add_argument("--seed", type=int, default=1, help="of the first turns; by default 1")
     options = parser.parse_args()
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background process ignores it, as would pytest
     searches, failures = take_turns([search_properties, soak], options.minutes, options.seed)
     for command in failures:
         print(f"to repeat: {command}")
@@ -94,6 +90,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    with suppress(KeyboardInterrupt):
-        sys.exit(main())
-    sys.exit(128 + signal.SIGINT)
+    sys.exit(main())

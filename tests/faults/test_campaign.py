@@ -62,6 +62,13 @@ def test_searches_take_turns_with_the_next_seed_each_round_until_the_time_is_up(
     assert turns == [("first", 5, 1.5), ("second", 5, 1.5), ("first", 6, 1.0)]
 
 
+def test_a_campaign_that_is_interrupted_still_names_its_failures():
+    def interrupted(seed, minutes):
+        raise KeyboardInterrupt
+
+    assert take_turns([lambda seed, _minutes: [f"repeat {seed}"], interrupted], 1, seed=5) == (2, ["repeat 5"])
+
+
 @pytest.mark.parametrize(
     ("line", "tests"),
     [

@@ -61,8 +61,8 @@ def test_a_stage_that_comes_back_after_its_retry_cannot_commit(
 ) -> None:
     service = ranked.copy_to(tmp_path / "service")
     late = stop_before(fork_server, service, point, "job", stage, *service.options(1, "--validate"))
-    for each in (*STAGES[STAGES.index(stage) :], "refresh_cache"):
-        run(fork_server, "job", each, *service.options(1, *(["--validate"] if each in STAGES else [])))
+    for later_stage in (*STAGES[STAGES.index(stage) :], "refresh_cache"):
+        run(fork_server, "job", later_stage, *service.options(1, *(["--validate"] if later_stage in STAGES else [])))
     late.resume()
     assert late.wait() == 5
     assert "another process has written this table meanwhile" in late.output

@@ -61,7 +61,7 @@ class ChildProcess:
     def wait_for_end_or_stop(self, seconds: float = float("inf")) -> bool:
         """Wait until it has ended, or has stopped where its plan says, or so long; whether it has ended."""
         deadline = time.monotonic() + seconds
-        while (state := _state_of(self.pid)) not in {"T", "Z", ""} and time.monotonic() < deadline:
+        while (state := _process_state(self.pid)) not in {"T", "Z", ""} and time.monotonic() < deadline:
             time.sleep(0.02)
         return state in {"Z", ""}
 
@@ -168,7 +168,7 @@ class ForkServer:
         self.process.stdout.close()
 
 
-def _state_of(pid: int) -> str:
+def _process_state(pid: int) -> str:
     try:
         return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0]
     except FileNotFoundError:
