@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# What `make night` runs: a small service, three nights of it, and two listeners' lists.
+# The demonstration of `make night`: a small service, three nights of it, and two listeners' lists.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 nocturne=.venv/bin/nocturne

@@ -1,4 +1,4 @@
-"""What a cluster needs to run the jobs: dist/nocturne.zip (the code) and dist/environment.tar.gz (its packages).
+"""Packages for a cluster that runs the jobs: dist/nocturne.zip (the code), dist/environment.tar.gz (what it imports).
 
 python ops/package.py code | environment
 """

@@ -1,4 +1,4 @@
-"""What tests share: one Spark session, and nights in warehouses of their own."""
+"""Fixtures of every test: one Spark session, and nights in warehouses of their own."""
 
 import logging
 import os
@@ -14,7 +14,7 @@ from nocturne.core.settings import load_settings
 from nocturne.core.spark.session import spark_session
 from nocturne.storage.warehouse import create_missing
 
-pytest_plugins = ["tests.fixtures.cache_servers", "tests.fixtures.simulated_service"]
+pytest_plugins = ["tests.fixtures.cache_servers", "tests.fixtures.properties", "tests.fixtures.simulated_service"]
 
 # Tests run many small jobs once: Java's second compiler would take longer than it saves.
 os.environ["JDK_JAVA_OPTIONS"] = "-XX:TieredStopAtLevel=1"
@@ -31,7 +31,7 @@ def spark() -> Iterator[SparkSession]:
 
 @pytest.fixture
 def night(tmp_path: Path) -> Callable[..., Night]:
-    """Makes nights of one warehouse, which is there and empty: `night(date(2025, 3, 2), "ranking.top_k=2")`."""
+    """Makes nights of one warehouse, which exists and is empty: `night(date(2025, 3, 2), "ranking.top_k=2")`."""
 
     def make(run_date: date = date(2025, 3, 2), *overrides: str) -> Night:
         warehouse = Warehouse(str(tmp_path / "warehouse"), load_settings(overrides=overrides))

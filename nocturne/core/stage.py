@@ -18,7 +18,7 @@ class StageResult:
     remark: str = ""
 
 
-class UndeclaredAccess(RuntimeError):  # noqa: N818
+class UndeclaredAccessError(RuntimeError):
     """A stage opened a table that the flow does not declare for it: a fault of Nocturne's."""
 
 
@@ -38,7 +38,7 @@ class Access:
         """Note that a table is read, of whatever night.
 
         Raises:
-            UndeclaredAccess: the flow does not declare it.
+            UndeclaredAccessError: the flow does not declare it.
         """
         if table not in self.stage.reads:
             self._refuse("reads", table, self.stage.reads)
@@ -51,11 +51,11 @@ class Access:
         self.record_read(table)
 
     def require_write(self, table: str) -> None:
-        """Raise UndeclaredAccess unless the flow declares that the stage writes the table."""
+        """Raise UndeclaredAccessError unless the flow declares that the stage writes the table."""
         if table not in self.stage.writes:
             self._refuse("writes", table, self.stage.writes)
 
     def _refuse(self, verb: str, table: str, declared: tuple[str, ...]) -> None:
-        raise UndeclaredAccess(
+        raise UndeclaredAccessError(
             f"{self.stage.name} {verb} {table}, which nocturne/flow.py does not declare: {', '.join(declared)}"
         )

@@ -44,7 +44,7 @@ def open_table(warehouse: Warehouse, table: str, at: int | None = None) -> Delta
     Raises:
         SettingsError: there is no warehouse.
         InputError: the version is not there any more.
-        UndeclaredAccess: the stage at work does not declare that it reads the table.
+        UndeclaredAccessError: the stage at work does not declare that it reads the table.
     """
     if warehouse.access:
         warehouse.access.record_read(table)

@@ -27,7 +27,7 @@ def replace_night(content: DataFrame | pa.Table, table: str, night: Night, at_mo
 
     Raises:
         InputError: columns are missing, unexpected or mistyped.
-        UndeclaredAccess: the stage at work does not declare that it writes the table.
+        UndeclaredAccessError: the stage at work does not declare that it writes the table.
     """
     where = f"{contract(table).partitioned_by[0]} = '{night.run_date}'"
     if isinstance(content, DataFrame):

@@ -13,39 +13,39 @@ from nocturne.serving import publications
 from nocturne.storage import lease
 from tests.faults.tools import cache_reader
 from tests.faults.tools.faulty_redis import RedisServer
-from tests.faults.tools.killable_process import Job, Nursery
-from tests.faults.tools.sample_service import STAGES, Service, kept_in, pointer_of
+from tests.faults.tools.killable_process import ChildProcess, ForkServer
+from tests.faults.tools.sample_service import STAGES, Service, cache_contents, read_pointer
 from tests.tools.compare_warehouses import compare_warehouses
 
 
-def stop_before(farm: Nursery, service: Service, point: str, *command: str) -> Job:
+def stop_before(fork_server: ForkServer, service: Service, point: str, *command: str) -> ChildProcess:
     """A process that stopped right before a commit point and whose lease has lapsed."""
-    plan = {"folder": str(service.folder), "named": point, "stops": True}
-    late = farm.start(*command, plan=plan, host="another-machine")
-    assert late.stopped() == point
-    state = Path(service.warehouse.path, "_lease", "state.json")
-    said = json.loads(state.read_bytes())
-    said["held"]["renewed"] -= lease.PROCESS_LASTS_SECONDS + 1
-    state.write_text(json.dumps(said))
+    plan = {"folder": str(service.folder), "at_point": point, "stops": True}
+    late = fork_server.start(*command, plan=plan, host="another-machine")
+    assert late.wait_until_stopped() == point
+    state = Path(service.warehouse, "_lease", "state.json")
+    content = json.loads(state.read_bytes())
+    content["held"]["renewed"] -= lease.PROCESS_LASTS_SECONDS + 1
+    state.write_text(json.dumps(content))
     return late
 
 
-def run(farm: Nursery, *command: str) -> str:
-    job = farm.start(*command)
-    assert job.wait() == 0, job.said
-    return job.said
+def run(fork_server: ForkServer, *command: str) -> str:
+    job = fork_server.start(*command)
+    assert job.wait() == 0, job.output
+    return job.output
 
 
 def test_of_two_runs_of_the_same_night_at_once_one_is_turned_away_and_the_other_is_as_undisturbed(
-    farm: Nursery, first_night: Service, undisturbed: Service, tmp_path: Path
+    fork_server: ForkServer, first_night: Service, undisturbed: Service, tmp_path: Path
 ) -> None:
-    service = first_night.copied(tmp_path / "service")
-    both = [farm.start("night", *service.options(1)) for _ in range(2)]
-    assert sorted(job.wait() for job in both) == [0, 5]
-    (turned_away,) = [job for job in both if job.wait() == 5]
-    assert "the warehouse is busy" in turned_away.said
+    service = first_night.copy_to(tmp_path / "service")
+    runs = [fork_server.start("night", *service.options(1)) for _ in range(2)]
+    assert sorted(job.wait() for job in runs) == [0, 5]
+    (turned_away,) = [job for job in runs if job.wait() == 5]
+    assert "the warehouse is busy" in turned_away.output
     assert compare_warehouses(undisturbed.warehouse, service.warehouse) == []
-    assert pointer_of(service.cache) == pointer_of(undisturbed.cache)
+    assert read_pointer(service.cache) == read_pointer(undisturbed.cache)
 
 
 @pytest.mark.parametrize(
@@ -57,17 +57,17 @@ def test_of_two_runs_of_the_same_night_at_once_one_is_turned_away_and_the_other_
     ],
 )
 def test_a_stage_that_comes_back_after_its_retry_cannot_commit(
-    farm: Nursery, ranked: Service, undisturbed: Service, tmp_path: Path, stage: str, point: str
+    fork_server: ForkServer, ranked: Service, undisturbed: Service, tmp_path: Path, stage: str, point: str
 ) -> None:
-    service = ranked.copied(tmp_path / "service")
-    late = stop_before(farm, service, point, "job", stage, *service.options(1, "--validate"))
-    for each in (*STAGES[STAGES.index(stage) :], "refresh_cache"):
-        run(farm, "job", each, *service.options(1, *(["--validate"] if each in STAGES else [])))
-    late.go_on()
+    service = ranked.copy_to(tmp_path / "service")
+    late = stop_before(fork_server, service, point, "job", stage, *service.options(1, "--validate"))
+    for later_stage in (*STAGES[STAGES.index(stage) :], "refresh_cache"):
+        run(fork_server, "job", later_stage, *service.options(1, *(["--validate"] if later_stage in STAGES else [])))
+    late.resume()
     assert late.wait() == 5
-    assert "another process has written this table meanwhile" in late.said
+    assert "another process has written this table meanwhile" in late.output
     assert compare_warehouses(undisturbed.warehouse, service.warehouse) == []
-    assert pointer_of(service.cache) == pointer_of(undisturbed.cache)
+    assert read_pointer(service.cache) == read_pointer(undisturbed.cache)
 
 
 LATE_REFRESHES = {
@@ -80,7 +80,7 @@ LATE_REFRESHES = {
     ("store", "point"), [(store, point) for store, points in LATE_REFRESHES.items() for point in points]
 )
 def test_a_refresh_that_comes_back_after_its_retry_leaves_the_cache_as_the_retry_left_it(
-    farm: Nursery,
+    fork_server: ForkServer,
     ranked: Service,
     undisturbed: Service,
     listeners: set[str],
@@ -89,59 +89,61 @@ def test_a_refresh_that_comes_back_after_its_retry_leaves_the_cache_as_the_retry
     store: str,
     point: str,
 ) -> None:
-    service = ranked.copied(tmp_path / "service", cache=redis_server.url if store == "redis" else "")
+    service = ranked.copy_to(tmp_path / "service", cache=redis_server.url if store == "redis" else "")
     if store == "redis":
-        run(farm, "job", "refresh_cache", *service.options(0))
-    generation = pointer_of(undisturbed.cache).served.name
+        run(fork_server, "job", "refresh_cache", *service.options(0))
+    generation = read_pointer(undisturbed.cache).served.name
     refresh = ("job", "refresh_cache", *service.options(1))
-    late = stop_before(farm, service, point.format(generation), *refresh)
-    run(farm, *refresh)
-    before = kept_in(service.cache)
+    late = stop_before(fork_server, service, point.format(generation), *refresh)
+    run(fork_server, *refresh)
+    contents = cache_contents(service.cache)
     with cache_reader.Reader(service.cache, listeners) as reader:
-        late.go_on()
-        assert late.wait() == 5, late.said
-    assert reader.wrong(cache_reader.promised(service.night(0)).values()) == []
-    assert cache_reader.wrong_in(service.cache, cache_reader.promised(service.night(0))) == []
-    assert kept_in(service.cache) == before
-    assert pointer_of(service.cache) == pointer_of(undisturbed.cache)
+        late.resume()
+        assert late.wait() == 5, late.output
+    assert reader.check(cache_reader.validated_lists(service.night(0)).values()) == []
+    assert cache_reader.check_cache(service.cache, cache_reader.validated_lists(service.night(0))) == []
+    assert cache_contents(service.cache) == contents
+    assert read_pointer(service.cache) == read_pointer(undisturbed.cache)
     assert compare_warehouses(undisturbed.warehouse, service.warehouse) == []
 
 
 @pytest.fixture(scope="module")
-def next_ranked(farm: Nursery, ranked: Service, tmp_path_factory: pytest.TempPathFactory) -> Service:
+def next_ranked(fork_server: ForkServer, ranked: Service, tmp_path_factory: pytest.TempPathFactory) -> Service:
     """Night 2 is ranked and validated too, and night 0 is served."""
-    service = ranked.copied(tmp_path_factory.mktemp("next") / "service")
+    service = ranked.copy_to(tmp_path_factory.mktemp("next") / "service")
     for stage in STAGES:
-        run(farm, "job", stage, *service.options(2, "--validate"))
+        run(fork_server, "job", stage, *service.options(2, "--validate"))
     return service
 
 
 @pytest.mark.parametrize("store", ["lmdb", "redis"])
 def test_of_two_racing_refreshes_the_later_night_is_served(
-    farm: Nursery, next_ranked: Service, redis_server: RedisServer, tmp_path: Path, store: str
+    fork_server: ForkServer, next_ranked: Service, redis_server: RedisServer, tmp_path: Path, store: str
 ) -> None:
-    service = next_ranked.copied(tmp_path / "service", cache=redis_server.url if store == "redis" else "")
+    service = next_ranked.copy_to(tmp_path / "service", cache=redis_server.url if store == "redis" else "")
     if store == "redis":
-        run(farm, "job", "refresh_cache", *service.options(0))
+        run(fork_server, "job", "refresh_cache", *service.options(0))
     point = "lmdb pointer #1" if store == "lmdb" else "redis EVAL COMPARE_AND_SET #1"
-    late = stop_before(farm, service, point, "job", "refresh_cache", *service.options(1))
-    run(farm, "job", "refresh_cache", *service.options(2))
-    served = pointer_of(service.cache)
+    late = stop_before(fork_server, service, point, "job", "refresh_cache", *service.options(1))
+    run(fork_server, "job", "refresh_cache", *service.options(2))
+    served = read_pointer(service.cache)
     assert served.served.run_date == service.night(2).run_date
-    late.go_on()
-    assert late.wait() == 5, late.said
-    assert "the generation is not in the cache" in late.said  # which the later night let go as it was not kept
-    assert pointer_of(service.cache) == served
-    assert cache_reader.wrong_in(service.cache, cache_reader.promised(service.night(0))) == []
+    late.resume()
+    assert late.wait() == 5, late.output
+    assert "the generation is not in the cache" in late.output  # which the later night let go as it was not kept
+    assert read_pointer(service.cache) == served
+    assert cache_reader.check_cache(service.cache, cache_reader.validated_lists(service.night(0))) == []
 
 
-def test_the_same_refresh_twice_changes_nothing(farm: Nursery, undisturbed: Service, tmp_path: Path) -> None:
-    service = undisturbed.copied(tmp_path / "service")
-    run(farm, "job", "refresh_cache", *service.options(1))
-    before = publications.all_records(service.night(1).warehouse), pointer_of(service.cache), kept_in(service.cache)
-    run(farm, "job", "refresh_cache", *service.options(1))
-    again = publications.all_records(service.night(1).warehouse), pointer_of(service.cache), kept_in(service.cache)
-    for known, *_ in (before, again):
-        for row in known:
-            row.pop("costs")  # of the refresh itself
-    assert again == before
+def state(service: Service) -> tuple[object, ...]:
+    """Records of the nights without what the refresh itself costs, the pointer and what the cache contains."""
+    records = publications.all_records(service.night(1).warehouse)
+    return [replace(record, costs=()) for record in records], read_pointer(service.cache), cache_contents(service.cache)
+
+
+def test_the_same_refresh_twice_changes_nothing(fork_server: ForkServer, undisturbed: Service, tmp_path: Path) -> None:
+    service = undisturbed.copy_to(tmp_path / "service")
+    run(fork_server, "job", "refresh_cache", *service.options(1))
+    first = state(service)
+    run(fork_server, "job", "refresh_cache", *service.options(1))
+    assert state(service) == first

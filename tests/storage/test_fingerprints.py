@@ -17,7 +17,7 @@ TABLES = ("listens", "rankings", "ranked_lists")
 @pytest.fixture
 def tonight(night) -> Night:
     made = night(two_listeners.TONIGHT, *two_listeners.SETTINGS)
-    two_listeners.write_sound_world(made)
+    two_listeners.write_sound_nights(made)
     return made
 
 

@@ -29,7 +29,7 @@ def sound_warehouse(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("sound") / "warehouse"
     night = Night(Warehouse(str(folder), SOUND), two_listeners.TONIGHT, "landing", "lmdb:cache")
     create_missing(night.warehouse)
-    two_listeners.write_sound_world(night)
+    two_listeners.write_sound_nights(night)
     return folder
 
 

@@ -1,4 +1,4 @@
-"""Readers that watch a service all the while that it is broken, and what they may have seen."""
+"""Readers that watch a cache while faults are injected, and the check of what they saw."""
 
 import random
 import threading
@@ -18,9 +18,10 @@ from nocturne.serving.cache import Cache, ServedList, open_cache
 from nocturne.storage import tables
 
 Lists = dict[str, ServedList]
+"""The lists of one night, by listener."""
 
 
-def promised(night: Night) -> dict[str, Lists]:
+def validated_lists(night: Night) -> dict[str, Lists]:
     """The lists of every night that was validated, by generation, as a cache must serve them."""
     return {
         record.generation: _lists(night, record.run_date, record.manifest.versions["ranked_lists"])
@@ -48,25 +49,25 @@ def _lists(night: Night, run_date: date, version: int) -> Lists:
     }
 
 
-def wrong_in(url: str, lists: dict[str, Lists]) -> list[str]:
-    """What is wrong with the night that a cache serves, list by list; empty if it is whole and was validated."""
+def check_cache(url: str, lists: dict[str, Lists]) -> list[str]:
+    """Sentences on the night that a cache serves, held against its lists; empty if it is whole and was validated."""
     with open_cache(url, read_only=True) as cache, cache.snapshot() as served:
         name = served.generation.name
         if name not in lists:
             return [f"{name} is served, and was never published"]
-        found = {user: served.get(user) for user in lists[name]}
+        served_lists = {user: served.get(user) for user in lists[name]}
         count = cache.count(name)
-    wrong = sum(found[user] != listed for user, listed in lists[name].items())
-    sentences = [f"{wrong} of {len(found)} lists of {name} are wrong"] if wrong else []
-    return [*sentences, *([f"{count} lists in {name}"] if count != len(found) else [])]
+    wrong = sum(served_lists[user] != expected for user, expected in lists[name].items())
+    sentences = [f"{wrong} of {len(served_lists)} lists of {name} are wrong"] if wrong else []
+    return [*sentences, *([f"{count} lists in {name}"] if count != len(served_lists) else [])]
 
 
 class Reader:
-    """Reads the lists of random listeners, on and on, and remembers each answer once.
+    """A thread that reads the lists of random listeners, on and on, and remembers each answer once.
 
     Attributes:
         seen: every list that was read, with its listener.
-        lost: listeners for whom there was nothing although something was served.
+        unserved: listeners for whom there was nothing although something was served.
         failures: reads that ended with an error for people.
         reads: reads that were answered.
     """
@@ -74,7 +75,7 @@ class Reader:
     def __init__(self, url: str, listeners: Collection[str], seed: int = 1) -> None:
         """Args: listeners who are in every night."""
         self.seen: set[tuple[str, ServedList]] = set()
-        self.lost: set[str] = set()
+        self.unserved: set[str] = set()
         self.failures = self.reads = 0
         self.crash: BaseException | None = None
         self._url, self._listeners = url, sorted(listeners)
@@ -92,13 +93,13 @@ class Reader:
         self._stop.set()
         self._thread.join()
 
-    def wrong(self, lists: Iterable[Lists]) -> list[str]:
-        """What this reader should not have seen: anything but lists of validated nights, whole."""
-        allowed = {(user, listed) for of_night in lists for user, listed in of_night.items()}
-        told = [f"{user} was served a list of {listed.run_date} of no validated night"
+    def check(self, lists: Iterable[Lists]) -> list[str]:
+        """Sentences on what this reader saw other than whole lists of validated nights; empty if nothing."""
+        allowed = {(user, listed) for night_lists in lists for user, listed in night_lists.items()}
+        errors = [f"{user} was served a list of {listed.run_date} of no validated night"
                 for user, listed in sorted(self.seen - allowed)]  # fmt: skip
-        told += [f"{user} was served nothing" for user in sorted(self.lost)]
-        return [*told, *([f"the reader crashed: {self.crash!r}"] if self.crash else [])]
+        errors += [f"{user} was served nothing" for user in sorted(self.unserved)]
+        return [*errors, *([f"the reader crashed: {self.crash!r}"] if self.crash else [])]
 
     def forget(self) -> None:
         """Begin anew: retention removes what lists are held against."""
@@ -109,19 +110,19 @@ class Reader:
             while not self._stop.is_set():
                 with _opened(self._url) as cache:
                     self._read(cache)
-        except BaseException as error:  # noqa: BLE001 - told by `wrong`
+        except BaseException as error:  # noqa: BLE001 - reported by `check`
             self.crash = error
 
     def _read(self, cache: Cache) -> None:
         try:
             while not self._stop.wait(0.002):
                 user = self._random.choice(self._listeners)
-                found = cache.get(user)
+                served_list = cache.get(user)
                 self.reads += 1
-                if found is not None:
-                    self.seen.add((user, found))
+                if served_list is not None:
+                    self.seen.add((user, served_list))
                 elif cache.pointer() is not None and cache.get(user) is None and cache.pointer() is not None:
-                    self.lost.add(user)
+                    self.unserved.add(user)
         except ServiceError:
             self.failures += 1
             self._stop.wait(0.05)

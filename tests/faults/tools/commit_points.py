@@ -1,8 +1,8 @@
-"""Every place at which something of a night becomes durable or visible, and death there: for faults, not for nights.
+"""Commit points: every place at which something of a night becomes durable or visible, and a kill right before one.
 
-The product knows nothing of this. A process that is to die wraps, in itself, the few doors that every write goes
-through: Delta's writers, renames and removals in the folder of the service, LMDB's transactions, Redis' commands.
-A point is what stands behind the door and how often this process was there: `Spark save interactions #1`.
+The product knows nothing of this. A process that is to be killed wraps, in itself, the few functions that every write
+goes through: Delta's writers, renames and removals in the folder of the service, LMDB's transactions, Redis' commands.
+A point is named after the write and its number in this process: `Spark save interactions #1`.
 """
 
 import functools
@@ -24,73 +24,74 @@ _RANDOM = re.compile(r"(loading|ranking)-(?!removed)\w+")
 
 
 @dataclass(frozen=True)
-class Plan:
-    """Where a process dies.
+class KillPlan:
+    """The commit point before which a process is killed, or stopped.
 
     Attributes:
         folder: of the service; renames and removals elsewhere are nobody's business.
-        log: file that is told every point, as `at POINT` or, with the last breath, `died POINT`.
-        at: number of the point, from 1, before which to die; 0: none.
-        spared: points at which not to die, but at the first other one; None: all.
-        named: the very point at which to die.
+        log: file to which every point is appended, as `at POINT` or, right before the kill, `died POINT`.
+        at_number: number of the point, from 1, among all; 0: none.
+        at_point: name of the point; empty: none.
+        spared: points that do not kill, while the first other one does; None: all.
         stops: whether it is only stopped there, until somebody lets it go on.
-        workers: whether it is the Python workers that die, not the driver.
+        in_workers: whether the Python workers are killed, not the driver.
     """
 
     folder: str
     log: str
-    at: int = 0
+    at_number: int = 0
+    at_point: str = ""
     spared: frozenset[str] | None = None
-    named: str = ""
     stops: bool = False
-    workers: bool = False
+    in_workers: bool = False
 
 
 @dataclass
-class _Watch:
-    """Counts the points of this process, and ends it at the one that the plan names."""
+class _PointCounter:
+    """The count of the points that this process passed, which kills it at the one that the plan names."""
 
-    plan: Plan
-    seen: Counter[str] = field(default_factory=Counter)
+    plan: KillPlan
+    passed: Counter[str] = field(default_factory=Counter)
 
-    def pass_by(self, what: str) -> None:
+    def pass_point(self, write: str) -> None:
         if threading.current_thread() is not threading.main_thread():
             return  # the heartbeat of the lease comes when it likes
-        self.seen[what] += 1
-        point = f"{what} #{self.seen[what]}"
+        self.passed[write] += 1
+        point = f"{write} #{self.passed[write]}"
         plan = self.plan
-        dies = self.seen.total() == plan.at or point == plan.named
+        dies = self.passed.total() == plan.at_number or point == plan.at_point
         dies |= plan.spared is not None and point not in plan.spared
-        tell(plan.log, f"{'died' if dies else 'at'} {point}")
+        append_line(plan.log, f"{'died' if dies else 'at'} {point}")
         if dies:
             os.kill(os.getpid(), signal.SIGSTOP if plan.stops else signal.SIGKILL)
 
 
-_watching: list[_Watch] = []
-"""The watch of this process. Python workers outlive the job that started them, and are then watched for another."""
+_counters: list[_PointCounter] = []
+"""The one of this process. Python workers outlive the job that started them, and then count for another."""
 
 
-def tell(log: str, line: str) -> None:
+def append_line(log: str, line: str) -> None:
     """Append a line that is there even if the process is not any more."""
     descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.write(descriptor, f"{line}\n".encode())
     os.close(descriptor)
 
 
-def told(log: Path, kind: str) -> list[str]:
+def read_points(log: Path, kind: str) -> list[str]:
     """The points that a log names as `at` or `died`."""
     lines = log.read_text(encoding="utf-8").splitlines() if log.exists() else []
     return [line.partition(" ")[2] for line in lines if line.startswith(f"{kind} ")]
 
 
-def install(plan: Plan) -> None:
-    """Watch this process, which has its doors wrapped, and the Python workers it uses."""
-    of_driver, of_workers = (plan, replace(plan, at=0, spared=None, named=""))[:: -1 if plan.workers else 1]
-    _watching[:] = [_Watch(of_driver)]
+def install(plan: KillPlan) -> None:
+    """Wrap the writes of this process and of the Python workers it uses, and kill as planned."""
+    counts_only = replace(plan, at_number=0, at_point="", spared=None)
+    driver_plan, worker_plan = (counts_only, plan) if plan.in_workers else (plan, counts_only)
+    _counters[:] = [_PointCounter(driver_plan)]
     _wrap_delta()
     _wrap_files(plan.folder)
     _wrap_caches()
-    _watch_workers(of_workers)
+    _watch_workers(worker_plan)
 
 
 def _wrap(owner: Any, name: str, name_point: Callable[..., str | None]) -> None:
@@ -100,14 +101,14 @@ def _wrap(owner: Any, name: str, name_point: Callable[..., str | None]) -> None:
     def wrapped(*args: Any, **kwargs: Any) -> Any:
         point = name_point(*args, **kwargs)
         if point:
-            _watching[0].pass_by(point)
+            _counters[0].pass_point(point)
         return original(*args, **kwargs)
 
     setattr(owner, name, wrapped)
 
 
-def _table(of: Any) -> str:
-    return str(getattr(of, "table_uri", of)).rstrip("/").rpartition("/")[2]
+def _table_name(table: Any) -> str:
+    return str(getattr(table, "table_uri", table)).rstrip("/").rpartition("/")[2]
 
 
 def _wrap_delta() -> None:
@@ -117,13 +118,13 @@ def _wrap_delta() -> None:
 
     from nocturne.storage import tables
 
-    _wrap(tables, "write_deltalake", lambda table, *_, **__: f"delta-rs write {_table(table)}")
-    _wrap(DataFrameWriter, "save", lambda _self, path, **__: f"Spark save {_table(path)}")
-    _wrap(DeltaTable, "create", lambda path, *_, **__: f"delta-rs create {_table(path)}")
+    _wrap(tables, "write_deltalake", lambda table, *_, **__: f"delta-rs write {_table_name(table)}")
+    _wrap(DataFrameWriter, "save", lambda _self, path, **__: f"Spark save {_table_name(path)}")
+    _wrap(DeltaTable, "create", lambda path, *_, **__: f"delta-rs create {_table_name(path)}")
     _wrap(
         DeltaTable,
         "create_write_transaction",
-        lambda table, actions, *_, **__: f"delta-rs {'commit' if actions else 'stamp'} {_table(table)}",
+        lambda table, actions, *_, **__: f"delta-rs {'commit' if actions else 'fence'} {_table_name(table)}",
     )
     for name in ("delete", "create_checkpoint"):
         _wrap(DeltaTable, name, functools.partial(_named_table, name))
@@ -132,7 +133,7 @@ def _wrap_delta() -> None:
 
 
 def _named_table(name: str, owner: Any, *_: Any, **__: Any) -> str:
-    return f"delta-rs {name} {_table(getattr(owner, 'table', owner))}"
+    return f"delta-rs {name} {_table_name(getattr(owner, 'table', owner))}"
 
 
 def _wrap_files(folder: str) -> None:
@@ -170,40 +171,40 @@ def _wrap_caches() -> None:
     _wrap(Pipeline, "execute", pipeline)
 
 
-def _watch_workers(plan: Plan) -> None:
+def _watch_workers(plan: KillPlan) -> None:
     from pyspark import RDD
     from pyspark.sql.classic.dataframe import DataFrame
 
     map_in_arrow, map_rows = DataFrame.mapInArrow, RDD.map
 
     def watched_batches(frame: Any, function: Any, *args: Any, **kwargs: Any) -> Any:
-        def batches_of(batches: Iterator[Any]) -> Iterator[Any]:
+        def watched_function(batches: Iterator[Any]) -> Iterator[Any]:
             watch_worker(plan)
             return function(batches)  # type: ignore[no-any-return]
 
-        return map_in_arrow(frame, batches_of, *args, **kwargs)
+        return map_in_arrow(frame, watched_function, *args, **kwargs)
 
     def watched_rows(rdd: Any, function: Any, *args: Any, **kwargs: Any) -> Any:
-        def row_of(row: Any) -> Any:
+        def watched_function(row: Any) -> Any:
             watch_worker(plan)
             return function(row)
 
-        return map_rows(rdd, row_of, *args, **kwargs)
+        return map_rows(rdd, watched_function, *args, **kwargs)
 
     DataFrame.mapInArrow = watched_batches  # type: ignore[method-assign]
     RDD.map = watched_rows  # type: ignore[method-assign]
 
 
-def watch_worker(plan: Plan) -> None:
+def watch_worker(plan: KillPlan) -> None:
     """Watch a Python worker from now on for this plan: bucket files, and lists that are loaded."""
-    if not _watching:
+    if not _counters:
         files = importlib.import_module("nocturne.storage.bucket_files").BucketWriter
         for name in ("__post_init__", "write", "close"):
             _wrap(files, name, functools.partial(_named_file, name))
         loading = importlib.import_module("nocturne.serving.cache.redis.loader")
         _wrap(loading, "store", lambda *_, **__: "worker load")
-    if not _watching or _watching[0].plan != plan:
-        _watching[:] = [_Watch(plan)]
+    if not _counters or _counters[0].plan != plan:
+        _counters[:] = [_PointCounter(plan)]
 
 
 def _named_file(name: str, file: Any, *_: Any) -> str:

@@ -9,38 +9,38 @@ import pyarrow.parquet as pq
 from deltalake import DeltaTable
 
 
-class OwnDisk:
-    """A file system that is ours to spoil, at a folder where this process sees it."""
+class FaultyDisk:
+    """A file system that may be filled and write-protected, at a folder where this process sees it."""
 
     def __init__(self, folder: Path) -> None:
         """Args: where it is mounted."""
         self.folder = folder
 
-    def fill(self, but_kilobytes: int) -> None:
-        """Leave so little room."""
-        self._inside(
+    def fill(self, free_kilobytes: int) -> None:
+        """Leave no more room than this."""
+        self._run_shell(
             f"free=$(df --output=avail -k '{self.folder}' | tail -1); "
-            f"head -c $(( (free - {but_kilobytes}) * 1024 )) /dev/zero > '{self.folder}/filler'"
+            f"head -c $(( (free - {free_kilobytes}) * 1024 )) /dev/zero > '{self.folder}/filler'"
         )
 
     def clear(self) -> None:
-        """Give the room back."""
-        self._inside(f"rm '{self.folder}/filler'")
+        """Free the room that `fill` took."""
+        self._run_shell(f"rm '{self.folder}/filler'")
 
     def protect(self, folder: str) -> None:
         """Make a folder of it read-only for whoever opens a file from now on."""
-        self._inside(f"mount --bind '{folder}' '{folder}' && mount -o remount,bind,ro '{folder}'")
+        self._run_shell(f"mount --bind '{folder}' '{folder}' && mount -o remount,bind,ro '{folder}'")
 
     def unprotect(self, folder: str) -> None:
         """Let it be written again."""
-        self._inside(f"umount -l '{folder}'")
+        self._run_shell(f"umount -l '{folder}'")
 
-    def _inside(self, script: str) -> None:
+    def _run_shell(self, script: str) -> None:
         subprocess.run(["sh", "-c", script], check=True)
 
 
-class Disk(OwnDisk):
-    """A small file system in the mount namespace of a process: only who enters that sees it.
+class PrivateDisk(FaultyDisk):
+    """A small file system in the mount namespace of another process: only who enters that sees it.
 
     Attributes:
         pid: the process whose mounts to see.
@@ -49,12 +49,12 @@ class Disk(OwnDisk):
     def __init__(self, folder: Path, megabytes: int) -> None:
         """Mount it over an empty folder."""
         super().__init__(folder)
-        mount = f"mount -t tmpfs -o size={megabytes}m none '{folder}' && echo there && exec sleep infinity"
+        mount = f"mount -t tmpfs -o size={megabytes}m none '{folder}' && echo mounted && exec sleep infinity"
         self._process = subprocess.Popen(
             ["unshare", "-m", "--propagation", "private", "sh", "-c", mount], stdout=subprocess.PIPE, text=True
         )
         assert self._process.stdout
-        if self._process.stdout.readline() != "there\n":
+        if self._process.stdout.readline() != "mounted\n":
             raise RuntimeError("this fault needs root, and a container that may mount")
         self.pid = self._process.pid
 
@@ -71,14 +71,14 @@ class Disk(OwnDisk):
 
     def copy_in(self, folder: Path, name: str) -> None:
         """Copy a folder onto it, under this name."""
-        self._inside(f"cp -a '{folder}' '{self.folder}/{name}'")
+        self._run_shell(f"cp -a '{folder}' '{self.folder}/{name}'")
 
     def move_out(self, name: str, folder: Path) -> None:
-        """Move what is called so to where everyone sees it."""
+        """Move a folder of this name to where everyone sees it."""
         subprocess.run(["cp", "-a", f"/proc/{self.pid}/root{self.folder}/{name}", folder], check=True)
-        self._inside(f"rm -r '{self.folder}/{name}'")
+        self._run_shell(f"rm -r '{self.folder}/{name}'")
 
-    def _inside(self, script: str) -> None:
+    def _run_shell(self, script: str) -> None:
         subprocess.run(["nsenter", "-t", str(self.pid), "-m", "sh", "-c", script], check=True)
 
 
@@ -90,15 +90,15 @@ def flip_a_byte(table: str, partition: str, column: str) -> Path:
     (chunk,) = [
         group.column(place) for place in range(group.num_columns) if group.column(place).path_in_schema == column
     ]
-    place = chunk.data_page_offset + (group_end(chunk) - chunk.data_page_offset) * 3 // 4
+    place = chunk.data_page_offset + (_chunk_end(chunk) - chunk.data_page_offset) * 3 // 4
     content = bytearray(path.read_bytes())
     content[place] ^= 0xFF
     path.write_bytes(content)
     return path
 
 
-def group_end(chunk: pq.ColumnChunkMetaData) -> int:
-    """Where the pages of a column end in the file."""
+def _chunk_end(chunk: pq.ColumnChunkMetaData) -> int:
+    """Offset in the file at which the pages of a column end."""
     start = chunk.dictionary_page_offset or chunk.data_page_offset
     return int(start + chunk.total_compressed_size)
 

@@ -30,7 +30,7 @@ class RedisServer:
 
     @property
     def url(self) -> str:
-        """Where it serves."""
+        """URL of its database."""
         return f"redis://127.0.0.1:{self.port}/0"
 
     def start(self) -> None:
@@ -61,7 +61,7 @@ class RedisServer:
         self.kill()
 
 
-class BadNetwork:
+class FaultyNetwork:
     """A TCP proxy on a loopback port that delays what goes through it, or cuts connections after some bytes.
 
     Attributes:
@@ -87,7 +87,7 @@ class BadNetwork:
 
     @property
     def url(self) -> str:
-        """The cache behind it."""
+        """URL of the cache behind it."""
         return f"redis://127.0.0.1:{self.port}/0"
 
     def __enter__(self) -> Self:

@@ -1,4 +1,4 @@
-"""Jobs and nights in processes that die on purpose: forked from one that has everything imported already.
+"""Processes that can be killed: jobs and nights, forked from a server that has everything imported already.
 
 What a child runs is what people and Airflow run: the command line of `nocturne` or of a job, with its exit statuses.
 """
@@ -14,18 +14,18 @@ import subprocess
 import sys
 import time
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from tests.faults.tools import commit_points
-from tests.faults.tools.commit_points import Plan
+from tests.faults.tools.commit_points import KillPlan
 
 CLONE_NEWUTS = 0x04000000
 PR_SET_PDEATHSIG = 1
 GATEWAY = "gateway"
-HEAVY = (
+PRELOADED = (
     "implicit.als",
     "pyspark.sql.classic.dataframe",
     "nocturne.cli.main",
@@ -38,65 +38,65 @@ KILLED = -signal.SIGKILL
 
 
 @dataclass
-class Job:
-    """A process that was started.
+class ChildProcess:
+    """A job, a night or a retention that was started.
 
     Attributes:
-        log: its output.
-        points: what it told of commit points.
+        log: file of its output.
+        points: file of the commit points that it passed.
     """
 
     pid: int
     log: Path
     points: Path
-    _nursery: "Nursery"
+    _server: "ForkServer"
     _status: int | None = None
 
     def wait(self) -> int:
-        """Until it ends; its exit status, or the signal that killed it, negative."""
+        """Wait until it ends; its exit status, or the signal that killed it, negative."""
         if self._status is None:
-            self._status = int(self._nursery.ask({"wait": self.pid})["status"])
+            self._status = int(self._server.request({"wait": self.pid})["status"])
         return self._status
 
-    def ended_or_stopped(self, seconds: float = float("inf")) -> bool:
-        """Until it has ended, or has stopped where its plan says, or so long; whether it has ended."""
+    def wait_for_end_or_stop(self, seconds: float = float("inf")) -> bool:
+        """Wait until it has ended, or has stopped where its plan says, or so long; whether it has ended."""
         deadline = time.monotonic() + seconds
-        while (state := _state_of(self.pid)) not in {"T", "Z", ""} and time.monotonic() < deadline:
+        while (state := _process_state(self.pid)) not in {"T", "Z", ""} and time.monotonic() < deadline:
             time.sleep(0.02)
         return state in {"Z", ""}
 
-    def stopped(self) -> str:
-        """Until it has stopped where its plan says; the commit point."""
-        if self.ended_or_stopped():
-            raise RuntimeError(f"it ended, and did not stop: {self.said}")
+    def wait_until_stopped(self) -> str:
+        """Wait until it has stopped where its plan says; the commit point."""
+        if self.wait_for_end_or_stop():
+            raise RuntimeError(f"it ended, and did not stop: {self.output}")
         return str(self.died_at)
 
     def kill(self) -> None:
-        """With no time to say anything."""
+        """End it at once, with no time to clean up."""
         os.kill(self.pid, signal.SIGKILL)
 
-    def go_on(self) -> None:
+    def resume(self) -> None:
         """Let it go on after it stopped."""
         os.kill(self.pid, signal.SIGCONT)
 
     @property
-    def said(self) -> str:
+    def output(self) -> str:
         """Its output so far."""
         return self.log.read_text(encoding="utf-8", errors="replace")
 
     @property
     def died_at(self) -> str | None:
         """The commit point at which it, or one of its workers, died."""
-        return next(iter(commit_points.told(self.points, "died")), None)
+        return next(iter(commit_points.read_points(self.points, "died")), None)
 
     @property
-    def passed(self) -> list[str]:
+    def points_passed(self) -> list[str]:
         """The commit points that it passed."""
-        return commit_points.told(self.points, "at")
+        return commit_points.read_points(self.points, "at")
 
 
-class Nursery:
-    """A process that has imported everything and started nothing; its children are there at once."""
+class ForkServer:
+    """A process that has imported everything and started nothing, so that its children start at once."""
 
     def __init__(self, folder: Path, mounts_of: int | None = None) -> None:
         """Args: folder for logs, and a process whose mounts to see, if not those of this one."""
@@ -119,45 +119,44 @@ class Nursery:
         plan: Mapping[str, Any] | None = None,
         own_java: bool = False,
         host: str = "",
-    ) -> Job:
+    ) -> ChildProcess:
         """Start `nocturne COMMAND`, or the job of that name.
 
         Args:
             command: such as `night --run-date ...`, or `job train_als --run-date ...`.
-            plan: fields of `Plan` but for the log; None: it is not to die.
-            host: name of the machine that it believes to run on.
+            plan: fields of `KillPlan` but for the log; None: it is not killed.
             own_java: start a Java of its own, as every driver does, which takes longer than most stages.
-            variables: of its environment.
+            host: name of the machine that it believes to run on.
         """
         self._started += 1
         log = self._folder / f"{self._started:04d}-{command[0]}.log"
         points = log.with_suffix(".points")
         # Without a plan too: Python workers that are used again must forget the one before.
-        full = asdict(Plan(log=str(points), **(plan if plan is not None else {"folder": os.devnull})))
-        order = {"start": command, "log": str(log), "plan": full, "host": host}
-        order |= {"java": None if own_java else self._java()}
-        return Job(self.ask(order)["pid"], log, points, self)
+        full_plan = asdict(KillPlan(log=str(points), **(plan if plan is not None else {"folder": os.devnull})))
+        request = {"start": command, "log": str(log), "plan": full_plan, "host": host}
+        request |= {"java": None if own_java else self._java()}
+        return ChildProcess(self.request(request)["pid"], log, points, self)
 
     def _java(self) -> dict[str, str]:
-        """How to reach the Java that children share; it is started when it is first wanted."""
+        """Port and secret of the Java that children share; it is started when first needed."""
         if not self._gateway:
             log = self._folder / "java.log"
-            rest = dict.fromkeys(("plan", "host", "java"))
-            self.ask({"start": ["java"], "log": str(log), **rest})
-            while not (found := [line for line in _lines(log) if line.startswith(GATEWAY)]):
+            unset = dict.fromkeys(("plan", "host", "java"))
+            self.request({"start": ["java"], "log": str(log), **unset})
+            while not (announced := [line for line in _lines(log) if line.startswith(GATEWAY)]):
                 time.sleep(0.1)
-            _, port, secret = found[0].split()
+            _, port, secret = announced[0].split()
             self._gateway = {"PYSPARK_GATEWAY_PORT": port, "PYSPARK_GATEWAY_SECRET": secret}
         return self._gateway
 
-    def ask(self, order: Mapping[str, Any]) -> dict[str, Any]:
-        """Give an order and return the answer."""
+    def request(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        """Send a request and return the answer."""
         assert self.process.stdin
         assert self.process.stdout
-        print(json.dumps(order, default=sorted), file=self.process.stdin, flush=True)
+        print(json.dumps(request, default=sorted), file=self.process.stdin, flush=True)
         answer = self.process.stdout.readline()
         if not answer:
-            raise RuntimeError("the nursery died")
+            raise RuntimeError("the fork server died")
         return dict(json.loads(answer))
 
     def close(self) -> None:
@@ -169,17 +168,7 @@ class Nursery:
         self.process.stdout.close()
 
 
-@contextlib.contextmanager
-def nursery(folder: Path, mounts_of: int | None = None) -> Iterator[Nursery]:
-    """A nursery for as long as the block runs."""
-    opened = Nursery(folder, mounts_of)
-    try:
-        yield opened
-    finally:
-        opened.close()
-
-
-def _state_of(pid: int) -> str:
+def _process_state(pid: int) -> str:
     try:
         return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0]
     except FileNotFoundError:
@@ -190,21 +179,21 @@ def _lines(log: Path) -> list[str]:
     return log.read_text(encoding="utf-8").splitlines() if log.exists() else []
 
 
-def _serve() -> None:
-    """Take orders until nobody gives any."""
+def _serve_requests() -> None:
+    """Answer requests until the input ends."""
     _import_everything()
     children: set[int] = set()
     for line in sys.stdin:
-        order = json.loads(line)
-        if "start" in order:
+        request = json.loads(line)
+        if "start" in request:
             pid = os.fork()
             if pid == 0:
-                _be_born(order)
+                _run_child(request)
             children.add(pid)
             answer = {"pid": pid}
         else:
-            status = os.waitstatus_to_exitcode(os.waitpid(order["wait"], 0)[1])
-            children.discard(order["wait"])
+            status = os.waitstatus_to_exitcode(os.waitpid(request["wait"], 0)[1])
+            children.discard(request["wait"])
             answer = {"status": status}
         print(json.dumps(answer), flush=True)
     for pid in children:
@@ -213,34 +202,35 @@ def _serve() -> None:
 
 
 def _import_everything() -> None:
-    """All that takes long to import; nothing that starts a thread, which would not survive a fork."""
-    for name in HEAVY:
+    """Import all that takes long; nothing that starts a thread, which would not survive a fork."""
+    for name in PRELOADED:
         importlib.import_module(name)
     importlib.import_module("nocturne.validation.suites").prepare()
-    importlib.import_module(
-        "nocturne.training.registry"
-    ).code_version()  # one for all, whoever edits the sources meanwhile
+    # One for all, whoever edits the sources meanwhile.
+    importlib.import_module("nocturne.training.registry").code_version()
 
 
-def _be_born(order: Mapping[str, Any]) -> None:
-    """Do what was ordered, and end without a look back at the parent."""
+def _run_child(request: Mapping[str, Any]) -> None:
+    """Run the requested command and exit, without return to the server's loop."""
     status = 1
     try:
         os.setsid()
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)  # nobody is left when the nursery is killed
-        output = os.open(order["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)  # nobody is left when the server is killed
+        output = os.open(request["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         for descriptor in (1, 2):
             os.dup2(output, descriptor)
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-        if order["host"]:
-            _call_myself(order["host"])
-        if order["plan"]:
-            spared = order["plan"]["spared"]
-            commit_points.install(Plan(**order["plan"] | {"spared": None if spared is None else frozenset(spared)}))
-        if order["java"]:
-            _attach(order["java"])
-        status = _run(order["start"]) if order["start"] != ["java"] else _keep_java()
-    except BaseException:  # noqa: BLE001 - nothing may come back into the parent's loop
+        if request["host"]:
+            _set_host_name(request["host"])
+        if request["plan"]:
+            spared = request["plan"]["spared"]
+            commit_points.install(
+                KillPlan(**request["plan"] | {"spared": None if spared is None else frozenset(spared)})
+            )
+        if request["java"]:
+            _attach_to_java(request["java"])
+        status = _run(request["start"]) if request["start"] != ["java"] else _serve_java()
+    except BaseException:  # noqa: BLE001 - nothing may come back into the server's loop
         traceback.print_exc()
     finally:
         sys.stdout.flush()
@@ -248,8 +238,8 @@ def _be_born(order: Mapping[str, Any]) -> None:
         os._exit(status)
 
 
-def _call_myself(host: str) -> None:
-    """Another host name, in a name space of its own."""
+def _set_host_name(host: str) -> None:
+    """Give this process a host name, in a name space of its own."""
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.unshare(CLONE_NEWUTS):
         raise OSError(ctypes.get_errno(), "this fault needs root, and a container that may unshare")
@@ -271,21 +261,21 @@ def _run(command: Sequence[str]) -> int:
     return 0
 
 
-def _keep_java() -> int:
-    """Start a Java with Spark, and keep it."""
+def _serve_java() -> int:
+    """Start a Java with Spark for other children, and keep it running."""
     from nocturne.core.settings import load_settings
     from nocturne.core.spark.session import spark_session
 
     settings = load_settings(overrides=["spark.driver_memory=1g", "spark.shuffle_partitions=2"])
     with spark_session(settings.spark, "faults") as spark:
-        reached = spark.sparkContext._gateway.gateway_parameters
-        print(GATEWAY, reached.port, reached.auth_token, flush=True)
+        gateway = spark.sparkContext._gateway.gateway_parameters
+        print(GATEWAY, gateway.port, gateway.auth_token, flush=True)
         signal.pause()
     return 0
 
 
-def _attach(java: Mapping[str, str]) -> None:
-    """A session in a Java that runs already, which remembers nothing of whoever used it before."""
+def _attach_to_java(java: Mapping[str, str]) -> None:
+    """Open a session in a Java that runs already, without anything cached by earlier sessions."""
     from pyspark import SparkContext
     from pyspark.java_gateway import launch_gateway
     from pyspark.sql import SparkSession
@@ -304,4 +294,4 @@ def _attach(java: Mapping[str, str]) -> None:
 
 
 if __name__ == "__main__":
-    _serve()
+    _serve_requests()

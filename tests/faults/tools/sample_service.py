@@ -1,4 +1,4 @@
-"""A simulated service that is small enough to be broken hundreds of times, and how to tell that it came through."""
+"""A simulated service that is small enough to be broken hundreds of times, and readings of its state."""
 
 import re
 import shutil
@@ -16,7 +16,7 @@ from nocturne.serving.cache import Pointer, open_cache
 
 FIRST = date(2025, 3, 1)
 STAGES = ("ingest_events", "build_interactions", "train_als", "rank_users")
-"""Those before the refresh."""
+"""Stages before the refresh."""
 LISTENERS, ITEMS = 150, 120
 SETTINGS = """
 [als]
@@ -48,14 +48,14 @@ class Service:
     cache: str
 
     @classmethod
-    def simulated(cls, folder: Path, nights: int, seed: int = 7, retrain_every: int = 1, more: str = "") -> "Service":
+    def simulate(cls, folder: Path, nights: int, seed: int = 7, retrain_every: int = 1, more: str = "") -> "Service":
         """A new service; nothing of it is published."""
         folder.mkdir(parents=True, exist_ok=True)
         simulate(folder / "landing", LISTENERS, ITEMS, nights, seed=seed, start=FIRST, corruption=0.02)
         (folder / "landing.toml").write_text(SETTINGS.format(retrain_every=retrain_every) + more, encoding="utf-8")
         return cls(folder, folder / "landing", f"lmdb:{folder}/cache")
 
-    def copied(self, folder: Path, cache: str = "") -> "Service":
+    def copy_to(self, folder: Path, cache: str = "") -> "Service":
         """A copy of warehouse and embedded cache, on the same landing zone.
 
         Args:
@@ -89,23 +89,23 @@ class Service:
         return ["--run-date", day, *places, "--conf", self.conf, *more]
 
 
-def pointer_of(url: str) -> Pointer | None:
-    """What a cache serves, without the place of its warehouse."""
+def read_pointer(url: str) -> Pointer | None:
+    """The pointer of a cache, without the place of its warehouse."""
     with open_cache(url, read_only=True) as cache:
         pointer = cache.pointer()
     return replace(pointer, warehouse="") if pointer else None
 
 
-def kept_in(url: str) -> list[str]:
-    """Everything that a cache holds: folders or keys by name; what a load invents is `*`."""
+def cache_contents(url: str) -> list[str]:
+    """Names of all folders or keys of a cache; what a load invents in them is `*`."""
     if url.startswith("lmdb:"):
         path = Path(url.partition(":")[2])
-        return sorted(str(found.relative_to(path)) for found in path.glob("*/*") if found.name != "lock.mdb")
+        return sorted(str(entry.relative_to(path)) for entry in path.glob("*/*") if entry.name != "lock.mdb")
     keys = redis.Redis.from_url(url).keys("*")
     return sorted(re.sub(r":[0-9a-f]{8}:(?=\d+$)", ":*:", key.decode()) for key in keys)  # type: ignore[union-attr]
 
 
-def size_of(folder: Path) -> tuple[int, int]:
+def measure_folder(folder: Path) -> tuple[int, int]:
     """Files below a folder, and their bytes."""
     sizes: list[Any] = [path.stat().st_size for path in folder.rglob("*") if path.is_file()]
     return len(sizes), sum(sizes)

@@ -1,0 +1,82 @@
+"""A campaign gives every search its turn, scales every property, and says how to repeat what failed."""
+
+import os
+import subprocess
+import sys
+import time
+
+import pytest
+
+from tests.faults.campaign import ROOT, failed_tests, take_turns
+
+PROPERTIES = """
+from hypothesis import given, settings, strategies as st
+
+@given(st.integers())
+def test_of_default_length(number):
+    print(f"<default {number}>")
+
+@settings(max_examples=7)
+@given(st.integers())
+def test_of_own_length(number):
+    print(f"<own {number}>")
+
+def test_no_property():
+    print("<other>")
+"""
+
+
+def run_properties(folder, *options):
+    """The output of pytest on `PROPERTIES`, with every example."""
+    (folder / "test_properties.py").write_text(PROPERTIES)
+    command = [sys.executable, "-m", "pytest", "-s", "-p", "tests.fixtures.properties", "-m", "search", *options]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    return subprocess.run(command, cwd=folder, env=environment, check=True, capture_output=True, text=True).stdout
+
+
+def test_the_suite_draws_the_same_examples_every_time(tmp_path):
+    first, second = ([line for line in run_properties(tmp_path).splitlines() if "<" in line] for _ in range(2))
+    assert first == second
+    assert [sum(f"<{name}" in line for line in first) for name in ("default", "own", "other")] == [100, 7, 0]
+
+
+def test_a_campaign_draws_five_times_as_many_examples_of_every_property(tmp_path):
+    output = run_properties(tmp_path, "--hypothesis-profile=campaign", "--hypothesis-seed=1")
+    assert [output.count(f"<{name}") for name in ("default", "own", "other")] == [500, 35, 0]
+
+
+def test_searches_take_turns_with_the_next_seed_each_round_until_the_time_is_up(monkeypatch):
+    clock = iter([0, 0, 60, 120, 180])
+    monkeypatch.setattr(time, "monotonic", lambda: next(clock))
+    turns = []
+
+    def first(seed, minutes):
+        turns.append(("first", seed, minutes))
+        return [f"repeat {seed}"]
+
+    def second(seed, minutes):
+        turns.append(("second", seed, minutes))
+        return []
+
+    assert take_turns([first, second], 3, seed=5) == (3, ["repeat 5", "repeat 6"])
+    assert turns == [("first", 5, 1.5), ("second", 5, 1.5), ("first", 6, 1.0)]
+
+
+def test_a_campaign_that_is_interrupted_still_names_its_failures():
+    def interrupted(seed, minutes):
+        raise KeyboardInterrupt
+
+    assert take_turns([lambda seed, _minutes: [f"repeat {seed}"], interrupted], 1, seed=5) == (2, ["repeat 5"])
+
+
+@pytest.mark.parametrize(
+    ("line", "tests"),
+    [
+        ("FAILED tests/test_x.py::test_y - assert 1 == 2\n", ["tests/test_x.py::test_y"]),
+        ("FAILED tests/test_x.py::test_y[a b]\n", ["tests/test_x.py::test_y[a b]"]),
+        ("ERROR tests/test_x.py - ImportError: no\n", ["tests/test_x.py"]),
+        ("1 failed in 0.1s\n", []),
+    ],
+)
+def test_failures_are_read_from_the_summary(line, tests):
+    assert failed_tests([line]) == tests
