@@ -327,15 +327,16 @@ SETTINGS = st.fixed_dictionaries(
 LOCAL = (
     st.tuples(st.just("hear"), LISTENER, ITEM, st.integers(0, 3)),
     st.tuples(st.just("follow"), LISTENER, st.integers(0, 2)),
+    st.tuples(st.just("withdraw"), LISTENER, st.integers(1, 2)),
     st.tuples(st.just("rules"), ITEM, RULES),
     st.tuples(st.just("rules"), ITEM, st.just({})),
     st.tuples(st.just("move"), LISTENER, st.sampled_from(MARKETS)),
 )
 GLOBAL = (
-    st.tuples(st.just("cap"), st.integers(0, 2)),
+    st.tuples(st.just("max_per_creator"), st.integers(0, 2)),
     st.tuples(st.just("skip"), st.integers(1, 2)),
-    st.tuples(st.just("model"), st.integers(0, 5)),
-    st.tuples(st.just("settings"), SETTINGS),
+    st.tuples(st.just("model_seed"), st.integers(0, 5)),
+    st.tuples(st.just("ranking"), SETTINGS),
 )
 EVENTS = st.lists(st.one_of(*4 * LOCAL, *GLOBAL), max_size=5)
 """What has every pool computed is rarer than what has one."""
@@ -345,9 +346,11 @@ def happen(world: World, kind: str, *what: Any) -> None:
     if kind == "hear":
         world.hear(*what)
     elif kind == "follow":
-        listener, place = what
-        for item in world.lists.get(f"u{listener:02d}", [])[place : place + 1]:
-            world.hear(listener, item, 0)
+        for item in world.lists.get(f"u{what[0]:02d}", [])[what[1] : what[1] + 1]:
+            world.hear(what[0], item, 0)
+    elif kind == "withdraw":
+        for item in world.lists.get(f"u{what[0]:02d}", [])[: what[1]]:
+            world.rules[item] = {"markets": []}
     elif kind == "rules":
         item, rules = what
         dates = {"starts": "available_from", "ends": "available_until"}
@@ -356,14 +359,10 @@ def happen(world: World, kind: str, *what: Any) -> None:
         }
     elif kind == "move" and f"u{what[0]:02d}" in world.rows:
         world.rows[f"u{what[0]:02d}"]["market"] = what[1]
-    elif kind == "cap":
-        world.max_per_creator = what[0]
     elif kind == "skip":
         world.day += what[0]
-    elif kind == "model":
-        world.model_seed = what[0]
-    elif kind == "settings":
-        world.ranking = what[0]
+    elif kind in {"model_seed", "ranking", "max_per_creator"}:
+        setattr(world, kind, what[0])
 
 
 NIGHTS = st.lists(st.tuples(EVENTS, st.none() | EVENTS, st.sampled_from([True] * 6 + [False])), min_size=4, max_size=7)
