@@ -5,6 +5,7 @@ tells whether it lives. A retry takes over when the lease has lapsed; then the s
 """
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
