@@ -144,7 +144,7 @@ def recorded(known: Iterable[Row]) -> list[Pointer]:
     for row in known:
         for place, text in row["pointers"].items():
             pointer = from_json(text.encode())
-            if place not in last or pointer.move > last[place].move:
+            if place not in last or pointer.version > last[place].version:
                 last[place] = pointer
     return list(last.values())
 

@@ -82,7 +82,7 @@ def retain(night: Night, caches: Iterable[Pointer] = (), *, dry_run: bool = Fals
     limits = Limits.of(night.settings.retention, night.run_date)
     tables.require_warehouse(night)
     known = publications.known(night)
-    kept = [generation for pointer in (*recorded(known), *caches) for generation in pointer.kept]
+    kept = [generation for pointer in (*recorded(known), *caches) for generation in pointer.retained]
     names, served = {each.name for each in kept}, frozenset(each.run_date for each in kept)
     paths = {name: tables.table_path(night, name) for name in _IN_ORDER}
     stocks = [_Stock(name, path) for name, path in paths.items() if DeltaTable.is_deltatable(path)]

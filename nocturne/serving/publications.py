@@ -110,7 +110,7 @@ def close(night: Night, reasons: Sequence[str]) -> None:
 def recorded_pointer(night: Night, place: str) -> Pointer | None:
     """The pointer of a cache as the last move on record left it; None if none is."""
     told = [from_json(row["pointers"][place].encode()) for row in known(night) if place in row["pointers"]]
-    return max(told, key=lambda pointer: pointer.move, default=None)
+    return max(told, key=lambda pointer: pointer.version, default=None)
 
 
 def record_pointer(night: Night, place: str, pointer: Pointer) -> None:

@@ -10,7 +10,7 @@ from nocturne.core.errors import ServiceError, SettingsError
 from nocturne.core.night import Night
 from nocturne.serving import manifest, publications
 from nocturne.serving.cache import About, Cache, Each, Generation, Part, Pointer, Progress
-from nocturne.serving.cache import pointer as moves
+from nocturne.serving.cache.pointer import advance, refusal, roll_back, unfreeze
 from nocturne.serving.manifest import Row
 from nocturne.storage import tables
 from nocturne.storage.warehouse import settled
@@ -71,17 +71,17 @@ def refresh(
     """
     new = Generation(row["generation"], night.run_date)
     pointer, known = _caught_up(night, cache, new)
-    reason = None if known and new in known.kept else moves.refusal(known, new)
+    reason = None if known and new in known.retained else refusal(known, new)
     # A generation without lists cannot be told from none by their number.
     if not reason and (not row["listeners"] or cache.count(new.name) != row["listeners"]):
         loaded = cache.load(new.name, about, lists, each, progress)
         _keep_if_whole(cache, new.name, loaded, row["listeners"])
-    publications.publish(night, row, reason, held=known is not None and known.held is not None)
+    publications.publish(night, row, reason, held=known is not None and known.frozen_reason is not None)
     if reason:
         return Refreshed(None, moved=False, reason=reason, listeners=0)
     keep, last = night.settings.cache.generations, publications.recorded_pointer(night, cache.place)
-    advanced = moves.advance(known, new, tables.root(night), keep, last.move if last else 0)
-    target = known if known and new in known.kept else advanced
+    advanced = advance(known, new, tables.root(night), keep, last.version if last else 0)
+    target = known if known and new in known.retained else advanced
     moved = target != pointer
     if moved:
         _move_pointer(night, cache, pointer, target)
@@ -103,7 +103,7 @@ def rollback(night: Night, cache: Cache, why: str, to: str | None = None) -> Poi
         ServiceError: the cache failed, or has lost that generation.
     """
     pointer = cache.pointer()
-    target = moves.roll_back(pointer, why, to)
+    target = roll_back(pointer, why, to)
     _move_pointer(night, cache, pointer, target)
     _record(night, cache, target)
     return target
@@ -118,7 +118,7 @@ def release(night: Night, cache: Cache) -> Pointer:
         ServiceError: the cache failed.
     """
     pointer = cache.pointer()
-    target = moves.release(pointer)
+    target = unfreeze(pointer)
     if target != pointer:
         _move_pointer(night, cache, pointer, target)
         publications.record_pointer(night, cache.place, target)
@@ -132,12 +132,12 @@ def require_recorded(night: Night, cache: Cache) -> None:
         ServiceError: the cache has lost a move.
     """
     pointer, recorded = cache.pointer(), publications.recorded_pointer(night, cache.place)
-    if recorded and (pointer is None or pointer.move < recorded.move):
+    if recorded and (pointer is None or pointer.version < recorded.version):
         raise ServiceError(
             "the cache went back behind the last move on record",
             where=cache.place,
-            found=f"{pointer.served.name}, move {pointer.move}" if pointer else "nothing served",
-            expected=f"{recorded.served.name}, move {recorded.move}",
+            found=f"{pointer.served.name}, move {pointer.version}" if pointer else "nothing served",
+            expected=f"{recorded.served.name}, move {recorded.version}",
             fix=f"run refresh_cache for night {recorded.served.run_date}: it puts the pointer right",
         )
 
@@ -162,13 +162,13 @@ def _caught_up(night: Night, cache: Cache, new: Generation) -> tuple[Pointer | N
     still has those lists or is about to get them. An emptied cache starts afresh, unless it was held.
     """
     pointer, recorded = cache.pointer(), publications.recorded_pointer(night, cache.place)
-    if pointer and (recorded is None or pointer.move > recorded.move):
+    if pointer and (recorded is None or pointer.version > recorded.version):
         _record(night, cache, pointer)  # whoever moved it died before that was on record
-    if recorded is None or (pointer and pointer.move >= recorded.move):
+    if recorded is None or (pointer and pointer.version >= recorded.version):
         return pointer, pointer
     there = set(cache.generations()) | {new.name}
     lost = replace(recorded, earlier=tuple(each for each in recorded.earlier if each.name in there))
-    if pointer is None and not lost.held:
+    if pointer is None and not lost.frozen_reason:
         return None, None
     if lost.served != new and _is_whole(night, cache, lost.served):
         _move_pointer(night, cache, pointer, lost)
@@ -178,10 +178,10 @@ def _caught_up(night: Night, cache: Cache, new: Generation) -> tuple[Pointer | N
 
 def _record(night: Night, cache: Cache, pointer: Pointer) -> None:
     """Record where the pointer came to; if it was rolled back, what was served of later nights is withdrawn."""
-    if pointer.held:
+    if pointer.frozen_reason:
         later = [row for row in publications.known(night) if row["run_date"] > pointer.served.run_date]
         served = [row["generation"] for row in later if cache.place in row["pointers"]]
-        publications.withdraw(night, served, pointer.held)
+        publications.withdraw(night, served, pointer.frozen_reason)
     publications.record_pointer(night, cache.place, pointer)
 
 
@@ -253,7 +253,7 @@ def _sample(night: Night, generation: str, version: int) -> Iterable[pa.RecordBa
 
 def _tidy(cache: Cache, pointer: Pointer) -> None:
     """Remove what is neither served nor kept; what a reader holds stays until the next refresh."""
-    kept = {generation.name for generation in pointer.kept}
+    kept = {generation.name for generation in pointer.retained}
     for name in cache.generations():
         if name not in kept:
             cache.drop(name)

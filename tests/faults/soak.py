@@ -144,7 +144,7 @@ class Soak:
             assert pointer
             if pointer.served.run_date != self.run_date:
                 told.append(f"{url} serves {pointer.served.run_date}")
-            names = sorted(generation.name for generation in pointer.kept)
+            names = sorted(generation.name for generation in pointer.retained)
             if kept_in(url) != _expected(url, names):
                 told.append(f"{url} keeps {kept_in(url)}, expected {_expected(url, names)}")
         if pointer_of(self.service.cache).served != pointer_of(self.reference.cache).served:  # type: ignore[union-attr]

@@ -115,7 +115,7 @@ def test_a_refresh_killed_at_any_commit_serves_one_whole_night_or_the_other_and_
     assert "delta-rs write nights #2" in deaths.points
     assert compare_warehouses(undisturbed.warehouse, service.warehouse) == []
     assert pointer_of(service.cache) == pointer_of(undisturbed.cache)
-    generations = [generation.name for generation in pointer_of(undisturbed.cache).kept]
+    generations = [generation.name for generation in pointer_of(undisturbed.cache).retained]
     if store == "lmdb":
         assert kept_in(service.cache) == kept_in(undisturbed.cache)
     else:

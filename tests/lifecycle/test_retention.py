@@ -128,10 +128,10 @@ def publish(night: Night, **changes) -> dict:
     return row
 
 
-def pointer(*offsets: int, move: int = 1) -> Pointer:
+def pointer(*offsets: int, version: int = 1) -> Pointer:
     """A pointer that serves the first of these nights and may be rolled back to the others."""
     served, *earlier = (Generation(f"{day(offset)}-aaaaaaaa", day(offset)) for offset in offsets)
-    return Pointer(served, tuple(earlier), move=move)
+    return Pointer(served, tuple(earlier), version=version)
 
 
 def there(night: Night, table: str) -> list[date]:
@@ -210,9 +210,9 @@ def test_a_served_night_and_those_to_roll_back_to_keep_all_their_tables(at):
 
 def test_of_two_records_of_a_caches_pointer_the_last_move_counts(at):
     rows = [
-        {"pointers": {"a": to_json(pointer(1, move=2)).decode(), "b": to_json(pointer(4)).decode()}},
-        {"pointers": {"a": to_json(pointer(2, move=7)).decode()}},
-        {"pointers": {"a": to_json(pointer(3, move=3)).decode()}},
+        {"pointers": {"a": to_json(pointer(1, version=2)).decode(), "b": to_json(pointer(4)).decode()}},
+        {"pointers": {"a": to_json(pointer(2, version=7)).decode()}},
+        {"pointers": {"a": to_json(pointer(3, version=3)).decode()}},
     ]
     assert sorted(each.served.run_date for each in expiry.recorded(rows)) == [day(2), day(4)]
 

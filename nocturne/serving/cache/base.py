@@ -271,7 +271,7 @@ class Cache(ABC):
         found = self._open(name)
         if found is not None:
             pointer = self.pointer()
-            kept = {generation.name for generation in pointer.kept} if pointer else set()
+            kept = {generation.name for generation in pointer.retained} if pointer else set()
             self._reading = {old: held for old, held in self._reading.items() if old in kept} | {name: found}
         return found
 

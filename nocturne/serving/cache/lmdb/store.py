@@ -141,7 +141,7 @@ class EmbeddedCache(Cache):
                 raise FileNotFoundError(self._pointer_folder)
             with self._pointers.begin(write=True) as transaction:
                 text = transaction.get(POINTER_KEY)
-                if text and generation in {kept.name for kept in from_json(text).kept}:
+                if text and generation in {kept.name for kept in from_json(text).retained}:
                     return False
                 self._set_aside(generation)
             self._remove_left_overs(generation)
