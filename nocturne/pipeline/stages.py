@@ -37,7 +37,7 @@ from nocturne.ingestion.interactions import add_listens, index_new_items
 from nocturne.ranking.rank_users import account_row, make_ranker, rank_all
 from nocturne.ranking.ranker import Account
 from nocturne.serving import manifest, publications
-from nocturne.serving.cache import About, Head, open_cache
+from nocturne.serving.cache import GenerationInfo, ListKind, open_cache
 from nocturne.serving.coverage import reach
 from nocturne.serving.rollout import LISTS, refresh
 from nocturne.storage import fingerprints, tables
@@ -207,7 +207,7 @@ def refresh_cache(spark: SparkSession, night: Night, progress: Progress) -> Work
     digest = next(row["content"] for row in validations.to_pylist() if row["table"] == "ranked_lists")
     row = manifest.sealed(publications.facts(night, listeners, digest, found.coverage))
     item_ids = tables.night_rows(night, "item_index").sort_by("item_index")["item_id"]
-    about = About(night.run_date, listeners, tuple(Head(*head) for head in found.heads), item_ids)
+    about = GenerationInfo(night.run_date, listeners, tuple(ListKind(*head) for head in found.heads), item_ids)
     stored = tables.StoredRows.at(night, "ranked_lists", LISTS)
     parts = [stored.of_bucket(bucket) for bucket in range(buckets)]
     with open_cache(night.cache, night.settings.cache) as cache:

@@ -9,7 +9,7 @@ import pyarrow as pa
 from nocturne.core.errors import ServiceError, SettingsError
 from nocturne.core.night import Night
 from nocturne.serving import manifest, publications
-from nocturne.serving.cache import About, Cache, Each, Generation, Part, Pointer, Progress
+from nocturne.serving.cache import GenerationInfo, Cache, ParallelMap, Generation, RowBatches, Pointer, Progress
 from nocturne.serving.cache.pointer import advance, refusal, roll_back, unfreeze
 from nocturne.serving.manifest import Row
 from nocturne.storage import tables
@@ -44,10 +44,10 @@ class Refreshed:
 def refresh(
     night: Night,
     row: Row,
-    about: About,
-    lists: Sequence[Part],
+    about: GenerationInfo,
+    lists: Sequence[RowBatches],
     cache: Cache,
-    each: Each = map,
+    each: ParallelMap = map,
     progress: Progress = lambda _loaded: None,
 ) -> Refreshed:
     """Load a night whose gate is open beside what is served, publish it, then serve it.

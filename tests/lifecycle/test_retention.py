@@ -596,13 +596,13 @@ def test_the_command_prints_a_row_a_table_and_frees_what_it_says(at, tmp_path):
 
 
 def test_the_command_asks_the_cache_what_it_keeps(at):
-    from nocturne.serving.cache import About, open_cache
+    from nocturne.serving.cache import GenerationInfo, open_cache
 
     for offset in range(4):
         write_night(at(offset))
     kept = pointer(1, 0)
     with open_cache(at(0).cache) as cache:
-        cache.load(kept.served.name, About(day(1), 0, (), pa.array([], pa.string())), [])
+        cache.load(kept.served.name, GenerationInfo(day(1), 0, (), pa.array([], pa.string())), [])
         cache.swap_pointer(None, kept)
     options = [text for each in limits_of(items=1) for text in ("--set", each)]
     told = ["retain", "--warehouse", at(0).warehouse, "--run-date", str(day(4)), "--cache", at(0).cache, *options]

@@ -15,7 +15,7 @@ from nocturne.core.errors import InputError, ServiceError, SettingsError
 from nocturne.core.night import Night
 from nocturne.serving import manifest, publications, rollout
 from nocturne.serving.cache import Cache, Generation, Pointer, PointerMoved, open_cache
-from nocturne.serving.cache.lmdb.store import EmbeddedCache
+from nocturne.serving.cache.lmdb.store import LmdbCache
 from nocturne.serving.rollout import Refreshed, release, require_recorded, rollback
 from nocturne.storage import tables
 from tests.fixtures.published_nights import Ready, ready
@@ -230,7 +230,7 @@ def test_a_table_with_two_rows_of_a_listener_is_not_served(service: Night, two_n
 
 
 def test_a_list_that_the_store_changed_is_not_served(service: Night, monday: Ready, tmp_path: Path):
-    class Forgetful(EmbeddedCache):
+    class Forgetful(LmdbCache):
         def read(self, generation: str, user_id: str) -> bytes | None:
             return (super().read(generation, user_id) or b"")[:-1]
 
