@@ -31,11 +31,11 @@ import redis
 from rich.console import Console
 from rich.table import Table
 
-from nocturne.serving.cache import About, Cache, Each, Generation, Head, Pointer, open_cache
+from nocturne.serving.cache import Cache, Generation, GenerationInfo, ListKind, ParallelMap, Pointer, open_cache
 from nocturne.serving.cache.encoding import Encoder
 
 NIGHT = date(2026, 3, 2)
-HEADS = tuple(Head("control", source, "als-20260302") for source in ("als", "previous", "global_popular"))
+KINDS = tuple(ListKind("control", source, "als-20260302") for source in ("als", "previous", "global_popular"))
 GENERATION = Generation("2026-03-02-benchmar", NIGHT)
 BATCH, ROW_GROUP, PIPELINE = 4096, 65_536, 1_000
 Line = dict[str, str | int | float]
@@ -52,7 +52,7 @@ class StoredPart:
         yield from pq.ParquetFile(self.path, pre_buffer=False).iter_batches(BATCH, use_threads=False)
 
 
-def write_parts(folder: Path, options: argparse.Namespace) -> tuple[About, list[StoredPart]]:
+def write_parts(folder: Path, options: argparse.Namespace) -> tuple[GenerationInfo, list[StoredPart]]:
     """Invent a list for every listener, and write them into so many files as there are buckets."""
     item_ids = pa.array([f"track-{number:09d}" for number in range(options.catalogue)])
     everybody = np.arange(options.listeners)
@@ -64,7 +64,7 @@ def write_parts(folder: Path, options: argparse.Namespace) -> tuple[About, list[
             for start in range(0, len(ours), ROW_GROUP):
                 writer.write_batch(invent(ours[start : start + ROW_GROUP], item_ids, options.items, random))
         parts.append(StoredPart(str(path)))
-    return About(NIGHT, options.listeners, HEADS, item_ids), parts
+    return GenerationInfo(NIGHT, options.listeners, KINDS, item_ids), parts
 
 
 def invent(listeners: np.ndarray, item_ids: pa.Array, length: int, random: np.random.Generator) -> pa.RecordBatch:
@@ -73,12 +73,12 @@ def invent(listeners: np.ndarray, item_ids: pa.Array, length: int, random: np.ra
     numbers = (len(item_ids) * random.random(rows * length) ** 3).astype(np.int32)
     scores = -np.sort(-random.random((rows, length)), axis=1).ravel()
     items = pa.StructArray.from_arrays([item_ids.take(pa.array(numbers)), pa.array(scores)], ["item_id", "score"])
-    heads = [HEADS[head] for head in random.choice(len(HEADS), rows, p=[0.9, 0.08, 0.02])]
+    kinds = [KINDS[kind] for kind in random.choice(len(KINDS), rows, p=[0.9, 0.08, 0.02])]
     ends = pa.array(np.arange(rows + 1, dtype=np.int32) * length)
     return pa.record_batch(
         {
             "user_id": pa.array([user_id(each) for each in listeners]),
-            **{name: pa.array([getattr(head, name) for head in heads]) for name in Head._fields},
+            **{name: pa.array([getattr(kind, name) for kind in kinds]) for name in ListKind._fields},
             "items": pa.ListArray.from_arrays(ends, items),
         }
     )
@@ -89,17 +89,17 @@ def user_id(listener: int) -> str:
     return f"listener-{listener:012d}"
 
 
-def embedded(folder: Path, about: About, parts: list[StoredPart], reads: int) -> Iterator[Line]:
+def embedded(folder: Path, info: GenerationInfo, parts: list[StoredPart], reads: int) -> Iterator[Line]:
     """Load LMDB, then read random lists of it on one core."""
     with open_cache(f"lmdb:{folder}") as cache:
         started = time.perf_counter()
-        stored = cache.load(GENERATION.name, about, parts)
+        stored = cache.load(GENERATION.name, info, parts)
         seconds = time.perf_counter() - started
         cache.swap_pointer(None, Pointer(GENERATION))
         size = sum(file.stat().st_size for file in folder.rglob("data.mdb"))
         yield line("LMDB: load, one process", stored, seconds, size)
-        yield read(cache, "LMDB: read, cold", about.lists, reads // 4, 1)
-        yield read(cache, "LMDB: read, one core", about.lists, reads, 2)
+        yield read(cache, "LMDB: read, cold", info.lists, reads // 4, 1)
+        yield read(cache, "LMDB: read, one core", info.lists, reads, 2)
 
 
 def read(cache: Cache, name: str, listeners: int, reads: int, seed: int) -> Line:
@@ -113,19 +113,19 @@ def read(cache: Cache, name: str, listeners: int, reads: int, seed: int) -> Line
     return line(name, reads, seconds) | {"per core second": round(reads / used)}
 
 
-def shared(folder: Path, about: About, parts: list[StoredPart], options: argparse.Namespace) -> Iterator[Line]:
+def shared(folder: Path, info: GenerationInfo, parts: list[StoredPart], options: argparse.Namespace) -> Iterator[Line]:
     """Load Redis by this library and as one would without it, each into an empty server."""
     with server(folder) as port:
         client = redis.Redis(port=port)
         before = client.info("memory")["used_memory"]
         with open_cache(f"redis://127.0.0.1:{port}/0") as cache, executors(options.processes) as each:
             started = time.perf_counter()
-            stored = cache.load(GENERATION.name, about, parts, each)
+            stored = cache.load(GENERATION.name, info, parts, each)
             seconds = time.perf_counter() - started
             size = client.info("memory")["used_memory"] - before
             yield line(f"Redis: load, {options.processes} processes", stored, seconds, size)
             cache.swap_pointer(None, Pointer(GENERATION))
-            yield read(cache, "Redis: read, one client", about.lists, options.reads // 50, 3)
+            yield read(cache, "Redis: read, one client", info.lists, options.reads // 50, 3)
             client.delete("nocturne:pointer")  # what is served is not dropped
             started = time.perf_counter()
             cache.drop(GENERATION.name)
@@ -133,14 +133,14 @@ def shared(folder: Path, about: About, parts: list[StoredPart], options: argpars
     with server(folder) as port:
         started = time.perf_counter()
         with open_cache(f"redis://127.0.0.1:{port}/0") as cache:
-            stored = cache.load(GENERATION.name, about, parts)
+            stored = cache.load(GENERATION.name, info, parts)
         yield line("Redis: load, one process", stored, time.perf_counter() - started)
-    yield from plain(folder, about, parts)
+    yield from plain(folder, info, parts)
 
 
-def plain(folder: Path, about: About, parts: list[StoredPart]) -> Iterator[Line]:
+def plain(folder: Path, info: GenerationInfo, parts: list[StoredPart]) -> Iterator[Line]:
     """SET the same values by plain keys: encoded before the clock starts, then with the encoding."""
-    encoder = Encoder(about)
+    encoder = Encoder(info)
     for name, ahead in (("encoded before", True), ("encoded meanwhile", False)):
         with server(folder) as port:
             client = redis.Redis(port=port)
@@ -175,7 +175,7 @@ def ready(_: int) -> None:
 
 
 @contextmanager
-def executors(processes: int) -> Iterator[Each]:
+def executors(processes: int) -> Iterator[ParallelMap]:
     """Processes that are there already, as Spark's executors are, and go through the parts."""
     with multiprocessing.get_context("spawn").Pool(processes) as pool:
         pool.map(ready, range(processes), chunksize=1)
@@ -233,10 +233,10 @@ def main() -> None:
     title = f"{options.listeners:,} lists of {options.items} out of {options.catalogue:,} items; {os.cpu_count()} cores"
     with tempfile.TemporaryDirectory(dir=options.folder) as scratch:
         folder = Path(scratch)
-        about, parts = write_parts(folder, options)
+        info, parts = write_parts(folder, options)
         lines = [
-            *embedded(folder / "lmdb", about, parts, options.reads),
-            *shared(folder, about, parts, options),
+            *embedded(folder / "lmdb", info, parts, options.reads),
+            *shared(folder, info, parts, options),
         ]
     if options.json:
         print("\n".join(json.dumps(each) for each in lines))

@@ -133,10 +133,10 @@ def check_lmdb() -> str:
     """The embedded cache reads back what was loaded."""
     import pyarrow as pa
 
-    from nocturne.serving.cache import About, Head, open_cache
+    from nocturne.serving.cache import GenerationInfo, ListKind, open_cache
 
-    head, lists = Head("control", "als", "als-doctor"), [{"item_id": "item", "score": 0.5}]
-    about = About(date(2026, 1, 1), 1, (head,), pa.array(["item"]))
+    head, lists = ListKind("control", "als", "als-doctor"), [{"item_id": "item", "score": 0.5}]
+    about = GenerationInfo(date(2026, 1, 1), 1, (head,), pa.array(["item"]))
     rows = pa.RecordBatch.from_pylist([{"user_id": "listener", "items": lists, **head._asdict()}])
     with tempfile.TemporaryDirectory() as folder, open_cache(f"lmdb:{folder}") as cache:
         cache.load("doctor", about, [[rows]])

@@ -113,12 +113,14 @@ def release(
 
 def _print_pointer(pointer: "Pointer | None", *, as_json: bool) -> None:
     """The night that is served first, then the ones that a rollback could serve."""
-    kept = pointer.kept if pointer else ()
+    kept = pointer.retained if pointer else ()
     rows = [
         {"": "served" if place == 0 else "earlier", "run_date": each.run_date, "generation": each.name}
         for place, each in enumerate(kept)
     ]
-    print_rows(rows, f"held: {pointer.held}" if pointer and pointer.held else "serving", as_json=as_json)
+    print_rows(
+        rows, f"held: {pointer.frozen_reason}" if pointer and pointer.frozen_reason else "serving", as_json=as_json
+    )
 
 
 def _names(warehouse: str, run_date: date, items: Sequence[str]) -> dict[str, dict[str, str | None]]:

@@ -143,7 +143,7 @@ def recorded_pointers(nights: Iterable[NightRecord]) -> list[Pointer]:
     for record in nights:
         for place, text in record.pointers.items():
             pointer = from_json(text.encode())
-            if place not in last or pointer.move > last[place].move:
+            if place not in last or pointer.version > last[place].version:
                 last[place] = pointer
     return list(last.values())
 

@@ -84,7 +84,7 @@ def retain(
     limits = Limits.of(warehouse.settings.retention, run_date)
     tables.require_warehouse(warehouse)
     nights = publications.all_records(warehouse)
-    generations = [each for pointer in (*recorded_pointers(nights), *caches) for each in pointer.kept]
+    generations = [each for pointer in (*recorded_pointers(nights), *caches) for each in pointer.retained]
     names, served = {each.name for each in generations}, frozenset(each.run_date for each in generations)
     paths = {name: warehouse.table_path(name) for name in _IN_ORDER}
     stored = [TableOnDisk(name, path) for name, path in paths.items() if DeltaTable.is_deltatable(path)]

@@ -87,7 +87,7 @@ def recorded_pointer(warehouse: Warehouse, place: str) -> Pointer | None:
     pointers = [
         from_json(record.pointers[place].encode()) for record in all_records(warehouse) if place in record.pointers
     ]
-    return max(pointers, key=lambda pointer: pointer.move, default=None)
+    return max(pointers, key=lambda pointer: pointer.version, default=None)
 
 
 def record_pointer(warehouse: Warehouse, place: str, pointer: Pointer) -> None:

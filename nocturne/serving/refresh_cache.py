@@ -9,7 +9,7 @@ from nocturne.core.spark.session import map_on_executors
 from nocturne.core.stage import Progress, StageResult
 from nocturne.flow import GATED_TABLES
 from nocturne.serving import coverage, manifest, publications
-from nocturne.serving.cache import About, Head, open_cache
+from nocturne.serving.cache import GenerationInfo, ListKind, open_cache
 from nocturne.serving.coverage import measure_coverage
 from nocturne.serving.rollout import LISTS, refresh
 from nocturne.storage import fingerprints, tables
@@ -38,7 +38,7 @@ def refresh_cache(spark: SparkSession, night: Night, progress: Progress) -> Stag
     digest = next(row["content"] for row in validations.to_pylist() if row["table"] == "ranked_lists")
     record = manifest.build_record(night, listeners, digest, counts.rows)
     item_ids = tables.night_rows(night, "item_index").sort_by("item_index")["item_id"]
-    about = About(night.run_date, listeners, tuple(Head(*head) for head in counts.heads), item_ids)
+    about = GenerationInfo(night.run_date, listeners, tuple(ListKind(*head) for head in counts.heads), item_ids)
     stored = StoredRows.at(night, "ranked_lists", LISTS)
     parts = [stored.in_bucket(bucket) for bucket in range(buckets)]
     with open_cache(night.cache, night.settings.cache) as cache:

@@ -9,8 +9,8 @@ import pyarrow as pa
 from nocturne.core.errors import ServiceError, SettingsError
 from nocturne.core.night import Night, Warehouse
 from nocturne.serving import publications
-from nocturne.serving.cache import About, Cache, Each, Generation, Part, Pointer, Progress
-from nocturne.serving.cache import pointer as moves
+from nocturne.serving.cache import Cache, Generation, GenerationInfo, ParallelMap, Pointer, Progress, RowBatches
+from nocturne.serving.cache.pointer import advance, refusal, roll_back, unfreeze
 from nocturne.serving.manifest import verify
 from nocturne.serving.night_record import Manifest, NightRecord
 from nocturne.storage.stored_rows import StoredRows
@@ -44,10 +44,10 @@ class Refreshed:
 def refresh(
     night: Night,
     record: NightRecord,
-    about: About,
-    lists: Sequence[Part],
+    info: GenerationInfo,
+    lists: Sequence[RowBatches],
     cache: Cache,
-    each: Each = map,
+    each: ParallelMap = map,
     progress: Progress = lambda _loaded: None,
 ) -> Refreshed:
     """Load a night whose gate is open beside what is served, publish it, then serve it.
@@ -58,7 +58,7 @@ def refresh(
     Args:
         night: the night of the lists.
         record: its manifest, and nothing served yet.
-        about: what its lists share.
+        info: what its lists share.
         lists: rows of `ranked_lists` of the night, a part a bucket, each in the order of user_id.
         cache: where to load them, opened for writing.
         each: how parts are loaded at once, where the store takes them so.
@@ -71,18 +71,18 @@ def refresh(
     """
     assert record.generation
     new, listeners = Generation(record.generation, night.run_date), record.manifest.listeners
-    pointer, known = _caught_up(night.warehouse, cache, new)
-    reason = None if known and new in known.kept else moves.refusal(known, new)
+    pointer, recovered = _recover_pointer(night.warehouse, cache, new)
+    reason = None if recovered and new in recovered.retained else refusal(recovered, new)
     # A generation without lists cannot be told from none by their number.
     if not reason and (not listeners or cache.count(new.name) != listeners):
-        loaded = cache.load(new.name, about, lists, each, progress)
+        loaded = cache.load(new.name, info, lists, each, progress)
         _keep_if_whole(cache, new.name, loaded, listeners)
-    publications.publish(night, record, reason, frozen=known is not None and known.held is not None)
+    publications.publish(night, record, reason, frozen=recovered is not None and recovered.frozen_reason is not None)
     if reason:
         return Refreshed(None, moved=False, reason=reason, listeners=0)
     keep, last = night.settings.cache.generations, publications.recorded_pointer(night.warehouse, cache.place)
-    advanced = moves.advance(known, new, night.warehouse.folder, keep, last.move if last else 0)
-    target = known if known and new in known.kept else advanced
+    advanced = advance(recovered, new, night.warehouse.folder, keep, last.version if last else 0)
+    target = recovered if recovered and new in recovered.retained else advanced
     moved = target != pointer
     if moved:
         _move_pointer(night.warehouse, cache, pointer, target)
@@ -104,7 +104,7 @@ def rollback(warehouse: Warehouse, cache: Cache, why: str, to: str | None = None
         ServiceError: the cache failed, or has lost that generation.
     """
     pointer = cache.pointer()
-    target = moves.roll_back(pointer, why, to)
+    target = roll_back(pointer, why, to)
     _move_pointer(warehouse, cache, pointer, target)
     _record(warehouse, cache, target)
     return target
@@ -119,7 +119,7 @@ def release(warehouse: Warehouse, cache: Cache) -> Pointer:
         ServiceError: the cache failed.
     """
     pointer = cache.pointer()
-    target = moves.release(pointer)
+    target = unfreeze(pointer)
     if target != pointer:
         _move_pointer(warehouse, cache, pointer, target)
         publications.record_pointer(warehouse, cache.place, target)
@@ -133,12 +133,12 @@ def require_recorded(warehouse: Warehouse, cache: Cache) -> None:
         ServiceError: the cache has lost a move.
     """
     pointer, recorded = cache.pointer(), publications.recorded_pointer(warehouse, cache.place)
-    if recorded and (pointer is None or pointer.move < recorded.move):
+    if recorded and (pointer is None or pointer.version < recorded.version):
         raise ServiceError(
             "the cache went back behind the last move on record",
             where=cache.place,
-            found=f"{pointer.served.name}, move {pointer.move}" if pointer else "nothing served",
-            expected=f"{recorded.served.name}, move {recorded.move}",
+            found=f"{pointer.served.name}, move {pointer.version}" if pointer else "nothing served",
+            expected=f"{recorded.served.name}, move {recorded.version}",
             fix=f"run refresh_cache for night {recorded.served.run_date}: it puts the pointer right",
         )
 
@@ -156,20 +156,20 @@ def warehouse_of(cache: Cache, path: str) -> str:
     return folder
 
 
-def _caught_up(warehouse: Warehouse, cache: Cache, new: Generation) -> tuple[Pointer | None, Pointer | None]:
+def _recover_pointer(warehouse: Warehouse, cache: Cache, new: Generation) -> tuple[Pointer | None, Pointer | None]:
     """The pointer as the cache has it, and as it should be by the last move on record.
 
     A cache that failed over, or was restored, may have lost the last moves. What it lost is put right here, if it
     still has those lists or is about to get them. An emptied cache starts afresh, unless it was held.
     """
     pointer, recorded = cache.pointer(), publications.recorded_pointer(warehouse, cache.place)
-    if pointer and (recorded is None or pointer.move > recorded.move):
+    if pointer and (recorded is None or pointer.version > recorded.version):
         _record(warehouse, cache, pointer)  # whoever moved it died before that was on record
-    if recorded is None or (pointer and pointer.move >= recorded.move):
+    if recorded is None or (pointer and pointer.version >= recorded.version):
         return pointer, pointer
-    there = set(cache.generations()) | {new.name}
-    lost = replace(recorded, earlier=tuple(each for each in recorded.earlier if each.name in there))
-    if pointer is None and not lost.held:
+    available = set(cache.generations()) | {new.name}
+    lost = replace(recorded, earlier=tuple(each for each in recorded.earlier if each.name in available))
+    if pointer is None and not lost.frozen_reason:
         return None, None
     if lost.served != new and _is_whole(warehouse, cache, lost.served):
         _move_pointer(warehouse, cache, pointer, lost)
@@ -179,10 +179,10 @@ def _caught_up(warehouse: Warehouse, cache: Cache, new: Generation) -> tuple[Poi
 
 def _record(warehouse: Warehouse, cache: Cache, pointer: Pointer) -> None:
     """Record where the pointer came to; if it was rolled back, what was served of later nights is withdrawn."""
-    if pointer.held:
+    if pointer.frozen_reason:
         later = [each for each in publications.all_records(warehouse) if each.run_date > pointer.served.run_date]
         served = [each.generation for each in later if each.generation and cache.place in each.pointers]
-        publications.mark_rolled_back(warehouse, served, pointer.held)
+        publications.mark_rolled_back(warehouse, served, pointer.frozen_reason)
     publications.record_pointer(warehouse, cache.place, pointer)
 
 
@@ -255,7 +255,7 @@ def _sample(night: Night, generation: str, version: int) -> Iterable[pa.RecordBa
 
 def _tidy(cache: Cache, pointer: Pointer) -> None:
     """Remove what is neither served nor kept; what a reader holds stays until the next refresh."""
-    kept = {generation.name for generation in pointer.kept}
+    kept = {generation.name for generation in pointer.retained}
     for name in cache.generations():
         if name not in kept:
             cache.drop(name)

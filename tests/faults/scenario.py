@@ -121,7 +121,7 @@ class Scenario:
             assert pointer
             if pointer.served.run_date != self.run_date:
                 errors.append(f"{url} serves {pointer.served.run_date}")
-            names = sorted(generation.name for generation in pointer.kept)
+            names = sorted(generation.name for generation in pointer.retained)
             if cache_contents(url) != _expected_contents(url, names):
                 errors.append(f"{url} keeps {cache_contents(url)}, expected {_expected_contents(url, names)}")
         if read_pointer(self.service.cache).served != read_pointer(self.reference.cache).served:  # type: ignore[union-attr]

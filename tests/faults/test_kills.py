@@ -119,7 +119,7 @@ def test_a_refresh_killed_at_any_commit_serves_one_whole_night_or_the_other_and_
     assert "delta-rs write nights #2" in kills.points
     assert compare_warehouses(undisturbed.warehouse, service.warehouse) == []
     assert read_pointer(service.cache) == read_pointer(undisturbed.cache)
-    generations = [generation.name for generation in read_pointer(undisturbed.cache).kept]
+    generations = [generation.name for generation in read_pointer(undisturbed.cache).retained]
     if store == "lmdb":
         assert cache_contents(service.cache) == cache_contents(undisturbed.cache)
     else:

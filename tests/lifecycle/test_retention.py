@@ -143,7 +143,7 @@ def retain(night: Night, caches: Iterable[Pointer] = (), *, dry_run: bool = Fals
 def pointer(*offsets: int, move: int = 1) -> Pointer:
     """A pointer that serves the first of these nights and may be rolled back to the others."""
     served, *earlier = (Generation(f"{day(offset)}-aaaaaaaa", day(offset)) for offset in offsets)
-    return Pointer(served, tuple(earlier), move=move)
+    return Pointer(served, tuple(earlier), version=version)
 
 
 def there(night: Night, table: str) -> list[date]:
@@ -228,9 +228,9 @@ def test_a_served_night_and_those_to_roll_back_to_keep_all_their_tables(at):
 
 def test_of_two_records_of_a_caches_pointer_the_last_move_counts(at):
     pointers = [
-        {"a": to_json(pointer(1, move=2)).decode(), "b": to_json(pointer(4)).decode()},
-        {"a": to_json(pointer(2, move=7)).decode()},
-        {"a": to_json(pointer(3, move=3)).decode()},
+        {"a": to_json(pointer(1, version=2)).decode(), "b": to_json(pointer(4)).decode()},
+        {"a": to_json(pointer(2, version=7)).decode()},
+        {"a": to_json(pointer(3, version=3)).decode()},
     ]
     records = [record_of(at(0), of=(), pointers=places) for places in pointers]
     assert sorted(each.served.run_date for each in expiry.recorded_pointers(records)) == [day(2), day(4)]
@@ -627,13 +627,13 @@ def test_the_command_prints_a_row_a_table_and_frees_what_it_says(at, tmp_path):
 
 
 def test_the_command_asks_the_cache_what_it_keeps(at):
-    from nocturne.serving.cache import About, open_cache
+    from nocturne.serving.cache import GenerationInfo, open_cache
 
     for offset in range(4):
         write_night(at(offset))
     kept = pointer(1, 0)
     with open_cache(at(0).cache) as cache:
-        cache.load(kept.served.name, About(day(1), 0, (), pa.array([], pa.string())), [])
+        cache.load(kept.served.name, GenerationInfo(day(1), 0, (), pa.array([], pa.string())), [])
         cache.swap_pointer(None, kept)
     options = [text for each in limits_of(items=1) for text in ("--set", each)]
     told = ["retain", "--warehouse", at(0).warehouse.path, "--run-date", str(day(4)), "--cache", at(0).cache, *options]

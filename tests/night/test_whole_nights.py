@@ -31,7 +31,7 @@ def test_every_night_is_published_and_the_last_one_is_served(published: Service)
     with open_cache(published.cache, read_only=True) as cache:
         pointer = cache.pointer()
         assert pointer
-        assert [generation.name for generation in pointer.kept] == [record.generation for record in reversed(known)]
+        assert [generation.name for generation in pointer.retained] == [record.generation for record in reversed(known)]
 
 
 def test_every_listener_known_gets_a_full_list_of_unheard_eligible_items(published: Service) -> None:

@@ -15,7 +15,7 @@ from nocturne.core.errors import InputError, ServiceError, SettingsError
 from nocturne.core.night import Night
 from nocturne.serving import manifest, publications, rollout
 from nocturne.serving.cache import Cache, Generation, Pointer, PointerMoved, open_cache
-from nocturne.serving.cache.lmdb.store import EmbeddedCache
+from nocturne.serving.cache.lmdb.store import LmdbCache
 from nocturne.serving.rollout import Refreshed, release, require_recorded, rollback
 from nocturne.storage import tables, writing
 from tests.fixtures.published_nights import Ready, ready
@@ -104,7 +104,7 @@ def test_a_night_is_loaded_published_and_served(service: Night, cache: Cache):
     made = ready(service, MONDAY, ann="x", bob="y")
     name = made.record.generation
     assert serve(made, cache) == Refreshed(name, moved=True, reason=None, listeners=2)
-    assert cache.pointer() == Pointer(generation(made), move=1, warehouse=service.warehouse.folder)
+    assert cache.pointer() == Pointer(generation(made), version=1, warehouse=service.warehouse.folder)
     assert first_items(cache, "bob") == ("y",)
     assert states(service) == {name: "published"}
 
@@ -144,7 +144,7 @@ def test_a_backfill_of_an_older_night_is_published_but_not_loaded_and_does_not_m
 
 def test_a_rollback_is_recorded_and_holds_until_it_is_released(service: Night, two_nights, cache: Cache):
     monday, tuesday = two_nights
-    held = Pointer(generation(monday), held="too much jazz", move=3, warehouse=service.warehouse.folder)
+    held = Pointer(generation(monday), frozen_reason="too much jazz", version=3, warehouse=service.warehouse.folder)
     assert rollback(service.warehouse, cache, "too much jazz") == held
     assert first_items(cache, "ann") == ("monday",)
     assert states(service) == {monday.record.generation: "published", tuesday.record.generation: "rolled_back"}
@@ -156,10 +156,10 @@ def test_a_rollback_is_recorded_and_holds_until_it_is_released(service: Night, t
     assert again.reason == told
     assert states(service)[tuesday.record.generation] == "rolled_back"
 
-    assert release(service.warehouse, cache) == replace(held, held=None, move=4)
+    assert release(service.warehouse, cache) == replace(held, frozen_reason=None, version=4)
     assert serve(wednesday, cache).moved
     assert cache.pointer() == Pointer(
-        generation(wednesday), (generation(monday),), move=5, warehouse=service.warehouse.folder
+        generation(wednesday), (generation(monday),), version=5, warehouse=service.warehouse.folder
     )
     assert cache.generations() == [monday.record.generation, wednesday.record.generation]
 
@@ -230,7 +230,7 @@ def test_a_table_with_two_rows_of_a_listener_is_not_served(service: Night, two_n
 
 
 def test_a_list_that_the_store_changed_is_not_served(service: Night, monday: Ready, tmp_path: Path):
-    class Forgetful(EmbeddedCache):
+    class Forgetful(LmdbCache):
         def read(self, generation: str, user_id: str) -> bytes | None:
             return (super().read(generation, user_id) or b"")[:-1]
 
@@ -264,14 +264,14 @@ def test_a_pointer_moved_during_the_load_is_not_overwritten(
         def __iter__(self):
             yield from part
             with open_cache(cache_url) as other:
-                if other.pointer().held is None:
+                if other.pointer().frozen_reason is None:
                     rollback(service.warehouse, other, "too much jazz")
 
     wednesday.parts = [Rolling()]
     with pytest.raises(PointerMoved):
         serve(wednesday, cache)
     assert cache.pointer().served == generation(two_nights[0])
-    assert cache.pointer().held == "too much jazz"
+    assert cache.pointer().frozen_reason == "too much jazz"
 
 
 def test_a_refresh_killed_half_way_leaves_the_old_night_served_and_the_next_one_succeeds(
@@ -401,7 +401,7 @@ class TestFailover:
             require_recorded(service.warehouse, cache)
         serve(ready(service, WEDNESDAY, ann="wednesday"), cache)
         require_recorded(service.warehouse, cache)
-        assert cache.pointer().move == 3
+        assert cache.pointer().version == 3
         assert first_items(cache, "ann") == ("wednesday",)
 
     def test_a_rollback_that_the_cache_lost_holds_again(self, service: Night, two_nights, cache: Cache, go_back):
@@ -422,4 +422,4 @@ class TestFailover:
         redis_server.client.flushall()
         assert serve(two_nights[1], cache).moved
         assert first_items(cache, "ann") == ("tuesday",)
-        assert cache.pointer().move == 3
+        assert cache.pointer().version == 3

@@ -4,22 +4,22 @@ from pathlib import Path
 
 from nocturne.core.errors import SettingsError
 from nocturne.core.settings import CacheSettings, load_settings
-from nocturne.serving.cache.base import Cache, Each, Part, PointerMoved, Progress, Snapshot
-from nocturne.serving.cache.lmdb.store import EmbeddedCache
+from nocturne.serving.cache.base import Cache, ParallelMap, PointerMoved, Progress, RowBatches, Snapshot
+from nocturne.serving.cache.lmdb.store import LmdbCache
 from nocturne.serving.cache.pointer import Generation, Pointer
-from nocturne.serving.cache.redis.store import SharedCache
-from nocturne.serving.cache.values import About, Head, ServedList
+from nocturne.serving.cache.redis.store import RedisCache
+from nocturne.serving.cache.values import GenerationInfo, ListKind, ServedList
 
 __all__ = [
-    "About",
     "Cache",
-    "Each",
     "Generation",
-    "Head",
-    "Part",
+    "GenerationInfo",
+    "ListKind",
+    "ParallelMap",
     "Pointer",
     "PointerMoved",
     "Progress",
+    "RowBatches",
     "ServedList",
     "Snapshot",
     "check_url",
@@ -43,8 +43,8 @@ def open_cache(url: str, settings: CacheSettings | None = None, read_only: bool 
     check_url(url)
     scheme, _, rest = url.partition(":")
     if scheme == "lmdb":
-        return EmbeddedCache(Path(rest), read_only=read_only)
-    return SharedCache(url, settings or load_settings().cache, read_only=read_only)
+        return LmdbCache(Path(rest), read_only=read_only)
+    return RedisCache(url, settings or load_settings().cache, read_only=read_only)
 
 
 def check_url(url: str) -> None:

@@ -10,15 +10,15 @@ import pyarrow as pa
 
 from nocturne.core.errors import ServiceError, SettingsError
 from nocturne.serving.cache.pointer import Generation, Pointer
-from nocturne.serving.cache.values import About, Decoder, ItemsGone, ServedList
+from nocturne.serving.cache.values import Decoder, GenerationInfo, ItemsGone, ServedList
 
 if TYPE_CHECKING:
     from nocturne.serving.cache.encoding import Encoder
 
-Part = Iterable[pa.RecordBatch]
+RowBatches = Iterable[pa.RecordBatch]
 """Rows of `ranked_lists` in ascending order of user_id; can be pickled, and gone through more than once."""
 
-Each = Callable[[Callable[[Part], int], Sequence[Part]], Iterable[int]]
+ParallelMap = Callable[[Callable[[RowBatches], int], Sequence[RowBatches]], Iterable[int]]
 """Calls a function, which can be pickled, with every part, here or elsewhere: `map`, or one over executors."""
 
 
@@ -61,7 +61,7 @@ class OpenGeneration(ABC):
         from nocturne.serving.cache.encoding import Encoder  # compiles loops, which readers do without
 
         if self._encoder is None:
-            self._encoder = Encoder(self.decoder.about(self.read_chunk))
+            self._encoder = Encoder(self.decoder.read_info(self.read_chunk))
         return self._encoder
 
     @abstractmethod
@@ -70,7 +70,7 @@ class OpenGeneration(ABC):
 
     @abstractmethod
     def read_chunk(self, number: int) -> bytes | None:
-        """Item ids as `About.chunks` gave them, by number; None if they are not there any more."""
+        """Item ids as `GenerationInfo.chunks` gave them, by number; None if they are not there any more."""
 
     @abstractmethod
     def count(self) -> int:
@@ -157,9 +157,9 @@ class Cache(ABC):
     def load(
         self,
         generation: str,
-        about: About,
-        parts: Sequence[Part],
-        each: Each = map,
+        info: GenerationInfo,
+        parts: Sequence[RowBatches],
+        each: ParallelMap = map,
         progress: Progress = lambda _stored: None,
     ) -> int:
         """Store the rows of all parts under the generation, which no reader sees until the pointer moves.
@@ -169,7 +169,7 @@ class Cache(ABC):
 
         Args:
             generation: its name.
-            about: what the lists share.
+            info: what the lists share.
             parts: the rows; no listener is in two of them.
             each: goes through the parts, where a store can be loaded from several processes.
             progress: told how many rows are stored.
@@ -183,7 +183,7 @@ class Cache(ABC):
         """
         self.drop(generation)
         try:
-            return self._write(generation, about, parts, each, progress)
+            return self._write(generation, info, parts, each, progress)
         except BaseException:
             with contextlib.suppress(ServiceError):  # the next load removes what is left
                 self.drop(generation)
@@ -246,7 +246,9 @@ class Cache(ABC):
         """Let go of files and connections; snapshots that were taken must be let go first."""
 
     @abstractmethod
-    def _write(self, generation: str, about: About, parts: Sequence[Part], each: Each, progress: Progress) -> int: ...
+    def _write(
+        self, generation: str, info: GenerationInfo, parts: Sequence[RowBatches], each: ParallelMap, progress: Progress
+    ) -> int: ...
 
     @abstractmethod
     def _compare_and_set(self, expected: Pointer | None, new: Pointer) -> bool: ...
@@ -271,7 +273,7 @@ class Cache(ABC):
         found = self._open(name)
         if found is not None:
             pointer = self.pointer()
-            kept = {generation.name for generation in pointer.kept} if pointer else set()
+            kept = {generation.name for generation in pointer.retained} if pointer else set()
             self._reading = {old: held for old, held in self._reading.items() if old in kept} | {name: found}
         return found
 

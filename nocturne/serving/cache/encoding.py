@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from numba import njit
 
 from nocturne.core.errors import InputError
-from nocturne.serving.cache.values import MOST_HEADS, About
+from nocturne.serving.cache.values import MOST_KINDS, GenerationInfo
 
 Array = np.ndarray[Any, Any]
 
@@ -23,23 +23,23 @@ _SEPARATOR = "\x1f"
 
 
 class Encoder:
-    """Encodes lists by what their generation is about. Encoding needs an item's number, so all ids are hashed once."""
+    """Encodes lists by what their generation is info. Encoding needs an item's number, so all ids are hashed once."""
 
-    def __init__(self, about: About) -> None:
+    def __init__(self, info: GenerationInfo) -> None:
         """Hash the items.
 
         Raises:
             InputError: there are more heads than have a number.
         """
-        if len(about.heads) > MOST_HEADS:
+        if len(info.kinds) > MOST_KINDS:
             raise InputError(
                 "the lists have too many different heads",
                 where="ranked_lists",
-                found=f"{len(about.heads)} of arm, source and model",
-                expected=f"at most {MOST_HEADS}",
+                found=f"{len(info.kinds)} of arm, source and model",
+                expected=f"at most {MOST_KINDS}",
             )
-        self._heads = pa.array([_SEPARATOR.join(head) for head in about.heads], pa.string())
-        ids = pa.chunked_array(about.item_ids).cast(pa.large_string()).combine_chunks()
+        self._kinds = pa.array([_SEPARATOR.join(kind) for kind in info.kinds], pa.string())
+        ids = pa.chunked_array(info.item_ids).cast(pa.large_string()).combine_chunks()
         self._items = _offsets_and_bytes(ids)
         self._table = _table(_hashes(*self._items))
 
@@ -78,7 +78,7 @@ class Encoder:
         numbers, scores = self._numbers(listed.field("item_id")), _scores(listed.field("score"))
         lengths = pc.list_value_length(lists).fill_null(0).to_numpy(zero_copy_only=False)
         ends = np.cumsum(1 + 4 * lengths.astype(np.int64))
-        packed = _pack(ends, numbers, scores.view(np.uint32), self._head_numbers(rows)).tobytes()
+        packed = _pack(ends, numbers, scores.view(np.uint32), self._kind_numbers(rows)).tobytes()
         bounds = [0, *(2 * ends).tolist()]
         values = (packed[start:end] for start, end in pairwise(bounds))
         return rows.column("user_id").cast(pa.binary()).to_pylist(), values
@@ -99,16 +99,16 @@ class Encoder:
             )
         return numbers
 
-    def _head_numbers(self, rows: pa.RecordBatch) -> Array:
+    def _kind_numbers(self, rows: pa.RecordBatch) -> Array:
         columns = [rows.column(name).cast(pa.string()) for name in ("arm", "source", "model_version")]
-        heads = pc.binary_join_element_wise(*columns, _SEPARATOR)
-        numbers = pc.index_in(heads, value_set=self._heads)
+        kinds = pc.binary_join_element_wise(*columns, _SEPARATOR)
+        numbers = pc.index_in(kinds, value_set=self._kinds)
         if numbers.null_count:
             raise InputError(
                 "a list has an arm, source and model that its generation does not have",
                 where="ranked_lists",
-                found=str(heads.filter(numbers.is_null())[0].as_py()).replace(_SEPARATOR, ", "),
-                expected=", or ".join(self._heads.to_pylist()).replace(_SEPARATOR, ", "),
+                found=str(kinds.filter(numbers.is_null())[0].as_py()).replace(_SEPARATOR, ", "),
+                expected=", or ".join(self._kinds.to_pylist()).replace(_SEPARATOR, ", "),
             )
         found: Array = numbers.to_numpy().astype(np.uint16)
         return found
@@ -218,13 +218,13 @@ def _proved(
 
 
 @njit(cache=True)
-def _pack(ends: Array, numbers: Array, scores: Array, heads: Array) -> Array:
+def _pack(ends: Array, numbers: Array, scores: Array, kinds: Array) -> Array:
     """All values one after another, in units of 2 bytes; `ends` says where each one ends."""
     packed = np.empty(ends[-1] if len(ends) else 0, np.uint16)
     start = item = 0
     for row in range(len(ends)):
         count = (ends[row] - start - 1) // 4
-        packed[start] = heads[row]
+        packed[start] = kinds[row]
         for at in range(count):
             number, score = numbers[item + at], scores[item + at]
             packed[start + 1 + 2 * at] = number & 0xFFFF

@@ -1,7 +1,7 @@
-"""The pointer that readers follow, and the only ways in which it may move. Pure."""
+"""The pointer that readers follow, and the only moves it may make. Pure."""
 
 import json
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from datetime import date
 from functools import lru_cache
 from typing import Any
@@ -30,26 +30,33 @@ class Pointer:
         served: generation that readers read.
         earlier: generations that a rollback may serve, the one before first; what a rollback took away is not
             among them, so that a second one cannot bring it back.
-        held: why the pointer must not move; None when it may.
-        move: number of the move that made it this, counted from 1; what `nights` records says the same.
+        frozen_reason: why the pointer must not move, as after a rollback; None when it may.
+        version: how many moves made it this, counted from 1; what `nights` records says the same.
         warehouse: where the manifests of these generations are.
     """
 
     served: Generation
     earlier: tuple[Generation, ...] = ()
-    held: str | None = None
-    move: int = 1
+    frozen_reason: str | None = None
+    version: int = 1
     warehouse: str = ""
 
     @property
-    def kept(self) -> tuple[Generation, ...]:
+    def retained(self) -> tuple[Generation, ...]:
         """The generations that must stay in the cache."""
         return (self.served, *self.earlier)
 
 
 def to_json(pointer: Pointer) -> bytes:
     """The pointer as the stores keep it; equal pointers have equal bytes."""
-    return json.dumps(asdict(pointer), default=date.isoformat, separators=(",", ":"), ensure_ascii=False).encode()
+    fields = {
+        "served": _fields(pointer.served),
+        "earlier": [_fields(generation) for generation in pointer.earlier],
+        "held": pointer.frozen_reason,
+        "move": pointer.version,
+        "warehouse": pointer.warehouse,
+    }
+    return json.dumps(fields, separators=(",", ":"), ensure_ascii=False).encode()
 
 
 @lru_cache(maxsize=16)  # readers parse the same few bytes for every list
@@ -72,6 +79,10 @@ def from_json(text: bytes) -> Pointer:
         ) from error
 
 
+def _fields(generation: Generation) -> dict[str, str]:
+    return {"name": generation.name, "run_date": generation.run_date.isoformat()}
+
+
 def _generation(fields: dict[str, Any]) -> Generation:
     return Generation(fields["name"], date.fromisoformat(fields["run_date"]))
 
@@ -80,70 +91,75 @@ def refusal(pointer: Pointer | None, new: Generation) -> str | None:
     """Why the pointer must not move to the new generation; None when it may."""
     if pointer is None or pointer.served == new:
         return None
-    if pointer.held is not None:
-        return f"held on {pointer.served.name}: {pointer.held}"
+    if pointer.frozen_reason is not None:
+        return f"held on {pointer.served.name}: {pointer.frozen_reason}"
     if new.run_date < pointer.served.run_date:
         return f"backfill of an older night: {pointer.served.name} is served"
     return None
 
 
-def advance(pointer: Pointer | None, new: Generation, warehouse: str, keep: int, moves: int = 0) -> Pointer:
-    """Serve the new generation and keep the ones served until now; the same pointer where it must not move.
+def advance(pointer: Pointer | None, new: Generation, warehouse: str, keep: int, recorded_version: int = 0) -> Pointer:
+    """Serve the new generation and retain the ones served until now; the same pointer where it must not move.
 
     Args:
         keep: generations that stay in the cache, the new one among them.
-        moves: number of the last move on record, if the cache may have lost it.
+        recorded_version: version of the last pointer on record, if the cache may have lost it.
     """
     if pointer is None:
-        return Pointer(new, move=moves + 1, warehouse=warehouse)
+        return Pointer(new, version=recorded_version + 1, warehouse=warehouse)
     if pointer.served == new or refusal(pointer, new):
         return pointer
-    earlier = tuple(each for each in pointer.kept if each != new)[: keep - 1]
-    return Pointer(new, earlier, move=_next(pointer, moves), warehouse=warehouse)
+    earlier = tuple(generation for generation in pointer.retained if generation != new)[: keep - 1]
+    return Pointer(new, earlier, version=_next_version(pointer, recorded_version), warehouse=warehouse)
 
 
 def roll_back(pointer: Pointer | None, why: str, to: str | None = None) -> Pointer:
-    """Serve an earlier generation and hold the pointer there.
+    """Serve an earlier generation and freeze the pointer there.
 
     Args:
+        why: shown until the pointer is unfrozen.
         to: its name; by default the one before.
 
     Raises:
-        SettingsError: no reason is given, the pointer is held already, or there is no such generation.
+        SettingsError: no reason is given, the pointer is frozen already, or there is no such generation.
     """
     if not why.strip():
         raise SettingsError("a rollback needs a reason", fix="say why: it is shown until the pointer is released")
     if pointer is None:
         raise SettingsError("there is nothing to roll back: the cache serves no generation")
-    if pointer.held is not None:
+    if pointer.frozen_reason is not None:
         raise SettingsError(
             "the pointer is held already",
-            found=f"{pointer.served.name}, held: {pointer.held}",
+            found=f"{pointer.served.name}, held: {pointer.frozen_reason}",
             fix="`nocturne release` lets it move again",
         )
-    names = [each.name for each in pointer.earlier]
-    wanted = to or next(iter(names), None)
-    if wanted not in names:
+    names = [generation.name for generation in pointer.earlier]
+    target_name = to or next(iter(names), None)
+    if target_name not in names:
         raise SettingsError(
             "there is no such generation to roll back to" if to else "there is no previous generation to roll back to",
             found=to or f"only {pointer.served.name}",
             expected=f"one of {', '.join(names)}" if names else "",
             fix="`nocturne served` lists them" if names else "publish another night",
         )
-    target, *earlier = pointer.earlier[names.index(str(wanted)) :]
-    return Pointer(target, tuple(earlier), held=why, move=_next(pointer), warehouse=pointer.warehouse)
+    target, *earlier = pointer.earlier[names.index(str(target_name)) :]
+    return Pointer(
+        target, tuple(earlier), frozen_reason=why, version=_next_version(pointer), warehouse=pointer.warehouse
+    )
 
 
-def release(pointer: Pointer | None) -> Pointer:
-    """Let the pointer move again; the same pointer where it is not held.
+def unfreeze(pointer: Pointer | None) -> Pointer:
+    """Let the pointer move again; the same pointer where it is not frozen.
 
     Raises:
         SettingsError: the cache serves nothing.
     """
     if pointer is None:
         raise SettingsError("there is nothing to release: the cache serves no generation")
-    return pointer if pointer.held is None else replace(pointer, held=None, move=_next(pointer))
+    if pointer.frozen_reason is None:
+        return pointer
+    return replace(pointer, frozen_reason=None, version=_next_version(pointer))
 
 
-def _next(pointer: Pointer, moves: int = 0) -> int:
-    return max(pointer.move, moves) + 1
+def _next_version(pointer: Pointer, recorded_version: int = 0) -> int:
+    return max(pointer.version, recorded_version) + 1

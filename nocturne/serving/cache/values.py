@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 
-MOST_HEADS = 2**16
+MOST_KINDS = 2**16
 CHUNK_ITEMS = 4096
 _CHUNK = pa.schema([("item_id", pa.large_string())])
 
@@ -24,7 +24,7 @@ _NUMBERS = np.dtype("<u4")
 ReadChunk = Callable[[int], bytes | None]
 
 
-class Head(NamedTuple):
+class ListKind(NamedTuple):
     """What many lists have in common: arm of the experiment, source, and model the list depends on."""
 
     arm: str
@@ -58,24 +58,24 @@ class ServedList(NamedTuple):
 
 
 @dataclass(frozen=True)
-class About:
+class GenerationInfo:
     """What all lists of a generation share; their values refer to it by number.
 
     Attributes:
         run_date: night the lists were computed for.
         lists: lists to expect; more or fewer are stored all the same.
-        heads: heads of the lists, at most 65,536; a head's number is its position.
+        kinds: heads of the lists, at most 65,536; a head's number is its position.
         item_ids: every item that a list may hold; an item's number is its position.
     """
 
     run_date: date
     lists: int
-    heads: Sequence[Head]
+    kinds: Sequence[ListKind]
     item_ids: pa.StringArray | pa.ChunkedArray
 
     def to_json(self, **more: str | int) -> bytes:
         """All but the item ids, as the stores keep it, and what a store needs to know more."""
-        fields = {"run_date": str(self.run_date), "lists": self.lists, "heads": self.heads, "items": len(self.item_ids)}
+        fields = {"run_date": str(self.run_date), "lists": self.lists, "heads": self.kinds, "items": len(self.item_ids)}
         return json.dumps(fields | more, ensure_ascii=False, separators=(",", ":")).encode()
 
     def chunks(self) -> Iterator[bytes]:
@@ -95,12 +95,12 @@ class Decoder:
     Item ids are read a chunk at a time, when a list first holds one of it, and then kept: all lists share them.
     """
 
-    def __init__(self, about: bytes) -> None:
-        """Args: what `About.to_json` wrote."""
-        fields: dict[str, Any] = json.loads(about)
+    def __init__(self, info: bytes) -> None:
+        """Args: what `GenerationInfo.to_json` wrote."""
+        fields: dict[str, Any] = json.loads(info)
         self.run_date = date.fromisoformat(fields["run_date"])
         self.lists: int = fields["lists"]
-        self.heads = tuple(Head(*each) for each in fields["heads"])
+        self.kinds = tuple(ListKind(*each) for each in fields["heads"])
         self._items: int = fields["items"]
         # untouched pages of it take no memory
         self._ids = np.empty(self._items, dtype=object)
@@ -122,17 +122,17 @@ class Decoder:
         if self._unread and not all(ids):
             self._learn(numbers, read_chunk)
             ids = self._ids.take(numbers).tolist()
-        head = self.heads[value[0] | value[1] << 8]
-        return ServedList(self.run_date, *head, tuple(ids), _floats(count).unpack_from(value, 2 + 4 * count))
+        kind = self.kinds[value[0] | value[1] << 8]
+        return ServedList(self.run_date, *kind, tuple(ids), _floats(count).unpack_from(value, 2 + 4 * count))
 
-    def about(self, read_chunk: ReadChunk) -> About:
+    def read_info(self, read_chunk: ReadChunk) -> GenerationInfo:
         """What the generation was loaded with.
 
         Raises:
             ItemsGone: an item id is not in the store any more.
         """
         chunks = [_ids(read_chunk(number)) for number in range(-(-self._items // CHUNK_ITEMS))]
-        return About(self.run_date, self.lists, self.heads, pa.chunked_array(chunks, pa.large_string()))
+        return GenerationInfo(self.run_date, self.lists, self.kinds, pa.chunked_array(chunks, pa.large_string()))
 
     def _learn(self, numbers: np.ndarray[Any, np.dtype[np.uint32]], read_chunk: ReadChunk) -> None:
         for chunk in self._unread.intersection((numbers // CHUNK_ITEMS).tolist()):

@@ -166,7 +166,7 @@ def _wrap_caches() -> None:
         return "redis pipeline" if any(each[0][0] not in READING for each in piped.command_stack) else None
 
     _wrap(store, "_append", lambda *_, **__: "lmdb append")
-    _wrap(store.EmbeddedCache, "_compare_and_set", lambda *_, **__: "lmdb pointer")
+    _wrap(store.LmdbCache, "_compare_and_set", lambda *_, **__: "lmdb pointer")
     _wrap(redis.Redis, "execute_command", command)
     _wrap(Pipeline, "execute", pipeline)
 

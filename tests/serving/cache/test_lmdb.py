@@ -14,7 +14,7 @@ import pytest
 from nocturne.core.errors import InputError, ServiceError
 from nocturne.serving.cache import Generation, Pointer, open_cache
 from nocturne.serving.cache.lmdb import store
-from tests.fixtures.cache_servers import ITEMS, MONDAY, TUESDAY, about, rows, serve, users
+from tests.fixtures.cache_servers import ITEMS, MONDAY, TUESDAY, info, rows, serve, users
 
 
 def test_a_reader_creates_no_files(tmp_path: Path):
@@ -35,7 +35,7 @@ def test_a_listener_in_two_parts_is_refused_without_telling_who(tmp_path: Path):
 def test_parts_are_merged_into_full_pages(tmp_path: Path):
     halves = [[users(0, 20_000).take(pa.array(range(start, 20_000, 2)))] for start in (0, 1)]
     with open_cache(f"lmdb:{tmp_path}") as cache:
-        assert cache.load(MONDAY.name, about("x", lists=20_000), halves) == 20_000
+        assert cache.load(MONDAY.name, info("x", lists=20_000), halves) == 20_000
         assert cache.count(MONDAY.name) == 20_000
     with lmdb.open(str(tmp_path / "generations" / MONDAY.name), readonly=True, lock=False, max_dbs=2) as environment:
         table = environment.open_db(b"lists", create=False)
@@ -50,7 +50,7 @@ def test_the_map_grows_with_the_lists_whatever_was_expected(tmp_path: Path, list
     items = [{"item_id": "x", "score": float(each)} for each in range(7_000)]
     batch = users(0, 300).set_column(5, "items", pa.array([items] * 300, users(0, 1).schema.field("items").type))
     with open_cache(f"lmdb:{tmp_path}") as cache:
-        assert cache.load(MONDAY.name, about("x", lists=lists), [[batch]]) == 300
+        assert cache.load(MONDAY.name, info("x", lists=lists), [[batch]]) == 300
         cache.swap_pointer(None, Pointer(MONDAY))
         assert cache.get("user-000299").scores[-1] == 6999.0
 

@@ -3,7 +3,16 @@ from datetime import date
 import pytest
 
 from nocturne.core.errors import InputError, SettingsError
-from nocturne.serving.cache.pointer import Generation, Pointer, advance, from_json, refusal, release, roll_back, to_json
+from nocturne.serving.cache.pointer import (
+    Generation,
+    Pointer,
+    advance,
+    from_json,
+    refusal,
+    roll_back,
+    to_json,
+    unfreeze,
+)
 
 MONDAY = Generation("2026-03-02-aaaaaaaa", date(2026, 3, 2))
 TUESDAY = Generation("2026-03-03-bbbbbbbb", date(2026, 3, 3))
@@ -17,19 +26,19 @@ def test_the_first_generation_is_served_without_an_earlier_one():
 
 
 def test_moves_are_counted_on_from_the_record_when_the_cache_has_lost_its_pointer():
-    assert advance(None, MONDAY, "/w", keep=3, moves=41).move == 42
-    assert advance(Pointer(MONDAY, move=5), TUESDAY, "/w", keep=3, moves=41).move == 42
-    assert advance(Pointer(MONDAY, move=5), TUESDAY, "/w", keep=3, moves=2).move == 6
+    assert advance(None, MONDAY, "/w", keep=3, recorded_version=41).version == 42
+    assert advance(Pointer(MONDAY, version=5), TUESDAY, "/w", keep=3, recorded_version=41).version == 42
+    assert advance(Pointer(MONDAY, version=5), TUESDAY, "/w", keep=3, recorded_version=2).version == 6
 
 
 def test_a_newer_night_is_served_and_those_served_until_then_are_kept_up_to_a_number():
-    pointer = Pointer(WEDNESDAY, (TUESDAY, MONDAY), move=3, warehouse="/w")
+    pointer = Pointer(WEDNESDAY, (TUESDAY, MONDAY), version=3, warehouse="/w")
     assert advance(pointer, THURSDAY, "/w", keep=3) == Pointer(THURSDAY, (WEDNESDAY, TUESDAY), None, 4, "/w")
     assert advance(pointer, THURSDAY, "/w", keep=4).earlier == (WEDNESDAY, TUESDAY, MONDAY)
 
 
 def test_other_lists_of_the_night_being_served_replace_it():
-    pointer = Pointer(TUESDAY, (MONDAY,), move=2)
+    pointer = Pointer(TUESDAY, (MONDAY,), version=2)
     assert advance(pointer, TUESDAY_AGAIN, "/w", keep=3).served == TUESDAY_AGAIN
     assert advance(pointer, TUESDAY_AGAIN, "/w", keep=3).earlier == (TUESDAY, MONDAY)
 
@@ -47,20 +56,20 @@ def test_an_older_night_never_moves_the_pointer():
 
 
 def test_while_held_a_newer_night_does_not_move_the_pointer_and_after_release_it_does():
-    held = Pointer(MONDAY, held="too much jazz", move=3)
-    assert advance(held, WEDNESDAY, "/w", keep=3) == held
-    assert refusal(held, WEDNESDAY) == "held on 2026-03-02-aaaaaaaa: too much jazz"
-    assert release(held).move == 4
-    assert advance(release(held), WEDNESDAY, "/w", keep=3) == Pointer(WEDNESDAY, (MONDAY,), None, 5, "/w")
+    frozen = Pointer(MONDAY, frozen_reason="too much jazz", version=3)
+    assert advance(frozen, WEDNESDAY, "/w", keep=3) == frozen
+    assert refusal(frozen, WEDNESDAY) == "held on 2026-03-02-aaaaaaaa: too much jazz"
+    assert unfreeze(frozen).version == 4
+    assert advance(unfreeze(frozen), WEDNESDAY, "/w", keep=3) == Pointer(WEDNESDAY, (MONDAY,), None, 5, "/w")
 
 
 def test_a_rollback_serves_the_generation_before_and_holds_it():
-    pointer = Pointer(WEDNESDAY, (TUESDAY, MONDAY), move=3, warehouse="/w")
+    pointer = Pointer(WEDNESDAY, (TUESDAY, MONDAY), version=3, warehouse="/w")
     assert roll_back(pointer, "too much jazz") == Pointer(TUESDAY, (MONDAY,), "too much jazz", 4, "/w")
 
 
 def test_a_rollback_may_name_any_generation_that_is_kept_and_takes_away_those_after_it():
-    pointer = Pointer(WEDNESDAY, (TUESDAY, MONDAY), move=3)
+    pointer = Pointer(WEDNESDAY, (TUESDAY, MONDAY), version=3)
     assert roll_back(pointer, "too much jazz", MONDAY.name) == Pointer(MONDAY, (), "too much jazz", 4)
     with pytest.raises(SettingsError, match="expected: one of 2026-03-03-bbbbbbbb, 2026-03-02-aaaaaaaa"):
         roll_back(pointer, "too much jazz", THURSDAY.name)
@@ -71,7 +80,7 @@ def test_a_second_rollback_cannot_bring_back_what_the_first_took_away():
     with pytest.raises(SettingsError, match="held already"):
         roll_back(rolled_back, "and again")
     with pytest.raises(SettingsError, match="no previous generation"):
-        roll_back(release(rolled_back), "and again")
+        roll_back(unfreeze(rolled_back), "and again")
 
 
 def test_a_rollback_without_a_reason_or_without_a_generation_is_an_error():
@@ -82,7 +91,7 @@ def test_a_rollback_without_a_reason_or_without_a_generation_is_an_error():
 
 
 def test_releasing_a_pointer_that_is_not_held_changes_nothing():
-    assert release(Pointer(TUESDAY, (MONDAY,))) == Pointer(TUESDAY, (MONDAY,))
+    assert unfreeze(Pointer(TUESDAY, (MONDAY,))) == Pointer(TUESDAY, (MONDAY,))
 
 
 @pytest.mark.parametrize(
@@ -91,6 +100,17 @@ def test_releasing_a_pointer_that_is_not_held_changes_nothing():
 )
 def test_a_pointer_reads_back_from_its_json(pointer: Pointer):
     assert from_json(to_json(pointer)) == pointer
+
+
+def test_the_stored_json_keeps_its_fields_whatever_the_code_calls_them():
+    stored = (
+        '{"served":{"name":"2026-03-03-bbbbbbbb","run_date":"2026-03-03"},'
+        '"earlier":[{"name":"2026-03-02-aaaaaaaa","run_date":"2026-03-02"}],'
+        '"held":"too much jazz","move":7,"warehouse":"/é"}'
+    ).encode()
+    pointer = Pointer(TUESDAY, (MONDAY,), frozen_reason="too much jazz", version=7, warehouse="/é")
+    assert to_json(pointer) == stored
+    assert from_json(stored) == pointer
 
 
 def test_a_pointer_of_another_release_is_an_input_error_that_says_what_to_do():

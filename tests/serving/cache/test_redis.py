@@ -13,7 +13,7 @@ import pytest
 
 from nocturne.core.errors import ServiceError, SettingsError
 from nocturne.core.settings import CacheSettings, load_settings
-from nocturne.serving.cache import Cache, Part, Pointer, ServedList, open_cache
+from nocturne.serving.cache import Cache, Pointer, RowBatches, ServedList, open_cache
 from nocturne.serving.cache.pointer import to_json
 from nocturne.serving.cache.redis import generations, loader, store
 from tests.fixtures.cache_servers import (
@@ -22,7 +22,7 @@ from tests.fixtures.cache_servers import (
     PASSWORD,
     TUESDAY,
     RedisServer,
-    about,
+    info,
     rows,
     serve,
     start_redis,
@@ -57,7 +57,7 @@ def monday_served(cache: Cache) -> Cache:
 
 
 def test_parts_are_loaded_by_several_processes_that_get_no_connection(cache: Cache, redis_server: RedisServer):
-    def in_processes(function: Callable[[Part], int], parts: Sequence[Part]) -> list[int]:
+    def in_processes(function: Callable[[RowBatches], int], parts: Sequence[RowBatches]) -> list[int]:
         pickle.dumps(function)
         with multiprocessing.get_context("spawn").Pool(2) as pool:
             return pool.map(function, parts)
@@ -85,7 +85,7 @@ def test_lists_lie_in_hashes_of_the_generation_and_no_key_ever_expires(
 
 
 def test_nothing_is_left_of_a_dropped_generation(cache: Cache, redis_server: RedisServer):
-    cache.load(MONDAY.name, about("x", lists=5_000), [[users(0, 5_000)]])
+    cache.load(MONDAY.name, info("x", lists=5_000), [[users(0, 5_000)]])
     assert cache.count(MONDAY.name) == 5_000
     assert cache.drop(MONDAY.name)
     assert redis_server.client.keys() == []
@@ -97,7 +97,7 @@ def test_a_generation_is_deleted_a_few_lists_at_a_time(
     cache_url: str,
     monkeypatch: pytest.MonkeyPatch,
 ):
-    cache.load(MONDAY.name, about("x", lists=4_400), [[users(0, 4_400)]])
+    cache.load(MONDAY.name, info("x", lists=4_400), [[users(0, 4_400)]])
     left: list[tuple[float, int]] = []
     monkeypatch.setattr(store.time, "sleep", lambda seconds: left.append((seconds, cache.count(MONDAY.name))))
     with open_cache(cache_url, settings(lists_per_second=1_000)) as slow:
@@ -115,7 +115,7 @@ def test_a_removal_that_was_interrupted_is_taken_up_again(
     redis_server: RedisServer,
     monkeypatch: pytest.MonkeyPatch,
 ):
-    cache.load(MONDAY.name, about("x", lists=5_000), [[users(0, 5_000)]])
+    cache.load(MONDAY.name, info("x", lists=5_000), [[users(0, 5_000)]])
     with monkeypatch.context() as broken:
         broken.setattr(store, "BUCKETS_AT_ONCE", 1)
         unlink, calls = cache._redis.unlink, []
@@ -161,7 +161,7 @@ def test_a_snapshot_keeps_its_generation_from_being_dropped_until_it_lets_go(
         assert monday_served.generations() == [MONDAY.name, TUESDAY.name]
         assert snapshot.get("ann") == MONDAYS_LIST
         with pytest.raises(ServiceError, match="still read"):
-            monday_served.load(MONDAY.name, about("monday", "other"), [])
+            monday_served.load(MONDAY.name, info("monday", "other"), [])
         assert snapshot.get("ann") == MONDAYS_LIST
     assert monday_served.drop(MONDAY.name)
     assert redis_server.client.keys(f"*{MONDAY.name}*") == []
@@ -298,4 +298,4 @@ def test_an_authority_that_cannot_be_read_is_a_settings_error(tmp_path: Path):
 
 
 def test_a_loader_shows_no_password():
-    assert PASSWORD not in repr(loader.PartLoader(f"redis://:{PASSWORD}@host/0", DEFAULT, MONDAY.name, "load"))
+    assert PASSWORD not in repr(loader.BatchesLoader(f"redis://:{PASSWORD}@host/0", DEFAULT, MONDAY.name, "load"))

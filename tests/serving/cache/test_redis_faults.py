@@ -12,7 +12,7 @@ import pytest
 
 from nocturne.core.errors import ServiceError
 from nocturne.flow import ExitStatus
-from nocturne.serving.cache import Cache, Part, Pointer, ServedList, open_cache
+from nocturne.serving.cache import Cache, Pointer, RowBatches, ServedList, open_cache
 from nocturne.serving.cache.redis import connection, loader
 from tests.fixtures.cache_servers import (
     ITEMS,
@@ -133,7 +133,7 @@ def test_a_server_that_loses_its_data_after_the_last_list_fails_the_load(
 ):
     part = Then(users(0, 0), lambda: None, users(0, 10))
 
-    def each(function: Callable[[Part], int], parts: Sequence[Part]) -> list[int]:
+    def each(function: Callable[[RowBatches], int], parts: Sequence[RowBatches]) -> list[int]:
         stored = [function(one) for one in parts]
         redis_server.client.flushall()
         return stored

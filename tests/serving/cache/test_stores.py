@@ -14,13 +14,22 @@ import pyarrow as pa
 import pytest
 
 from nocturne.core.errors import InputError, ServiceError, SettingsError
-from nocturne.serving.cache import Cache, Generation, Head, Part, Pointer, PointerMoved, ServedList, open_cache
-from tests.fixtures.cache_servers import HEAD, ITEMS, MONDAY, TUESDAY, about, rows, serve
+from nocturne.serving.cache import (
+    Cache,
+    Generation,
+    ListKind,
+    Pointer,
+    PointerMoved,
+    RowBatches,
+    ServedList,
+    open_cache,
+)
+from tests.fixtures.cache_servers import ITEMS, KIND, MONDAY, TUESDAY, info, rows, serve
 
 LOAD_HALF_AND_WAIT = """
 import sys
 sys.path.insert(0, sys.argv[2])
-from tests.fixtures.cache_servers import about, rows
+from tests.fixtures.cache_servers import info, rows
 from nocturne.serving.cache import open_cache
 from nocturne.serving.cache.lmdb import store
 from nocturne.serving.cache.redis import loader
@@ -33,7 +42,7 @@ class Half:
         print("half", flush=True)
         sys.stdin.read()
 
-open_cache(sys.argv[1]).load("2026-03-03-bbbbbbbb", about("x", "y"), [Half()])
+open_cache(sys.argv[1]).load("2026-03-03-bbbbbbbb", info("x", "y"), [Half()])
 """
 
 
@@ -99,10 +108,10 @@ def test_lists_of_all_parts_and_batches_are_stored_and_counted(cache: Cache):
 
 
 def test_what_is_stored_is_what_the_rows_encode_to_byte_for_byte(cache: Cache):
-    heads = [HEAD, Head("control", "previous", "als-1")]
-    cache.load(MONDAY.name, about("x", "y", heads=heads), [[rows(ann="x")], [rows(head=heads[1], bob="y")]])
+    kinds = [KIND, ListKind("control", "previous", "als-1")]
+    cache.load(MONDAY.name, info("x", "y", kinds=kinds), [[rows(ann="x")], [rows(kind=kinds[1], bob="y")]])
     (ann,) = cache.encode(MONDAY.name, rows(ann="x"))
-    (bob,) = cache.encode(MONDAY.name, rows(head=heads[1], bob="y"))
+    (bob,) = cache.encode(MONDAY.name, rows(kind=kinds[1], bob="y"))
     assert ann == ("ann", cache.read(MONDAY.name, "ann"))
     assert bob == ("bob", cache.read(MONDAY.name, "bob"))
     assert ann[1] != bob[1]
@@ -153,7 +162,7 @@ def test_a_reader_of_a_generation_that_is_loaded_anew_with_other_item_numbers_re
 ):
     with open_cache(cache_url, read_only=True) as reader:
         assert reader.get("ann") == listed("monday")
-        monday_served.load(MONDAY.name, about("x", "monday"), [[rows(ann="x", bob="monday")]])
+        monday_served.load(MONDAY.name, info("x", "monday"), [[rows(ann="x", bob="monday")]])
         assert reader.get("bob") == listed("monday")
         assert reader.get("ann") == listed("x")
         assert reader.count(MONDAY.name) == 2
@@ -188,7 +197,7 @@ def test_loading_a_generation_again_replaces_it(cache: Cache):
     "part",
     [[rows(ann="x"), rows(ann="y")], [rows(bob="x", ann="y")], Failing(rows(ann="x"), InputError("no more rows"))],
 )
-def test_a_part_that_fails_leaves_nothing_behind(monday_served: Cache, part: Part):
+def test_a_part_that_fails_leaves_nothing_behind(monday_served: Cache, part: RowBatches):
     with pytest.raises(InputError) as caught:
         monday_served.load(TUESDAY.name, ITEMS, [[rows(aaa="x")], part])
     assert "ann" not in str(caught.value)
@@ -279,7 +288,7 @@ def test_the_pointer_does_not_move_to_what_is_not_there(monday_served: Cache):
 
 
 def test_a_served_generation_that_is_not_whole_is_completed_while_it_is_read(cache: Cache):
-    both = about("x", "y")
+    both = info("x", "y")
     cache.load(MONDAY.name, both, [[rows(ann="x")]])
     cache.swap_pointer(None, Pointer(MONDAY))
     assert cache.load(MONDAY.name, both, [[rows(ann="x", bob="y")]]) == 2

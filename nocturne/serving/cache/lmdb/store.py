@@ -13,14 +13,14 @@ from typing import Any
 import lmdb
 
 from nocturne.core.errors import InputError, ServiceError
-from nocturne.serving.cache.base import Cache, Each, OpenGeneration, Part, Progress, Snapshot
+from nocturne.serving.cache.base import Cache, OpenGeneration, ParallelMap, Progress, RowBatches, Snapshot
 from nocturne.serving.cache.lmdb import environments
 from nocturne.serving.cache.pointer import Generation, Pointer, from_json, to_json
-from nocturne.serving.cache.values import About, Decoder, ServedList
+from nocturne.serving.cache.values import Decoder, GenerationInfo, ServedList
 
 POINTER_KEY = b"pointer"
-LISTS, ABOUT = b"lists", b"about"
-HEAD_KEY = b"head"
+LISTS, INFO = b"lists", b"about"
+HEADER_KEY = b"head"
 LOADING = ".loading-"
 LEAST_MAP_BYTES = 2**20
 BATCH_BYTES = 4 * 2**20
@@ -28,7 +28,7 @@ PAGE_BYTES = 4096
 LONGEST_KEY = 511
 
 
-class EmbeddedCache(Cache):
+class LmdbCache(Cache):
     """A cache on the local disk, read in-process. Any number of readers; one loader at a time."""
 
     def __init__(self, path: Path, *, read_only: bool = False) -> None:
@@ -97,7 +97,7 @@ class EmbeddedCache(Cache):
             if not folder.is_dir():
                 return None
             try:
-                return _EmbeddedGeneration(folder, self.place)
+                return LmdbGeneration(folder, self.place)
             except (FileNotFoundError, lmdb.Error):
                 if folder.is_dir():
                     raise
@@ -106,26 +106,26 @@ class EmbeddedCache(Cache):
     @contextmanager
     def _held(self, generation: Generation) -> Iterator[Snapshot | None]:
         found = self._current(generation.name)  # files that are open stay whole when their names are removed
-        yield _HeldFiles(generation, found) if found else None
+        yield LmdbSnapshot(generation, found) if found else None
 
     def _write(
         self,
         generation: str,
-        about: About,
-        parts: Sequence[Part],
-        each: Each,  # noqa: ARG002
+        info: GenerationInfo,
+        parts: Sequence[RowBatches],
+        each: ParallelMap,  # noqa: ARG002
         progress: Progress,
     ) -> int:
         # all parts at once and here: LMDB has one writer, and appending in order fills its pages whole
         from nocturne.serving.cache.encoding import Encoder  # compiles loops, which readers do without
 
-        encoder = Encoder(about)
+        encoder = Encoder(info)
         rows = heapq.merge(*(encoder.part(part) for part in parts))
         with _errors(self.place):
             # a folder of its own for each loader: two at once cannot finish each other's work
             loading = Path(tempfile.mkdtemp(prefix=f"{generation}{LOADING}", dir=self._generations))
             loading.chmod(0o755)
-        stored = _write_files(loading, about, rows, self.place, progress)
+        stored = _write_files(loading, info, rows, self.place, progress)
         with _errors(self.place):
             _sync_folder(loading)
             self._set_aside(generation)  # a generation that is kept, but was not whole
@@ -141,7 +141,7 @@ class EmbeddedCache(Cache):
                 raise FileNotFoundError(self._pointer_folder)
             with self._pointers.begin(write=True) as transaction:
                 text = transaction.get(POINTER_KEY)
-                if text and generation in {kept.name for kept in from_json(text).kept}:
+                if text and generation in {kept.name for kept in from_json(text).retained}:
                     return False
                 self._set_aside(generation)
             self._remove_left_overs(generation)
@@ -158,7 +158,7 @@ class EmbeddedCache(Cache):
             shutil.rmtree(folder)
 
 
-class _EmbeddedGeneration(OpenGeneration):
+class LmdbGeneration(OpenGeneration):
     """The files of a generation; they are not written any more, so that no locks are needed."""
 
     def __init__(self, folder: Path, place: str) -> None:
@@ -168,9 +168,9 @@ class _EmbeddedGeneration(OpenGeneration):
         self._environment: lmdb.Environment | None = None
         self._lists: Any = None
         with environments.in_use():
-            head = self._about(HEAD_KEY)
-        assert head, "a loader begins with it"
-        super().__init__(folder.name, Decoder(head))
+            header = self._info(HEADER_KEY)
+        assert header, "a loader begins with it"
+        super().__init__(folder.name, Decoder(header))
 
     def read(self, user_id: str) -> bytes | None:
         """The stored value of one listener; None if there is none."""
@@ -188,7 +188,7 @@ class _EmbeddedGeneration(OpenGeneration):
     def read_chunk(self, number: int) -> bytes | None:
         """Item ids by number."""
         with environments.in_use(), _errors(self._place):
-            return self._about(b"%d" % number)
+            return self._info(b"%d" % number)
 
     def count(self) -> int:
         """Listeners that the generation holds, counted in the store."""
@@ -206,9 +206,9 @@ class _EmbeddedGeneration(OpenGeneration):
         """Forget the files: they are the parent's."""
         self._environment = self._lists = None
 
-    def _about(self, key: bytes) -> bytes | None:
+    def _info(self, key: bytes) -> bytes | None:
         environment = self._environment or self._open()
-        value: bytes | None = environment.begin(environment.open_db(ABOUT, create=False)).get(key)
+        value: bytes | None = environment.begin(environment.open_db(INFO, create=False)).get(key)
         return value
 
     def _open(self) -> lmdb.Environment:
@@ -220,7 +220,7 @@ class _EmbeddedGeneration(OpenGeneration):
         return environment
 
 
-class _HeldFiles:
+class LmdbSnapshot:
     """A snapshot."""
 
     def __init__(self, generation: Generation, files: OpenGeneration) -> None:
@@ -233,20 +233,20 @@ class _HeldFiles:
 
 
 def _write_files(
-    folder: Path, about: About, rows: Iterable[tuple[bytes, bytes]], place: str, progress: Progress
+    folder: Path, info: GenerationInfo, rows: Iterable[tuple[bytes, bytes]], place: str, progress: Progress
 ) -> int:
     stored = 0
     with _errors(place):
         environment = lmdb.open(str(folder), map_size=LEAST_MAP_BYTES, max_dbs=2, lock=False, sync=False)
     try:
         with _errors(place):
-            _put_about(environment, about)
+            _put_info(environment, info)
             lists = environment.open_db(LISTS)
         for batch in _batches(rows):
             _check_keys(batch, place)
             with _errors(place):
                 if not stored:
-                    _choose_map_size(environment, about, batch)
+                    _choose_map_size(environment, info, batch)
                 added = _append(environment, lists, batch)
             if added < len(batch):
                 raise InputError("a listener has two lists, in different parts", where="ranked_lists")
@@ -259,18 +259,18 @@ def _write_files(
     return stored
 
 
-def _put_about(environment: lmdb.Environment, about: About) -> None:
-    table = environment.open_db(ABOUT)
-    _append(environment, table, [(HEAD_KEY, about.to_json())], ordered=False)
-    for number, chunk in enumerate(about.chunks()):
+def _put_info(environment: lmdb.Environment, info: GenerationInfo) -> None:
+    table = environment.open_db(INFO)
+    _append(environment, table, [(HEADER_KEY, info.to_json())], ordered=False)
+    for number, chunk in enumerate(info.chunks()):
         _append(environment, table, [(b"%d" % number, chunk)], ordered=False)
 
 
-def _choose_map_size(environment: lmdb.Environment, about: About, batch: Sequence[tuple[bytes, bytes]]) -> None:
+def _choose_map_size(environment: lmdb.Environment, info: GenerationInfo, batch: Sequence[tuple[bytes, bytes]]) -> None:
     """Room for all lists, judged by the first ones; it grows all the same if they are larger, or more."""
     weight = sum(len(key) + len(value) + 16 for key, value in batch) / len(batch)
     fit = max(1, int(PAGE_BYTES // weight))
-    pages = about.lists / fit * max(1, weight / PAGE_BYTES) * 1.05
+    pages = info.lists / fit * max(1, weight / PAGE_BYTES) * 1.05
     now = environment.info()
     used = (now["last_pgno"] + 1) * PAGE_BYTES
     wanted = used + int(pages) * PAGE_BYTES + 4 * BATCH_BYTES

@@ -25,7 +25,7 @@ LAPSE_SECONDS = 600
 RENEW_SECONDS = 120
 
 
-def about_key(generation: str) -> str:
+def info_key(generation: str) -> str:
     """Hash of what the lists share (`head`, and chunks of item ids by number) and of who may write (`load`)."""
     return f"nocturne:{generation}:about"
 
@@ -35,7 +35,7 @@ def readers_key(generation: str) -> str:
     return f"nocturne:{generation}:readers"
 
 
-class Buckets:
+class HashBuckets:
     """The hashes that one load of a generation fills, of value by user_id."""
 
     def __init__(self, generation: str, load: str, number: int) -> None:
@@ -52,23 +52,23 @@ class Buckets:
             yield [b"%s%d" % (self._prefix, bucket) for bucket in range(start, min(start + size, self._number))]
 
 
-class SharedGeneration(OpenGeneration):
+class RedisGeneration(OpenGeneration):
     """One load of a generation on a server."""
 
-    def __init__(self, client: redis.Redis, place: str, name: str, head: bytes) -> None:
-        super().__init__(name, Decoder(head))
+    def __init__(self, client: redis.Redis, place: str, name: str, header: bytes) -> None:
+        super().__init__(name, Decoder(header))
         self._redis = client
         self._place = place
-        fields = json.loads(head)
+        fields = json.loads(header)
         self.load: str = fields["load"]
-        self.buckets = Buckets(name, self.load, fields["buckets"])
+        self.buckets = HashBuckets(name, self.load, fields["buckets"])
 
     @classmethod
-    def open(cls, client: redis.Redis, place: str, name: str) -> "SharedGeneration | None":
+    def open(cls, client: redis.Redis, place: str, name: str) -> "RedisGeneration | None":
         """The generation as it is now, also while it is loaded or dropped; None if it is not there."""
         with errors(place):
-            head = cast("bytes | None", client.hget(about_key(name), "head"))
-        return cls(client, place, name, head) if head else None
+            header = cast("bytes | None", client.hget(info_key(name), "head"))
+        return cls(client, place, name, header) if header else None
 
     def read(self, user_id: str) -> bytes | None:
         """The stored value of one listener; None if there is none."""
@@ -79,7 +79,7 @@ class SharedGeneration(OpenGeneration):
     def read_chunk(self, number: int) -> bytes | None:
         """Item ids by number; None if they are not there any more."""
         with errors(self._place):
-            return cast("bytes | None", self._redis.hget(about_key(self.name), str(number)))
+            return cast("bytes | None", self._redis.hget(info_key(self.name), str(number)))
 
     def count(self) -> int:
         """Listeners that the generation holds, counted in the store."""
@@ -95,10 +95,10 @@ class SharedGeneration(OpenGeneration):
     def is_current(self) -> bool:
         """Whether it is there, is not being dropped, and was not loaded anew."""
         with errors(self._place):
-            return bool(self._redis.hget(about_key(self.name), "load") == self.load.encode())
+            return bool(self._redis.hget(info_key(self.name), "load") == self.load.encode())
 
 
-class Hold:
+class RedisSnapshot:
     """A snapshot: a reader that is registered with the server until it lets go, or lapses."""
 
     def __init__(self, client: redis.Redis, place: str, generation: Generation) -> None:
@@ -107,13 +107,13 @@ class Hold:
         self._place = place
         self._reader = uuid.uuid4().hex
         self._renew_at = self._lapses_at = 0.0
-        self._lists: SharedGeneration | None = None
+        self._lists: RedisGeneration | None = None
 
     def take(self) -> bool:
         """Register; False if the generation is not there, or is being dropped."""
         if not self._register():
             return False
-        self._lists = SharedGeneration.open(self._redis, self._place, self.generation.name)
+        self._lists = RedisGeneration.open(self._redis, self._place, self.generation.name)
         return self._lists is not None
 
     def get(self, user_id: str) -> ServedList | None:

@@ -9,10 +9,10 @@ import redis
 
 from nocturne.core.errors import ServiceError
 from nocturne.core.settings import CacheSettings
-from nocturne.serving.cache.base import Part
+from nocturne.serving.cache.base import RowBatches
 from nocturne.serving.cache.redis import scripts
 from nocturne.serving.cache.redis.connection import LOST, connect, errors
-from nocturne.serving.cache.redis.generations import Buckets, SharedGeneration, about_key
+from nocturne.serving.cache.redis.generations import HashBuckets, RedisGeneration, info_key
 
 if TYPE_CHECKING:
     from nocturne.serving.cache.encoding import Encoder
@@ -27,7 +27,7 @@ _encoders: "dict[str, Encoder]" = {}
 
 
 @dataclass(frozen=True)
-class PartLoader:
+class BatchesLoader:
     """Loads the lists of one part; can be pickled, and run any number of times.
 
     Attributes:
@@ -42,11 +42,11 @@ class PartLoader:
     generation: str
     load: str
 
-    def __call__(self, part: Part) -> int:
+    def __call__(self, part: RowBatches) -> int:
         """Store the lists of a part, and say how many they are."""
         client, place = connect(self.url, self.settings, read_only=False)
         try:
-            opened = SharedGeneration.open(client, place, self.generation)
+            opened = RedisGeneration.open(client, place, self.generation)
             if opened is None or not opened.is_current():
                 raise lost(place, self.generation)
             if self.load not in _encoders:
@@ -67,7 +67,7 @@ class PartLoader:
     def _turn(self, client: redis.Redis, lists: int) -> float:
         """Seconds to wait until so many lists may be loaded, by the server's account of all tasks."""
         rate = self.settings.lists_per_second
-        return float(cast("bytes", client.eval(scripts.TURN, 1, about_key(self.generation), self.load, lists, rate)))
+        return float(cast("bytes", client.eval(scripts.TURN, 1, info_key(self.generation), self.load, lists, rate)))
 
 
 def store(client: redis.Redis, generation: str, load: str, hashes: Mapping[bytes, list[bytes]]) -> None:
@@ -80,7 +80,7 @@ def store(client: redis.Redis, generation: str, load: str, hashes: Mapping[bytes
     for key, arguments in hashes.items():
         for start in range(0, len(arguments), ARGUMENTS):
             some = cast("list[str]", arguments[start : start + ARGUMENTS])
-            pipeline.eval(scripts.STORE, 2, about_key(generation), cast("str", key), load, *some)
+            pipeline.eval(scripts.STORE, 2, info_key(generation), cast("str", key), load, *some)
     # raised by hand: the client's own message would quote the command, with listeners in it
     for answer in pipeline.execute(raise_on_error=False):
         if isinstance(answer, Exception):
@@ -111,7 +111,7 @@ def _pieces(rows: Iterator[tuple[bytes, bytes]], most: int | None) -> Iterator[l
         yield piece
 
 
-def _by_bucket(buckets: Buckets, rows: list[tuple[bytes, bytes]]) -> dict[bytes, list[bytes]]:
+def _by_bucket(buckets: HashBuckets, rows: list[tuple[bytes, bytes]]) -> dict[bytes, list[bytes]]:
     hashes: dict[bytes, list[bytes]] = {}
     for row in rows:
         hashes.setdefault(buckets.key(row[0]), []).extend(row)

@@ -6,7 +6,7 @@ local now = time[1] + time[2] / 1000000
 """
 
 # a set that is already done counts as done: the connection may have broken before the answer came
-# pointer, generations, about: expected, new, generation, load. The generation must be the load that was counted.
+# pointer, generations, info: expected, new, generation, load. The generation must be the load that was counted.
 COMPARE_AND_SET = """
 local current = redis.call('GET', KEYS[1]) or ''
 if current == ARGV[2] then return 1 end
@@ -16,7 +16,7 @@ redis.call('SET', KEYS[1], ARGV[2])
 return 1
 """
 
-# generations, about: generation, load, head, the load that was there when it was looked at. A loader that comes late
+# generations, info: generation, load, header, the load that was there when it was looked at. A loader that comes late
 # must not begin anew what another has loaded, and perhaps serves, since.
 BEGIN = """
 if (redis.call('HGET', KEYS[2], 'load') or '') ~= ARGV[4] then return redis.error_reply('LOST the generation') end
@@ -31,13 +31,13 @@ OURS = """
 if redis.call('HGET', KEYS[1], 'load') ~= ARGV[1] then return redis.error_reply('LOST the generation') end
 """
 
-# about, hash: load, fields and values
+# info, hash: load, fields and values
 STORE = f"""
 {OURS}
 return redis.call('HSET', KEYS[2], unpack(ARGV, 2))
 """
 
-# about: load, lists, lists a second. Says how many seconds to wait for one's turn: each takes its own after all others.
+# info: load, lists, lists a second. Says how many seconds to wait for one's turn: each takes its own after all others.
 TURN = f"""
 {OURS}
 {SECONDS_NOW}
@@ -54,7 +54,7 @@ redis.call('ZADD', KEYS[2], now + ARGV[3], ARGV[2])
 return 1
 """
 
-# generations, dropping, about, readers, pointer: generation. Only commands that a server without memory still takes.
+# generations, dropping, info, readers, pointer: generation. Only commands that a server without memory still takes.
 LET_GO = f"""
 {SECONDS_NOW}
 local pointer = redis.call('GET', KEYS[5])

@@ -18,20 +18,20 @@ from typing import cast
 
 from nocturne.core.errors import ServiceError
 from nocturne.core.settings import CacheSettings
-from nocturne.serving.cache.base import Cache, Each, OpenGeneration, Part, Progress, Snapshot
+from nocturne.serving.cache.base import Cache, OpenGeneration, ParallelMap, Progress, RowBatches, Snapshot
 from nocturne.serving.cache.pointer import Generation, Pointer, from_json, to_json
 from nocturne.serving.cache.redis import scripts
 from nocturne.serving.cache.redis.connection import connect, errors, replica
 from nocturne.serving.cache.redis.generations import (
     DROPPING_KEY,
     GENERATIONS_KEY,
-    Hold,
-    SharedGeneration,
-    about_key,
+    RedisGeneration,
+    RedisSnapshot,
+    info_key,
     readers_key,
 )
-from nocturne.serving.cache.redis.loader import PartLoader, lost, store
-from nocturne.serving.cache.values import About
+from nocturne.serving.cache.redis.loader import BatchesLoader, lost, store
+from nocturne.serving.cache.values import GenerationInfo
 
 POINTER_KEY = "nocturne:pointer"
 BUCKET_LISTS = 440
@@ -40,7 +40,7 @@ BUCKET_LISTS = 440
 BUCKETS_AT_ONCE = 128
 
 
-class SharedCache(Cache):
+class RedisCache(Cache):
     """A cache on a Redis server, read by any number of services."""
 
     def __init__(self, url: str, settings: CacheSettings, *, read_only: bool = False) -> None:
@@ -68,46 +68,48 @@ class SharedCache(Cache):
 
     def _compare_and_set(self, expected: Pointer | None, new: Pointer) -> bool:
         with errors(self.place):
-            keys = [POINTER_KEY, GENERATIONS_KEY, about_key(new.served.name)]
+            keys = [POINTER_KEY, GENERATIONS_KEY, info_key(new.served.name)]
             was = to_json(expected) if expected else b""
             served = self._reading.get(new.served.name) or self._opened(new.served.name)
-            load = served.load if isinstance(served, SharedGeneration) else ""
+            load = served.load if isinstance(served, RedisGeneration) else ""
             done = self._redis.eval(scripts.COMPARE_AND_SET, 3, *keys, was, to_json(new), new.served.name, load)
         if done == -1:
             raise self._lost(new.served.name)
         return bool(done)
 
     def _open(self, generation: str) -> OpenGeneration | None:
-        return SharedGeneration.open(self._redis, self.place, generation)
+        return RedisGeneration.open(self._redis, self.place, generation)
 
     @contextmanager
     def _held(self, generation: Generation) -> Iterator[Snapshot | None]:
-        hold = Hold(self._redis, self.place, generation)
+        hold = RedisSnapshot(self._redis, self.place, generation)
         try:
             yield hold if hold.take() else None
         finally:
             hold.release()
 
-    def _write(self, generation: str, about: About, parts: Sequence[Part], each: Each, progress: Progress) -> int:
+    def _write(
+        self, generation: str, info: GenerationInfo, parts: Sequence[RowBatches], each: ParallelMap, progress: Progress
+    ) -> int:
         self._check_server()
-        key = about_key(generation)
+        key = info_key(generation)
         with errors(self.place):
             # there is an earlier load only where it could not be dropped: it is completed
             earlier = cast("bytes | None", self._redis.hget(key, "load"))
             load = earlier.decode() if earlier else uuid.uuid4().hex[:8]
-            head = about.to_json(load=load, buckets=max(1, about.lists // BUCKET_LISTS))
-            if earlier and self._redis.hget(key, "head") != head:
+            header = info.to_json(load=load, buckets=max(1, info.lists // BUCKET_LISTS))
+            if earlier and self._redis.hget(key, "head") != header:
                 raise ServiceError(
                     "an earlier load of the generation is still read, and tells its lists otherwise",
                     where=f"{self.place}, generation {generation}",
                     fix="run again when another generation is served, and readers have let go of this one",
                 )
             # the first write names the generation, so that whatever is left of a dead loader is found
-            self._redis.eval(scripts.BEGIN, 2, GENERATIONS_KEY, key, generation, load, head, earlier or b"")
-            for number, chunk in enumerate(about.chunks()):
+            self._redis.eval(scripts.BEGIN, 2, GENERATIONS_KEY, key, generation, load, header, earlier or b"")
+            for number, chunk in enumerate(info.chunks()):
                 store(self._redis, generation, load, {key.encode(): [b"%d" % number, chunk]})
         stored = 0
-        for lists in each(PartLoader(self._url, self._settings, generation, load), parts):
+        for lists in each(BatchesLoader(self._url, self._settings, generation, load), parts):
             stored += lists
             progress(stored)
         with errors(self.place):
@@ -117,22 +119,22 @@ class SharedCache(Cache):
         return stored
 
     def _remove(self, generation: str) -> bool:
-        about, readers = about_key(generation), readers_key(generation)
+        info, readers = info_key(generation), readers_key(generation)
         with errors(self.place):
-            keys = [GENERATIONS_KEY, DROPPING_KEY, about, readers, POINTER_KEY]
+            keys = [GENERATIONS_KEY, DROPPING_KEY, info, readers, POINTER_KEY]
             answer = self._redis.eval(scripts.LET_GO, len(keys), *keys, generation)
         if answer != b"dropping":
             return bool(answer != b"held")
         self._unlink_lists(generation)
         with errors(self.place):
             # one by one: a server that is out of memory takes no transactions, and this is how it gets some back
-            self._redis.unlink(about, readers)
+            self._redis.unlink(info, readers)
             self._redis.srem(DROPPING_KEY, generation)  # last, so that an interrupted removal is taken up again
         return True
 
     def _unlink_lists(self, generation: str) -> None:
         """Remove the lists little by little: a server that frees a night at once answers nobody meanwhile."""
-        found = SharedGeneration.open(self._redis, self.place, generation)
+        found = RedisGeneration.open(self._redis, self.place, generation)
         if found is None:
             return
         rate = self._settings.lists_per_second
