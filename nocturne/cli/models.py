@@ -130,11 +130,11 @@ def compare(
     assert against
     since = max(first.date(), row["run_date"], against["run_date"])
     nights, _ = nights_between(night, since, last.date(), days, every=1)
-    found = promotion.compare(nights, row["model_version"], against["model_version"], days)
+    differences = promotion.compare_versions(nights, row["model_version"], against["model_version"], days)
     with leased([night]) as (night,):
         rows = registry.models(night)
-        registry.write(night, rows, promotion.recorded(rows, found, nights))
-    print_rows(_figures(found), f"{row['model_version']} against {against['model_version']}", as_json=as_json)
+        registry.write(night, rows, promotion.with_metrics(rows, differences, nights))
+    print_rows(_figures(differences), f"{row['model_version']} against {against['model_version']}", as_json=as_json)
 
 
 @command()
@@ -208,6 +208,6 @@ def _say_what_was_made(night: "Night") -> None:
         say(f"lists of {made[0]} to {made[-1]} were made before this: run those nights again")
 
 
-def _figures(found: "list[Difference]") -> list[dict[str, Any]]:
+def _figures(differences: "list[Difference]") -> list[dict[str, Any]]:
     names = ("metric", "segment", "listeners", "mean", "against_mean", "difference", "low", "high")
-    return [{name: getattr(each, name) for name in names} for each in found]
+    return [{name: getattr(each, name) for name in names} for each in differences]

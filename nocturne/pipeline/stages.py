@@ -46,7 +46,7 @@ from nocturne.storage.history import previous_night
 from nocturne.training import als, registry, schedule
 from nocturne.validation.gate import gate
 from nocturne.validation.profiles.bucket_sums import snapshot
-from nocturne.validation.suites import expected
+from nocturne.validation.suites import critical_expectations
 from nocturne.validation.validate_table import closed_dates
 
 _FEW_EVENTS = 100_000
@@ -191,7 +191,7 @@ def refresh_cache(spark: SparkSession, night: Night, progress: Progress) -> Work
     """Validated ranked_lists -> the manifest in `nights`, and the serving cache."""
     validations = tables.rows(night, "validations", pc.field("run_date") == night.run_date)
     files = {table: fingerprints.fingerprint(night, table) for table in GATED_TABLES}
-    reasons = gate(validations, expected(), files)
+    reasons = gate(validations, critical_expectations(), files)
     if reasons:
         publications.close(night, reasons)
         raise GateClosed(

@@ -14,7 +14,7 @@ from nocturne.serving.cache import pointer as moves
 from nocturne.serving.manifest import Row
 from nocturne.storage import tables
 from nocturne.storage.warehouse import settled
-from nocturne.validation.suites import expected
+from nocturne.validation.suites import critical_expectations
 
 LISTS = ("user_id", "arm", "source", "model_version", "items")
 """What the cache takes of `ranked_lists`."""
@@ -192,7 +192,9 @@ def _move_pointer(night: Night, cache: Cache, expected_pointer: Pointer | None, 
     again and a sample of its lists, read back from the cache, is byte for byte what the table says.
     """
     of_target = replace(night, run_date=target.served.run_date)
-    row = manifest.require_sound(of_target, publications.of_generation(night, target.served.name), expected())
+    row = manifest.require_sound(
+        of_target, publications.of_generation(night, target.served.name), critical_expectations()
+    )
     _require_whole(cache, target.served.name, row["listeners"], row["listeners"])
     _require_sample(of_target, cache, row)
     cache.swap_pointer(expected_pointer, target)

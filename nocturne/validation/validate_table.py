@@ -73,14 +73,14 @@ def _validate(spark: SparkSession, night: Night, table: str, content: str) -> Ve
     started = time.monotonic()
     files = fingerprints.fingerprint(night, table)
     found = profile(spark, night, table)
-    outcomes = suites.hold(table, found, night.settings.expectations.get(table, {}))
+    outcomes = suites.evaluate(table, found, night.settings.expectations.get(table, {}))
     seconds = time.monotonic() - started
-    failed = sorted((each for each in outcomes if each.outcome == "failed"), key=lambda each: not each.closes)
+    failed = sorted((each for each in outcomes if each.outcome == "failed"), key=lambda each: not each.closes_gate)
     return Verdict(
         table=table,
         rows=_rows(night, table, outcomes, seconds, {"content": content, "files": files}),
         seconds=seconds,
-        closed=any(each.closes for each in outcomes),
+        closed=any(each.closes_gate for each in outcomes),
         failures=[_sentence(table, each) for each in failed],
     )
 

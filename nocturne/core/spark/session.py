@@ -43,7 +43,7 @@ def spark_session(settings: SparkSettings, app: str = "nocturne") -> Iterator[Sp
         SettingsError: no fitting Java, or a spark-submit whose Spark has no Delta.
         ServiceError: Delta's jars cannot be fetched.
     """
-    _hush()
+    _silence_known_warnings()
     running = SparkSession.getActiveSession()
     if running is not None:
         yield running
@@ -91,7 +91,7 @@ def shuffles_of(spark: SparkSession, rows: int, settings: SparkSettings) -> Iter
         spark.conf.set(_PARTITIONS, str(settings.shuffle_partitions))
 
 
-def _hush() -> None:
+def _silence_known_warnings() -> None:
     warnings.filterwarnings("ignore", PANDAS_3, FutureWarning)
     for name in ("SQLQueryContextLogger", "DataFrameQueryContextLogger"):
         # PySpark prints as JSON every error that it also raises.
