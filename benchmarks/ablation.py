@@ -20,7 +20,7 @@ from rich.table import Table
 from nocturne.core.settings import Settings, load_settings
 from nocturne.evaluation.metrics import accuracy
 from nocturne.evaluation.significance import differences
-from nocturne.evaluation.splits import Split, fit, lists_of, read_split
+from nocturne.evaluation.splits import Split, fit, rank_listeners, read_split
 
 GOWALLA = Path("../shared/data/gowalla-lightgcn.tar.xz")
 RECIPE = Path("conf/recipes/gowalla.toml")
@@ -43,7 +43,7 @@ VARIANTS = {
 
 def measure(split: Split, settings: Settings) -> dict[str, np.ndarray]:
     """Metrics of every listener from whom something was withheld."""
-    lists = lists_of(fit(split.train, settings), split.train, settings)
+    lists = rank_listeners(fit(split.train, settings), split.train, settings)
     asked = np.flatnonzero(np.diff(split.valid.indptr))
     found = accuracy(lists[asked], split.valid[asked])
     return {name: found[name] for name in METRICS}

@@ -27,10 +27,10 @@ from rich.table import Table
 from nocturne.core.night import Night, Warehouse
 from nocturne.core.settings import load_settings
 from nocturne.core.spark.session import spark_session
-from nocturne.evaluation.backtest import Backtest, backtest
-from nocturne.evaluation.held_out import Past, held_out_from
+from nocturne.evaluation.backtest import Backtest, run_backtest
+from nocturne.evaluation.held_out import ListeningHistory, held_out_from
 from nocturne.evaluation.significance import EVERYONE
-from nocturne.evaluation.systems import BASELINES, of_baseline, published
+from nocturne.evaluation.systems import BASELINES, baseline_system, published_lists_system
 from nocturne.ingestion.importers import IMPORTERS
 from nocturne.pipeline.runner import run_nights
 from nocturne.storage import tables
@@ -70,10 +70,12 @@ def measure(source: Path, folder: Path, seed: int, overrides: list[str]) -> list
     settings = load_settings(overrides=overrides)
     night = Night(Warehouse(str(folder / "warehouse"), settings), DAY, str(landing), f"lmdb:{folder / 'cache'}")
     run_nights([night])
-    past = Past.of(night)
+    history = ListeningHistory.read(night)
     with spark_session(settings.spark, "lastfm") as spark:
-        systems = [published(), *(of_baseline(name, past, spark) for name in BASELINES)]
-        found = backtest([night], systems, "published", past, 1, K, hold_out=lambda *_: held_out_from(night, withheld))
+        systems = [published_lists_system(), *(baseline_system(name, history, spark) for name in BASELINES)]
+        found = run_backtest(
+            [night], systems, "published", history, 1, K, hold_out=lambda *_: held_out_from(night, withheld)
+        )
     lengths = pc.list_value_length(tables.night_rows(night, "ranked_lists", ["items"])["items"])
     full = pc.sum(pc.equal(lengths, settings.ranking.top_k)).as_py()
     for remark in found.remarks:

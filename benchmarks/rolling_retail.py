@@ -21,10 +21,10 @@ from rich.table import Table
 
 from nocturne.core.night import Night, Warehouse
 from nocturne.core.settings import Settings, load_settings
-from nocturne.evaluation.backtest import Backtest, backtest, summary
-from nocturne.evaluation.held_out import Past
-from nocturne.evaluation.report import page
-from nocturne.evaluation.systems import BASELINES, of_baseline, of_recipe
+from nocturne.evaluation.backtest import Backtest, run_backtest, summary
+from nocturne.evaluation.held_out import ListeningHistory
+from nocturne.evaluation.report import backtest_page
+from nocturne.evaluation.systems import BASELINES, baseline_system, recipe_system
 from nocturne.flow import NIGHTLY
 from nocturne.ingestion.importers import IMPORTERS
 from nocturne.pipeline.runner import run_stage, working_on
@@ -47,9 +47,9 @@ def measure(source: Path, folder: Path, evaluated: list[date], days: int, settin
             if night.run_date in evaluated:
                 run_stage(spark, night, BUILD)
         scored = [night for night in nights if night.run_date in evaluated]
-        past = Past.of(scored[-1])
-        systems = [of_recipe("nocturne", settings), *(of_baseline(name, past, spark) for name in BASELINES)]
-        return backtest(scored, systems, "nocturne", past, days, top_k=20)
+        history = ListeningHistory.read(scored[-1])
+        systems = [recipe_system("nocturne", settings), *(baseline_system(name, history, spark) for name in BASELINES)]
+        return run_backtest(scored, systems, "nocturne", history, days, top_k=20)
 
 
 def main() -> None:
@@ -70,7 +70,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         found = measure(options.source, Path(folder), evaluated, options.days, settings)
         if options.report:
-            options.report.write_text(page(found), encoding="utf-8")
+            options.report.write_text(backtest_page(found), encoding="utf-8")
     rows = summary(found)
     table = Table(title=f"Online Retail, {len(evaluated)} nights, {options.days} days after each", title_justify="left")
     for name in rows[0]:

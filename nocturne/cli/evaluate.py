@@ -1,6 +1,7 @@
-"""`nocturne evaluate ...`: lists held against what was then heard."""
+"""`nocturne evaluate ...`: lists scored on what was then heard."""
 
 import sys
+from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict
@@ -20,7 +21,7 @@ from nocturne.core.errors import SettingsError
 if TYPE_CHECKING:
     from nocturne.core.night import Night
     from nocturne.evaluation.backtest import Backtest
-    from nocturne.evaluation.held_out import Past
+    from nocturne.evaluation.held_out import ListeningHistory
     from nocturne.evaluation.systems import System
 
 evaluate_app = typer.Typer(no_args_is_help=True, help="Offline evaluation: lists held against what was then heard.")
@@ -60,41 +61,42 @@ def backtest(
     Example: nocturne evaluate backtest --warehouse data/warehouse --from 2025-01-01 --to 2025-01-02 --days 1
     --report backtest.html
     """
-    from nocturne.evaluation import backtest as run
-    from nocturne.evaluation.held_out import Past, nights_between
+    from nocturne.evaluation.backtest import run_backtest
+    from nocturne.evaluation.held_out import ListeningHistory, nights_between
 
     _check_baselines(baseline or ())
     start, end = first.date(), last.date()
     nights, left_out = nights_between(open_warehouse(warehouse, conf, set_), start, end, days, every)
-    past = Past.of(nights[-1])
-    with ExitStack() as held:
-        systems = _systems(held, nights, past, model or (), recipe or (), baseline or (), set_ or ())
-        found = run.backtest(nights, systems, systems[0].name, past, days, top_k, _progress(held))
+    history = ListeningHistory.read(nights[-1])
+    with ExitStack() as resources:
+        systems = _systems(resources, nights, history, model or (), recipe or (), baseline or (), set_ or ())
+        result = run_backtest(nights, systems, systems[0].name, history, days, top_k, _progress(resources))
     if left_out:
-        found.remarks.append(f"{len(left_out)} nights from {left_out[0]} on have no {days} days of listens after them")
+        result.remarks.append(f"{len(left_out)} nights from {left_out[0]} on have no {days} days of listens after them")
     if report:
-        from nocturne.evaluation.report import page
+        from nocturne.evaluation.report import backtest_page
 
         report.parent.mkdir(parents=True, exist_ok=True)
-        report.write_text(page(found), encoding="utf-8")
+        report.write_text(backtest_page(result), encoding="utf-8")
         say(f"the report is in {report}")
-    _print(found, as_json=as_json)
+    _print(result, as_json=as_json)
 
 
-def _print(found: "Backtest", *, as_json: bool) -> None:
+def _print(result: "Backtest", *, as_json: bool) -> None:
     from nocturne.evaluation.backtest import summary
 
-    for remark in found.remarks:
+    for remark in result.remarks:
         say(remark)
     if as_json:
-        facts = {"nights": found.dates, "days": found.days, "top_k": found.top_k, "against": found.against}
-        head = facts | {"best_baseline": found.best_baseline, "remarks": found.remarks}
-        print_json(head | {"differences": [asdict(row) for row in found.differences], "beyond_accuracy": found.beyond})
+        head = {"nights": result.dates, "days": result.days, "top_k": result.top_k, "against": result.against}
+        head |= {"best_baseline": result.best_baseline, "remarks": result.remarks}
+        differences = [asdict(row) for row in result.differences]
+        print_json(head | {"differences": differences, "beyond_accuracy": result.beyond_accuracy})
         return
-    nights = f"{len(found.nights)} nights from {found.dates[0]} to {found.dates[-1]}, {found.days} days after each"
-    print_rows(summary(found), f"{nights}; intervals (95 %) are of the difference to {found.against}")
-    print_rows([{"system": name, **values} for name, values in found.beyond.items()], "beyond accuracy")
-    say(f"the best baseline by NDCG: {found.best_baseline or 'none was asked for'}")
+    nights = f"{len(result.nights)} nights from {result.dates[0]} to {result.dates[-1]}, {result.days} days after each"
+    print_rows(summary(result), f"{nights}; intervals (95 %) are of the difference to {result.against}")
+    print_rows([{"system": name, **values} for name, values in result.beyond_accuracy.items()], "beyond accuracy")
+    say(f"the best baseline by NDCG: {result.best_baseline or 'none was asked for'}")
 
 
 def _check_baselines(names: Sequence[str]) -> None:
@@ -105,54 +107,65 @@ def _check_baselines(names: Sequence[str]) -> None:
 
 
 def _systems(
-    held: ExitStack,
+    resources: ExitStack,
     nights: Sequence["Night"],
-    past: "Past",
+    history: "ListeningHistory",
     models: Sequence[str],
     recipes: Sequence[Path],
     baselines: Sequence[str],
     overrides: Sequence[str],
 ) -> list["System"]:
-    """What is compared, the reference first; starts Spark if MLlib is among it."""
+    """The systems to compare, the reference first; starts Spark if MLlib is among them."""
     from nocturne.core.settings import load_settings
     from nocturne.core.spark.session import spark_session
-    from nocturne.evaluation.systems import BASELINES, SPARK_BASELINE, of_baseline, of_model, of_recipe, published
+    from nocturne.evaluation.systems import (
+        BASELINES,
+        SPARK_BASELINE,
+        baseline_system,
+        model_system,
+        published_lists_system,
+        recipe_system,
+    )
     from nocturne.storage import tables
     from nocturne.training import registry
 
     night = nights[-1]
     stored = registry.models(night.warehouse) if models else []
-    found = [
-        of_model(registry.load_model(night.warehouse, registry.find(stored, version).version)) for version in models
+    systems = [
+        model_system(registry.load_model(night.warehouse, registry.find(stored, version).version)) for version in models
     ]
     if any(tables.count(each, "ranked_lists") for each in nights):
-        found.append(published())
-    found += [of_recipe(file.stem, load_settings(str(file), overrides)) for file in recipes]
+        systems.append(published_lists_system())
+    systems += [recipe_system(file.stem, load_settings(str(file), overrides)) for file in recipes]
     names = [name for name in BASELINES if name in (baselines or BASELINES)]
-    spark = held.enter_context(spark_session(night.settings.spark, "backtest")) if SPARK_BASELINE in names else None
-    found += [of_baseline(name, past, spark) for name in names]
-    twice = sorted({each.name for each in found if [other.name for other in found].count(each.name) > 1})
-    if twice:
+    spark = (
+        resources.enter_context(spark_session(night.settings.spark, "backtest")) if SPARK_BASELINE in names else None
+    )
+    systems += [baseline_system(name, history, spark) for name in names]
+    count_by_name = Counter(system.name for system in systems)
+    if repeated := sorted(name for name, count in count_by_name.items() if count > 1):
         raise SettingsError(
             "two systems have the same name",
-            found=", ".join(twice),
+            found=", ".join(repeated),
             fix="name every --model once, and give the files of --recipe names of their own",
         )
-    if not found:
+    if not systems:
         raise SettingsError(
             "there is nothing to score",
             where=night.warehouse.path,
             found="no published lists, no --model, no --recipe, no --baseline",
             fix="name a --model or a --recipe",
         )
-    return found
+    return systems
 
 
-def _progress(held: ExitStack) -> Callable[[int, int, str], None]:
+def _progress(resources: ExitStack) -> Callable[[int, int, str], None]:
     """A bar on the terminal; nothing in a log."""
     from rich.console import Console
     from rich.progress import Progress
 
-    bar = held.enter_context(Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()))
+    bar = resources.enter_context(
+        Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty())
+    )
     task: Any = bar.add_task("scoring", total=None)
     return lambda done, total, what: bar.update(task, completed=done, total=total, description=what)

@@ -33,22 +33,22 @@ def lightgcn(
     import pyarrow.parquet as pq
 
     from nocturne.core.settings import load_settings
-    from nocturne.evaluation.published_splits import beside, evaluate, lists_table
+    from nocturne.evaluation.published_splits import evaluate_split, leaderboard_rows, lists_table
     from nocturne.evaluation.splits import read_split
 
     settings = load_settings(str(conf), set_ or ())
     split = read_split(path)
     with tempfile.TemporaryDirectory(prefix="nocturne-") as folder:
-        outcome = evaluate(path, split, settings, Path(folder))
+        result = evaluate_split(path, split, settings, Path(folder))
     if lists is not None:
         lists.parent.mkdir(parents=True, exist_ok=True)
-        pq.write_table(lists_table(outcome.lists, split), lists)
+        pq.write_table(lists_table(result.lists, split), lists)
         say(f"{len(split.users):,} lists are in {lists}")
-    metrics = {name: round(value, 5) for name, value in outcome.metrics.items()}
+    metrics = {name: round(value, 5) for name, value in result.metrics.items()}
     if as_json:
         listeners, items = len(split.users), len(split.items)
         recipe = settings.als.model_dump(mode="json")
-        print_json({**metrics, "listeners": listeners, "items": items, "seconds": outcome.seconds, "als": recipe})
+        print_json({**metrics, "listeners": listeners, "items": items, "seconds": result.seconds, "als": recipe})
     else:
-        print_rows(beside(split, metrics), "on test; recall is divided by the relevant items")
-        say("seconds: " + ", ".join(f"{stage} {seconds}" for stage, seconds in outcome.seconds.items()))
+        print_rows(leaderboard_rows(split, metrics), "on test; recall is divided by the relevant items")
+        say("seconds: " + ", ".join(f"{stage} {seconds}" for stage, seconds in result.seconds.items()))

@@ -134,10 +134,10 @@ def compare(
     assert against
     since = max(first.date(), model.run_date, against.run_date)
     nights, _ = nights_between(stored, since, last.date(), days, every=1)
-    differences = promotion.compare(nights, model.version, against.version, days)
+    differences = promotion.compare_versions(nights, model.version, against.version, days)
     with leased(stored, last.date()) as writable:
         models = registry.models(writable)
-        registry.write(writable, models, promotion.recorded(models, differences, nights))
+        registry.write(writable, models, promotion.with_metrics(models, differences, nights))
     print_rows(_figures(differences), f"{model.version} against {against.version}", as_json=as_json)
 
 
@@ -204,6 +204,6 @@ def _warn_of_lists_made(night: "Night") -> None:
         say(f"lists of {made[0]} to {made[-1]} were made before this: run those nights again")
 
 
-def _figures(found: "list[Difference]") -> list[dict[str, Any]]:
+def _figures(differences: "list[Difference]") -> list[dict[str, Any]]:
     names = ("metric", "segment", "listeners", "mean", "against_mean", "difference", "low", "high")
-    return [{name: getattr(each, name) for name in names} for each in found]
+    return [{name: getattr(each, name) for name in names} for each in differences]

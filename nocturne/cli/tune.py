@@ -55,17 +55,17 @@ def tune(
     """
     from nocturne.core.settings import load_settings, with_values
     from nocturne.evaluation import tuning
-    from nocturne.evaluation.objectives import on_nights, on_split
+    from nocturne.evaluation.objectives import nights_objective, split_objective
     from nocturne.evaluation.splits import read_split
 
     base = load_settings(conf, set_ or ())
-    what = tuning.Search(study, storage, tuning.read_space(space), seed)
-    nights = _nights(warehouse, first, last, days, base, what.space) if warehouse else []
+    search = tuning.Search(study, storage, tuning.read_space(space), seed)
+    nights = _nights(warehouse, first, last, days, base, search.space) if warehouse else []
     if (split is None) == (warehouse is None):
         raise SettingsError("name what to search on", expected="--split PATH, or --warehouse W --from D1 --to D2")
-    objective = on_split(read_split(split), metric) if split else on_nights(nights, days, metric)
-    found = tuning.search(what, base, objective, trials, _Teller(trials, metric).tell)
-    rows, top = tuning.rows_of(found), tuning.best(found)
+    objective = split_objective(read_split(split), metric) if split else nights_objective(nights, days, metric)
+    searched = tuning.run_search(search, base, objective, trials, _ProgressLine(trials, metric).show)
+    rows, top = tuning.trial_rows(searched), tuning.best_trial(searched)
     if top is None:
         raise SettingsError("no trial came to a value", where=str(storage), found=f"{len(rows)} trials were pruned")
     remark = f"{metric} {top.value:.5f}: trial {top.number} of the search {study}"
@@ -74,18 +74,18 @@ def tune(
         winner.write_text(tuning.settings_toml(top.params, remark), encoding="utf-8")
         say(f"the best settings are in {winner}")
     if report is not None:
-        from nocturne.evaluation.search_report import page
+        from nocturne.evaluation.search_report import search_page
 
         report.parent.mkdir(parents=True, exist_ok=True)
-        report.write_text(page(found, metric), encoding="utf-8")
+        report.write_text(search_page(searched, metric), encoding="utf-8")
         say(f"the report is in {report}")
     if nights:
         say(f"candidate {_register(nights[-1], with_values(base, top.params), remark)}")
     if as_json:
         print_json(rows)
     else:
-        whole = sorted((row for row in rows if row["state"] == "complete"), key=lambda row: -row["value"])
-        columns = {f"trial {row['trial']}": row | {metric: row["value"]} for row in whole[:_SHOWN]}
+        complete = sorted((row for row in rows if row["state"] == "complete"), key=lambda row: -row["value"])
+        columns = {f"trial {row['trial']}": row | {metric: row["value"]} for row in complete[:_SHOWN]}
         by_setting = [
             {"setting": name}
             | {
@@ -130,16 +130,16 @@ def _register(night: "Night", settings: "Settings", why: str) -> str:
         return registry.add(writable, trained, origin="tune", actor="nocturne tune", reason=why)
 
 
-class _Teller:
+class _ProgressLine:
     """Progress of a search: a bar in a terminal, a line a trial in a log."""
 
     def __init__(self, trials: int, metric: str) -> None:
         self._trials, self._metric, self._started, self._first = trials, metric, time.monotonic(), -1
 
-    def tell(self, study: "optuna.Study") -> None:
+    def show(self, study: "optuna.Study") -> None:
         from nocturne.evaluation import tuning
 
-        done, top = len(tuning.ended(study)), tuning.best(study)
+        done, top = len(tuning.ended_trials(study)), tuning.best_trial(study)
         if self._first < 0:
             self._first = done
         pace = (time.monotonic() - self._started) / max(1, done - self._first)

@@ -1,4 +1,4 @@
-"""Rows for people and for programs on stdout, remarks on stderr."""
+"""Console output: rows for people and for programs on stdout, remarks on stderr."""
 
 import json
 import sys
@@ -10,11 +10,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-WIDTH_OF_A_LOG = 160
+LOG_WIDTH = 160
 
 
 def say(text: str) -> None:
-    """A remark for the person at the terminal."""
+    """Print a remark for the person at the terminal."""
     print(text, file=sys.stderr)
 
 
@@ -38,7 +38,7 @@ def print_rows(rows: Sequence[Mapping[str, Any]], title: str, *, as_json: bool =
     for row in rows:
         table.add_row(*map(_text, row.values()))
     # A log has no width of its own, and rich would cut columns off at 80.
-    console = Console(width=None if sys.stdout.isatty() else WIDTH_OF_A_LOG)
+    console = Console(width=None if sys.stdout.isatty() else LOG_WIDTH)
     console.print(Text(title), table, sep="\n")
 
 

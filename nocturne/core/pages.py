@@ -1,26 +1,37 @@
-"""Pages for people: one look, and nothing fetched from elsewhere."""
+"""HTML pages: one Jinja environment for all of them, one look, and nothing fetched from elsewhere."""
 
-from html import escape
+from importlib.resources import files
+from typing import Any
 
-STYLE = """
-body { font: 15px/1.45 system-ui, sans-serif; margin: 2rem auto; max-width: 72rem; padding: 0 1rem; color: #1d2430 }
-h1 { font-size: 1.5rem } h2 { font-size: 1.1rem; margin: 2rem 0 .4rem } a { color: #1a56a8 } p { margin: .3rem 0 }
-table { border-collapse: collapse; width: 100% } th, td { padding: .35rem .6rem; text-align: left; vertical-align: top }
-th { border-bottom: 2px solid #c7ced9; font-weight: 600 } td { border-bottom: 1px solid #e4e8ee }
-.number { text-align: right; white-space: nowrap; font-variant-numeric: tabular-nums }
-.success { color: #1b7f4b } .skipped { color: #6b7686 }
-.warning { color: #9a6200; font-weight: 600 } .critical { color: #b3261e; font-weight: 700 }
-"""
+from jinja2 import Environment, FunctionLoader, StrictUndefined
 
 
-def page(title: str, body: str, style: str = "") -> str:
-    """A whole page.
+def render_page(package: str, template: str, *, title: str, **values: Any) -> str:
+    """A whole page, from a template that stands beside the module whose page it is.
+
+    Templates name each other with their package, such as `{% extends "nocturne.core/page.html.jinja" %}`. Values
+    are escaped; one that a template names and is not given is an error.
 
     Args:
-        body: HTML.
-        style: CSS over that of all pages.
+        package: where the template stands, such as nocturne.evaluation.
+        template: name of its file.
+        title: of the page.
+        values: by the names that the template gives them.
     """
-    return (
-        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>'
-        f"<style>{STYLE}{style}</style></head><body><h1>{escape(title)}</h1>{body}</body></html>\n"
-    )
+    return _ENVIRONMENT.get_template(f"{package}/{template}").render(title=title, **values)
+
+
+def _read_template(name: str) -> str:
+    """Text of PACKAGE/FILE; the package may lie in a checkout or in a zip."""
+    package, _, file = name.rpartition("/")
+    return files(package).joinpath(file).read_text(encoding="utf-8")
+
+
+_ENVIRONMENT = Environment(
+    loader=FunctionLoader(_read_template),
+    autoescape=True,
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+    keep_trailing_newline=True,
+)

@@ -1,1 +1,1 @@
-"""Offline evaluation: lists of a night held against what was heard afterwards."""
+"""Offline evaluation: the lists of a night, scored on what was heard afterwards."""

@@ -1,6 +1,6 @@
-"""Rolling nights: what each system would have listed, held against what was then heard.
+"""Backtests: every system's lists of rolling nights, scored on what was then heard.
 
-Every system ranks under the same rules. What is relevant to a listener on a night: the distinct items that they
+Every system ranks under the same rules. Relevant to a listener on a night are the distinct items that they
 listened to on the days after it, had not heard by it, and could have been listed on it. A listener's nights are
 averaged first, so that listeners are the independent units of every interval.
 """
@@ -9,6 +9,7 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -17,16 +18,17 @@ from scipy.sparse import csr_matrix
 from nocturne.core.errors import SettingsError
 from nocturne.core.night import Night
 from nocturne.evaluation import metrics
-from nocturne.evaluation.baselines import EASE_ITEMS, Lists, left_out_by_ease
-from nocturne.evaluation.held_out import HeldOut, Past, held_out_of
+from nocturne.evaluation.baselines import EASE_ITEMS, count_left_out_by_ease
+from nocturne.evaluation.held_out import HeldOut, ListeningHistory, read_held_out
+from nocturne.evaluation.list_arrays import Lists
 from nocturne.evaluation.significance import EVERYONE, Difference, Mask, differences
-from nocturne.evaluation.systems import System, of_model
+from nocturne.evaluation.systems import System, model_system
 from nocturne.storage.warehouse import with_stored_settings
 from nocturne.training.model import Model
 
 Floats = npt.NDArray[np.float64]
 Progress = Callable[[int, int, str], None]
-"""Told how many lists of nights are made, of how many, and what comes next."""
+"""Called with how many lists of nights are made, of how many, and what comes next."""
 
 LIGHT, HEAVY = 10, 50
 """Items in a listener's row from which they are no longer new, and from which they are heavy."""
@@ -37,7 +39,7 @@ SMALLEST_SEGMENT = 10
 
 @dataclass(frozen=True)
 class ScoredNight:
-    """A night and the lists of every system that has some for it; shape (listeners, top_k)."""
+    """A night with the lists of every system that has some for it, by its name."""
 
     held_out: HeldOut
     lists: dict[str, Lists]
@@ -45,14 +47,14 @@ class ScoredNight:
 
 @dataclass(frozen=True)
 class Backtest:
-    """What rolling nights came to.
+    """Scored nights, and how the systems differ on them.
 
     Attributes:
         against: the system that the others are compared with.
-        baselines: which of the systems are baselines.
+        baselines: names of the systems that are baselines.
         differences: of every other system to it, of all listeners and by segment.
-        beyond: per system what there is to say of its lists beside accuracy, means over the nights.
-        remarks: what a reader has to know.
+        beyond_accuracy: per system coverage, novelty and the like of its lists, means over the nights.
+        remarks: sentences that a reader has to know.
     """
 
     nights: tuple[ScoredNight, ...]
@@ -61,7 +63,7 @@ class Backtest:
     against: str
     baselines: tuple[str, ...]
     differences: list[Difference]
-    beyond: dict[str, dict[str, float | None]]
+    beyond_accuracy: dict[str, dict[str, float | None]]
     remarks: list[str]
 
     @property
@@ -86,7 +88,7 @@ class Backtest:
 def compare_models(
     nights: Sequence[Night], models: Mapping[str, Model], against: str, days: int, top_k: int = 20
 ) -> list[Difference]:
-    """How much better models rank than one of them, on some nights.
+    """Differences of models to one of them, on some nights.
 
     Nights before any of the models was trained are left out: it would know what was heard then.
 
@@ -98,17 +100,18 @@ def compare_models(
         SettingsError: on no night there is anything to compare.
     """
     since = max(model.anchor_date for model in models.values())
-    held_out = [
-        held_out_of(replace(night, warehouse=with_stored_settings(night.warehouse)), days)
+    systems = [model_system(model, name) for name, model in models.items()]
+    held_out_nights = [
+        read_held_out(replace(night, warehouse=with_stored_settings(night.warehouse)), days)
         for night in nights
         if night.run_date >= since
     ]
-    scored = [
-        ScoredNight(each, {name: _lists_of(of_model(model, name), each, top_k) for name, model in models.items()})
-        for each in held_out
-        if len(each.user_ids)
+    scored_nights = [
+        ScoredNight(held_out, {system.name: _require_lists(system, held_out, top_k) for system in systems})
+        for held_out in held_out_nights
+        if len(held_out.user_ids)
     ]
-    if not scored:
+    if not scored_nights:
         raise SettingsError(
             "there is no night on which the models can be compared",
             where=nights[0].warehouse.path if nights else "",
@@ -117,47 +120,47 @@ def compare_models(
             "days after them",
             fix="compare on later nights, or with fewer days after them",
         )
-    return compare(scored, against)
+    return compare_systems(scored_nights, against)
 
 
-def backtest(
+def run_backtest(
     nights: Sequence[Night],
     systems: Sequence[System],
     against: str,
-    past: Past,
+    history: ListeningHistory,
     days: int,
     top_k: int,
     progress: Progress = lambda _done, _of, _next: None,
-    hold_out: Callable[[Night, int], HeldOut] = held_out_of,
+    hold_out: Callable[[Night, int], HeldOut] = read_held_out,
 ) -> Backtest:
     """Score every system on every night.
 
     Args:
         against: name of the system that the others are compared with.
-        past: the warehouse's listens, up to the last of the nights at least.
+        history: the warehouse's listens, up to the last of the nights at least.
         hold_out: reads a night and the truth of so many days after it.
 
     Raises:
         SettingsError: nobody heard anything new on any night, or `against` has no lists.
     """
-    scored, remarks = [], _Remarks()
+    scored_nights, remarks = [], _Remarks()
     for number, night in enumerate(nights):
         held_out = hold_out(night, days)
         if not len(held_out.user_ids):
             remarks.add("nobody heard anything new after it", night.run_date)
             continue
-        lists = {}
+        lists_by_system = {}
         for place, system in enumerate(systems):
             progress(number * len(systems) + place, len(nights) * len(systems), f"{night.run_date}, {system.name}")
-            made = system.rank(held_out, top_k)
-            if made is None:
-                remarks.add(f"{system.name} is left out: {system.without}", night.run_date)
+            lists = system.rank(held_out, top_k)
+            if lists is None:
+                remarks.add(f"{system.name} is left out: {system.absence_reason}", night.run_date)
             else:
-                lists[system.name] = made
-        if "ease" in lists and left_out_by_ease(past.plays(held_out)):
+                lists_by_system[system.name] = lists
+        if "ease" in lists_by_system and count_left_out_by_ease(history.plays(held_out)):
             remarks.add(f"EASE learns the {EASE_ITEMS:,} most popular items only", night.run_date)
-        scored.append(ScoredNight(held_out, lists))
-    if not any(against in each.lists for each in scored):
+        scored_nights.append(ScoredNight(held_out, lists_by_system))
+    if not any(against in scored.lists for scored in scored_nights):
         raise SettingsError(
             "there is nothing to compare with",
             where=nights[0].warehouse.path,
@@ -166,79 +169,87 @@ def backtest(
             fix="choose other nights with --from and --to, more --days, or another --model or --recipe",
         )
     return Backtest(
-        nights=tuple(scored),
+        nights=tuple(scored_nights),
         days=days,
         top_k=top_k,
         against=against,
         baselines=tuple(system.name for system in systems if system.baseline),
-        differences=compare(scored, against),
-        beyond=beyond_accuracy(scored, past),
+        differences=compare_systems(scored_nights, against),
+        beyond_accuracy=measure_beyond_accuracy(scored_nights, history),
         remarks=remarks.texts(),
     )
 
 
-def compare(nights: Sequence[ScoredNight], against: str) -> list[Difference]:
+def compare_systems(nights: Sequence[ScoredNight], against: str) -> list[Difference]:
     """Differences of every system to one, on the nights for which both have lists; of all and by segment.
 
     Segments: size of the row (new, light, heavy), market, both as on a listener's first night; and content type, for
     which only the relevant items of that type count.
     """
-    on = {
-        name: tuple(place for place, each in enumerate(nights) if name in each.lists and against in each.lists)
-        for name in dict.fromkeys(name for each in nights for name in each.lists)
+    shared_nights = {
+        name: tuple(place for place, scored in enumerate(nights) if name in scored.lists and against in scored.lists)
+        for name in dict.fromkeys(name for scored in nights for name in scored.lists)
     }
-    found: list[Difference] = []
-    for places in dict.fromkeys(places for name, places in on.items() if places and name != against):
-        names = [name for name, theirs in on.items() if theirs == places or name == against]
-        some = [nights[place] for place in places]
-        scores, first = _averaged(some, names, lambda held_out: held_out.relevant)
-        found += differences(scores, against, _segments(some, first))
-        for kind in sorted({kind for each in some for kind in each.held_out.content_types.tolist()}):
-            of_kind, first = _averaged(some, names, lambda held_out, kind=kind: _of_type(held_out, kind))  # type: ignore[misc]
-            if len(first) >= SMALLEST_SEGMENT:
-                rows = differences(of_kind, against, {})
-                found += [replace(row, segment=f"content type {kind}") for row in rows]
-    order = {name: place for place, name in enumerate(on)}
-    return sorted(found, key=lambda row: order[row.system])
+    rows: list[Difference] = []
+    for places in dict.fromkeys(places for name, places in shared_nights.items() if places and name != against):
+        names = [name for name in shared_nights if shared_nights[name] == places or name == against]
+        rows += _compare_on([nights[place] for place in places], names, against)
+    order = {name: place for place, name in enumerate(shared_nights)}
+    return sorted(rows, key=lambda row: order[row.system])
 
 
-def beyond_accuracy(nights: Sequence[ScoredNight], past: Past) -> dict[str, dict[str, float | None]]:
+def _compare_on(nights: Sequence[ScoredNight], names: Sequence[str], against: str) -> list[Difference]:
+    """Differences of systems that all have lists for all of the nights."""
+    scores, first_places = _average_over_nights(nights, names, lambda held_out: held_out.relevant)
+    rows = differences(scores, against, _segments(nights, first_places))
+    for content_type in sorted({kind for scored in nights for kind in scored.held_out.content_types.tolist()}):
+        relevant = partial(_relevant_of_type, content_type=content_type)
+        scores, first_places = _average_over_nights(nights, names, relevant)
+        if len(first_places) >= SMALLEST_SEGMENT:
+            segment = f"content type {content_type}"
+            rows += [replace(row, segment=segment) for row in differences(scores, against, {})]
+    return rows
+
+
+def measure_beyond_accuracy(
+    nights: Sequence[ScoredNight], history: ListeningHistory
+) -> dict[str, dict[str, float | None]]:
     """Coverage, Gini, mean popularity, novelty, diversity and churn of every system's lists, means over the nights.
 
     Churn is that between a night and the one scored before it, of the listeners scored on both; None with one night.
     """
-    found: defaultdict[str, defaultdict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
-    before: dict[str, tuple[HeldOut, Lists]] = {}
-    for each in nights:
-        held_out = each.held_out
-        plays = past.plays(held_out)
-        heard_by = np.bincount(plays.indices, minlength=plays.shape[1]).astype(np.float64)
-        for name, lists in each.lists.items():
-            of_system = found[name]
-            of_system["coverage"].append(metrics.coverage(lists, held_out.listable))
-            of_system["gini"].append(metrics.gini(lists, held_out.listable))
-            of_system["popularity"].append(_mean(metrics.mean_popularity(lists, heard_by)))
-            of_system["novelty"].append(_mean(metrics.novelty(lists, heard_by, plays.shape[0])))
-            of_system["diversity"].append(_mean(metrics.diversity(lists, held_out.labels)))
-            if name in before:
-                of_system["churn"].append(_churn(held_out, lists, *before[name]))
-            before[name] = held_out, lists
+    values_by_system: defaultdict[str, defaultdict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
+    previous: dict[str, tuple[HeldOut, Lists]] = {}
+    for scored in nights:
+        held_out = scored.held_out
+        plays = history.plays(held_out)
+        listeners_of_item = np.bincount(plays.indices, minlength=plays.shape[1]).astype(np.float64)
+        for system, lists in scored.lists.items():
+            values = values_by_system[system]
+            values["coverage"].append(metrics.coverage(lists, held_out.listable))
+            values["gini"].append(metrics.gini(lists, held_out.listable))
+            values["popularity"].append(_mean(metrics.mean_popularity(lists, listeners_of_item)))
+            values["novelty"].append(_mean(metrics.novelty(lists, listeners_of_item, plays.shape[0])))
+            values["diversity"].append(_mean(metrics.diversity(lists, held_out.labels)))
+            if system in previous:
+                values["churn"].append(_churn(held_out, lists, *previous[system]))
+            previous[system] = held_out, lists
     names = ("coverage", "gini", "popularity", "novelty", "diversity", "churn")
     return {
         system: {name: _mean(np.array(values[name])) if values[name] else None for name in names}
-        for system, values in found.items()
+        for system, values in values_by_system.items()
     }
 
 
-def summary(found: Backtest) -> list[dict[str, object]]:
+def summary(backtest: Backtest) -> list[dict[str, object]]:
     """A row per system: recall and NDCG of all listeners, and the intervals of their differences."""
     rows: list[dict[str, object]] = []
-    metrics_shown = [f"{name}@{found.top_k}" for name in ("recall", "ndcg")]
-    means = {metric: found.means(metric) for metric in metrics_shown}
-    listeners = {row.system: row.listeners for row in found.differences if row.segment == EVERYONE}
-    listeners[found.against] = max(listeners.values(), default=0)
-    everyone = {(row.system, row.metric): row for row in found.differences if row.segment == EVERYONE}
-    for system in dict.fromkeys([found.against, *(row.system for row in found.differences)]):
+    metrics_shown = [f"{name}@{backtest.top_k}" for name in ("recall", "ndcg")]
+    means = {metric: backtest.means(metric) for metric in metrics_shown}
+    listeners = {row.system: row.listeners for row in backtest.differences if row.segment == EVERYONE}
+    listeners[backtest.against] = max(listeners.values(), default=0)
+    everyone = {(row.system, row.metric): row for row in backtest.differences if row.segment == EVERYONE}
+    for system in dict.fromkeys([backtest.against, *(row.system for row in backtest.differences)]):
         row: dict[str, object] = {"system": system, "listeners": listeners[system]}
         for metric in metrics_shown:
             difference = everyone.get((system, metric))
@@ -248,81 +259,82 @@ def summary(found: Backtest) -> list[dict[str, object]]:
     return rows
 
 
-def _lists_of(system: System, held_out: HeldOut, top_k: int) -> Lists:
+def _require_lists(system: System, held_out: HeldOut, top_k: int) -> Lists:
     lists = system.rank(held_out, top_k)
     assert lists is not None
     return lists
 
 
-def _averaged(
-    nights: Sequence[ScoredNight], names: Sequence[str], relevant_of: Callable[[HeldOut], csr_matrix]
+def _average_over_nights(
+    nights: Sequence[ScoredNight], names: Sequence[str], select_relevant: Callable[[HeldOut], csr_matrix]
 ) -> tuple[dict[str, dict[str, Floats]], list[tuple[int, int]]]:
     """Mean over a listener's nights of every metric of every system.
 
     Returns:
         by system and metric an array of shape (listeners,); and of each listener the first night and place in it.
     """
-    places: dict[str, int] = {}
-    first: list[tuple[int, int]] = []
-    of_row: list[int] = []
+    listener_numbers: dict[str, int] = {}
+    first_places: list[tuple[int, int]] = []
+    row_listeners: list[int] = []
     values: dict[str, dict[str, list[Floats]]] = {name: defaultdict(list) for name in names}
-    for number, each in enumerate(nights):
-        relevant = relevant_of(each.held_out)
+    for number, night in enumerate(nights):
+        relevant = select_relevant(night.held_out)
         scored = np.flatnonzero(np.diff(relevant.indptr))
-        for place, user in zip(scored.tolist(), each.held_out.user_ids.take(scored).to_pylist(), strict=True):
-            if user not in places:
-                places[user] = len(first)
-                first.append((number, place))
-            of_row.append(places[user])
+        for place, user in zip(scored.tolist(), night.held_out.user_ids.take(scored).to_pylist(), strict=True):
+            if user not in listener_numbers:
+                listener_numbers[user] = len(first_places)
+                first_places.append((number, place))
+            row_listeners.append(listener_numbers[user])
         for name in names:
-            for metric, found in metrics.accuracy(each.lists[name][scored], relevant[scored]).items():
-                values[name][metric].append(found)
-    counts = np.bincount(of_row, minlength=len(first))
+            for metric, scores in metrics.accuracy(night.lists[name][scored], relevant[scored]).items():
+                values[name][metric].append(scores)
+    counts = np.bincount(row_listeners, minlength=len(first_places))
     return {
         name: {
-            metric: np.bincount(of_row, np.concatenate(parts), len(first)) / counts for metric, parts in each.items()
+            metric: np.bincount(row_listeners, np.concatenate(parts), len(first_places)) / counts
+            for metric, parts in by_metric.items()
         }
-        for name, each in values.items()
-    }, first
+        for name, by_metric in values.items()
+    }, first_places
 
 
-def _segments(nights: Sequence[ScoredNight], first: Sequence[tuple[int, int]]) -> dict[str, Mask]:
-    sizes = np.array([nights[number].held_out.sizes[place] for number, place in first])
-    markets = np.array([nights[number].held_out.markets[place] or "unknown" for number, place in first])
-    found = {
+def _segments(nights: Sequence[ScoredNight], first_places: Sequence[tuple[int, int]]) -> dict[str, Mask]:
+    """The listeners of each segment, as masks; segments of too few are left out."""
+    sizes = np.array([nights[number].held_out.sizes[place] for number, place in first_places])
+    markets = np.array([nights[number].held_out.markets[place] or "unknown" for number, place in first_places])
+    masks = {
         f"new, under {LIGHT} items": sizes < LIGHT,
         f"light, {LIGHT} to {HEAVY - 1} items": (sizes >= LIGHT) & (sizes < HEAVY),
         f"heavy, {HEAVY} items or more": sizes >= HEAVY,
         **{f"market {market}": markets == market for market in sorted(set(markets.tolist()))},
     }
-    return {name: mask for name, mask in found.items() if mask.sum() >= SMALLEST_SEGMENT}
+    return {name: mask for name, mask in masks.items() if mask.sum() >= SMALLEST_SEGMENT}
 
 
-def _of_type(held_out: HeldOut, kind: str) -> csr_matrix:
-    """What is relevant and of a content type."""
-    relevant = held_out.relevant
-    kept = csr_matrix((relevant.data.copy(), relevant.indices.copy(), relevant.indptr.copy()), relevant.shape)
-    kept.data[held_out.content_types[kept.indices] != kind] = 0
-    kept.eliminate_zeros()
-    return kept
+def _relevant_of_type(held_out: HeldOut, content_type: str) -> csr_matrix:
+    """The relevant items that are of a content type."""
+    relevant = held_out.relevant.copy()
+    relevant.data[held_out.content_types[relevant.indices] != content_type] = 0
+    relevant.eliminate_zeros()
+    return relevant
 
 
 def _churn(held_out: HeldOut, lists: Lists, earlier: HeldOut, earlier_lists: Lists) -> float:
-    places = {user: place for place, user in enumerate(earlier.user_ids.to_pylist())}
+    earlier_places = {user: place for place, user in enumerate(earlier.user_ids.to_pylist())}
     users = held_out.user_ids.to_pylist()
-    both = np.array([place for place, user in enumerate(users) if user in places], dtype=np.int64)
-    theirs = np.array([places[users[place]] for place in both], dtype=np.int64)
-    return _mean(metrics.churn(lists[both], earlier_lists[theirs]))
+    places = np.array([place for place, user in enumerate(users) if user in earlier_places], dtype=np.int64)
+    same_listeners = np.array([earlier_places[users[place]] for place in places], dtype=np.int64)
+    return _mean(metrics.churn(lists[places], earlier_lists[same_listeners]))
 
 
 def _mean(values: Floats) -> float:
-    """Mean of what is there; NaN of nothing."""
-    there = values[~np.isnan(values)]
-    return float(there.mean()) if len(there) else float("nan")
+    """Mean of the values that are numbers; NaN if none is."""
+    numbers = values[~np.isnan(values)]
+    return float(numbers.mean()) if len(numbers) else float("nan")
 
 
 class _Remarks:
-    """Remarks, each with the nights that it is true of."""
+    """Remarks with the nights that each is true of."""
 
     def __init__(self) -> None:
         self._nights: defaultdict[str, list[date]] = defaultdict(list)

@@ -1,8 +1,8 @@
-"""What a system has to beat: the recommenders that anyone would try first, under the same rules as ours.
+"""Baselines: the recommenders that anyone would try first, under the same rules as ours.
 
-Each takes plays, float32 of shape (all listeners, items), learns from every listener and ranks those who are asked
-for. Nobody gets what they have heard or what their market may not be given. Ties, and items of which a recommender
-knows nothing, go by popularity, then by number.
+Each takes plays, float32 of shape (all listeners, items), learns from every listener and answers requests: lists of
+shape (requests, top_k). Nobody gets items that they have heard or that their market may not be given. Ties, and items
+of which a recommender knows nothing, go by popularity, then by number.
 """
 
 import tempfile
@@ -20,9 +20,9 @@ from scipy.sparse import csr_matrix
 from threadpoolctl import threadpool_limits
 
 from nocturne.core.arrays import Mask
+from nocturne.evaluation.list_arrays import Lists, empty_lists
 from nocturne.ranking.eligibility import Classes
 
-Lists = npt.NDArray[np.int32]
 Factors = npt.NDArray[np.float32]
 Places = npt.NDArray[np.int64]
 Score = Callable[[Places], Factors]
@@ -37,14 +37,14 @@ _LAST = np.float32(-1e30)
 
 
 @dataclass(frozen=True)
-class Asked:
-    """Whose lists are asked for, and what they may not hold.
+class Requests:
+    """Listeners to make lists for, and the items that each may not get.
 
     Attributes:
-        listeners: places among all listeners; shape (asked,).
-        heard: what each of them may not get because of having heard it; shape (asked, items).
-        masks: what may be listed in each class of markets; shape (classes, items).
-        classes: class of each listener's market; shape (asked,).
+        listeners: places among all listeners; shape (requests,).
+        heard: items that each of them may not get because of having heard them; shape (requests, items).
+        masks: items that may be listed in each class of markets; shape (classes, items).
+        classes: class of each listener's market; shape (requests,).
     """
 
     listeners: Places
@@ -53,7 +53,7 @@ class Asked:
     classes: Classes
 
     @classmethod
-    def everyone(cls, heard: csr_matrix) -> "Asked":
+    def for_everyone(cls, heard: csr_matrix) -> "Requests":
         """Lists for all listeners, of anything that they have not heard."""
         listeners, items = heard.shape
         return cls(
@@ -61,19 +61,18 @@ class Asked:
         )
 
 
-def popular(history: csr_matrix, asked: Asked, top_k: int, before: csr_matrix | None = None) -> Lists:
+def popular(plays: csr_matrix, requests: Requests, top_k: int, older_plays: csr_matrix | None = None) -> Lists:
     """The items with most listeners, the same for everyone.
 
     Args:
-        before: an older history, by whose popularity ties are broken.
+        older_plays: ties are broken by the popularity in these.
     """
-    listeners = _listeners_of(history).astype(np.float32)
-    return _best(
-        lambda some: np.tile(listeners, (len(some), 1)), before if before is not None else history, asked, top_k
-    )
+    listeners = _count_listeners(plays).astype(np.float32)
+    tie_breaker = plays if older_plays is None else older_plays
+    return _best(lambda some: np.tile(listeners, (len(some), 1)), tie_breaker, requests, top_k)
 
 
-def item_knn(history: csr_matrix, asked: Asked, top_k: int, neighbours: int = NEIGHBOURS) -> Lists:
+def item_knn(plays: csr_matrix, requests: Requests, top_k: int, neighbours: int = NEIGHBOURS) -> Lists:
     """Sum of the cosine similarities to what was heard, from the nearest neighbours of each item.
 
     Plays are reduced to heard or not, as most users of item-kNN do with implicit feedback.
@@ -83,18 +82,18 @@ def item_knn(history: csr_matrix, asked: Asked, top_k: int, neighbours: int = NE
 
     Source: Deshpande and Karypis (2004), "Item-based top-N recommendation algorithms".
     """
-    heard = _heard_or_not(history)
-    norms = np.sqrt(np.maximum(_listeners_of(history), 1))
+    heard = _as_ones(plays)
+    norms = np.sqrt(np.maximum(_count_listeners(plays), 1))
     model = ItemItemRecommender(K=neighbours)
     model.fit(
         csr_matrix((heard.data / norms[heard.indices], heard.indices, heard.indptr), heard.shape), show_progress=False
     )
-    return _best(lambda some: (heard[some] @ model.similarity).toarray(), history, asked, top_k)
+    return _best(lambda some: (heard[some] @ model.similarity).toarray(), plays, requests, top_k)
 
 
 def ease(
-    history: csr_matrix,
-    asked: Asked,
+    plays: csr_matrix,
+    requests: Requests,
     top_k: int,
     items: int = EASE_ITEMS,
     regularization: float = EASE_REGULARIZATION,
@@ -111,8 +110,8 @@ def ease(
 
     Source: Steck (2019), "Embarrassingly Shallow Autoencoders for Sparse Data".
     """
-    order = np.argsort(-_listeners_of(history), kind="stable")[:items]
-    heard = _heard_or_not(history)[:, order]
+    order = np.argsort(-_count_listeners(plays), kind="stable")[:items]
+    heard = _as_ones(plays)[:, order]
     gram = np.asfortranarray((heard.T @ heard).toarray(), dtype=np.float32)
     gram[np.diag_indices_from(gram)] += regularization
     # One thread: how a sum is split over threads decides its last bits.
@@ -122,22 +121,22 @@ def ease(
         np.fill_diagonal(weights, 0)
 
         def score(some: Places) -> Factors:
-            scores = np.full((len(some), history.shape[1]), _LAST, dtype=np.float32)
+            scores = np.full((len(some), plays.shape[1]), _LAST, dtype=np.float32)
             scores[:, order] = heard[some] @ weights
             return scores
 
-        return _best(score, history, asked, top_k)
+        return _best(score, plays, requests, top_k)
 
 
-def implicit_als(history: csr_matrix, asked: Asked, top_k: int) -> Lists:
+def implicit_als(plays: csr_matrix, requests: Requests, top_k: int) -> Lists:
     """`implicit`'s AlternatingLeastSquares with all its defaults, on plain plays; only the seed is given."""
     with threadpool_limits(limits=1, user_api="blas"):
         model = AlternatingLeastSquares(random_state=1)
-        model.fit(history, show_progress=False)
-        return _by_factors(model.user_factors, model.item_factors, history, asked, top_k)
+        model.fit(plays, show_progress=False)
+        return _by_factors(model.user_factors, model.item_factors, plays, requests, top_k)
 
 
-def mllib_als(spark: SparkSession, history: csr_matrix, asked: Asked, top_k: int) -> Lists:
+def mllib_als(spark: SparkSession, plays: csr_matrix, requests: Requests, top_k: int) -> Lists:
     """Spark MLlib's ALS for implicit preferences with all its defaults, on plain plays; only the seed is given.
 
     Listeners and items that it left without factors score 0. Ranked here and not by `recommendForAllUsers`, which
@@ -145,56 +144,56 @@ def mllib_als(spark: SparkSession, history: csr_matrix, asked: Asked, top_k: int
     """
     from pyspark.ml.recommendation import ALS
 
-    entries = history.tocoo()
-    plays = spark.createDataFrame(
+    entries = plays.tocoo()
+    plays_frame = spark.createDataFrame(
         pa.table({"user": entries.row, "item": entries.col, "rating": entries.data.astype(np.float32)})
     )
     with tempfile.TemporaryDirectory(prefix="nocturne-mllib-") as folder:
         # Without checkpoints the lineage of ten iterations overflows Java's stack.
         spark.sparkContext.setCheckpointDir(folder)
-        model = ALS(implicitPrefs=True, seed=1, checkpointInterval=2).fit(plays)
+        model = ALS(implicitPrefs=True, seed=1, checkpointInterval=2).fit(plays_frame)
         users, items = (
-            _factors(found.toArrow(), count, model.rank)
-            for found, count in zip((model.userFactors, model.itemFactors), history.shape, strict=True)
+            _factor_matrix(factors.toArrow(), count, model.rank)
+            for factors, count in zip((model.userFactors, model.itemFactors), plays.shape, strict=True)
         )
     with threadpool_limits(limits=1, user_api="blas"):
-        return _by_factors(users, items, history, asked, top_k)
+        return _by_factors(users, items, plays, requests, top_k)
 
 
-def left_out_by_ease(history: csr_matrix, items: int = EASE_ITEMS) -> int:
-    """Items that somebody has heard and EASE takes no notice of, because there are too many."""
-    return max(0, int(np.count_nonzero(_listeners_of(history))) - items)
+def count_left_out_by_ease(plays: csr_matrix, items: int = EASE_ITEMS) -> int:
+    """Number of items that somebody has heard and EASE does not learn, because there are too many."""
+    return max(0, int(np.count_nonzero(_count_listeners(plays))) - items)
 
 
-def _factors(found: pa.Table, count: int, rank: int) -> Factors:
+def _factor_matrix(rows: pa.Table, count: int, rank: int) -> Factors:
     """Rows of id and features as a matrix; zeros where there is none."""
     factors = np.zeros((count, rank), dtype=np.float32)
-    factors[found["id"].to_numpy()] = found["features"].combine_chunks().flatten().to_numpy().reshape(-1, rank)
+    factors[rows["id"].to_numpy()] = rows["features"].combine_chunks().flatten().to_numpy().reshape(-1, rank)
     return factors
 
 
-def _by_factors(users: Factors, items: Factors, history: csr_matrix, asked: Asked, top_k: int) -> Lists:
-    return _best(lambda some: users[some] @ items.T, history, asked, top_k)
+def _by_factors(users: Factors, items: Factors, plays: csr_matrix, requests: Requests, top_k: int) -> Lists:
+    return _best(lambda some: users[some] @ items.T, plays, requests, top_k)
 
 
-def _best(score: Score, history: csr_matrix, asked: Asked, top_k: int) -> Lists:
-    """The items with the highest scores that each listener may get; shape (asked, top_k), -1 where there are fewer."""
-    items = history.shape[1]
-    by_popularity = np.argsort(-_listeners_of(history), kind="stable")
-    lists = np.full((len(asked.listeners), top_k), -1, dtype=np.int32)
+def _best(score: Score, plays: csr_matrix, requests: Requests, top_k: int) -> Lists:
+    """The items with the highest scores that each listener may get."""
+    items = plays.shape[1]
+    by_popularity = np.argsort(-_count_listeners(plays), kind="stable")
+    lists = empty_lists(len(requests.listeners), top_k)
     at_once = max(1, _SCORES_AT_ONCE // max(1, items))
     for start in range(0, len(lists), at_once):
         block = slice(start, min(start + at_once, len(lists)))
-        scores = np.array(score(asked.listeners[block]), dtype=np.float32)
-        scores[~asked.masks[asked.classes[block]]] = -np.inf
-        heard = asked.heard[block]
+        scores = np.array(score(requests.listeners[block]), dtype=np.float32)
+        scores[~requests.masks[requests.classes[block]]] = -np.inf
+        heard = requests.heard[block]
         scores[np.repeat(np.arange(len(scores)), np.diff(heard.indptr)), heard.indices] = -np.inf
-        chosen = _first(scores[:, by_popularity], top_k)
+        chosen = _top_columns(scores[:, by_popularity], top_k)
         lists[block, : chosen.shape[1]] = np.where(chosen >= 0, by_popularity[chosen], -1)
     return lists
 
 
-def _first(scores: Factors, top_k: int) -> Places:
+def _top_columns(scores: Factors, top_k: int) -> Places:
     """Columns of the highest scores of each row, the earlier of equal ones first; -1 where only -inf is left."""
     rows, columns = scores.shape
     count = min(top_k, columns)
@@ -210,13 +209,13 @@ def _first(scores: Factors, top_k: int) -> Places:
     return chosen
 
 
-def _listeners_of(history: csr_matrix) -> Places:
-    """Listeners of each item."""
-    return np.bincount(history.indices[history.data > 0], minlength=history.shape[1])
+def _count_listeners(plays: csr_matrix) -> Places:
+    """Number of listeners of each item."""
+    return np.bincount(plays.indices[plays.data > 0], minlength=plays.shape[1])
 
 
-def _heard_or_not(history: csr_matrix) -> csr_matrix:
-    heard = history.copy()
+def _as_ones(plays: csr_matrix) -> csr_matrix:
+    heard = plays.copy()
     heard.eliminate_zeros()
     heard.data = np.ones_like(heard.data, dtype=np.float32)
     return heard

@@ -1,4 +1,4 @@
-"""What a night could have known and listed, and what was heard afterwards, as arrays.
+"""Held-out listens: a night as it could be known, and what was heard on the nights after it, as arrays.
 
 Items are numbered as in `item_index`; only what somebody had heard by the night has a number, and only that could
 have been listed.
@@ -17,7 +17,7 @@ from scipy.sparse import csr_matrix
 
 from nocturne.core.errors import SettingsError
 from nocturne.core.night import Night, Warehouse
-from nocturne.evaluation.baselines import Asked
+from nocturne.evaluation.baselines import Requests
 from nocturne.flow import GATED_TABLES, stage
 from nocturne.ingestion.interactions import EPOCH
 from nocturne.ranking import eligibility
@@ -38,10 +38,10 @@ class HeldOut:
     Attributes:
         item_ids: item of each number; shape (items,).
         user_ids: listeners with something relevant; shape (listeners,).
-        everyone: all listeners of the night; `asked.listeners` are places among them.
+        all_user_ids: all listeners of the night; `requests.listeners` are places among them.
         markets: market of each listener, or None.
         sizes: items in each listener's row.
-        asked: who gets lists, and what these may not hold.
+        requests: who gets lists, and what these may not hold.
         relevant: what a listener heard afterwards, could have been listed, and was not filtered as heard; shape
             (listeners, items).
         catalogue: rows of `items` of the night, aligned with item_ids; null where it lacks the item.
@@ -50,10 +50,10 @@ class HeldOut:
     night: Night
     item_ids: pa.Array
     user_ids: pa.Array
-    everyone: pa.Array
+    all_user_ids: pa.Array
     markets: tuple[str | None, ...]
     sizes: Counts
-    asked: Asked
+    requests: Requests
     relevant: csr_matrix
     catalogue: pa.Table
 
@@ -70,25 +70,25 @@ class HeldOut:
             sorted(set(tags)) if tags else [label for label in (kind, creator) if label]
             for tags, kind, creator in zip(*columns, strict=True)
         ]
-        number = {label: place for place, label in enumerate(sorted({label for row in rows for label in row}))}
-        ends = np.concatenate([[0], np.cumsum([len(row) for row in rows])])
-        columns_of = np.array([number[label] for row in rows for label in row], dtype=np.int64)
-        return csr_matrix((np.ones(len(columns_of)), columns_of, ends), (len(rows), len(number)))
+        numbers = {label: number for number, label in enumerate(sorted({label for row in rows for label in row}))}
+        offsets = np.concatenate([[0], np.cumsum([len(row) for row in rows])])
+        indices = np.array([numbers[label] for row in rows for label in row], dtype=np.int64)
+        return csr_matrix((np.ones(len(indices)), indices, offsets), (len(rows), len(numbers)))
 
     @property
     def listable(self) -> int:
-        """Items that may be listed somewhere."""
-        return int(self.asked.masks.any(axis=0).sum())
+        """Number of items that may be listed in any market."""
+        return int(self.requests.masks.any(axis=0).sum())
 
 
 @dataclass(frozen=True)
-class Past:
-    """Everything that was listened to in a warehouse, as baselines take it."""
+class ListeningHistory:
+    """The listens of a warehouse, from which baselines learn."""
 
     listens: pa.Table
 
     @classmethod
-    def of(cls, night: Night) -> "Past":
+    def read(cls, night: Night) -> "ListeningHistory":
         """All listens up to and including the night, but those of nights whose gate closed on them."""
         until = pc.field("run_date") <= night.run_date
         return cls(tables.rows(night.warehouse, "listens", until & _sound(night), _LISTENS))
@@ -100,15 +100,15 @@ class Past:
             days: of the last so many nights; of all if None.
         """
         until = held_out.night.run_date
-        wanted = pc.field("run_date") <= until
+        period = pc.field("run_date") <= until
         if days is not None:
-            wanted &= pc.field("run_date") > until - timedelta(days=days)
-        listens = self.listens.filter(wanted)
-        users = pc.index_in(listens["user_id"], value_set=held_out.everyone)
+            period &= pc.field("run_date") > until - timedelta(days=days)
+        listens = self.listens.filter(period)
+        users = pc.index_in(listens["user_id"], value_set=held_out.all_user_ids)
         items = pc.index_in(listens["item_id"], value_set=held_out.item_ids)
-        known = pc.and_(pc.is_valid(users), pc.is_valid(items))
-        users, items, plays = (_integers(column.filter(known)) for column in (users, items, listens["plays"]))
-        shape = (len(held_out.everyone), len(held_out.item_ids))
+        numbered = pc.and_(pc.is_valid(users), pc.is_valid(items))
+        users, items, plays = (_integers(column.filter(numbered)) for column in (users, items, listens["plays"]))
+        shape = (len(held_out.all_user_ids), len(held_out.item_ids))
         summed = csr_matrix((plays.astype(np.float32), (users, items)), shape)
         summed.sum_duplicates()
         return summed
@@ -117,7 +117,7 @@ class Past:
 def nights_between(
     warehouse: Warehouse, first: date, last: date, days: int, every: int
 ) -> tuple[list[Night], list[date]]:
-    """Nights of a warehouse that can be scored, and those whose days after them are not there yet.
+    """Nights of a warehouse that can be scored, and those for which the days after them are still to come.
 
     Nights whose gate closed are passed over.
 
@@ -129,9 +129,9 @@ def nights_between(
         SettingsError: there is none.
     """
     closed = closed_dates(warehouse, GATED_TABLES)
-    there = [day for day in tables.dates(warehouse, "interactions") if first <= day <= last and day not in closed]
-    heard = tables.dates(warehouse, "listens")
-    if not there:
+    sound = [day for day in tables.dates(warehouse, "interactions") if first <= day <= last and day not in closed]
+    listened = tables.dates(warehouse, "listens")
+    if not sound:
         raise SettingsError(
             "no night in this range can be scored",
             where=warehouse.path,
@@ -139,23 +139,23 @@ def nights_between(
             expected=f"nights between {first} and {last} whose gate did not close",
             fix="check --from and --to, or run `nocturne night` for these dates",
         )
-    scorable = [day for day in there if day + timedelta(days=days) <= heard[-1]]
+    scorable = [day for day in sound if day + timedelta(days=days) <= listened[-1]]
     if not scorable:
         raise SettingsError(
             "nothing was listened to after the range yet, so that no list can be scored",
             where=warehouse.path,
-            found=f"listens of {_range(heard)}",
-            expected=f"listens of the {days} days after {there[0]}",
+            found=f"listens of {_range(listened)}",
+            expected=f"listens of the {days} days after {sound[0]}",
             fix="choose earlier nights with --from and --to, or fewer --days",
         )
-    return [Night(warehouse, day) for day in scorable[::every]], there[len(scorable) :]
+    return [Night(warehouse, day) for day in scorable[::every]], sound[len(scorable) :]
 
 
-def held_out_of(night: Night, days: int) -> HeldOut:
-    """Read a night, and what was listened to on the days after it, but on nights whose gate closed on that."""
-    after = pc.field("run_date") > night.run_date
+def read_held_out(night: Night, days: int) -> HeldOut:
+    """Read a night and the listens of the days after it, except those of nights whose gate closed on listens."""
+    later = pc.field("run_date") > night.run_date
     within = pc.field("run_date") <= night.run_date + timedelta(days=days)
-    listens = tables.rows(night.warehouse, "listens", after & within & _sound(night), ["user_id", "item_id"])
+    listens = tables.rows(night.warehouse, "listens", later & within & _sound(night), ["user_id", "item_id"])
     return held_out_from(night, listens)
 
 
@@ -172,9 +172,9 @@ def held_out_from(night: Night, listens: pa.Table) -> HeldOut:
     rows = tables.night_rows(night, "interactions", _ROWS).sort_by("user_id").combine_chunks()
     batch = _one_batch(rows)
     classes = markets.of(batch.column("market"))
-    heard = _filtered(batch, len(item_ids), night)
-    after = _pairs(listens, batch.column("user_id"), item_ids)
-    relevant = _binary(after - after.multiply(heard))
+    heard = _already_heard(batch, len(item_ids), night)
+    heard_later = _pairs(listens, batch.column("user_id"), item_ids)
+    relevant = _binary(heard_later - heard_later.multiply(heard))
     relevant = _binary(relevant.multiply(markets.masks[classes]))
     scored = np.flatnonzero(np.diff(relevant.indptr))
     place = pc.index_in(item_ids, value_set=catalogue["item_id"].combine_chunks())
@@ -182,31 +182,31 @@ def held_out_from(night: Night, listens: pa.Table) -> HeldOut:
         night=night,
         item_ids=item_ids,
         user_ids=batch.column("user_id").take(pa.array(scored)),
-        everyone=batch.column("user_id"),
+        all_user_ids=batch.column("user_id"),
         markets=tuple(batch.column("market").take(pa.array(scored)).to_pylist()),
         sizes=np.diff(heard_items(batch)[0])[scored],
-        asked=Asked(scored, heard[scored], markets.masks, classes[scored]),
+        requests=Requests(scored, heard[scored], markets.masks, classes[scored]),
         relevant=relevant[scored],
         catalogue=catalogue.take(place),
     )
 
 
 def _sound(night: Night) -> pc.Expression:
-    """Listens of nights that may be read."""
+    """Condition on listens: of nights whose gate did not close on them."""
     return ~pc.field("run_date").isin(sorted(closed_dates(night.warehouse, stage("ingest_events").writes)))
 
 
 def _pairs(listens: pa.Table, user_ids: pa.Array, item_ids: pa.Array) -> csr_matrix:
-    """Which items each listener heard; shape (listeners, items)."""
+    """Ones where a listener heard an item; shape (listeners, items)."""
     users = pc.index_in(listens["user_id"], value_set=user_ids)
     items = pc.index_in(listens["item_id"], value_set=item_ids)
-    known = pc.and_(pc.is_valid(users), pc.is_valid(items))
-    pairs = _integers(users.filter(known)), _integers(items.filter(known))
+    numbered = pc.and_(pc.is_valid(users), pc.is_valid(items))
+    pairs = _integers(users.filter(numbered)), _integers(items.filter(numbered))
     return _binary(csr_matrix((np.ones(len(pairs[0])), pairs), (len(user_ids), len(item_ids))))
 
 
-def _filtered(rows: pa.RecordBatch, items: int, night: Night) -> csr_matrix:
-    """What is filtered as heard tonight, as ranking does; shape (listeners, items)."""
+def _already_heard(rows: pa.RecordBatch, items: int, night: Night) -> csr_matrix:
+    """Items that ranking filters tonight because they were heard; shape (listeners, items)."""
     offsets, item_indexes = heard_items(rows)
     values = np.ones(len(item_indexes))
     let_back_after = night.settings.ranking.let_back_after_days
@@ -224,11 +224,11 @@ def _one_batch(rows: pa.Table) -> pa.RecordBatch:
 
 def _binary(matrix: csr_matrix) -> csr_matrix:
     """Ones where it is not zero, columns in order."""
-    found = csr_matrix(matrix, copy=True)
-    found.sum_duplicates()
-    found.eliminate_zeros()
-    found.data[:] = 1
-    return found
+    ones = csr_matrix(matrix, copy=True)
+    ones.sum_duplicates()
+    ones.eliminate_zeros()
+    ones.data[:] = 1
+    return ones
 
 
 def _integers(column: pa.ChunkedArray) -> Counts:

@@ -1,6 +1,6 @@
-"""How good lists are, and what else there is to say of them.
+"""Metrics of lists: accuracy, and what is beyond it.
 
-Lists are int arrays of shape (listeners, k), best first, -1 where a list is short. The definitions of accuracy
+Lists are arrays of shape (listeners, k), best first, -1 where a list is short. The definitions of accuracy
 are those of TREC's trec_eval with binary relevance; `capped_recall` alone is not among them.
 """
 
@@ -10,23 +10,24 @@ import numpy as np
 import numpy.typing as npt
 from scipy.sparse import csr_matrix
 
-Lists = npt.NDArray[np.integer]
+from nocturne.evaluation.list_arrays import Lists
+
 Hits = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.float64]
 
 
-def hits_of(lists: Lists, relevant: csr_matrix) -> Hits:
-    """Which places of the lists hold a relevant item; shape (listeners, k).
+def find_hits(lists: Lists, relevant: csr_matrix) -> Hits:
+    """Places of the lists that hold a relevant item, true or false; shape (listeners, k).
 
     Args:
         relevant: any non-zero entry is relevant; shape (listeners, items).
     """
     listeners, items = relevant.shape
     rows = np.arange(listeners)[:, None]
-    of_entry = np.repeat(np.arange(listeners), np.diff(relevant.indptr))
-    pairs = of_entry * items + relevant.indices
-    found: Hits = np.isin(rows * items + lists, pairs) & (lists >= 0)
-    return found
+    listener = np.repeat(np.arange(listeners), np.diff(relevant.indptr))
+    pairs = listener * items + relevant.indices
+    hits: Hits = np.isin(rows * items + lists, pairs) & (lists >= 0)
+    return hits
 
 
 def accuracy(lists: Lists, relevant: csr_matrix) -> dict[str, Floats]:
@@ -44,20 +45,20 @@ def accuracy(lists: Lists, relevant: csr_matrix) -> dict[str, Floats]:
     Source: trec_eval's recall, ndcg_cut, map_cut, recip_rank and success.
     """
     k = lists.shape[1]
-    hits = hits_of(lists, relevant).astype(np.float64)
-    wanted = np.diff(relevant.indptr)
-    reachable = np.minimum(k, wanted)
+    hits = find_hits(lists, relevant).astype(np.float64)
+    relevant_counts = np.diff(relevant.indptr)
+    reachable = np.minimum(k, relevant_counts)
     places = np.arange(1, k + 1)
     discounts = 1 / np.log2(places + 1)
-    found = hits.sum(axis=1)
+    hit_counts = hits.sum(axis=1)
     precisions = np.cumsum(hits, axis=1) / places
     return {
-        f"recall@{k}": found / wanted,
-        f"capped_recall@{k}": found / reachable,
+        f"recall@{k}": hit_counts / relevant_counts,
+        f"capped_recall@{k}": hit_counts / reachable,
         f"ndcg@{k}": hits @ discounts / np.cumsum(discounts)[reachable - 1],
-        f"map@{k}": (precisions * hits).sum(axis=1) / wanted,
+        f"map@{k}": (precisions * hits).sum(axis=1) / relevant_counts,
         f"mrr@{k}": (hits / places).max(axis=1),
-        f"hit_rate@{k}": (found > 0).astype(np.float64),
+        f"hit_rate@{k}": (hit_counts > 0).astype(np.float64),
     }
 
 
@@ -67,9 +68,9 @@ def coverage(lists: Lists, listable: int) -> float:
 
 
 def gini(lists: Lists, listable: int) -> float:
-    """How unequally places are given to so many items: 0 if all get as many, towards 1 if one gets all."""
-    given = np.bincount(lists[lists >= 0])
-    counts = np.sort(np.concatenate([np.zeros(listable - np.count_nonzero(given)), given[given > 0]]))
+    """Inequality of the number of places that so many items get: 0 if all get as many, towards 1 if one gets all."""
+    places = np.bincount(lists[lists >= 0])
+    counts = np.sort(np.concatenate([np.zeros(listable - np.count_nonzero(places)), places[places > 0]]))
     if not counts.sum():
         return 0.0
     return float(((2 * np.arange(1, listable + 1) - listable - 1) * counts).sum() / (listable * counts.sum()))
@@ -110,8 +111,8 @@ def diversity(lists: Lists, labels: csr_matrix) -> Floats:
         either = sizes[first] + sizes[second] - shared
         similar[both] += np.divide(shared, either, out=np.zeros_like(shared), where=either > 0)
         pairs[both] += 1
-    each: Floats = 1 - np.divide(similar, pairs, out=np.full(len(lists), np.nan), where=pairs > 0)
-    return each
+    diversities: Floats = 1 - np.divide(similar, pairs, out=np.full(len(lists), np.nan), where=pairs > 0)
+    return diversities
 
 
 def churn(lists: Lists, earlier: Lists) -> Floats:
@@ -120,17 +121,17 @@ def churn(lists: Lists, earlier: Lists) -> Floats:
     Args:
         earlier: lists of the same listeners; any k.
     """
-    each = np.full(len(lists), np.nan)
-    for place, (row, before) in enumerate(zip(lists, earlier, strict=True)):
+    shares = np.full(len(lists), np.nan)
+    for place, (row, earlier_row) in enumerate(zip(lists, earlier, strict=True)):
         items = row[row >= 0]
         if len(items):
-            each[place] = np.isin(items, before, invert=True).mean()
-    return each
+            shares[place] = np.isin(items, earlier_row, invert=True).mean()
+    return shares
 
 
 def _mean(lists: Lists, values: Floats) -> Floats:
-    there = lists >= 0
-    lengths = there.sum(axis=1)
-    sums = np.where(there, values[np.where(there, lists, 0)], 0.0).sum(axis=1)
+    filled = lists >= 0
+    lengths = filled.sum(axis=1)
+    sums = np.where(filled, values[np.where(filled, lists, 0)], 0.0).sum(axis=1)
     means: Floats = np.divide(sums, lengths, out=np.full(len(lists), np.nan), where=lengths > 0)
     return means

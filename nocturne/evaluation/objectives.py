@@ -1,4 +1,4 @@
-"""What a search over settings is scored by."""
+"""Objectives of a search over settings: how a trial is scored, on a split or on nights."""
 
 from collections.abc import Sequence
 
@@ -7,17 +7,17 @@ import numpy as np
 from nocturne.core.errors import SettingsError
 from nocturne.core.night import Night
 from nocturne.core.settings import Settings
-from nocturne.evaluation.held_out import held_out_of
+from nocturne.evaluation.held_out import read_held_out
 from nocturne.evaluation.metrics import accuracy
-from nocturne.evaluation.splits import Split, fit, lists_of, score
-from nocturne.evaluation.systems import of_recipe
+from nocturne.evaluation.splits import Split, fit, rank_listeners, score
+from nocturne.evaluation.systems import recipe_system
 from nocturne.evaluation.tuning import Objective, Report
 
 METRICS = ("recall", "capped_recall", "ndcg", "map", "mrr", "hit_rate")
 _FIRST_ITERATIONS = 3
 
 
-def on_split(split: Split, metric: str) -> Objective:
+def split_objective(split: Split, metric: str) -> Objective:
     """Score settings on the valid part of a split, trained on its train part: test is never looked at.
 
     A trial first trains a few iterations and says what they come to; if it is not pruned, it goes on from there.
@@ -25,14 +25,14 @@ def on_split(split: Split, metric: str) -> Objective:
     Args:
         metric: such as ndcg@20; its k is the longest list that is needed.
     """
-    k = length_of(metric)
+    k = list_length(metric)
 
     def objective(settings: Settings, report: Report) -> float:
         ranking = settings.ranking.model_copy(update={"top_k": k})
         settings = settings.model_copy(update={"ranking": ranking})
 
         def value() -> float:
-            return score(lists_of(model, split.train, settings), split.valid, [metric])[metric]
+            return score(rank_listeners(model, split.train, settings), split.valid, [metric])[metric]
 
         few = min(_FIRST_ITERATIONS, settings.als.iterations)
         model = fit(split.train, settings, iterations=few)
@@ -44,7 +44,7 @@ def on_split(split: Split, metric: str) -> Objective:
     return objective
 
 
-def on_nights(nights: Sequence[Night], days: int, metric: str) -> Objective:
+def nights_objective(nights: Sequence[Night], days: int, metric: str) -> Objective:
     """Score settings on rolling nights: trained on each night, scored on what was listened to afterwards.
 
     A trial says its mean after every night, and may be pruned then. Every night counts alike.
@@ -56,9 +56,9 @@ def on_nights(nights: Sequence[Night], days: int, metric: str) -> Objective:
     Raises:
         SettingsError: nobody heard anything new after any of the nights.
     """
-    k = length_of(metric)
-    held_out = [each for each in (held_out_of(night, days) for night in nights) if len(each.user_ids)]
-    if not held_out:
+    k = list_length(metric)
+    held_out_nights = [held_out for night in nights if len((held_out := read_held_out(night, days)).user_ids)]
+    if not held_out_nights:
         raise SettingsError(
             "no night can be searched on",
             where=nights[0].warehouse.path,
@@ -67,19 +67,19 @@ def on_nights(nights: Sequence[Night], days: int, metric: str) -> Objective:
         )
 
     def objective(settings: Settings, report: Report) -> float:
-        recipe, values = of_recipe("trial", settings), []
-        for each in held_out:
-            lists = recipe.rank(each, k)
+        trial, values = recipe_system("trial", settings), []
+        for held_out in held_out_nights:
+            lists = trial.rank(held_out, k)
             assert lists is not None
-            values.append(accuracy(lists, each.relevant)[metric].mean())
+            values.append(accuracy(lists, held_out.relevant)[metric].mean())
             report(float(np.mean(values)))
         return float(np.mean(values))
 
     return objective
 
 
-def length_of(metric: str) -> int:
-    """How long lists have to be for a metric such as ndcg@20.
+def list_length(metric: str) -> int:
+    """Length that lists need for a metric: 20 for ndcg@20.
 
     Raises:
         SettingsError: there is no such metric.

@@ -68,8 +68,8 @@ def lines(dates: Sequence[str], values: Mapping[str, Sequence[float | None]], co
         figure, (axis,) = _grid(1, 8)
         places = list(range(len(dates)))
         for system, series in values.items():
-            known = [float("nan") if value is None else value for value in series]
-            axis.plot(places, known, "o-", color=colours[system], markersize=4, label=system)
+            heights = [float("nan") if value is None else value for value in series]
+            axis.plot(places, heights, "o-", color=colours[system], markersize=4, label=system)
         step = max(1, len(dates) // 8)
         axis.set_xticks(places[::step], dates[::step])
         axis.set_ylim(bottom=0)
@@ -95,15 +95,15 @@ def slices(rows: Sequence[Mapping[str, Any]], label: str) -> str:
     """A panel per setting: the value of every trial against what it was set to."""
     names = [name for name in rows[0] if name not in {"trial", "state", "value"}]
     columns = min(4, len(names))
-    deep = -(-len(names) // columns)
+    rows_of_panels = -(-len(names) // columns)
     with mpl.rc_context(_STYLE):
-        figure = Figure(figsize=(_WIDTH_INCHES, 2.2 * deep), layout="constrained")
+        figure = Figure(figsize=(_WIDTH_INCHES, 2.2 * rows_of_panels), layout="constrained")
         for place, name in enumerate(names):
-            axis = figure.add_subplot(deep, columns, place + 1)
-            given = [row[name] for row in rows]
-            if any(isinstance(value, str) for value in given):
-                given = [str(value) for value in given]
-            axis.plot(given, [row["value"] for row in rows], "o", color=REFERENCE, markersize=3, alpha=0.7)
+            axis = figure.add_subplot(rows_of_panels, columns, place + 1)
+            settings = [row[name] for row in rows]
+            if any(isinstance(value, str) for value in settings):
+                settings = [str(value) for value in settings]
+            axis.plot(settings, [row["value"] for row in rows], "o", color=REFERENCE, markersize=3, alpha=0.7)
             axis.set_xlabel(name)
             if place % columns == 0:
                 axis.set_ylabel(label)
@@ -122,8 +122,8 @@ def _name_rows(axis: Axes, names: Sequence[str]) -> None:
 
 
 def _svg(figure: Figure) -> str:
-    """The figure without what only a file of its own needs, and without a date."""
-    written = io.StringIO()
-    figure.savefig(written, format="svg", metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
-    text = written.getvalue()
+    """The figure without the head that only a file of its own needs, and without a date."""
+    buffer = io.StringIO()
+    figure.savefig(buffer, format="svg", metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
+    text = buffer.getvalue()
     return text[text.index("<svg") :]

@@ -29,13 +29,13 @@ from nocturne.training import registry
 
 @dataclass(frozen=True)
 class Objection:
-    """What speaks against a candidate.
+    """A reason against a candidate.
 
     Attributes:
         worse: whether it is shown to be worse, not only not shown to be no worse.
     """
 
-    said: str
+    text: str
     worse: bool = False
 
 
@@ -61,17 +61,17 @@ def promote(night: Night, version: str, *, actor: str, reason: str, days: int = 
         return f"{model.version} is live on {night.run_date} already"
     against, differences = _unfit(night, model), []
     if not against and live:
-        nights = evaluable(night, (model.run_date, live.run_date), days)
+        nights = evaluable_nights(night, (model.run_date, live.run_date), days)
         if nights:
-            differences = compare(nights, model.version, live.version, days)
-            models = recorded(models, differences, nights)
+            differences = compare_versions(nights, model.version, live.version, days)
+            models = with_metrics(models, differences, nights)
             against = objections(differences, night.settings.promotion)
         else:
             against = [_nothing_on(night, model, live, days)]
     since = night.run_date
     if against:
-        reasons = [each.said for each in against]
-        state = REFUSED if any(each.worse for each in against) else UNDECIDED
+        reasons = [objection.text for objection in against]
+        state = REFUSED if any(objection.worse for objection in against) else UNDECIDED
         after = with_transition(models, model.version, state, since=since, actor=actor, reason="; ".join(reasons))
         registry.write(night.warehouse, registry.models(night.warehouse), after)
         raise GateClosed(
@@ -86,7 +86,7 @@ def promote(night: Night, version: str, *, actor: str, reason: str, days: int = 
     return f"{model.version} is live from {since} on; {_summary(differences) if live else 'no other model was'}"
 
 
-def evaluable(night: Night, trained_on: Iterable[date], days: int) -> list[Night]:
+def evaluable_nights(night: Night, trained_on: Iterable[date], days: int) -> list[Night]:
     """The last nights whose lists can be scored on listening from before this night, at most as settings say.
 
     Args:
@@ -104,8 +104,8 @@ def evaluable(night: Night, trained_on: Iterable[date], days: int) -> list[Night
     return whole[-night.settings.promotion.nights :]
 
 
-def compare(nights: Sequence[Night], model_version: str, against: str, days: int) -> list[Difference]:
-    """How the lists of one model differ from those of another, scored on what was listened to afterwards.
+def compare_versions(nights: Sequence[Night], model_version: str, against: str, days: int) -> list[Difference]:
+    """Differences of one model's lists to those of another, scored on what was listened to afterwards.
 
     Args:
         nights: nights that both models are given the interactions of.
@@ -120,31 +120,33 @@ def compare(nights: Sequence[Night], model_version: str, against: str, days: int
     return compare_models(nights, models, against, days, nights[0].settings.promotion.top_k)
 
 
-def objections(found: Iterable[Difference], settings: PromotionSettings) -> list[Objection]:
-    """What speaks against a candidate; empty when the gate lets it pass.
+def objections(differences: Iterable[Difference], settings: PromotionSettings) -> list[Objection]:
+    """The reasons against a candidate; empty when the gate lets it pass.
 
     Over all listeners the interval of the difference must not reach further below 0 than the margin; in segments
     with enough listeners, whose intervals are wide, the difference itself must not. It is worse where all of the
     interval lies below 0.
     """
     deciding = {f"{metric}@{settings.top_k}" for metric in settings.metrics}
-    said = []
-    found = [difference for difference in found if difference.metric in deciding]
-    missing = deciding - {each.metric for each in found if each.segment == EVERYONE and each.listeners}
-    for each in found:
-        if each.segment == EVERYONE:
-            share, value = settings.margin, each.low
-        elif each.listeners >= settings.min_listeners:
-            share, value = settings.segment_margin, each.difference
+    decisive = [difference for difference in differences if difference.metric in deciding]
+    scored = {difference.metric for difference in decisive if difference.segment == EVERYONE and difference.listeners}
+    against = [Objection(f"{metric}: nobody to score it on") for metric in sorted(deciding - scored)]
+    for difference in decisive:
+        if difference.segment == EVERYONE:
+            share, value = settings.margin, difference.low
+        elif difference.listeners >= settings.min_listeners:
+            share, value = settings.segment_margin, difference.difference
         else:
             continue
+        allowed = -share * difference.against_mean
         # Not a number is no proof either.
-        if not value >= -share * each.against_mean:
-            said.append(Objection(f"{told(each)}; allowed {-share * each.against_mean:+.4f}", worse=each.high < 0))
-    return [*(Objection(f"{metric}: nobody to score it on") for metric in sorted(missing)), *said]
+        if not value >= allowed:
+            text = f"{describe(difference)}; allowed {allowed:+.4f}"
+            against.append(Objection(text, worse=difference.high < 0))
+    return against
 
 
-def told(difference: Difference) -> str:
+def describe(difference: Difference) -> str:
     """A difference in words."""
     return (
         f"{difference.metric}, {difference.segment}: {difference.mean:.4f} against {difference.against_mean:.4f}, "
@@ -153,7 +155,7 @@ def told(difference: Difference) -> str:
     )
 
 
-def recorded(
+def with_metrics(
     models: Sequence[ModelRecord], differences: Sequence[Difference], nights: Sequence[Night]
 ) -> list[ModelRecord]:
     """The models with these figures among their metrics; those of the same comparison are replaced."""
@@ -218,5 +220,5 @@ def _meanwhile(live: ModelRecord | None) -> str:
     return f"{live.version} stays live" if live else "no model is live"
 
 
-def _summary(found: Iterable[Difference]) -> str:
-    return "; ".join(told(each) for each in found if each.segment == EVERYONE)
+def _summary(differences: Iterable[Difference]) -> str:
+    return "; ".join(describe(each) for each in differences if each.segment == EVERYONE)

@@ -1,4 +1,4 @@
-"""Whether one system is better than another: paired differences with bootstrap intervals over listeners."""
+"""Paired differences between systems, with bootstrap intervals over listeners."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ Scores = Mapping[str, Mapping[str, Floats]]
 
 @dataclass(frozen=True)
 class Difference:
-    """How a system's mean of a metric differs from that of another, among some listeners.
+    """A system's mean of a metric beside that of another, among the listeners of a segment.
 
     Attributes:
         listeners: how many there are.
@@ -56,23 +56,24 @@ def differences(scores: Scores, against: str, segments: Mapping[str, Mask], seed
     metrics = list(scores[against])
     reference = np.array([scores[against][metric] for metric in metrics])
     everyone = np.ones(reference.shape[1], dtype=np.bool_)
-    found = []
+    rows = []
     for segment, mask in {EVERYONE: everyone, **segments}.items():
         if not mask.any() or not systems:
             continue
         theirs = reference[:, mask]
         ours = [np.array([scores[system][metric] for metric in metrics])[:, mask] for system in systems]
-        lows, highs = _intervals(np.concatenate([each - theirs for each in ours]), seed)
-        for place, (system, each) in enumerate(zip(systems, ours, strict=True)):
-            for row, metric in enumerate(metrics):
-                entry, mean, against_mean = place * len(metrics) + row, each[row].mean(), theirs[row].mean()
-                found.append(
+        lows, highs = _intervals(np.concatenate([values - theirs for values in ours]), seed)
+        for system_place, (system, values) in enumerate(zip(systems, ours, strict=True)):
+            for place, metric in enumerate(metrics):
+                entry = system_place * len(metrics) + place
+                mean, against_mean = values[place].mean(), theirs[place].mean()
+                rows.append(
                     Difference(
                         system, against, segment, metric, int(mask.sum()), float(mean), float(against_mean),
                         float(mean - against_mean), float(lows[entry]), float(highs[entry]),
                     )
                 )  # fmt: skip
-    return found
+    return rows
 
 
 def _intervals(values: Floats, seed: int) -> tuple[Floats, Floats]:

@@ -1,4 +1,4 @@
-"""A published split of a data set: who heard what, cut into train, valid and test by its authors."""
+"""Published splits of a data set: listeners' items, cut into train, valid and test by its authors."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -6,12 +6,12 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 from scipy.sparse import csr_matrix
 
 from nocturne.core.errors import InputError
 from nocturne.core.settings import Settings
+from nocturne.evaluation.list_arrays import Lists, lists_array
 from nocturne.evaluation.metrics import accuracy
 from nocturne.ingestion.importers.archive import open_source
 from nocturne.ingestion.interactions import EPOCH, UNIT
@@ -23,8 +23,6 @@ from nocturne.training.als import train
 from nocturne.training.model import Model
 
 _ROWS_AT_ONCE = 4096
-
-Lists = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -42,8 +40,8 @@ class Split:
     test: csr_matrix
 
     @cached_property
-    def known(self) -> csr_matrix:
-        """Train and valid: the published training set."""
+    def train_and_valid(self) -> csr_matrix:
+        """The published training set."""
         both = (self.train + self.valid).tocsr()
         both.data[:] = 1
         both.sort_indices()
@@ -60,70 +58,65 @@ def read_split(path: Path) -> Split:
         InputError: a file is missing or holds nothing.
     """
     with open_source(path) as files:
-        parts = [list(_pairs(files.find(f"{name}.txt"))) for name in ("train", "valid", "test")]
+        parts = [list(_read_pairs(files.find(f"{name}.txt"))) for name in ("train", "valid", "test")]
     for name, pairs in zip(("train", "valid", "test"), parts, strict=True):
         if not pairs:
             raise InputError("a part of the split is empty", where=f"{path}: {name}.txt", expected="user id, item ids")
-    users, items = (_sorted({pair[side] for pairs in parts for pair in pairs}) for side in (0, 1))
-    places = ({id_: place for place, id_ in enumerate(ids)} for ids in (users, items))
-    user_of, item_of = places
-    shape = (len(users), len(items))
-    return Split(users, items, *(_matrix(pairs, user_of, item_of, shape) for pairs in parts))
+    users, items = (_sort_ids({pair[side] for pairs in parts for pair in pairs}) for side in (0, 1))
+    user_places, item_places = ({id_: place for place, id_ in enumerate(ids)} for ids in (users, items))
+    return Split(users, items, *(_matrix(pairs, user_places, item_places) for pairs in parts))
 
 
 def score(lists: Lists, held_out: csr_matrix, metrics: Sequence[str]) -> dict[str, float]:
     """Means of metrics such as recall@20 over those from whom something was withheld."""
-    asked = np.flatnonzero(np.diff(held_out.indptr))
-    found: dict[str, float] = {}
+    scored = np.flatnonzero(np.diff(held_out.indptr))
+    means: dict[str, float] = {}
     for metric in metrics:
         k = int(metric.partition("@")[2])
-        found[metric] = float(accuracy(lists[asked, :k], held_out[asked])[metric].mean())
-    return found
+        means[metric] = float(accuracy(lists[scored, :k], held_out[scored])[metric].mean())
+    return means
 
 
 def fit(heard: csr_matrix, settings: Settings, parent: Model | None = None, iterations: int | None = None) -> Model:
     """Train on a part of a split as `train_als` does, without tables."""
     als = settings.als if iterations is None else settings.als.model_copy(update={"iterations": iterations})
-    ids = pa.array([f"{item:09d}" for item in range(heard.shape[1])])
-    return train(_Rows(heard), ids, EPOCH, settings.interactions.half_life_days, als, parent).model
+    return train(
+        _InteractionRows(heard), _numbered_ids(heard.shape[1]), EPOCH, settings.interactions.half_life_days, als, parent
+    ).model
 
 
-def lists_of(model: Model, heard: csr_matrix, settings: Settings) -> Lists:
+def rank_listeners(model: Model, heard: csr_matrix, settings: Settings) -> Lists:
     """Every listener's list as `rank_users` makes it, without tables; -1 where it is short."""
     everything = Markets({None: 0}, 0, np.ones((1, len(model.item_indexes)), dtype=np.bool_), ("",))
     laid_out = lay_out_items(model.factors, model.score_multipliers, np.arange(len(model.item_indexes)))
     ranker = Ranker(model, laid_out, everything, None, EPOCH, settings.ranking, audit_share=0.0).prepare()
-    lists = np.full((heard.shape[0], settings.ranking.top_k), -1, dtype=np.int64)
-    first = 0
-    for batch in _Rows(heard):
-        _, found = ranker.rank(batch, Aligned(iter(())).of(batch.column("user_id")), RankingStats())
-        held = found["items"].combine_chunks()
-        items = held.flatten().field("item_id").cast(pa.int64()).to_numpy()
-        row = np.repeat(np.arange(first, first + batch.num_rows), np.diff(held.offsets.to_numpy()))
-        lists[row, np.arange(len(row)) - np.searchsorted(row, row)] = items
-        first += batch.num_rows
-    return lists
+    ranked = []
+    for batch in _InteractionRows(heard):
+        _, lists = ranker.rank(batch, Aligned(iter(())).of(batch.column("user_id")), RankingStats())
+        ranked.append(lists.select(["user_id", "items"]))
+    users, items = (_numbered_ids(count) for count in heard.shape)
+    return lists_array(pa.concat_tables(ranked), users, items, settings.ranking.top_k)
 
 
 @dataclass(frozen=True)
-class _Rows:
-    """A matrix of plays as rows of `interactions`, as often as they are asked for; all of them on one day."""
+class _InteractionRows:
+    """A matrix of plays as rows of `interactions`, all of them of one day; can be iterated over again."""
 
     heard: csr_matrix
 
     def __iter__(self) -> Iterator[pa.RecordBatch]:
         for first in range(0, self.heard.shape[0], _ROWS_AT_ONCE):
-            yield _batch(self.heard[first : first + _ROWS_AT_ONCE], first)
+            yield _interaction_batch(self.heard[first : first + _ROWS_AT_ONCE], first)
 
 
-def _batch(heard: csr_matrix, first: int) -> pa.RecordBatch:
+def _interaction_batch(heard: csr_matrix, first: int) -> pa.RecordBatch:
     listeners = heard.shape[0]
     offsets = pa.array(heard.indptr.astype(np.int32))
     plays = pa.ListArray.from_arrays(offsets, pa.array(heard.data.astype(np.int64) * UNIT))
     days = pa.repeat(pa.scalar(EPOCH), heard.nnz)
     return pa.RecordBatch.from_pydict(
         {
-            "user_id": pa.array([f"{user:09d}" for user in range(first, first + listeners)]),
+            "user_id": _numbered_ids(listeners, first),
             "market": pa.nulls(listeners, pa.string()),
             "period": pa.repeat(pa.scalar(0, pa.int32()), listeners),
             "item_indexes": pa.ListArray.from_arrays(offsets, pa.array(heard.indices.astype(np.int32))),
@@ -135,23 +128,26 @@ def _batch(heard: csr_matrix, first: int) -> pa.RecordBatch:
     )
 
 
-def _pairs(path: Path) -> Iterator[tuple[str, str]]:
+def _numbered_ids(count: int, first: int = 0) -> pa.Array:
+    """Numbers as ids whose order as texts is that of the numbers."""
+    return pa.array([f"{number:09d}" for number in range(first, first + count)])
+
+
+def _read_pairs(path: Path) -> Iterator[tuple[str, str]]:
     with path.open(encoding="utf-8") as lines:
         for line in lines:
             user, *items = line.split() or [""]
             yield from ((user, item) for item in items)
 
 
-def _sorted(ids: set[str]) -> tuple[str, ...]:
+def _sort_ids(ids: set[str]) -> tuple[str, ...]:
     numbers = all(id_.isdecimal() for id_ in ids)
     return tuple(sorted(ids, key=int) if numbers else sorted(ids))
 
 
-def _matrix(
-    pairs: Sequence[tuple[str, str]], user_of: dict[str, int], item_of: dict[str, int], shape: tuple[int, int]
-) -> csr_matrix:
-    rows, columns = [user_of[user] for user, _ in pairs], [item_of[item] for _, item in pairs]
-    matrix = csr_matrix((np.ones(len(rows), np.float32), (rows, columns)), shape)
+def _matrix(pairs: Sequence[tuple[str, str]], user_places: dict[str, int], item_places: dict[str, int]) -> csr_matrix:
+    rows, columns = [user_places[user] for user, _ in pairs], [item_places[item] for _, item in pairs]
+    matrix = csr_matrix((np.ones(len(rows), np.float32), (rows, columns)), (len(user_places), len(item_places)))
     matrix.data[:] = 1
     matrix.sort_indices()
     return matrix

@@ -21,7 +21,7 @@ from nocturne.core.errors import SettingsError
 from nocturne.core.settings import Settings, with_values
 
 Report = Callable[[float], None]
-"""Told what a trial has come to so far; raises optuna.TrialPruned where that is hopeless."""
+"""Called with a trial's value so far; raises optuna.TrialPruned where that is hopeless."""
 
 Objective = Callable[[Settings, Report], float]
 Space = Mapping[str, BaseDistribution]
@@ -32,12 +32,12 @@ _DONE = (TrialState.COMPLETE, TrialState.PRUNED)
 
 @dataclass(frozen=True)
 class Search:
-    """What is searched, and where it is remembered.
+    """A search by name: its space, and the file that remembers its trials.
 
     Attributes:
         name: of the study in its storage.
         storage: file that every trial is appended to; a search that was killed goes on from there.
-        space: what may vary, by `section.key`.
+        space: the settings that may vary, by `section.key`.
         seed: of the proposals.
     """
 
@@ -56,9 +56,9 @@ def read_space(path: Path) -> dict[str, BaseDistribution]:
     try:
         sections = tomllib.loads(path.read_text(encoding="utf-8"))
         return {
-            f"{section}.{key}": _distribution(given)
+            f"{section}.{key}": _parse_distribution(values)
             for section, keys in sections.items()
-            for key, given in keys.items()
+            for key, values in keys.items()
         }
     except (OSError, TypeError, AttributeError, LookupError, ValueError) as error:
         raise SettingsError(
@@ -69,8 +69,8 @@ def read_space(path: Path) -> dict[str, BaseDistribution]:
         ) from error
 
 
-def search(
-    what: Search, base: Settings, objective: Objective, trials: int, progress: Callable[[optuna.Study], None]
+def run_search(
+    search: Search, base: Settings, objective: Objective, trials: int, progress: Callable[[optuna.Study], None]
 ) -> optuna.Study:
     """Try settings until so many trials have ended, those of earlier runs of the same search among them.
 
@@ -83,15 +83,15 @@ def search(
         progress: called with the study before the first and after every trial.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    study = _open(what)
+    study = _open(search)
     for killed in study.get_trials(states=(TrialState.RUNNING,)):
         study.tell(killed.number, state=TrialState.FAIL)
         study.enqueue_trial(killed.params)
     if not study.trials:
-        study.enqueue_trial(_values(base, what.space))
+        study.enqueue_trial(_values_in(search.space, base))
     progress(study)
-    while len(ended(study)) < trials:
-        trial = study.ask(dict(what.space))
+    while len(ended_trials(study)) < trials:
+        trial = study.ask(dict(search.space))
         try:
             value = objective(with_values(base, trial.params), _reporter(trial))
             study.tell(trial, value)
@@ -105,22 +105,22 @@ def search(
     return study
 
 
-def ended(study: optuna.Study) -> list[FrozenTrial]:
+def ended_trials(study: optuna.Study) -> list[FrozenTrial]:
     """Trials that came to a value, or were pruned."""
     return study.get_trials(deepcopy=False, states=_DONE)
 
 
-def best(study: optuna.Study) -> FrozenTrial | None:
+def best_trial(study: optuna.Study) -> FrozenTrial | None:
     """The trial with the highest value; None before the first has one."""
     complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
     return max(complete, key=lambda trial: (trial.value, -trial.number), default=None)
 
 
-def rows_of(study: optuna.Study) -> list[dict[str, Any]]:
+def trial_rows(study: optuna.Study) -> list[dict[str, Any]]:
     """Every trial that ended, in order: its number, state, value and settings."""
     return [
         {"trial": trial.number, "state": trial.state.name.lower(), "value": trial.value, **trial.params}
-        for trial in ended(study)
+        for trial in ended_trials(study)
     ]
 
 
@@ -135,37 +135,37 @@ def settings_toml(params: Mapping[str, Any], remark: str) -> str:
     return "\n\n".join([f"# {remark}", *parts]) + "\n"
 
 
-def _open(what: Search) -> optuna.Study:
+def _open(search: Search) -> optuna.Study:
     try:
-        what.storage.parent.mkdir(parents=True, exist_ok=True)
-        storage = JournalStorage(JournalFileBackend(str(what.storage)))
+        search.storage.parent.mkdir(parents=True, exist_ok=True)
+        storage = JournalStorage(JournalFileBackend(str(search.storage)))
         study = optuna.create_study(
             storage=storage,
-            study_name=what.name,
+            study_name=search.name,
             direction="maximize",
             load_if_exists=True,
             pruner=optuna.pruners.MedianPruner(n_startup_trials=_WARM_UP_TRIALS),
         )
     except OSError as error:
         raise SettingsError(
-            "the search cannot be stored", where=str(what.storage), found=str(error), fix="choose another --storage"
+            "the search cannot be stored", where=str(search.storage), found=str(error), fix="choose another --storage"
         ) from error
     # Seeded by how far it is, so that a search that goes on does not propose its first trials again.
     study.sampler = optuna.samplers.TPESampler(
-        seed=what.seed + len(study.trials), n_startup_trials=_WARM_UP_TRIALS, multivariate=True
+        seed=search.seed + len(study.trials), n_startup_trials=_WARM_UP_TRIALS, multivariate=True
     )
     return study
 
 
-def _values(settings: Settings, space: Space) -> dict[str, Any]:
-    """What settings say of the names in the space, where that lies in it."""
-    found = {}
+def _values_in(space: Space, settings: Settings) -> dict[str, Any]:
+    """The values of the settings that the space names, where they lie in it."""
+    values = {}
     for name, distribution in space.items():
         section, _, key = name.partition(".")
         value = settings.model_dump().get(section, {}).get(key)
         if value is not None and _lies_in(distribution, value):
-            found[name] = value
-    return found
+            values[name] = value
+    return values
 
 
 def _lies_in(distribution: BaseDistribution, value: Any) -> bool:
@@ -189,14 +189,14 @@ def _reporter(trial: optuna.Trial) -> Report:
 
 
 def _give_up_if_nothing_works(study: optuna.Study, error: SettingsError) -> None:
-    if len(study.trials) >= _WARM_UP_TRIALS and not ended(study):
+    if len(study.trials) >= _WARM_UP_TRIALS and not ended_trials(study):
         raise SettingsError("no trial of the search could run", found=str(error)) from error
 
 
-def _distribution(given: Any) -> BaseDistribution:
-    if isinstance(given, list):
-        return CategoricalDistribution(given)
-    low, high, log = given["low"], given["high"], given.get("log", False)
+def _parse_distribution(values: Any) -> BaseDistribution:
+    if isinstance(values, list):
+        return CategoricalDistribution(values)
+    low, high, log = values["low"], values["high"], values.get("log", False)
     if isinstance(low, int) and isinstance(high, int):
         return IntDistribution(low, high, log=log)
     return FloatDistribution(float(low), float(high), log=log)

@@ -11,7 +11,7 @@ from pyspark.sql import SparkSession
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from nocturne.core.console import WIDTH_OF_A_LOG
+from nocturne.core.console import LOG_WIDTH
 from nocturne.core.errors import GateClosed
 from nocturne.core.night import Night
 from nocturne.core.spark.session import spark_session
@@ -26,7 +26,7 @@ from nocturne.validation.validate_table import Verdict, critical_failures, valid
 
 _SECONDS_BETWEEN_LINES = 15
 
-console = Console(stderr=True, highlight=False, width=None if sys.stderr.isatty() else WIDTH_OF_A_LOG)
+console = Console(stderr=True, highlight=False, width=None if sys.stderr.isatty() else LOG_WIDTH)
 
 
 @contextmanager

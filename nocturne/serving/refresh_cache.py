@@ -15,14 +15,14 @@ from nocturne.serving.rollout import LISTS, refresh
 from nocturne.storage import fingerprints, tables
 from nocturne.storage.stored_rows import StoredRows
 from nocturne.validation.gate import gate
-from nocturne.validation.suites import expected
+from nocturne.validation.suites import critical_expectations
 
 
 def refresh_cache(spark: SparkSession, night: Night, progress: Progress) -> StageResult:
     """Prove that the gate is open, publish the night with its manifest, and serve its lists."""
     validations = tables.rows(night.warehouse, "validations", pc.field("run_date") == night.run_date)
     files = {table: fingerprints.file_hashes(night, table) for table in GATED_TABLES}
-    reasons = gate(validations, expected(), files)
+    reasons = gate(validations, critical_expectations(), files)
     if reasons:
         publications.record_closed_gate(night, reasons)
         raise GateClosed(

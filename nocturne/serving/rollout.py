@@ -14,7 +14,7 @@ from nocturne.serving.cache.pointer import advance, refusal, roll_back, unfreeze
 from nocturne.serving.manifest import verify
 from nocturne.serving.night_record import Manifest, NightRecord
 from nocturne.storage.stored_rows import StoredRows
-from nocturne.validation.suites import expected
+from nocturne.validation.suites import critical_expectations
 
 LISTS = ("user_id", "arm", "source", "model_version", "items")
 """What the cache takes of `ranked_lists`."""
@@ -194,7 +194,7 @@ def _move_pointer(warehouse: Warehouse, cache: Cache, expected_pointer: Pointer 
     """
     night = Night(warehouse, target.served.run_date)
     record = publications.find_generation(warehouse, target.served.name)
-    manifest = verify(night, record, expected())
+    manifest = verify(night, record, critical_expectations())
     _require_whole(cache, target.served.name, manifest.listeners, manifest.listeners)
     _require_sample(night, cache, manifest)
     cache.swap_pointer(expected_pointer, target)

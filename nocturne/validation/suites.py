@@ -1,7 +1,7 @@
-"""Suites: what a profile is held against, in Great Expectations' own JSON, thresholds from settings.
+"""Suites: the expectations of a table's profile, in Great Expectations' own JSON, thresholds from settings.
 
 An expectation is about one metric: `expect_column_max_to_be_between` on the column of that name, in a frame
-of one row. Great Expectations takes seconds to import, so that is left until a profile is held.
+of one row. Great Expectations takes seconds to import, so that is left until a profile is evaluated.
 """
 
 import contextlib
@@ -26,12 +26,12 @@ CRITICAL = "critical"
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one expectation.
+    """The outcome of one expectation.
 
     Attributes:
-        limit: what the metric was held against, such as `>= 0.2`.
+        limit: the limit of the metric, such as `>= 0.2`.
         outcome: success, failed or skipped.
-        meaning: what a failure means and what to look at.
+        meaning: a failure explained, and what to look at.
     """
 
     metric: str
@@ -42,8 +42,8 @@ class Outcome:
     meaning: str
 
     @property
-    def closes(self) -> bool:
-        """Whether it closes the gate."""
+    def closes_gate(self) -> bool:
+        """True for a critical expectation that failed."""
         return self.severity == CRITICAL and self.outcome == "failed"
 
 
@@ -54,35 +54,35 @@ def suite(table: str) -> dict[str, Any]:
     return content
 
 
-def expected() -> dict[str, set[str]]:
+def critical_expectations() -> dict[str, set[str]]:
     """Names of the critical expectations of every gated table."""
-    return {table: metrics(table, CRITICAL) for table in GATED_TABLES}
+    return {table: metric_names(table, CRITICAL) for table in GATED_TABLES}
 
 
-def metrics(table: str, severity: str | None = None) -> set[str]:
-    """Metrics that the table's suite asks for; only those of one severity if it is given."""
-    asked = (each for each in suite(table)["expectations"] if severity in (None, each["severity"]))
-    return {each["kwargs"]["column"] for each in asked}
+def metric_names(table: str, severity: str | None = None) -> set[str]:
+    """Metrics that the table's suite has expectations of; only those of one severity if it is given."""
+    expectations = (each for each in suite(table)["expectations"] if severity in (None, each["severity"]))
+    return {each["kwargs"]["column"] for each in expectations}
 
 
 def meanings(table: str) -> dict[tuple[str, str], str]:
-    """What each expectation means, by metric and severity."""
+    """The meaning of each expectation, by metric and severity."""
     return {_key(each): each["description"] for each in suite(table)["expectations"]}
 
 
 def check_thresholds(table: str, thresholds: Mapping[str, float]) -> None:
     """Raise SettingsError unless the thresholds are just those that the table's suite names."""
-    wanted = set(re.findall(r'"\$PARAMETER": "(\w+)"', json.dumps(suite(table))))
+    parameters = set(re.findall(r'"\$PARAMETER": "(\w+)"', json.dumps(suite(table))))
     problems = [
-        *(f"{name} is missing" for name in sorted(wanted - thresholds.keys())),
-        *(f"{name} is unknown" for name in sorted(thresholds.keys() - wanted)),
+        *(f"{name} is missing" for name in sorted(parameters - thresholds.keys())),
+        *(f"{name} is unknown" for name in sorted(thresholds.keys() - parameters)),
     ]
     if problems:
         raise SettingsError(
             f"the thresholds of {table} are not those of its suite",
             where=f"[expectations.{table}]",
             found=", ".join(problems),
-            expected=", ".join(sorted(wanted)) or "none",
+            expected=", ".join(sorted(parameters)) or "none",
             fix=f"compare the section with expectations/{table}.json",
         )
 
@@ -95,48 +95,48 @@ def check_all_thresholds(thresholds: Mapping[str, Mapping[str, float]]) -> None:
         raise SettingsError("no such table has a suite", where="[expectations]", found=", ".join(unknown))
 
 
-def hold(table: str, profile: Mapping[str, float | None], thresholds: Mapping[str, float]) -> list[Outcome]:
-    """Hold a profile against its table's suite; metrics that are None are skipped.
+def evaluate(table: str, profile: Mapping[str, float | None], thresholds: Mapping[str, float]) -> list[Outcome]:
+    """Evaluate a table's suite on its profile; metrics that are None are skipped.
 
     Raises:
         SettingsError: thresholds are missing or unknown.
     """
     check_thresholds(table, thresholds)
     expectations = suite(table)["expectations"]
-    known = {name: float(value) for name, value in profile.items() if value is not None}
-    held = [each for each in expectations if profile[each["kwargs"]["column"]] is not None]
-    passed = iter(_validate(table, held, known, thresholds) if held else [])
+    measured = {name: float(value) for name, value in profile.items() if value is not None}
+    evaluated = [each for each in expectations if profile[each["kwargs"]["column"]] is not None]
+    passed = iter(_run_great_expectations(table, evaluated, measured, thresholds) if evaluated else [])
     return [
         Outcome(
             metric=(metric := each["kwargs"]["column"]),
             severity=each["severity"],
-            observed=known.get(metric),
+            observed=measured.get(metric),
             limit=_limit(each["kwargs"], thresholds),
-            outcome="skipped" if metric not in known else "success" if next(passed) else "failed",
+            outcome="skipped" if metric not in measured else "success" if next(passed) else "failed",
             meaning=each["description"],
         )
         for each in expectations
     ]
 
 
-def _validate(
+def _run_great_expectations(
     table: str, expectations: list[dict[str, Any]], row: Mapping[str, float], thresholds: Mapping[str, float]
 ) -> list[bool]:
-    """Whether each expectation holds, in their order."""
+    """True for each expectation that holds, in their order."""
     import great_expectations as gx
     import pandas as pd
 
-    asked = gx.ExpectationSuite(name=table, expectations=expectations)
+    suite_of_table = gx.ExpectationSuite(name=table, expectations=expectations)
     batch = prepare().get_batch({"dataframe": pd.DataFrame([row])})
-    with _silence():
-        results = batch.validate(asked, expectation_parameters=dict(thresholds)).results
-    answers = [each.to_json_dict() for each in results]
-    by_key = {_key(each["expectation_config"]): bool(each["success"]) for each in answers}
-    return [by_key[_key(each)] for each in expectations]
+    with _quiet_logger():
+        results = batch.validate(suite_of_table, expectation_parameters=dict(thresholds)).results
+    answers = [result.to_json_dict() for result in results]
+    success_by_key = {_key(answer["expectation_config"]): bool(answer["success"]) for answer in answers}
+    return [success_by_key[_key(each)] for each in expectations]
 
 
 def _key(expectation: Any) -> tuple[str, str]:
-    """Metric and severity: what tells the expectations of a suite apart."""
+    """Metric and severity, which no two expectations of a suite share."""
     return expectation["kwargs"]["column"], expectation["severity"]
 
 
@@ -154,7 +154,7 @@ def prepare() -> "BatchDefinition[Any]":
 
 
 @contextlib.contextmanager
-def _silence() -> Any:
+def _quiet_logger() -> Any:
     logger = logging.getLogger("great_expectations")
     level = logger.level
     logger.setLevel(logging.ERROR)

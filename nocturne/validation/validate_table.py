@@ -67,14 +67,14 @@ def validate(spark: SparkSession, night: Night, table_names: Sequence[str]) -> l
 def _validate(spark: SparkSession, night: Night, table: str, row_hash: str) -> Verdict:
     started = time.monotonic()
     files = fingerprints.file_hashes(night, table)
-    outcomes = suites.hold(table, profile(spark, night, table), night.settings.expectations.get(table, {}))
+    outcomes = suites.evaluate(table, profile(spark, night, table), night.settings.expectations.get(table, {}))
     seconds = time.monotonic() - started
-    failed = sorted((each for each in outcomes if each.outcome == "failed"), key=lambda each: not each.closes)
+    failed = sorted((each for each in outcomes if each.outcome == "failed"), key=lambda each: not each.closes_gate)
     return Verdict(
         table=table,
         rows=_rows(night, table, outcomes, seconds, {"content": row_hash, "files": files}),
         seconds=seconds,
-        closed=any(each.closes for each in outcomes),
+        closed=any(each.closes_gate for each in outcomes),
         failures=[_sentence(table, each) for each in failed],
     )
 

@@ -9,9 +9,9 @@ from typer.testing import CliRunner
 
 from nocturne.cli.main import app
 from nocturne.core.errors import SettingsError
-from nocturne.evaluation.backtest import backtest, compare_models
-from nocturne.evaluation.held_out import Past, held_out_of, nights_between
-from nocturne.evaluation.systems import of_baseline, of_model, of_recipe, published
+from nocturne.evaluation.backtest import compare_models, run_backtest
+from nocturne.evaluation.held_out import ListeningHistory, nights_between, read_held_out
+from nocturne.evaluation.systems import baseline_system, model_system, published_lists_system, recipe_system
 from nocturne.storage.warehouse import with_stored_settings
 from nocturne.training import registry
 from tests.fixtures import two_listeners
@@ -38,56 +38,58 @@ def perfect(offset):
 
 
 def test_relevant_is_what_is_heard_in_the_days_after_and_was_not_before(nights):
-    held_out = held_out_of(nights[0], days=2)
+    held_out = read_held_out(nights[0], days=2)
     assert held_out.user_ids.to_pylist() == [user(listener) for listener in range(LISTENERS)]
     for listener in range(LISTENERS):
         relevant = {held_out.item_ids[place].as_py() for place in held_out.relevant[listener].indices}
         assert relevant == set(perfect(0)[user(listener)])
-        heard = {held_out.item_ids[place].as_py() for place in held_out.asked.heard[listener].indices}
+        heard = {held_out.item_ids[place].as_py() for place in held_out.requests.heard[listener].indices}
         assert heard == {item(each) for each in heard_by(listener, 0)}
 
 
 def test_who_hears_nothing_new_is_not_scored(nights):
-    assert held_out_of(nights[4], days=1).user_ids.to_pylist() == []
+    assert read_held_out(nights[4], days=1).user_ids.to_pylist() == []
 
 
 def test_what_may_be_listed_again_is_relevant_again(nights):
     ranking = nights[4].settings.ranking.model_copy(update={"let_back_after_days": 2})
     settings = nights[4].settings.model_copy(update={"ranking": ranking})
-    held_out = held_out_of(replace(nights[4], settings=settings), days=1)
+    held_out = read_held_out(replace(nights[4], settings=settings), days=1)
     relevant = [set(held_out.relevant[listener].indices.tolist()) for listener in range(LISTENERS)]
     assert relevant == [set(heard_on(listener, 5)) for listener in range(LISTENERS)]
-    still_filtered = set(held_out.asked.heard[0].indices.tolist())
+    still_filtered = set(held_out.requests.heard[0].indices.tolist())
     assert still_filtered == set(heard_on(0, 3) + heard_on(0, 4))
 
 
 def test_plays_are_those_up_to_the_night_and_of_the_last_days_where_asked(nights):
-    past, held_out = Past.of(nights[5]), held_out_of(nights[2], days=1)
-    assert past.plays(held_out)[0].indices.tolist() == heard_by(0, 2)
-    assert past.plays(held_out, days=1)[0].indices.tolist() == sorted(heard_on(0, 2))
+    history, held_out = ListeningHistory.read(nights[5]), read_held_out(nights[2], days=1)
+    assert history.plays(held_out)[0].indices.tolist() == heard_by(0, 2)
+    assert history.plays(held_out, days=1)[0].indices.tolist() == sorted(heard_on(0, 2))
 
 
 def test_perfect_lists_score_1_and_are_ahead_of_every_baseline_with_certainty(nights):
     for offset in (0, 1):
         publish(nights[offset], perfect(offset))
-    past = Past.of(nights[1])
-    systems = [published(), *(of_baseline(name, past, None) for name in ("popular", "item-knn"))]
-    found = backtest(nights[:2], systems, "published", past, days=2, top_k=K)
-    everyone = [row for row in found.differences if row.segment == "all" and row.metric == f"ndcg@{K}"]
+    history = ListeningHistory.read(nights[1])
+    systems = [published_lists_system(), *(baseline_system(name, history, None) for name in ("popular", "item-knn"))]
+    result = run_backtest(nights[:2], systems, "published", history, days=2, top_k=K)
+    everyone = [row for row in result.differences if row.segment == "all" and row.metric == f"ndcg@{K}"]
     assert {row.system for row in everyone} == {"popular", "item-knn"}
     for row in everyone:
         assert row.against_mean == 1.0
         assert row.listeners == LISTENERS
         assert row.high < 0
-    assert found.best_baseline == "item-knn"
-    assert found.remarks == []
+    assert result.best_baseline == "item-knn"
+    assert result.remarks == []
 
 
 def test_segments_are_sizes_markets_and_content_types(nights):
     publish(nights[0], perfect(0))
-    past = Past.of(nights[0])
-    found = backtest(nights[:1], [published(), of_baseline("popular", past, None)], "published", past, 2, K)
-    listeners = {row.segment: row.listeners for row in found.differences}
+    history = ListeningHistory.read(nights[0])
+    result = run_backtest(
+        nights[:1], [published_lists_system(), baseline_system("popular", history, None)], "published", history, 2, K
+    )
+    listeners = {row.segment: row.listeners for row in result.differences}
     assert listeners == {
         "all": 40,
         "new, under 10 items": 40,
@@ -101,32 +103,34 @@ def test_segments_are_sizes_markets_and_content_types(nights):
 def test_a_model_is_not_scored_on_nights_before_it_was_trained(nights):
     for offset in (0, 1, 2):
         publish(nights[offset], perfect(offset))
-    past, model = Past.of(nights[2]), train(nights[1])
-    found = backtest(nights[:3], [published(), of_model(model)], "published", past, days=1, top_k=K)
-    assert [sorted(scored.lists) for scored in found.nights] == [
+    history, model = ListeningHistory.read(nights[2]), train(nights[1])
+    result = run_backtest(
+        nights[:3], [published_lists_system(), model_system(model)], "published", history, days=1, top_k=K
+    )
+    assert [sorted(scored.lists) for scored in result.nights] == [
         ["published"],
         sorted(["published", model.version]),
         sorted(["published", model.version]),
     ]
-    assert found.remarks == [f"{model.version} is left out: it was trained on 2025-03-02 (2025-03-01)"]
+    assert result.remarks == [f"{model.version} is left out: it was trained on 2025-03-02 (2025-03-01)"]
 
 
 def test_a_recipe_ranks_as_the_model_that_it_trains(nights):
-    model, past = train(nights[1]), Past.of(nights[1])
-    found = backtest(
-        nights[1:2], [of_model(model, "model"), of_recipe("recipe", nights[1].settings)], "model", past, 1, K
+    model, history = train(nights[1]), ListeningHistory.read(nights[1])
+    result = run_backtest(
+        nights[1:2], [model_system(model, "model"), recipe_system("recipe", nights[1].settings)], "model", history, 1, K
     )
-    [night] = found.nights
+    [night] = result.nights
     assert night.lists["model"].tolist() == night.lists["recipe"].tolist()
-    assert all(row.difference == row.low == row.high == 0 for row in found.differences)
+    assert all(row.difference == row.low == row.high == 0 for row in result.differences)
 
 
 def test_the_better_model_is_better_in_every_segment(nights):
     models = {"good": train(nights[1]), "bad": train(nights[1], alpha=1e-6, neighbours=0)}
-    found = compare_models(nights[1:3], models, against="bad", days=1, top_k=K)
-    assert {row.system for row in found} == {"good"}
-    assert all(row.difference >= 0 for row in found if row.metric == f"recall@{K}")
-    assert all(row.mean > 0.3 for row in found if row.metric == f"recall@{K}")
+    differences = compare_models(nights[1:3], models, against="bad", days=1, top_k=K)
+    assert {row.system for row in differences} == {"good"}
+    assert all(row.difference >= 0 for row in differences if row.metric == f"recall@{K}")
+    assert all(row.mean > 0.3 for row in differences if row.metric == f"recall@{K}")
 
 
 def test_models_are_not_compared_on_nights_before_they_were_trained(nights):
@@ -135,8 +139,8 @@ def test_models_are_not_compared_on_nights_before_they_were_trained(nights):
 
 
 def test_a_night_without_the_days_after_it_is_left_out(nights):
-    found, left_out = nights_between(nights[0], FIRST, FIRST + timedelta(days=5), days=2, every=1)
-    assert [each.run_date for each in found] == [FIRST + timedelta(days=offset) for offset in range(4)]
+    scorable, left_out = nights_between(nights[0], FIRST, FIRST + timedelta(days=5), days=2, every=1)
+    assert [night.run_date for night in scorable] == [FIRST + timedelta(days=offset) for offset in range(4)]
     assert left_out == [FIRST + timedelta(days=4), FIRST + timedelta(days=5)]
 
 
@@ -144,10 +148,10 @@ def test_what_the_gate_closed_on_is_neither_scored_nor_taken_for_true(nights):
     failed = {"expectation": "rows", "severity": "critical", "outcome": "failed", "limit": ">= 1"}
     measured = {"run_date": nights[1].run_date, "observed": 0.0, "seconds": 0.1, "content": "c", "files": "f"}
     two_listeners.write(nights[1], "validations", [failed | measured | {"table": "listens"}])
-    assert held_out_of(nights[0], days=1).user_ids.to_pylist() == []
-    assert nights[1].run_date not in Past.of(nights[2]).listens["run_date"].to_pylist()
-    found, _ = nights_between(nights[0], FIRST, FIRST + timedelta(days=2), days=1, every=1)
-    assert [each.run_date for each in found] == [nights[0].run_date, nights[2].run_date]
+    assert read_held_out(nights[0], days=1).user_ids.to_pylist() == []
+    assert nights[1].run_date not in ListeningHistory.read(nights[2]).listens["run_date"].to_pylist()
+    scorable, _ = nights_between(nights[0], FIRST, FIRST + timedelta(days=2), days=1, every=1)
+    assert [night.run_date for night in scorable] == [nights[0].run_date, nights[2].run_date]
 
 
 def test_the_half_life_is_the_one_that_the_warehouse_was_made_with(night):
@@ -168,10 +172,10 @@ def test_the_command_prints_every_difference_as_json(nights):
         "--baseline", "popular", "--json",
     )  # fmt: skip
     assert answer.exit_code == 0, answer.stderr
-    found = json.loads(answer.stdout)
-    assert (found["against"], found["best_baseline"], found["nights"]) == ("published", "popular", ["2025-03-01"])
-    assert {row["system"] for row in found["differences"]} == {"popular"}
-    assert found["beyond_accuracy"]["published"]["coverage"] == 1.0
+    printed = json.loads(answer.stdout)
+    assert (printed["against"], printed["best_baseline"], printed["nights"]) == ("published", "popular", ["2025-03-01"])
+    assert {row["system"] for row in printed["differences"]} == {"popular"}
+    assert printed["beyond_accuracy"]["published"]["coverage"] == 1.0
 
 
 def test_a_stored_model_is_what_the_others_are_compared_with_and_the_report_is_written(nights, tmp_path):

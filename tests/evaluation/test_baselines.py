@@ -11,7 +11,15 @@ from pyspark.ml.recommendation import ALS
 from scipy.sparse import csr_matrix
 from threadpoolctl import threadpool_limits
 
-from nocturne.evaluation.baselines import Asked, ease, implicit_als, item_knn, left_out_by_ease, mllib_als, popular
+from nocturne.evaluation.baselines import (
+    Requests,
+    count_left_out_by_ease,
+    ease,
+    implicit_als,
+    item_knn,
+    mllib_als,
+    popular,
+)
 
 PERSONAL = {"item_knn": item_knn, "ease": partial(ease, regularization=1.0)}
 
@@ -33,7 +41,7 @@ def blocks():
 
 @pytest.mark.parametrize("baseline", PERSONAL.values(), ids=PERSONAL)
 def test_each_taste_block_is_recommended_its_own_missing_item(blocks, baseline):
-    lists = baseline(blocks, Asked.everyone(blocks), 1)
+    lists = baseline(blocks, Requests.for_everyone(blocks), 1)
     assert lists[:, 0].tolist() == [listener % 4 + (0 if listener < 6 else 4) for listener in range(12)]
 
 
@@ -50,11 +58,11 @@ def test_implicit_als_gives_the_lists_of_implicit_itself(some):
         model = AlternatingLeastSquares(random_state=1)
         model.fit(some, show_progress=False)
     theirs, _ = model.recommend(np.arange(12), some, N=2)
-    assert implicit_als(some, Asked.everyone(some), 2).tolist() == theirs.tolist()
+    assert implicit_als(some, Requests.for_everyone(some), 2).tolist() == theirs.tolist()
 
 
 def test_mllib_als_gives_the_lists_of_spark_without_what_was_heard(spark, some, tmp_path):
-    lists = mllib_als(spark, some, Asked.everyone(some), 1)
+    lists = mllib_als(spark, some, Requests.for_everyone(some), 1)
     entries = some.tocoo()
     rows = [
         (int(user), int(item), float(plays)) for user, item, plays in zip(*entries.coords, entries.data, strict=True)
@@ -70,27 +78,27 @@ def test_mllib_als_gives_the_lists_of_spark_without_what_was_heard(spark, some, 
 
 def test_popularity_counts_listeners_and_not_plays_and_ties_go_by_number():
     history = plays([[9, 0, 1, 1], [0, 0, 1, 1], [0, 0, 0, 0]])
-    assert popular(history, Asked.everyone(history), 3).tolist() == [[1, -1, -1], [0, 1, -1], [2, 3, 0]]
+    assert popular(history, Requests.for_everyone(history), 3).tolist() == [[1, -1, -1], [0, 1, -1], [2, 3, 0]]
 
 
 def test_where_recent_listeners_are_equal_the_popularity_before_decides():
-    recent, before = plays([[0, 0, 1], [0, 0, 0]]), plays([[0, 1, 1], [0, 1, 0]])
-    nobody_has_heard = Asked.everyone(plays([[0, 0, 0], [0, 0, 0]]))
-    assert popular(recent, nobody_has_heard, 3, before).tolist() == [[2, 1, 0], [2, 1, 0]]
+    recent, older = plays([[0, 0, 1], [0, 0, 0]]), plays([[0, 1, 1], [0, 1, 0]])
+    nobody_has_heard = Requests.for_everyone(plays([[0, 0, 0], [0, 0, 0]]))
+    assert popular(recent, nobody_has_heard, 3, older).tolist() == [[2, 1, 0], [2, 1, 0]]
 
 
 def test_a_listener_gets_only_what_their_market_may():
     history = plays([[1, 1, 1], [0, 0, 0], [0, 0, 0]])
     masks = np.array([[True, True, True], [False, True, False]])
-    asked = Asked(np.array([2, 1]), history[[2, 1]], masks, np.array([1, 0], dtype=np.int32))
-    assert popular(history, asked, 2).tolist() == [[1, -1], [0, 1]]
+    requests = Requests(np.array([2, 1]), history[[2, 1]], masks, np.array([1, 0], dtype=np.int32))
+    assert popular(history, requests, 2).tolist() == [[1, -1], [0, 1]]
 
 
 def test_ease_ranks_items_beyond_its_limit_last_and_says_how_many_there_are():
     history = plays([[1, 1, 0, 0], [1, 1, 0, 0], [1, 0, 1, 0], [0, 0, 1, 1]])
-    asked = Asked(np.array([3]), plays([[0, 0, 1, 0]]), np.ones((1, 4), dtype=bool), np.zeros(1, dtype=np.int32))
-    assert ease(history, asked, 3, items=3, regularization=1.0).tolist() == [[0, 1, 3]]
-    assert (left_out_by_ease(history, items=3), left_out_by_ease(history, items=4)) == (1, 0)
+    requests = Requests(np.array([3]), plays([[0, 0, 1, 0]]), np.ones((1, 4), dtype=bool), np.zeros(1, dtype=np.int32))
+    assert ease(history, requests, 3, items=3, regularization=1.0).tolist() == [[0, 1, 3]]
+    assert (count_left_out_by_ease(history, items=3), count_left_out_by_ease(history, items=4)) == (1, 0)
 
 
 def test_ease_gives_the_weights_of_its_closed_form():
@@ -99,7 +107,7 @@ def test_ease_gives_the_weights_of_its_closed_form():
     inverse = np.linalg.inv(dense.T @ dense + 2 * np.eye(3))
     weights = -inverse / np.diag(inverse)
     np.fill_diagonal(weights, 0)
-    nothing_heard = Asked.everyone(csr_matrix(history.shape, dtype=np.float32))
+    nothing_heard = Requests.for_everyone(csr_matrix(history.shape, dtype=np.float32))
     assert ease(history, nothing_heard, 3, regularization=2.0).tolist() == np.argsort(-(dense @ weights)).tolist()
 
 
@@ -107,8 +115,9 @@ def test_ease_gives_the_weights_of_its_closed_form():
 @given(st.lists(st.lists(st.integers(0, 2), min_size=6, max_size=6), min_size=2, max_size=6), st.integers(1, 8))
 def test_no_list_repeats_an_item_or_holds_a_heard_one_and_none_is_shorter_than_it_must_be(rows, top_k):
     history = plays(rows)
-    for lists in (popular(history, Asked.everyone(history), top_k), item_knn(history, Asked.everyone(history), top_k)):
+    requests = Requests.for_everyone(history)
+    for lists in (popular(history, requests, top_k), item_knn(history, requests, top_k)):
         for heard, row in zip(rows, lists, strict=True):
-            kept = row[row >= 0].tolist()
-            assert len(set(kept)) == len(kept) == min(top_k, heard.count(0))
-            assert all(heard[item] == 0 for item in kept)
+            items = row[row >= 0].tolist()
+            assert len(set(items)) == len(items) == min(top_k, heard.count(0))
+            assert all(heard[item] == 0 for item in items)

@@ -18,9 +18,9 @@ def sets(rows, items=10):
 
 
 def test_two_hits_of_three_relevant_in_a_list_of_two_misses_and_two_hits():
-    found = accuracy(np.array([[9, 0, 8, 1]]), sets([{0, 1, 2}]))
+    metrics = accuracy(np.array([[9, 0, 8, 1]]), sets([{0, 1, 2}]))
     ideal = 1 + 1 / np.log2(3) + 1 / 2
-    assert {name: values.tolist() for name, values in found.items()} == {
+    assert {name: values.tolist() for name, values in metrics.items()} == {
         "recall@4": [2 / 3],
         "capped_recall@4": [2 / 3],
         "ndcg@4": [pytest.approx((1 / np.log2(3) + 1 / np.log2(5)) / ideal)],
@@ -31,14 +31,14 @@ def test_two_hits_of_three_relevant_in_a_list_of_two_misses_and_two_hits():
 
 
 def test_a_full_list_of_hits_is_perfect_by_capped_recall_and_not_by_recall():
-    found = accuracy(np.array([[0, 1]]), sets([{0, 1, 2, 3}]))
-    assert (found["recall@2"].item(), found["capped_recall@2"].item(), found["ndcg@2"].item()) == (0.5, 1.0, 1.0)
+    metrics = accuracy(np.array([[0, 1]]), sets([{0, 1, 2, 3}]))
+    assert (metrics["recall@2"].item(), metrics["capped_recall@2"].item(), metrics["ndcg@2"].item()) == (0.5, 1.0, 1.0)
 
 
 def test_the_empty_places_of_a_short_list_hit_nothing():
-    found = accuracy(np.array([[-1, -1], [5, -1]]), sets([{9}, {5}]))
-    assert found["recall@2"].tolist() == [0.0, 1.0]
-    assert found["mrr@2"].tolist() == [0.0, 1.0]
+    metrics = accuracy(np.array([[-1, -1], [5, -1]]), sets([{9}, {5}]))
+    assert metrics["recall@2"].tolist() == [0.0, 1.0]
+    assert metrics["mrr@2"].tolist() == [0.0, 1.0]
 
 
 CASES = st.integers(1, 6).flatmap(

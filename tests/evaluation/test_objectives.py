@@ -9,7 +9,7 @@ from nocturne.cli.main import app
 from nocturne.core.errors import SettingsError
 from nocturne.core.night import Night
 from nocturne.core.settings import with_values
-from nocturne.evaluation.objectives import on_nights
+from nocturne.evaluation.objectives import nights_objective
 from nocturne.training import registry
 from tests.fixtures import two_tastes
 
@@ -22,17 +22,17 @@ def nights(night) -> list[Night]:
 
 
 def test_a_trial_says_its_mean_after_every_night_and_ends_on_the_last_one(nights: list[Night]):
-    said: list[float] = []
-    value = on_nights(nights[:3], 1, "recall@4")(nights[0].settings, said.append)
-    assert len(said) == 3
-    assert said[-1] == value
+    values: list[float] = []
+    value = nights_objective(nights[:3], 1, "recall@4")(nights[0].settings, values.append)
+    assert len(values) == 3
+    assert values[-1] == value
     first: list[float] = []
-    on_nights(nights[:1], 1, "recall@4")(nights[0].settings, first.append)
-    assert first == said[:1]
+    nights_objective(nights[:1], 1, "recall@4")(nights[0].settings, first.append)
+    assert first == values[:1]
 
 
 def test_a_recipe_that_cannot_tell_tastes_apart_scores_less(nights: list[Night]):
-    objective = on_nights(nights[1:4], 1, "recall@4")
+    objective = nights_objective(nights[1:4], 1, "recall@4")
     sound = objective(with_values(nights[0].settings, {"als.regularization": 0.1}), lambda _: None)
     popular = {"als.factors": 1, "als.regularization": 1e6, "als.score_exponent": 2.0, "als.neighbours": 0}
     assert sound > objective(with_values(nights[0].settings, popular), lambda _: None)
@@ -41,7 +41,7 @@ def test_a_recipe_that_cannot_tell_tastes_apart_scores_less(nights: list[Night])
 def test_nights_after_which_nothing_new_was_heard_cannot_be_searched_on(nights: list[Night]):
     # On the fifth night everyone has heard all of their taste.
     with pytest.raises(SettingsError, match="no night can be searched on"):
-        on_nights(nights[4:5], 1, "recall@4")
+        nights_objective(nights[4:5], 1, "recall@4")
 
 
 def search_from_a_shell(nights: list[Night], folder: Path, *more: str):

@@ -9,7 +9,7 @@ from nocturne.core.errors import GateClosed, SettingsError
 from nocturne.core.night import Night
 from nocturne.core.settings import load_settings
 from nocturne.evaluation import promotion
-from nocturne.evaluation.promotion import Objection, evaluable, objections, promote
+from nocturne.evaluation.promotion import Objection, evaluable_nights, objections, promote
 from nocturne.evaluation.significance import Difference
 from nocturne.serving.publications import record_closed_gate
 from nocturne.storage import tables
@@ -41,13 +41,13 @@ SOUND = [difference(metric="ndcg@20"), difference()]
 def test_the_interval_over_all_listeners_may_reach_a_share_of_the_live_models_mean_below_0(
     low: float, objects: bool
 ) -> None:
-    said = objections([SOUND[0], difference(low)], SETTINGS)
-    assert bool(said) is objects
+    against = objections([SOUND[0], difference(low)], SETTINGS)
+    assert bool(against) is objects
 
 
 def test_an_objection_holds_every_figure() -> None:
     (objection,) = objections([SOUND[0], difference(-0.08, -0.06)], SETTINGS)
-    assert objection.said == (
+    assert objection.text == (
         "recall@20, all: 0.4400 against 0.5000, -0.0600 (-0.0800 to -0.0400) for 500 listeners; allowed -0.0500"
     )
 
@@ -64,8 +64,8 @@ def test_a_candidate_is_worse_where_all_of_its_interval_lies_below_0(middle: flo
 def test_a_segment_with_enough_listeners_may_not_lose_more_than_its_share(
     middle: float, listeners: int, objects: bool
 ) -> None:
-    said = objections([*SOUND, difference(-0.5, middle, "market SE", listeners)], SETTINGS)
-    assert bool(said) is objects
+    against = objections([*SOUND, difference(-0.5, middle, "market SE", listeners)], SETTINGS)
+    assert bool(against) is objects
 
 
 def test_metrics_that_do_not_decide_are_passed_over_and_those_that_do_must_be_there() -> None:
@@ -92,14 +92,14 @@ def warehouse(night: Callable[..., Night]) -> Callable[[int], Night]:
 @pytest.fixture
 def compared(monkeypatch: pytest.MonkeyPatch) -> list[date]:
     """Every comparison finds `new` no worse; returns the nights it was asked for."""
-    asked: list[date] = []
+    nights_compared: list[date] = []
 
-    def compare(nights, version, against, days):
-        asked.extend(each.run_date for each in nights)
+    def compare_versions(nights, version, against, days):
+        nights_compared.extend(night.run_date for night in nights)
         return SOUND
 
-    monkeypatch.setattr(promotion, "compare", compare)
-    return asked
+    monkeypatch.setattr(promotion, "compare_versions", compare_versions)
+    return nights_compared
 
 
 def states(night: Night) -> dict[str, str]:
@@ -107,7 +107,7 @@ def states(night: Night) -> dict[str, str]:
 
 
 @pytest.mark.parametrize(
-    ("decided", "days", "nights", "found"),
+    ("decided", "days", "nights", "expected"),
     [
         (5, 1, 1, [3]),
         (5, 1, 9, [1, 2, 3]),
@@ -119,21 +119,21 @@ def states(night: Night) -> dict[str, str]:
     ],
 )
 def test_nights_are_compared_that_both_models_know_and_that_were_listened_to_after(
-    warehouse: Callable[[int], Night], decided: int, days: int, nights: int, found: list[int]
+    warehouse: Callable[[int], Night], decided: int, days: int, nights: int, expected: list[int]
 ) -> None:
     night = warehouse(decided)
     sections = night.settings.promotion.model_copy(update={"nights": nights})
     night = night.with_settings(night.settings.model_copy(update={"promotion": sections}))
-    compared = evaluable(night, (day(0), day(1)), days)
-    assert [each.run_date for each in compared] == [day(offset) for offset in found]
+    compared = evaluable_nights(night, (day(0), day(1)), days)
+    assert [each.run_date for each in compared] == [day(offset) for offset in expected]
 
 
 def test_a_promoted_model_is_live_from_its_night_on_and_its_figures_stay_with_it(
     warehouse: Callable[[int], Night], compared: list[date]
 ) -> None:
     night = warehouse(4)
-    said = promote(night, "new", actor="ana", reason="fresher")
-    assert said.startswith("new is live from 2025-03-05 on; ndcg@20, all: 0.5000 against 0.5000")
+    message = promote(night, "new", actor="ana", reason="fresher")
+    assert message.startswith("new is live from 2025-03-05 on; ndcg@20, all: 0.5000 against 0.5000")
     assert compared == [day(2)]
     assert states(night) == {"old": "retired", "new": "live"}
     rows = {model.version: model for model in registry.models(night.warehouse)}
@@ -179,13 +179,13 @@ def test_a_worse_model_is_refused_with_its_figures_and_a_retired_one_comes_back_
     warehouse: Callable[[int], Night], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     night = warehouse(4)
-    monkeypatch.setattr(promotion, "compare", lambda *_: [SOUND[0], difference(-0.4, -0.3)])
+    monkeypatch.setattr(promotion, "compare_versions", lambda *_: [SOUND[0], difference(-0.4, -0.3)])
     with pytest.raises(GateClosed, match=r"recall@20, all: 0\.2000 against 0\.5000"):
         promote(night, "new", actor="ana", reason="a try")
     (new,) = [model for model in registry.models(night.warehouse) if model.version == "new"]
     assert [step.state for step in new.transitions] == ["refused"]
     assert [row["difference"] for row in new.metrics] == [0.0, -0.3]
-    monkeypatch.setattr(promotion, "compare", lambda *_: SOUND)
+    monkeypatch.setattr(promotion, "compare_versions", lambda *_: SOUND)
     promote(night, "new", actor="ana", reason="another look")
     promote(warehouse(5), "old", actor="ana", reason="back again")
     assert states(night) == {"old": "live", "new": "retired"}

@@ -7,8 +7,8 @@ import optuna
 
 from nocturne.core.errors import SettingsError
 from nocturne.core.settings import Settings, load_settings
-from nocturne.evaluation.search_report import page
-from nocturne.evaluation.tuning import Report, Search, read_space, search
+from nocturne.evaluation.search_report import search_page
+from nocturne.evaluation.tuning import Report, Search, read_space, run_search
 
 
 def searched(folder: Path, trials: int) -> optuna.Study:
@@ -22,13 +22,13 @@ def searched(folder: Path, trials: int) -> optuna.Study:
             raise SettingsError("<b>too much</b>")
         return settings.als.alpha / 10
 
-    what = Search("ours & theirs", folder / "search.log", read_space(folder / "space.toml"), seed=1)
-    return search(what, load_settings(), objective, trials, lambda _: None)
+    search = Search("ours & theirs", folder / "search.log", read_space(folder / "space.toml"), seed=1)
+    return run_search(search, load_settings(), objective, trials, lambda _: None)
 
 
 def test_the_page_names_the_best_trial_and_weighs_settings_of_enough_trials(tmp_path: Path):
     study = searched(tmp_path / "a", 14)
-    html = page(study, "ndcg@20")
+    html = search_page(study, "ndcg@20")
     assert f"Best ndcg@20: <b>{study.best_value:.5f}</b>, trial {study.best_trial.number}." in html
     assert html.count("<svg") == 2
     share = re.search(r"<td>als.alpha</td><td class=\"number\">([\d.]+)</td>", html)
@@ -37,11 +37,11 @@ def test_the_page_names_the_best_trial_and_weighs_settings_of_enough_trials(tmp_
 
 
 def test_the_page_fetches_nothing_and_escapes_what_it_shows(tmp_path: Path):
-    html = page(searched(tmp_path / "a", 14), "ndcg@20")
+    html = search_page(searched(tmp_path / "a", 14), "ndcg@20")
     assert "<title>Search ours &amp; theirs</title>" in html
     assert "<b>too much</b>" not in html
     assert not re.search(r'(src|href)="(?!#)', html.replace('xlink:href="#', ""))
 
 
 def test_the_same_trials_give_the_same_bytes(tmp_path: Path):
-    assert page(searched(tmp_path / "a", 6), "ndcg@20") == page(searched(tmp_path / "b", 6), "ndcg@20")
+    assert search_page(searched(tmp_path / "a", 6), "ndcg@20") == search_page(searched(tmp_path / "b", 6), "ndcg@20")

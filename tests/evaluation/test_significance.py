@@ -12,24 +12,24 @@ def scores(**systems):
 
 
 def test_a_difference_that_every_listener_shares_is_certain():
-    [found] = differences(scores(ours=[1, 1, 0], theirs=[0.5, 0.5, -0.5]), "theirs", {})
-    assert found == Difference("ours", "theirs", "all", "recall@1", 3, 2 / 3, 1 / 6, 0.5, 0.5, 0.5)
+    [difference] = differences(scores(ours=[1, 1, 0], theirs=[0.5, 0.5, -0.5]), "theirs", {})
+    assert difference == Difference("ours", "theirs", "all", "recall@1", 3, 2 / 3, 1 / 6, 0.5, 0.5, 0.5)
 
 
 def test_a_segment_counts_its_own_listeners_only_and_an_empty_one_is_left_out():
     segments = {"new": np.array([True, False, False]), "nobody": np.zeros(3, dtype=bool)}
-    found = differences(scores(ours=[1, 0, 0], theirs=[0, 0, 1]), "theirs", segments)
-    assert [(each.segment, each.listeners, each.difference) for each in found] == [("all", 3, 0.0), ("new", 1, 1.0)]
+    rows = differences(scores(ours=[1, 0, 0], theirs=[0, 0, 1]), "theirs", segments)
+    assert [(each.segment, each.listeners, each.difference) for each in rows] == [("all", 3, 0.0), ("new", 1, 1.0)]
 
 
 def test_the_interval_is_that_of_a_paired_percentile_bootstrap():
     rng = np.random.default_rng(5)
     theirs = rng.random(200)
     ours = theirs + rng.normal(0.05, 0.3, 200)
-    [found] = differences(scores(ours=ours, theirs=theirs), "theirs", {})
+    [difference] = differences(scores(ours=ours, theirs=theirs), "theirs", {})
     expected = bootstrap((ours - theirs,), np.mean, n_resamples=5000, method="percentile", rng=rng).confidence_interval
-    assert (found.low, found.high) == pytest.approx((expected.low, expected.high), abs=0.005)
-    assert found.low < found.difference < found.high
+    assert (difference.low, difference.high) == pytest.approx((expected.low, expected.high), abs=0.005)
+    assert difference.low < difference.difference < difference.high
 
 
 def test_the_same_seed_gives_the_same_interval_whatever_else_is_compared():

@@ -7,8 +7,8 @@ import pytest
 
 from nocturne.core.errors import InputError, SettingsError
 from nocturne.core.settings import load_settings
-from nocturne.evaluation.objectives import on_split
-from nocturne.evaluation.splits import Split, fit, lists_of, read_split, score
+from nocturne.evaluation.objectives import split_objective
+from nocturne.evaluation.splits import Split, fit, rank_listeners, read_split, score
 
 SETTINGS = load_settings(
     overrides=[
@@ -50,13 +50,13 @@ def test_ids_are_those_of_the_files_in_the_order_of_numbers(tmp_path: Path):
     assert split.train.toarray().tolist() == [[0, 0, 0], [1, 0, 0], [1, 1, 0]]
     assert split.valid.toarray().tolist() == [[0, 0, 0], [0, 0, 1], [0, 0, 0]]
     assert split.test.toarray().tolist() == [[1, 0, 0], [0, 0, 0], [0, 0, 1]]
-    assert split.known.toarray().tolist() == [[0, 0, 0], [1, 0, 1], [1, 1, 0]]
+    assert split.train_and_valid.toarray().tolist() == [[0, 0, 0], [1, 0, 1], [1, 1, 0]]
 
 
 def test_a_pair_that_is_repeated_counts_once(tmp_path: Path):
     split = read_split(write(tmp_path, "1 2 2\n", "1 2\n", "1 3\n"))
     assert split.train.toarray().tolist() == [[1, 0]]
-    assert split.known.toarray().tolist() == [[1, 0]]
+    assert split.train_and_valid.toarray().tolist() == [[1, 0]]
 
 
 @pytest.mark.parametrize("empty", ["", "\n\n", "7\n"])
@@ -66,7 +66,7 @@ def test_a_part_without_pairs_is_refused(tmp_path: Path, empty: str):
 
 
 def test_what_was_withheld_is_found_and_nothing_heard_is_listed(split: Split):
-    lists = lists_of(fit(split.train, SETTINGS), split.train, SETTINGS)
+    lists = rank_listeners(fit(split.train, SETTINGS), split.train, SETTINGS)
     for user in range(16):
         heard = split.train[user].indices
         assert np.isin(lists[user], heard).sum() == 0
@@ -87,15 +87,15 @@ def test_recall_divides_by_the_relevant_and_listeners_without_any_are_left_out(s
 def test_a_search_on_a_split_never_sees_test(tmp_path: Path):
     folder = taste_blocks(tmp_path)
     split = read_split(folder)
-    said: list[float] = []
-    value = on_split(split, "ndcg@2")(SETTINGS, said.append)
+    values: list[float] = []
+    value = split_objective(split, "ndcg@2")(SETTINGS, values.append)
     spoilt = Split(split.users, split.items, split.train, split.valid, split.test * 0)
-    assert on_split(spoilt, "ndcg@2")(SETTINGS, lambda _: None) == value
-    assert 0 < said[0] <= 1
+    assert split_objective(spoilt, "ndcg@2")(SETTINGS, lambda _: None) == value
+    assert 0 < values[0] <= 1
     assert value > 0.5
 
 
 @pytest.mark.parametrize("metric", ["ndcg", "ndcg@", "ndcg@0", "ndgc@20", "recall@x"])
 def test_a_metric_that_is_none_is_refused(split: Split, metric: str):
     with pytest.raises(SettingsError, match="no such metric"):
-        on_split(split, metric)
+        split_objective(split, metric)

@@ -7,7 +7,16 @@ import pytest
 
 from nocturne.core.errors import SettingsError
 from nocturne.core.settings import Settings, load_settings
-from nocturne.evaluation.tuning import Report, Search, best, ended, read_space, rows_of, search, settings_toml
+from nocturne.evaluation.tuning import (
+    Report,
+    Search,
+    best_trial,
+    ended_trials,
+    read_space,
+    run_search,
+    settings_toml,
+    trial_rows,
+)
 
 SPACE = """
 [als]
@@ -32,19 +41,19 @@ def silent(study: optuna.Study) -> None:
 
 
 def test_every_trial_lies_in_the_space_and_the_best_is_the_highest(tmp_path: Path):
-    study = search(a_search(tmp_path), load_settings(), near_five, 12, silent)
-    rows = rows_of(study)
+    study = run_search(a_search(tmp_path), load_settings(), near_five, 12, silent)
+    rows = trial_rows(study)
     assert len(rows) == 12
     assert all(1 <= row["als.alpha"] <= 9 and 1 <= row["als.iterations"] <= 5 for row in rows)
     assert {row["als.transform"] for row in rows} <= {"sqrt", "log1p"}
-    top = best(study)
+    top = best_trial(study)
     assert top is not None
     assert top.value == max(row["value"] for row in rows)
 
 
 def test_the_settings_as_they_are_come_first_where_they_lie_in_the_space(tmp_path: Path):
     settings = load_settings(overrides=["als.alpha=4.5", "als.iterations=5", 'als.transform="binary"'])
-    first = rows_of(search(a_search(tmp_path), settings, near_five, 1, silent))[0]
+    first = trial_rows(run_search(a_search(tmp_path), settings, near_five, 1, silent))[0]
     assert (first["als.alpha"], first["als.iterations"]) == (4.5, 5)
     assert first["als.transform"] in {"sqrt", "log1p"}, "binary is not in the space"
 
@@ -53,7 +62,7 @@ def test_the_same_search_proposes_the_same_trials(tmp_path: Path):
     runs = []
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
-        runs.append(rows_of(search(a_search(tmp_path / name), load_settings(), near_five, 10, silent)))
+        runs.append(trial_rows(run_search(a_search(tmp_path / name), load_settings(), near_five, 10, silent)))
     assert runs[0] == runs[1]
 
 
@@ -67,21 +76,21 @@ def test_a_killed_search_goes_on_where_it_was_and_tries_again_what_was_being_tri
         return near_five(settings, report)
 
     with pytest.raises(KeyboardInterrupt):
-        search(a_search(tmp_path), load_settings(), killed_at_the_third, 5, silent)
-    study = search(a_search(tmp_path), load_settings(), killed_at_the_third, 5, silent)
+        run_search(a_search(tmp_path), load_settings(), killed_at_the_third, 5, silent)
+    study = run_search(a_search(tmp_path), load_settings(), killed_at_the_third, 5, silent)
     assert len(tried) == 6
     assert tried[3].als == tried[2].als
-    assert len(ended(study)) == 5
+    assert len(ended_trials(study)) == 5
     assert len({settings.als.alpha for settings in tried}) == 5, "nothing else is proposed twice"
 
 
 def test_a_finished_search_is_not_run_again(tmp_path: Path):
-    first = rows_of(search(a_search(tmp_path), load_settings(), near_five, 3, silent))
+    first = trial_rows(run_search(a_search(tmp_path), load_settings(), near_five, 3, silent))
 
     def never(settings: Settings, report: Report) -> float:
         pytest.fail("nothing was left to try")
 
-    assert rows_of(search(a_search(tmp_path), load_settings(), never, 3, silent)) == first
+    assert trial_rows(run_search(a_search(tmp_path), load_settings(), never, 3, silent)) == first
 
 
 def test_hopeless_trials_are_pruned(tmp_path: Path):
@@ -94,7 +103,7 @@ def test_hopeless_trials_are_pruned(tmp_path: Path):
         whole += 1
         return -float(whole)
 
-    states = [row["state"] for row in rows_of(search(a_search(tmp_path), load_settings(), falling, 12, silent))]
+    states = [row["state"] for row in trial_rows(run_search(a_search(tmp_path), load_settings(), falling, 12, silent))]
     assert states == ["complete"] * 8 + ["pruned"] * 4
 
 
@@ -104,7 +113,7 @@ def test_settings_that_are_refused_do_not_end_a_search(tmp_path: Path):
             raise SettingsError("no square roots here")
         return near_five(settings, report)
 
-    rows = rows_of(search(a_search(tmp_path), load_settings(), picky, 4, silent))
+    rows = trial_rows(run_search(a_search(tmp_path), load_settings(), picky, 4, silent))
     assert [row["als.transform"] for row in rows] == ["log1p"] * 4
 
 
@@ -113,7 +122,7 @@ def test_a_search_in_which_nothing_works_says_so(tmp_path: Path):
         raise SettingsError("the matrix is too large")
 
     with pytest.raises(SettingsError, match="no trial of the search could run"):
-        search(a_search(tmp_path), load_settings(), never, 4, silent)
+        run_search(a_search(tmp_path), load_settings(), never, 4, silent)
 
 
 def test_the_winner_is_a_file_of_settings(tmp_path: Path):

@@ -140,7 +140,7 @@ def retain(night: Night, caches: Iterable[Pointer] = (), *, dry_run: bool = Fals
     return retention.retain(night.warehouse, night.run_date, caches, dry_run=dry_run)
 
 
-def pointer(*offsets: int, move: int = 1) -> Pointer:
+def pointer(*offsets: int, version: int = 1) -> Pointer:
     """A pointer that serves the first of these nights and may be rolled back to the others."""
     served, *earlier = (Generation(f"{day(offset)}-aaaaaaaa", day(offset)) for offset in offsets)
     return Pointer(served, tuple(earlier), version=version)

@@ -33,12 +33,12 @@ def test_the_settings_that_ship_name_every_threshold_and_no_other(table: str) ->
 )
 def test_missing_and_unknown_thresholds_are_settings_errors(thresholds: dict[str, float], problem: str) -> None:
     with pytest.raises(SettingsError, match=rf"(?s)item_index.*{problem}"):
-        suites.hold("item_index", ITEM_INDEX, thresholds)
+        suites.evaluate("item_index", ITEM_INDEX, thresholds)
 
 
 def outcome(profile: dict[str, float | None], metric: str) -> suites.Outcome:
-    held = suites.hold("item_index", ITEM_INDEX | profile, {"max_share_new": 0.2})
-    return next(each for each in held if each.metric == metric)
+    outcomes = suites.evaluate("item_index", ITEM_INDEX | profile, {"max_share_new": 0.2})
+    return next(each for each in outcomes if each.metric == metric)
 
 
 def test_a_metric_at_its_limit_holds_and_beyond_it_fails() -> None:
@@ -51,8 +51,8 @@ def test_the_limit_is_told_with_the_threshold_of_the_settings() -> None:
 
 
 def test_only_a_critical_failure_closes_the_gate() -> None:
-    assert outcome({"gaps": 1.0}, "gaps").closes
-    assert not outcome({"share_new": 0.9}, "share_new").closes
+    assert outcome({"gaps": 1.0}, "gaps").closes_gate
+    assert not outcome({"share_new": 0.9}, "share_new").closes_gate
 
 
 def test_a_metric_that_is_not_there_is_skipped() -> None:

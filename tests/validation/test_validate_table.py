@@ -62,7 +62,7 @@ def test_a_sound_night_holds_every_expectation(spark: SparkSession, tonight: Nig
         ("ingests", "share_duplicates", "warning"),
     }
     assert state(tonight) == {}
-    assert set(suites.expected()["ranked_lists"]) <= {key[1] for key in outcomes(tonight)}
+    assert set(suites.critical_expectations()["ranked_lists"]) <= {key[1] for key in outcomes(tonight)}
 
 
 def test_an_empty_first_day_without_listeners_or_a_model_passes_with_a_warning(
