@@ -117,8 +117,8 @@ def ingest(nights: list[Night]) -> None:
 
 def states(nights: list[Night]) -> dict[str, object]:
     """How many nights are in which state, and what was warned of how often."""
-    counts = Counter(tables.rows(nights[0], "nights")["state"].to_pylist())
-    rows = tables.rows(nights[0], "validations").to_pylist()
+    counts = Counter(tables.rows(nights[0].warehouse, "nights")["state"].to_pylist())
+    rows = tables.rows(nights[0].warehouse, "validations").to_pylist()
     warned = Counter(f"{row['table']}.{row['expectation']}" for row in rows if row["outcome"] == "failed")
     return {**counts, "warnings": dict(warned.most_common())}
 

@@ -139,7 +139,7 @@ class Nights:
         """Keep the pools and the rules of a night, for the next one to carry over from."""
         self.pools = pools
         frozen = replace(service, rules=dict(service.rules))
-        self.then = lambda later: frozen.with_settings(later.settings).eligible()
+        self.then = lambda later: replace(frozen, settings=later.settings).eligible()
 
 
 EVENTS = st.one_of(

@@ -16,10 +16,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nocturne.core.settings import AlsSettings, RerankingSettings, load_settings
-from nocturne.kernel.layout import lay_out
+from nocturne.kernel.layout import lay_out_items
 from nocturne.ranking.eligibility import markets
 from nocturne.ranking.item_traits import traits
-from nocturne.ranking.ranker import Account, Ranker
+from nocturne.ranking.ranker import Ranker, RankingStats
 from nocturne.ranking.reranker import Reranker
 from nocturne.storage.contracts import contract
 from nocturne.training.model import Model
@@ -209,17 +209,17 @@ def rank(world: World, earlier: Ranked | None) -> Ranked:
     tie_order = np.argsort(np.argsort(np.array(ids.to_pylist())))
     ranker = Ranker(
         model=night.model,
-        items=lay_out(night.model.factors, night.model.score_multipliers, tie_order),
+        items=lay_out_items(night.model.factors, night.model.score_multipliers, tie_order),
         markets=listable(world.catalogue(), night.run_date),
-        markets_before=listable(earlier.catalogue, earlier.run_date) if earlier else None,
+        previous_markets=listable(earlier.catalogue, earlier.run_date) if earlier else None,
         run_date=night.run_date,
         settings=night.ranking,
-        audited=0.0,
+        audit_share=0.0,
         reranker=reranker,
     )
     stored = earlier.pools if earlier else POOLS.empty_table()
     aligned = stored.take(pa.compute.index_in(rows.column("user_id"), stored["user_id"].combine_chunks()))
-    pools, lists = ranker.rank(rows, aligned, Account())
+    pools, lists = ranker.rank(rows, aligned, RankingStats())
     return Ranked(night.run_date, world.catalogue(), pools, lists.to_pylist())
 
 

@@ -3,10 +3,11 @@
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pytest
@@ -16,6 +17,7 @@ from nocturne.core.night import Night
 from nocturne.serving import manifest, publications, rollout
 from nocturne.serving.cache import Cache, Generation, Pointer, PointerMoved, open_cache
 from nocturne.serving.cache.lmdb.store import LmdbCache
+from nocturne.serving.night_record import NightRecord
 from nocturne.serving.rollout import Refreshed, release, require_recorded, rollback
 from nocturne.storage import tables, writing
 from tests.fixtures.published_nights import Ready, ready
@@ -28,6 +30,7 @@ from dataclasses import replace
 from datetime import date
 from nocturne.serving.cache import open_cache
 from nocturne.core.night import Night, Warehouse
+from nocturne.serving.night_record import NightRecord
 from nocturne.serving.rollout import refresh
 from nocturne.core.settings import load_settings
 sys.path.insert(0, sys.argv[3])
@@ -43,7 +46,7 @@ class Waiting:
 night = Night(Warehouse(sys.argv[2], load_settings(overrides=["tables.buckets=1"])), date(2026, 3, 3), "", sys.argv[1])
 made = ready(night, night.run_date, ann="tuesday", bob="tuesday")
 with open_cache(sys.argv[1]) as cache:
-    refresh(made.night, made.record, made.about, [Waiting(part) for part in made.parts], cache)
+    refresh(made.night, made.record, made.info, [Waiting(part) for part in made.parts], cache)
 """
 
 
@@ -60,7 +63,7 @@ def service(night) -> Night:
 
 
 def serve(made: Ready, cache: Cache) -> Refreshed:
-    return rollout.refresh(made.night, made.record, made.about, made.parts, cache)
+    return rollout.refresh(made.night, made.record, made.info, made.parts, cache)
 
 
 def unread(made: Ready) -> Ready:
@@ -150,7 +153,7 @@ def test_a_rollback_is_recorded_and_holds_until_it_is_released(service: Night, t
     assert states(service) == {monday.record.generation: "published", tuesday.record.generation: "rolled_back"}
 
     wednesday = ready(service, WEDNESDAY, ann="wednesday")
-    told = f"held on {monday.row['generation']}: too much jazz"
+    told = f"held on {monday.record.generation}: too much jazz"
     assert serve(unread(wednesday), cache) == Refreshed(None, moved=False, reason=told, listeners=0)
     again = serve(unread(tuesday), cache)
     assert again.reason == told
@@ -172,7 +175,7 @@ def test_a_rollback_that_died_before_it_was_recorded_is_recorded_by_the_next_nig
         rollback(service.warehouse, cache, "too much jazz")
     assert first_items(cache, "ann") == ("monday",)
     wednesday = ready(service, WEDNESDAY, ann="wednesday")
-    assert serve(wednesday, cache).reason == f"held on {two_nights[0].row['generation']}: too much jazz"
+    assert serve(wednesday, cache).reason == f"held on {two_nights[0].record.generation}: too much jazz"
     assert states(service)[two_nights[1].record.generation] == "rolled_back"
     require_recorded(service.warehouse, cache)
 
@@ -308,35 +311,39 @@ def test_a_refresh_killed_half_way_leaves_the_old_night_served_and_the_next_one_
 # What the manifest is for
 
 
-def forge(row):
-    """Other content under the old seal."""
-    row["model_version"] = "als-2"
+def forge(record: NightRecord) -> NightRecord:
+    """Another manifest under the old checksum."""
+    return replace(record, manifest=replace(record.manifest, model_version="als-2"))
 
 
-def reject(row):
-    """A seal that is right, over an expectation that failed."""
-    row["expectations"] = [each | {"outcome": "failed"} for each in row["expectations"]]
-    row["manifest"] = manifest.seal(row)
+def reject(record: NightRecord) -> NightRecord:
+    """A checksum that is right, over an expectation that failed."""
+    failed = tuple({**row, "outcome": "failed"} for row in record.manifest.expectations)
+    return with_expectations(record, failed)
 
 
-def leave_out(row):
-    """A seal that is right, over too few expectations."""
-    row["expectations"] = row["expectations"][1:]
-    row["manifest"] = manifest.seal(row)
+def leave_out(record: NightRecord) -> NightRecord:
+    """A checksum that is right, over too few expectations."""
+    return with_expectations(record, record.manifest.expectations[1:])
+
+
+def with_expectations(record: NightRecord, rows: tuple[Mapping[str, Any], ...]) -> NightRecord:
+    changed = replace(record.manifest, expectations=rows)
+    return replace(record, manifest=changed, checksum=changed.checksum)
 
 
 @pytest.mark.parametrize(
     ("change", "says"), [(forge, "over its content"), (reject, "was not held"), (leave_out, "was not held")]
 )
 def test_a_manifest_that_does_not_hold_moves_no_pointer(service: Night, monday: Ready, cache: Cache, change, says):
-    change(monday.row)
+    changed = replace(monday, record=change(monday.record))
     with pytest.raises(InputError, match=says):
-        serve(monday, cache)
+        serve(changed, cache)
     assert cache.pointer() is None
 
 
 def test_a_manifest_whose_file_was_changed_moves_no_pointer(service: Night, two_nights, cache: Cache):
-    path = manifest.path_of(service, two_nights[0].row)
+    path = manifest.file_path(service, two_nights[0].record.manifest)
     path.write_text(json.dumps(json.loads(path.read_text()) | {"listeners": 7}))
     with pytest.raises(InputError, match="None in the file"):
         rollback(service.warehouse, cache, "too much jazz")
@@ -409,7 +416,7 @@ class TestFailover:
         go_back()
         assert first_items(cache, "ann") == ("tuesday",)
         wednesday = ready(service, WEDNESDAY, ann="wednesday")
-        assert serve(wednesday, cache).reason == f"held on {two_nights[0].row['generation']}: too much jazz"
+        assert serve(wednesday, cache).reason == f"held on {two_nights[0].record.generation}: too much jazz"
         assert first_items(cache, "ann") == ("monday",)
 
     def test_an_emptied_cache_is_filled_by_the_next_night(

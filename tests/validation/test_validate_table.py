@@ -14,9 +14,10 @@ from nocturne.core.errors import SettingsError
 from nocturne.core.night import Night, Warehouse
 from nocturne.core.settings import load_settings
 from nocturne.flow import GATED_TABLES
+from nocturne.pipeline.runner import run_validation
 from nocturne.serving import manifest, publications
 from nocturne.storage import fingerprints, tables
-from nocturne.storage.history import usual
+from nocturne.storage.history import closed_dates, usual
 from nocturne.storage.warehouse import create_missing
 from nocturne.validation import suites, validate_table
 from tests.fixtures import two_listeners
@@ -152,9 +153,10 @@ def test_a_spoilt_night_closes_the_gate_and_says_why(
 
     assert verdict.closed
     assert verdict.failures[0].startswith(sentence)
+    publications.record_closed_gate(tonight, validate_table.critical_failures(tonight))
     assert state(tonight)["state"] == "gate_closed"
     assert sentence.removesuffix(".") in str(state(tonight)["reason"])
-    assert validate_table.closed_dates(tonight.warehouse, [table]) == {two_listeners.TONIGHT}
+    assert closed_dates(tonight.warehouse, [table]) == {two_listeners.TONIGHT}
 
 
 def test_lists_out_of_order_with_unknown_listeners_or_of_another_model_close_the_gate(
@@ -249,15 +251,15 @@ def test_a_closed_gate_keeps_the_generation_that_is_served_and_stays_closed(
     manifest_of_lists = manifest.build_record(tonight, 2, "abcdef0123456789", ())
     publications.publish(tonight, manifest_of_lists, None, frozen=False)
     spoil_with_a_nan_factor(tonight)
-    validate_table.validate(spark, tonight, ["item_factors"])
-    found = [(record.state, record.generation) for record in publications.all_records(tonight.warehouse)]
-    assert found == [("superseded", "2025-03-02-abcdef01"), ("gate_closed", None)]
+    run_validation(spark, tonight, ["item_factors"])
+    states = [(record.state, record.generation) for record in publications.all_records(tonight.warehouse)]
+    assert states == [("superseded", "2025-03-02-abcdef01"), ("gate_closed", None)]
 
     two_listeners.write(tonight, "item_factors", two_listeners.item_factors())
-    validate_table.validate(spark, tonight, ["item_factors"])
+    run_validation(spark, tonight, ["item_factors"])
 
     assert publications.all_records(tonight.warehouse)[-1].state == "gate_closed"
-    assert validate_table.closed_dates(tonight.warehouse, ["item_factors"]) == set()
+    assert closed_dates(tonight.warehouse, ["item_factors"]) == set()
 
 
 def test_validating_a_table_again_replaces_its_own_rows_alone(spark: SparkSession, tonight: Night) -> None:
