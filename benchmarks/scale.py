@@ -33,6 +33,7 @@ from rich.table import Table
 
 from benchmarks.memory import watching
 from benchmarks.rank_curves import BATCH, curves, invent_rows
+from nocturne.core.hashing import hash_ids
 from nocturne.core.night import Night, Warehouse
 from nocturne.core.settings import load_settings
 from nocturne.core.spark.session import spark_session
@@ -44,7 +45,6 @@ from nocturne.storage.bucket_files import BucketWriter
 from nocturne.storage.contracts import contract
 from nocturne.storage.stored_rows import StoredRows
 from nocturne.storage.warehouse import create_missing
-from nocturne.training.sampling import hash_ids
 from nocturne.validation.validate_table import validate
 
 FIRST = date(2025, 1, 31)

@@ -98,7 +98,7 @@ OUR_CODE = sorted(path for folder in ("nocturne", "jobs", "dags") for path in (R
     [
         ("swap_pointer", {("rollout.py", "_move_pointer")}),
         ("_compare_and_set", {("base.py", "swap_pointer")}),
-        ("_move_pointer", {("rollout.py", name) for name in ("refresh", "rollback", "release", "_caught_up")}),
+        ("_move_pointer", {("rollout.py", name) for name in ("refresh", "rollback", "release", "_recover_pointer")}),
     ],
 )
 def test_the_pointer_moves_in_one_function_only(name, allowed):

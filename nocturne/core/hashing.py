@@ -1,4 +1,4 @@
-"""Hashes of rows: 64 bits of each row of an Arrow batch of any columns, equal on every machine and release. Pure."""
+"""Hashes of ids and of rows: 64 bits each, of Arrow columns of any type, equal on every machine and release. Pure."""
 
 from collections.abc import Iterable
 
@@ -7,10 +7,41 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from nocturne.training.sampling import Hashes, hash_ids, spread
+Hashes = npt.NDArray[np.uint64]
 
+SPLITMIX_STEP = 0x9E3779B97F4A7C15
+"""2^64 over the golden ratio: the increment of SplitMix64."""
+
+_BASE = 0x100000001B3
 _NULL = 0xD1B54A32D192ED03
-_STEP = 0x9E3779B97F4A7C15
+
+
+def hash_ids(ids: pa.Array, seed: int) -> Hashes:
+    """64 evenly spread bits of each id.
+
+    Args:
+        ids: strings, none of them null.
+
+    Source: the polynomial of Rabin and Karp (1987) over the bytes, modulo 2^64; the seed enters as a step of
+    SplitMix64 (Steele, Lea and Flood, 2014).
+    """
+    binary = ids.cast(pa.large_binary())
+    _, places, content = binary.buffers()
+    offsets = np.frombuffer(places, np.int64)[binary.offset : binary.offset + len(binary) + 1]
+    letters = np.frombuffer(content or b"", np.uint8)[offsets[0] : offsets[-1]]
+    offsets = offsets - offsets[0]
+    lengths = np.diff(offsets)
+    powers = np.cumprod(np.full(lengths.max(initial=0), _BASE, np.uint64))
+    terms = powers[np.arange(len(letters)) - np.repeat(offsets[:-1], lengths)] * (letters.astype(np.uint64) + 1)
+    sums = np.concatenate([np.zeros(1, np.uint64), np.cumsum(terms, dtype=np.uint64)])
+    return spread(sums[offsets[1:]] - sums[offsets[:-1]] + np.uint64((seed + 1) * SPLITMIX_STEP % 2**64))
+
+
+def spread(numbers: Hashes) -> Hashes:
+    """Spread what tells numbers apart over all 64 bits: the finalizer of SplitMix64."""
+    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
+        numbers = (numbers ^ (numbers >> np.uint64(shift))) * np.uint64(factor)
+    return numbers ^ (numbers >> np.uint64(31))
 
 
 def hash_rows(rows: pa.RecordBatch) -> Hashes:
@@ -55,7 +86,7 @@ def _read_bits(values: pa.Array) -> Hashes:
 def _combine_columns(rows: int, columns: Iterable[Hashes]) -> Hashes:
     total = np.zeros(rows, np.uint64)
     for place, column in enumerate(columns, start=1):
-        total = spread((total ^ column) + np.uint64(place * _STEP % 2**64))
+        total = spread((total ^ column) + np.uint64(place * SPLITMIX_STEP % 2**64))
     return total
 
 
@@ -65,6 +96,6 @@ def _combine_lists(values: Hashes, offsets: npt.NDArray[np.int64], *, ordered: b
     starts = offsets[:-1] - offsets[0]
     if ordered:
         places = np.arange(len(values)) - np.repeat(starts, lengths)
-        values = spread(values ^ spread(places.astype(np.uint64) + np.uint64(_STEP)))
+        values = spread(values ^ spread(places.astype(np.uint64) + np.uint64(SPLITMIX_STEP)))
     sums = np.concatenate([np.zeros(1, np.uint64), np.cumsum(values, dtype=np.uint64)])
-    return spread(sums[starts + lengths] - sums[starts] + lengths.astype(np.uint64) * np.uint64(_STEP))
+    return spread(sums[starts + lengths] - sums[starts] + lengths.astype(np.uint64) * np.uint64(SPLITMIX_STEP))

@@ -19,6 +19,7 @@ import pyarrow.compute as pc
 
 from nocturne.core.arrays import Counts, Floats, Mask
 from nocturne.core.csr import CsrRows, fill_empty_rows
+from nocturne.core.hashing import Hashes, hash_ids, spread
 from nocturne.core.settings import RankingSettings
 from nocturne.ingestion.interactions import EPOCH
 from nocturne.kernel.audit import audit
@@ -43,7 +44,6 @@ from nocturne.ranking.pools import (
 )
 from nocturne.ranking.reranker import Reranker
 from nocturne.training.model import Model
-from nocturne.training.sampling import Hashes, hash_ids, spread
 
 CONTROL = "control"
 DEFAULT_PLAN = KernelPlan(blocks_per_panel=16, warm_start=False)

@@ -28,15 +28,14 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from nocturne.core.csr import CsrRows
+from nocturne.core.hashing import SPLITMIX_STEP, hash_ids, spread
 from nocturne.core.settings import RerankingSettings
 from nocturne.kernel.rerank import Exploration, RerankRules, Traits, rerank
 from nocturne.training.confidences import Confidences
-from nocturne.training.sampling import hash_ids, spread
 
 Floats = npt.NDArray[np.float64]
 Places = npt.NDArray[np.int64]
 
-_STEP = 0x9E3779B97F4A7C15
 _FRACTION_BITS = 53
 
 
@@ -91,7 +90,7 @@ class Reranker:
         """A number in [0, 1) for each listener and explored place, by hash; shape (listeners, places)."""
         night = spread(np.array([self.day], np.uint64))
         of_listener = spread(hash_ids(user_ids, self.settings.seed) ^ night)
-        steps = np.arange(1, len(self.explored) + 1, dtype=np.uint64) * np.uint64(_STEP)
+        steps = np.arange(1, len(self.explored) + 1, dtype=np.uint64) * np.uint64(SPLITMIX_STEP)
         bits = spread(of_listener[:, None] + steps) >> np.uint64(64 - _FRACTION_BITS)
         draws: Floats = bits / 2.0**_FRACTION_BITS
         return draws

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nocturne.training.sampling import doubled, hash_ids, levels
+from nocturne.core.hashing import hash_ids
+from nocturne.training.sampling import doubled, levels
 
 MODULUS = 2**64
 MANY = pa.array([f"listener-{number}" for number in range(20_000)])
