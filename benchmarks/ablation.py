@@ -1,4 +1,4 @@
-"""What each part of the recipe is worth: Gowalla, trained on train.txt, scored on valid.txt.
+"""Worth of each part of the recipe: Gowalla, trained on train.txt, scored on valid.txt.
 
     python -m benchmarks.ablation [--gowalla ../shared/data/gowalla-lightgcn.tar.xz] [--conf conf/recipes/gowalla.toml]
                                   [--only NAME ...] [--json]

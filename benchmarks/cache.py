@@ -1,4 +1,4 @@
-"""What the serving caches take: time and bytes of a full load, and lists read a second.
+"""Cost of the serving caches: time and bytes of a full load, and lists read a second.
 
     python -m benchmarks.cache --listeners 1000000 --items 100 --catalogue 100000
 

@@ -1,5 +1,5 @@
 # ruff: noqa: E501 - the page is Markdown
-"""What a night costs at the size of the largest services, from the constants that benchmarks.scale measured.
+"""Cost of a night at the size of the largest services, from the constants that benchmarks.scale measured.
 
     python -m benchmarks.scale --listeners 100000 --items 20000 --interactions 9 --json > events.jsonl
     python -m benchmarks.scale --stored --set als.iterations=3 --json > stored.jsonl
@@ -21,7 +21,7 @@ INT32_ENTRIES = 2**31
 
 @dataclass(frozen=True)
 class Service:
-    """How large a service is, and what it runs on."""
+    """Size of a service, and the machines it runs on."""
 
     listeners: float = 300e6
     items: float = 5e6

@@ -1,4 +1,4 @@
-"""How good the lists are on held-out plays of Last.fm, beside everything that one would try first.
+"""Quality of the lists on held-out plays of Last.fm, beside everything that one would try first.
 
     python -m benchmarks.lastfm ../shared/data/lastfm-2k.tar.xz [--seed 1] [--json]
 

@@ -1,4 +1,4 @@
-"""How much memory a process and its children take, sampled while they run."""
+"""Memory that a process and its children take, sampled while they run."""
 
 import os
 import threading

@@ -163,7 +163,7 @@ def sgemm_seconds(products: int = 3) -> float:
 
 
 def unexplained(night: Night, ours: Top, theirs: np.ndarray) -> int:
-    """How many lists differ from ours by more than float32's rounding of the scores."""
+    """Number of lists that differ from ours by more than float32's rounding of the scores."""
     users = night.model.user_factors.astype(np.float64)
     offsets = np.arange(len(users) + 1) * night.k
     scores = exact_scores(users, night.items, CsrRows(offsets, theirs.astype(np.int32).ravel())).reshape(theirs.shape)
@@ -232,7 +232,7 @@ def measure(night: Night, previous: CsrRows, repeats: int, sample: np.ndarray) -
 
 
 class Worker:
-    """What a process of the comparison of two with one holds."""
+    """State of a process in the comparison of two with one."""
 
     part: Query
     plan: KernelPlan

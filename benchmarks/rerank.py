@@ -1,4 +1,4 @@
-"""What each way of re-ranking costs in accuracy, and what it gains in its own measure.
+"""Cost of each way of re-ranking in accuracy, and its gain in its own measure.
 
     python -m benchmarks.rerank [../shared/data/lastfm-2k.tar.xz] [--seed 1] [--json]
 
@@ -62,7 +62,7 @@ MEASURES = {
     "lastfm": ("diversity", "genre divergence", "coverage"),
     "simulated": ("diversity", "genre divergence", "type divergence", "most of a creator", "new items", "coverage"),
 }
-"""What there is to say of each: Last.fm's items are artists, with a creator each, one content type and no dates."""
+"""Measures of each data set: Last.fm's items are artists, with a creator each, one content type and no dates."""
 
 RERANKERS: dict[str, dict[str, dict[str, object]]] = {
     "lastfm": {
@@ -96,7 +96,7 @@ RERANKERS: dict[str, dict[str, dict[str, object]]] = {
 
 @dataclass(frozen=True)
 class Data:
-    """What is trained on, and what is asked for.
+    """Plays to train on, and those to ask for.
 
     Attributes:
         heard: plays; shape (listeners, items).
@@ -174,7 +174,7 @@ def _data(
 
 @dataclass(frozen=True)
 class Candidates:
-    """What re-rankers choose from, and what they know."""
+    """Pools that re-rankers choose from, and all that they know of the items in them."""
 
     model: Model
     traits: Traits

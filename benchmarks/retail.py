@@ -47,7 +47,7 @@ def raw_days(source: Path) -> dict[date, list[Row]]:
 def recount(
     day: date, rows: list[Row], recent: list[set[Row]], settings: ListenSettings
 ) -> tuple[Counter[str], set[Row]]:
-    """What should become of a day's rows: counts by outcome, and the rows that are listens."""
+    """Expected outcomes of a day's rows: counts by outcome, and the rows that are listens."""
     outcomes: Counter[str] = Counter()
     accepted: list[Row] = []
     seen = set().union(*recent)
@@ -80,7 +80,7 @@ def recount(
 
 
 def found(night: Night) -> Counter[str]:
-    """What became of a day's rows, from `ingests`; also checks the conservation law."""
+    """Outcomes of a day's rows, from `ingests`; also checks the conservation law."""
     (row,) = tables.night_rows(night, "ingests").to_pylist()
     assert row["rows_read"] == row["listens"] + row["duplicates"] + row["quarantined"], row
     assert row["quarantined"] == tables.count(night, "quarantine"), row
@@ -116,7 +116,7 @@ def ingest(nights: list[Night]) -> None:
 
 
 def states(nights: list[Night]) -> dict[str, object]:
-    """How many nights are in which state, and what was warned of how often."""
+    """Number of nights in each state, and of the warnings by expectation."""
     counts = Counter(tables.rows(nights[0].warehouse, "nights")["state"].to_pylist())
     rows = tables.rows(nights[0].warehouse, "validations").to_pylist()
     warned = Counter(f"{row['table']}.{row['expectation']}" for row in rows if row["outcome"] == "failed")

@@ -1,4 +1,4 @@
-"""How much disk a warehouse takes over many nights, with retention after each.
+"""Disk that a warehouse takes over many nights, with retention after each.
 
     python -m benchmarks.retention --nights 200 [--listeners 300] [--items 200] [--keep 7] [--json]
 
@@ -44,7 +44,7 @@ def limits(keep: int) -> Settings:
 
 
 def measure(folder: Path, offset: int, seconds: float, retained: float, *, closed: bool) -> Line:
-    """What lies below the warehouse and the cache after a night."""
+    """Bytes and files below the warehouse and the cache after a night."""
     sizes = {path: path.stat().st_size for path in (folder / "warehouse").rglob("*") if path.is_file()}
     logs = [size for path, size in sizes.items() if "_delta_log" in path.parts]
     cache = sum(path.stat().st_blocks * 512 for path in (folder / "cache").rglob("*") if path.is_file())

@@ -1,4 +1,4 @@
-"""How good the lists of rolling nights are on a real, dated log: Online Retail, beside every baseline.
+"""Quality of the lists of rolling nights on a real, dated log: Online Retail, beside every baseline.
 
     python -m benchmarks.rolling_retail [../shared/data/online-retail.tar.xz] [--from 2011-01-31] [--to 2011-03-28]
                                         [--every 7] [--days 7] [--report FILE.html] [--set section.key=value] [--json]

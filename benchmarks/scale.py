@@ -49,7 +49,7 @@ from nocturne.validation.validate_table import validate
 
 FIRST = date(2025, 1, 31)
 EVENTS_A_NIGHT = 9.2
-"""What a simulated listener hears in a night, on average."""
+"""Events of a simulated listener in a night, on average."""
 
 SETTINGS = (
     "als.retrain_every_nights=7",
@@ -115,7 +115,7 @@ def bytes_of(night: Night, table: str) -> int:
 
 
 def account(night: Night) -> Line:
-    """What ranking came to."""
+    """Reasons, processor seconds and way of the night's ranking."""
     (row,) = tables.night_rows(night, "rankings").to_pylist()
     return {"reasons": dict(row["reasons"]), "processor_seconds": dict(row["seconds"]), "way": row["way"]}
 
@@ -210,7 +210,7 @@ def ranked_twice(spark: SparkSession, night: Night, *, validated: bool = True) -
 
 
 def size_of(night: Night, items: int, folder: Path) -> Line:
-    """What the service came to."""
+    """Listeners, items, interactions and cache bytes of the service."""
     cache = sum(file.stat().st_size for file in (folder / "cache").rglob("*.mdb"))
     return {
         "night": "first",

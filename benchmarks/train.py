@@ -1,4 +1,4 @@
-"""What training costs and what it brings: time, samples and warm starts, on Gowalla.
+"""Cost of training, and its return: time, samples and warm starts, on Gowalla.
 
     python -m benchmarks.train [--gowalla ../shared/data/gowalla-lightgcn.tar.xz] [--factors 64]
                                [--parts time sample warm] [--json]

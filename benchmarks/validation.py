@@ -1,4 +1,4 @@
-"""What validating each table costs beside what making it costs.
+"""Cost of validating each table, beside that of making it.
 
     python -m benchmarks.validation --listeners 100000 [--items 10000] [--json]
 

@@ -107,7 +107,7 @@ def reachable(graph: Graph, start: str) -> set[str]:
 
 
 def floors(graph: Graph) -> int:
-    """How many nodes the longest chain has, once every circle is one node."""
+    """Length of the longest chain of nodes, once every circle is one node."""
     first_of_circle = {node: circle[0] for circle in circles(graph) for node in circle}
     condensed = merge_nodes(graph, set(graph), lambda node: first_of_circle.get(node, node))
 

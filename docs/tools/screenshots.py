@@ -50,7 +50,7 @@ class Page:
         return dict(answer["result"])
 
     def value(self, expression: str) -> Any:
-        """What a JavaScript expression says on the page."""
+        """Value of a JavaScript expression on the page."""
         return self.do("Runtime.evaluate", expression=expression, returnByValue=True)["result"].get("value")
 
     def show(self, url: str, expected: str) -> None:

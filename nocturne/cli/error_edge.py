@@ -18,7 +18,7 @@ _DAMAGED = re.compile(
     r"CRC checksum verification failed|FAILED_READ_FILE|[Cc]orrupt (snappy|ZSTD|input)|ZSTD decompression failed"
     r"|Couldn't deserialize thrift|Parquet magic bytes not found"
 )
-"""What Arrow and Spark say of a file whose bytes are not those that were written."""
+"""Messages of Arrow and Spark for a file whose bytes are not those that were written."""
 
 
 class Command(TyperCommand):

@@ -1,4 +1,4 @@
-"""What every job and the command line share: options, the error edge, and one stage for some nights."""
+"""The command line of a job: options, the error edge, and one stage for some nights."""
 
 import typer
 

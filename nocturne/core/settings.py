@@ -189,7 +189,7 @@ class RerankingSettings(Section):
 
     @property
     def neutral(self) -> bool:
-        """Whether lists are the heads of their candidates."""
+        """True if lists are the heads of their candidates."""
         strengths = self.max_per_creator, self.diversity, self.type_calibration, self.genre_calibration
         return not (any(strengths) or self.fresh_slots or self.exploration_places)
 

@@ -258,7 +258,7 @@ def _read_parquet_schema(file: str, required: Sequence[str]) -> pa.Schema:
 
 
 def _fits(name: str, kind: pa.DataType) -> bool:
-    """Whether a Parquet column of this type can hold the field."""
+    """True if a Parquet column of this type can hold the field."""
     spark_name = spark_type(kind)
     if name in {"listened_at", "available_from", "available_until"}:
         whole_units = pa.types.is_timestamp(kind) and kind.unit in {"ms", "us"}

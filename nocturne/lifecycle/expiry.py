@@ -194,5 +194,5 @@ def _models_needed(inventory: Inventory, limits: Limits, listed: Collection[date
 
 
 def _undecided(model: ModelRecord) -> bool:
-    """Whether the model is a candidate that the gate has not found to be worse."""
+    """True if the model is a candidate that the gate has not found to be worse."""
     return model.state == CANDIDATE and all(step.state != REFUSED for step in model.transitions)

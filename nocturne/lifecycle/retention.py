@@ -46,7 +46,7 @@ Files = dict[str, int]
 
 @dataclass
 class Removed:
-    """What went of a table or folder.
+    """Partitions, rows and files removed from a table or folder.
 
     Attributes:
         table: its name in the warehouse.

@@ -30,7 +30,7 @@ from nocturne.training import registry
 from nocturne.training.model import Model
 
 ROWS = ("user_id", "market", "period", "item_indexes", "play_sums", "second_sums", "last_heard", "digest")
-"""What ranking reads of `interactions`."""
+"""Columns of `interactions` that ranking reads."""
 
 _BYTES_PER_ITEM = 256
 _MEASURED_ON = 1_024
@@ -58,7 +58,7 @@ def rank_users(spark: SparkSession, night: Night, progress: Progress) -> StageRe
 
 
 def make_ranker(night: Night, model: Model, previous: Night | None) -> Ranker:
-    """What ranking needs beside the listeners' rows.
+    """The night's ranker: model, rules and traits, all that ranking needs beside the listeners' rows.
 
     Args:
         previous: the night whose pools may be carried over.

@@ -20,7 +20,7 @@ _COLUMN_OF = {"row_hashes": "content", "file_names_hashes": "files"}
 
 @dataclass(frozen=True)
 class Manifest:
-    """What a night was made from, what it came to, and what was proved of it: the columns under the checksum.
+    """A night's inputs, results and proofs: the columns under the checksum.
 
     Attributes:
         generation: of the cache that holds its lists; None if the gate closed.

@@ -17,7 +17,7 @@ from nocturne.storage.stored_rows import StoredRows
 from nocturne.validation.suites import critical_expectations
 
 LISTS = ("user_id", "arm", "source", "model_version", "items")
-"""What the cache takes of `ranked_lists`."""
+"""Columns of `ranked_lists` that the cache takes."""
 
 SAMPLED_BUCKETS = 16
 SAMPLED_LISTS = 64
@@ -26,7 +26,7 @@ SAMPLED_LISTS = 64
 
 @dataclass(frozen=True)
 class Refreshed:
-    """What a refresh did.
+    """Outcome of a refresh.
 
     Attributes:
         generation: generation of the cache that holds the night's lists; None if none does.

@@ -43,7 +43,7 @@ class Column:
 
     @property
     def measured(self) -> bool:
-        """Whether its value depends on the run rather than on the input, as seconds do."""
+        """True if its value depends on the run rather than on the input, as seconds do."""
         return self.comment.endswith(_MEASURED)
 
 

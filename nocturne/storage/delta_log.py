@@ -69,7 +69,7 @@ class Log:
 
     @property
     def wants_checkpoint(self) -> bool:
-        """Whether many commits have come since the last checkpoint."""
+        """True if many commits have come since the last checkpoint."""
         last = max(self.checkpoints, default=-1)
         return sum(version > last for version in self.commits) >= _COMMITS
 

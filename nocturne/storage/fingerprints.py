@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _READERS = 4
 _SMALL_BYTES = 64 * 2**20
 _DECIDED_LATER = ("state", "moves", "metrics")
-"""What changes in `models` long after the night that it belongs to."""
+"""Columns of `models` that change long after the night that they belong to."""
 
 
 def row_hashes(spark: "SparkSession", night: Night, names: Sequence[str]) -> dict[str, str]:

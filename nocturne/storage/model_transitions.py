@@ -158,7 +158,7 @@ def last_refused_since(models: Iterable[ModelRecord], after: date, day: date) ->
 
 
 def _withdrawn(model: ModelRecord, sequence: int, day: date) -> bool:
-    """Whether the model was rejected after that transition, for that night."""
+    """True if the model was rejected after that transition, for that night."""
     return any(step.state == REJECTED and step.sequence > sequence and step.since <= day for step in model.transitions)
 
 

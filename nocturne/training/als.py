@@ -28,7 +28,7 @@ from nocturne.training.sampling import doubled, levels
 Progress = Callable[[int, float], None]
 
 COLUMNS = ("user_id", "market", "period", "item_indexes", "play_sums", "second_sums")
-"""What training reads of `interactions`."""
+"""Columns of `interactions` that training reads."""
 
 _BYTES_PER_ENTRY = 16
 """A float32 and an int32, in the matrix and in its transpose."""
@@ -63,7 +63,7 @@ class Training:
 
 @dataclass(frozen=True)
 class _Census:
-    """What there is to train on, counted before memory is taken for it.
+    """Rows and listeners there are to train on, counted before memory is taken for them.
 
     Attributes:
         shares: shares of listeners that may be trained on; the last is everyone.
@@ -80,7 +80,7 @@ class _Census:
 
 @dataclass(frozen=True)
 class _TrainingInputs:
-    """What a training is told beside the rows."""
+    """Inputs of a training beside the rows."""
 
     item_ids: pa.Array
     run_date: date
@@ -89,7 +89,7 @@ class _TrainingInputs:
 
 
 def is_due(run_date: date, live_since: date | None, settings: AlsSettings) -> bool:
-    """Whether a night trains, given the night on which the model live before it was trained."""
+    """True if a night trains, given the night on which the model live before it was trained."""
     return live_since is None or (run_date - live_since).days >= settings.retrain_every_nights
 
 
@@ -163,7 +163,7 @@ def _count(rows: Iterable[pa.RecordBatch], items: int, settings: AlsSettings) ->
 
 
 def _smallest_sample(census: _Census, settings: AlsSettings) -> tuple[int, float]:
-    """Which share of listeners is the smallest that covers the items, and what share of them it covers."""
+    """Index of the smallest share of listeners that covers the items, and the share of the items it covers."""
     enough = census.listeners[-1] >= settings.min_item_listeners
     if not enough.any():
         raise SettingsError(

@@ -1,4 +1,4 @@
-"""What training leaves and ranking needs: a `Model`, and listeners' rows as it weighs them.
+"""The `Model` that training leaves and ranking needs, and listeners' rows as it weighs them.
 
 Apart from training, so that the executors need not load what only training uses.
 """

@@ -1,4 +1,4 @@
-"""Which items resemble each other: what the second stage of ranking knows beside the factors."""
+"""The items that resemble each item most: evidence of the second stage of ranking beside the factors."""
 
 import numpy as np
 import numpy.typing as npt

@@ -233,7 +233,7 @@ def _record(trained: Trained, origin: Origin) -> ModelRecord:
 
 
 def _own(night: Night, step: Transition) -> bool:
-    """Whether it is the night that decided this."""
+    """True if it is the night that decided this."""
     return step.actor == THE_NIGHT and step.since == night.run_date
 
 

@@ -40,11 +40,11 @@ class Jar:
         return f"{MAVEN}/io/delta/{self.artifact}/{self.version}/{self.name}"
 
     def is_at(self, path: Path) -> bool:
-        """Whether the file lies there, whole."""
+        """True if the file lies there, whole."""
         return path.is_file() and self.matches(path.read_bytes())
 
     def matches(self, content: bytes) -> bool:
-        """Whether these bytes are the file's."""
+        """True if these bytes are the file's."""
         return hashlib.sha256(content).hexdigest() == self.sha256
 
 

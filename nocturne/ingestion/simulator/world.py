@@ -90,7 +90,7 @@ class Items:
     shares: FloatArray
 
     def playable(self, items: IntArray, markets: IntArray, night: int) -> BoolArray:
-        """Whether each item can be played in each market on that night."""
+        """Mask of the items that can be played, each in the market beside it, on that night."""
         in_time = (self.first_night[items] <= night) & (night <= self.last_night[items])
         allowed: BoolArray = in_time & ((self.markets[items] >> markets & 1) == 1)
         return allowed

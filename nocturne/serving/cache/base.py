@@ -1,4 +1,4 @@
-"""What every serving cache does, whatever it is stored in."""
+"""The serving cache, whatever it is stored in: its generations, snapshots and pointer."""
 
 import contextlib
 from abc import ABC, abstractmethod
@@ -78,7 +78,7 @@ class OpenGeneration(ABC):
 
     @abstractmethod
     def is_current(self) -> bool:
-        """Whether it is there still, and was not loaded anew since it was opened."""
+        """True if it is there still, and was not loaded anew since it was opened."""
 
 
 class Snapshot(Protocol):
@@ -235,7 +235,7 @@ class Cache(ABC):
 
     @abstractmethod
     def pointer(self) -> Pointer | None:
-        """What is served; None before the first night."""
+        """Pointer to what is served; None before the first night."""
 
     @abstractmethod
     def generations(self) -> list[str]:

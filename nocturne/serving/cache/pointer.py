@@ -24,7 +24,7 @@ class Generation:
 
 @dataclass(frozen=True)
 class Pointer:
-    """What is served.
+    """The generation that is served, and those that a rollback may serve instead.
 
     Attributes:
         served: generation that readers read.

@@ -25,7 +25,7 @@ ReadChunk = Callable[[int], bytes | None]
 
 
 class ListKind(NamedTuple):
-    """What many lists have in common: arm of the experiment, source, and model the list depends on."""
+    """Arm of the experiment, source and model that many lists have in common."""
 
     arm: str
     source: str
@@ -33,7 +33,7 @@ class ListKind(NamedTuple):
 
 
 class ServedList(NamedTuple):
-    """What the playback service reads for one listener.
+    """One listener's list, as the playback service reads it.
 
     Attributes:
         run_date: night the list was computed for.
@@ -59,7 +59,7 @@ class ServedList(NamedTuple):
 
 @dataclass(frozen=True)
 class GenerationInfo:
-    """What all lists of a generation share; their values refer to it by number.
+    """Night, kinds and items that all lists of a generation share; their values refer to them by number.
 
     Attributes:
         run_date: night the lists were computed for.
@@ -126,7 +126,7 @@ class Decoder:
         return ServedList(self.run_date, *kind, tuple(ids), _floats(count).unpack_from(value, 2 + 4 * count))
 
     def read_info(self, read_chunk: ReadChunk) -> GenerationInfo:
-        """What the generation was loaded with.
+        """The information that the generation was loaded with.
 
         Raises:
             ItemsGone: an item id is not in the store any more.

@@ -17,7 +17,7 @@ def ratio(now: float, before: float | None) -> float | None:
 
 
 def repeated(values: pa.Array | pa.ChunkedArray) -> int:
-    """How many values were there before."""
+    """Number of values that repeat an earlier one."""
     return len(values) - int(pc.count_distinct(values, mode="all").as_py())
 
 

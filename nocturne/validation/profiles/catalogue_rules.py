@@ -11,7 +11,7 @@ from nocturne.core.arrays import Mask
 
 
 class Catalogue:
-    """Which items may not be listed on a night.
+    """Items that may not be listed on a night.
 
     Args:
         items: COLUMNS of the night's `items`.
@@ -32,7 +32,7 @@ class Catalogue:
         self._explicit_blocked_markets = frozenset(explicit_blocked_markets)
 
     def judge(self, item_ids: pa.Array, markets: pa.Array) -> tuple[Mask, Mask]:
-        """Which of these items are barred, and which the catalogue does not know.
+        """Masks of the items that are barred, and of those that the catalogue does not know.
 
         Returns:
             barred, shape (markets + 1, items), the last row for listeners without a market; unknown, shape (items,).

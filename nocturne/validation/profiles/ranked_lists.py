@@ -158,7 +158,7 @@ def ranked_lists(spark: SparkSession, night: Night) -> Profile:
 
 
 def overlap(lists: pa.Table, previous: pa.Table) -> dict[str, float]:
-    """How much of each list was in the list that the same listener and arm had before.
+    """Items that lists have in common with the list that the same listener and arm had before.
 
     Returns:
         `compared`: lists, not empty, of listeners who had one; `overlap`: sum of the shares of them that were there.

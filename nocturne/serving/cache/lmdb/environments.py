@@ -34,7 +34,7 @@ _holders: WeakSet[Holder] = WeakSet()
 
 
 class _Gate:
-    """What a fork waits for."""
+    """Gate that a fork closes, and the uses of environments that it waits for."""
 
     def __init__(self) -> None:
         self.opening = threading.Lock()

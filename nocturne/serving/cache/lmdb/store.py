@@ -42,7 +42,7 @@ class LmdbCache(Cache):
                 self._pointer_folder.mkdir(exist_ok=True)
 
     def pointer(self) -> Pointer | None:
-        """What is served; None before the first night."""
+        """Pointer to what is served; None before the first night."""
         environments.enter()
         try:  # not `with _errors`: entering it takes longer than reading
             text = self._pointers.begin().get(POINTER_KEY) if self._pointers or self._open_pointers() else None
@@ -196,7 +196,7 @@ class LmdbGeneration(OpenGeneration):
             return int((self._environment or self._open()).begin().stat(self._lists)["entries"])
 
     def is_current(self) -> bool:
-        """Whether its files are those that were opened."""
+        """True if its files are those that were opened."""
         try:
             return environments.identity(self._folder) == self._identity
         except OSError:

@@ -25,10 +25,10 @@ from nocturne.core.settings import CacheSettings
 
 CONNECT_SECONDS = 5
 READ_SECONDS, LOAD_SECONDS = 5, 30
-"""How long an answer may take: somebody waits for a list, and nobody for a load."""
+"""Seconds that an answer may take: somebody waits for a list, and nobody for a load."""
 
 LOST = "LOST"
-"""How our own scripts begin the error that says that the server has lost the generation."""
+"""Beginning of the error of our own scripts that says that the server has lost the generation."""
 
 
 def connect(url: str, settings: CacheSettings, *, read_only: bool) -> tuple[redis.Redis, str]:
@@ -97,7 +97,7 @@ def _certificates(path: str) -> str:
 
 @contextmanager
 def errors(place: str) -> Iterator[None]:
-    """What the client raises, as errors for people."""
+    """Errors of the client, raised as errors for people."""
     try:
         yield
     except (AuthenticationError, AuthorizationError) as error:

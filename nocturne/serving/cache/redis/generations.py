@@ -93,7 +93,7 @@ class RedisGeneration(OpenGeneration):
         return listeners
 
     def is_current(self) -> bool:
-        """Whether it is there, is not being dropped, and was not loaded anew."""
+        """True if it is there, is not being dropped, and was not loaded anew."""
         with errors(self._place):
             return bool(self._redis.hget(info_key(self.name), "load") == self.load.encode())
 

@@ -1,4 +1,4 @@
-"""What a Redis server does in one step, in Lua. All time is the server's."""
+"""Lua scripts that a Redis server runs in one step. All time is the server's."""
 
 SECONDS_NOW = """
 local time = redis.call('TIME')

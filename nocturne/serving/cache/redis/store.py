@@ -50,7 +50,7 @@ class RedisCache(Cache):
         super().__init__(place, read_only=read_only)
 
     def pointer(self) -> Pointer | None:
-        """What is served; None before the first night."""
+        """Pointer to what is served; None before the first night."""
         with errors(self.place):
             text = cast("bytes | None", self._redis.get(POINTER_KEY))
         return from_json(text) if text else None
