@@ -5,9 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-Offsets = npt.NDArray[np.int64]
-Positions = npt.NDArray[np.int32]
-Floats = npt.NDArray[np.float64]
+from nocturne.core.arrays import Floats, Indexes, Offsets
 
 
 @dataclass(frozen=True)
@@ -18,7 +16,7 @@ class CsrRows:
     """
 
     offsets: Offsets
-    positions: Positions
+    positions: Indexes
 
     @classmethod
     def empty(cls, listeners: int) -> "CsrRows":
@@ -30,7 +28,7 @@ class CsrRows:
         """Positions of each row; shape (rows,)."""
         return np.diff(self.offsets)
 
-    def row(self, listener: int) -> Positions:
+    def row(self, listener: int) -> Indexes:
         """The positions of one listener."""
         return self.positions[self.offsets[listener] : self.offsets[listener + 1]]
 

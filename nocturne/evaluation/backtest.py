@@ -12,21 +12,20 @@ from datetime import date
 from functools import partial
 
 import numpy as np
-import numpy.typing as npt
 from scipy.sparse import csr_matrix
 
+from nocturne.core.arrays import Floats, Mask
 from nocturne.core.errors import SettingsError
 from nocturne.core.night import Night
 from nocturne.evaluation import metrics
 from nocturne.evaluation.baselines import EASE_ITEMS, count_left_out_by_ease
 from nocturne.evaluation.held_out import HeldOut, ListeningHistory, read_held_out
 from nocturne.evaluation.list_arrays import Lists
-from nocturne.evaluation.significance import EVERYONE, Difference, Mask, differences
+from nocturne.evaluation.significance import EVERYONE, Difference, differences
 from nocturne.evaluation.systems import System, model_system
 from nocturne.storage.warehouse import with_stored_settings
 from nocturne.training.model import Model
 
-Floats = npt.NDArray[np.float64]
 Progress = Callable[[int, int, str], None]
 """Called with how many lists of nights are made, of how many, and what comes next."""
 

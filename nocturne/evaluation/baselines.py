@@ -10,7 +10,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 from implicit.cpu.als import AlternatingLeastSquares
 from implicit.nearest_neighbours import ItemItemRecommender
@@ -19,13 +18,11 @@ from scipy.linalg.lapack import spotrf, spotri
 from scipy.sparse import csr_matrix
 from threadpoolctl import threadpool_limits
 
-from nocturne.core.arrays import Mask
+from nocturne.core.arrays import Counts, Factors, Mask, Positions
 from nocturne.evaluation.list_arrays import Lists, empty_lists
 from nocturne.ranking.eligibility import Classes
 
-Factors = npt.NDArray[np.float32]
-Places = npt.NDArray[np.int64]
-Score = Callable[[Places], Factors]
+Score = Callable[[Positions], Factors]
 """Scores of some listeners, places among all of them; shape (some, items)."""
 
 NEIGHBOURS = 1_000
@@ -47,7 +44,7 @@ class Requests:
         classes: class of each listener's market; shape (requests,).
     """
 
-    listeners: Places
+    listeners: Positions
     heard: csr_matrix
     masks: Mask
     classes: Classes
@@ -120,7 +117,7 @@ def ease(
         weights /= -np.diag(weights)
         np.fill_diagonal(weights, 0)
 
-        def score(some: Places) -> Factors:
+        def score(some: Positions) -> Factors:
             scores = np.full((len(some), plays.shape[1]), _LAST, dtype=np.float32)
             scores[:, order] = heard[some] @ weights
             return scores
@@ -193,7 +190,7 @@ def _best(score: Score, plays: csr_matrix, requests: Requests, top_k: int) -> Li
     return lists
 
 
-def _top_columns(scores: Factors, top_k: int) -> Places:
+def _top_columns(scores: Factors, top_k: int) -> Positions:
     """Columns of the highest scores of each row, the earlier of equal ones first; -1 where only -inf is left."""
     rows, columns = scores.shape
     count = min(top_k, columns)
@@ -209,7 +206,7 @@ def _top_columns(scores: Factors, top_k: int) -> Places:
     return chosen
 
 
-def _count_listeners(plays: csr_matrix) -> Places:
+def _count_listeners(plays: csr_matrix) -> Counts:
     """Number of listeners of each item."""
     return np.bincount(plays.indices[plays.data > 0], minlength=plays.shape[1])
 

@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from scipy.sparse import csr_matrix
 
+from nocturne.core.arrays import Counts
 from nocturne.core.errors import SettingsError
 from nocturne.core.night import Night, Warehouse
 from nocturne.evaluation.baselines import Requests
@@ -24,8 +25,6 @@ from nocturne.ranking import eligibility
 from nocturne.storage import tables
 from nocturne.storage.history import closed_dates
 from nocturne.training.confidences import heard_items
-
-Counts = npt.NDArray[np.int64]
 
 _ROWS = ("user_id", "market", "item_indexes", "last_heard")
 _LISTENS = ("run_date", "user_id", "item_id", "plays")

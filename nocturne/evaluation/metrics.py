@@ -10,10 +10,10 @@ import numpy as np
 import numpy.typing as npt
 from scipy.sparse import csr_matrix
 
+from nocturne.core.arrays import Floats
 from nocturne.evaluation.list_arrays import Lists
 
 Hits = npt.NDArray[np.bool_]
-Floats = npt.NDArray[np.float64]
 
 
 def find_hits(lists: Lists, relevant: csr_matrix) -> Hits:

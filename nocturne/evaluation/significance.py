@@ -4,15 +4,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
+
+from nocturne.core.arrays import Floats, Mask
 
 EVERYONE = "all"
 RESAMPLES = 2_000
 _LEVELS = (2.5, 97.5)
 _BATCH_ENTRIES = 2**22
 
-Floats = npt.NDArray[np.float64]
-Mask = npt.NDArray[np.bool_]
 Scores = Mapping[str, Mapping[str, Floats]]
 """By system and metric, a value of each listener; all aligned."""
 

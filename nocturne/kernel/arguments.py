@@ -5,9 +5,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 import numpy.typing as npt
 
-Floats = npt.NDArray[np.float64]
-Offsets = npt.NDArray[np.int64]
-Positions = npt.NDArray[np.int32]
+from nocturne.core.arrays import Floats, Indexes, Offsets
 
 
 class ConfidenceRows(Protocol):
@@ -18,7 +16,7 @@ class ConfidenceRows(Protocol):
         """Where each row begins and the last one ends; shape (listeners + 1,)."""
 
     @property
-    def columns(self) -> Positions:
+    def columns(self) -> Indexes:
         """Positions of the items; shape (entries,)."""
 
     @property
@@ -30,7 +28,7 @@ class ValuedRows(NamedTuple):
     """CSR rows of positions, and a value aligned with each of them."""
 
     offsets: Offsets
-    positions: Positions
+    positions: Indexes
     values: Floats
 
     @classmethod

@@ -3,14 +3,11 @@
 from collections.abc import Iterator
 
 import numpy as np
-import numpy.typing as npt
 
+from nocturne.core.arrays import Floats, Mask
 from nocturne.kernel.layout import ItemLayout
 from nocturne.kernel.query import Query
 from nocturne.kernel.top_k import Top, sort_all
-
-Floats = npt.NDArray[np.float64]
-Mask = npt.NDArray[np.bool_]
 
 _LISTENERS_AT_ONCE = 64
 _ITEMS_AT_ONCE = 8_192

@@ -4,10 +4,9 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
+from nocturne.core.arrays import Floats
 from nocturne.core.csr import CsrRows
 from nocturne.kernel.arguments import ConfidenceRows, ValuedRows, frozen
-
-Floats = npt.NDArray[np.float64]
 
 
 def blend(

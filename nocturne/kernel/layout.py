@@ -6,9 +6,7 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-Floats = npt.NDArray[np.float64]
-Positions = npt.NDArray[np.int64]
-Mask = npt.NDArray[np.bool_]
+from nocturne.core.arrays import Floats, Mask, Positions
 
 BLOCK = 512
 """Items are laid out in blocks of this many, the last one filled up with zero vectors."""

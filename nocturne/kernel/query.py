@@ -5,11 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from nocturne.core.arrays import Floats, Mask
 from nocturne.core.csr import CsrRows
 from nocturne.kernel.layout import Eligible, ItemLayout
-
-Floats = npt.NDArray[np.float64]
-Mask = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)

@@ -9,12 +9,9 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
+from nocturne.core.arrays import Codes, Floats, Offsets
 from nocturne.core.csr import CsrRows
 from nocturne.kernel.arguments import ConfidenceRows, ValuedRows, frozen
-
-Floats = npt.NDArray[np.float64]
-Codes = npt.NDArray[np.int32]
-Offsets = npt.NDArray[np.int64]
 
 SMOOTHING = 0.01
 """Share of the listener's own mix in that of a list, as Steck has it, so that no logarithm is infinite."""

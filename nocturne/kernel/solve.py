@@ -4,9 +4,8 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
+from nocturne.core.arrays import Floats
 from nocturne.kernel.arguments import ConfidenceRows, ValuedRows, frozen
-
-Floats = npt.NDArray[np.float64]
 
 _ROWS_AT_ONCE = 4096
 

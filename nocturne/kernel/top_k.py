@@ -17,14 +17,11 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
+from nocturne.core.arrays import Counts, Floats, Mask
 from nocturne.core.csr import CsrRows
 from nocturne.kernel.arguments import frozen
 from nocturne.kernel.layout import BLOCK, ItemLayout
 from nocturne.kernel.query import Query
-
-Floats = npt.NDArray[np.float64]
-Positions = npt.NDArray[np.int64]
-Mask = npt.NDArray[np.bool_]
 
 _TILE = 1024
 """Listeners that are ranked together."""
@@ -88,7 +85,7 @@ class _Results(NamedTuple):
 
     positions: npt.NDArray[np.int32]
     scores: Floats
-    lengths: Positions
+    lengths: Counts
     bounds: Floats
 
     def part(self, listeners: slice) -> "_Results":
@@ -109,7 +106,7 @@ class _Finalists(NamedTuple):
 
     positions: npt.NDArray[np.int32]
     scores: npt.NDArray[np.float32]
-    counts: Positions
+    counts: Counts
     thresholds: npt.NDArray[np.float32]
 
 

@@ -4,14 +4,12 @@ The scores of what a listener may still get of their last list bound their k-th 
 """
 
 import numpy as np
-import numpy.typing as npt
 from numba import njit
 
+from nocturne.core.arrays import Floats
 from nocturne.core.csr import CsrRows
 from nocturne.kernel.query import Query
 from nocturne.kernel.top_k import exact_scores
-
-Floats = npt.NDArray[np.float64]
 
 
 def score_lower_bounds(query: Query, previous: CsrRows) -> Floats:

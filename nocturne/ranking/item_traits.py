@@ -3,14 +3,11 @@
 from datetime import date, timedelta
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from nocturne.core.arrays import Codes, Offsets
 from nocturne.kernel.rerank import Traits
-
-Codes = npt.NDArray[np.int32]
-Offsets = npt.NDArray[np.int64]
 
 NONE = -1
 UNTAGGED = 0

@@ -27,14 +27,12 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from nocturne.core.arrays import Floats, Positions
 from nocturne.core.csr import CsrRows
 from nocturne.core.hashing import SPLITMIX_STEP, hash_ids, spread
 from nocturne.core.settings import RerankingSettings
 from nocturne.kernel.rerank import Exploration, RerankRules, Traits, rerank
 from nocturne.training.confidences import Confidences
-
-Floats = npt.NDArray[np.float64]
-Places = npt.NDArray[np.int64]
 
 _FRACTION_BITS = 53
 
@@ -53,7 +51,7 @@ class Reranker:
     day: int
 
     @cached_property
-    def explored(self) -> Places:
+    def explored(self) -> Positions:
         """Places that are drawn, from 0, ascending."""
         return np.array(sorted(set(self.settings.exploration_places)), dtype=np.int64) - 1
 

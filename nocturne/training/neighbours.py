@@ -5,10 +5,9 @@ import numpy.typing as npt
 from implicit.nearest_neighbours import ItemItemRecommender
 from scipy.sparse import csr_matrix
 
+from nocturne.core.arrays import Counts, Indexes
 from nocturne.core.settings import AlsSettings
 
-Counts = npt.NDArray[np.int64]
-Indexes = npt.NDArray[np.int32]
 Similarities = npt.NDArray[np.float32]
 
 

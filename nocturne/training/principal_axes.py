@@ -7,7 +7,7 @@ Gram matrix is diagonal: a solve then needs the diagonal alone, and the first co
 import numpy as np
 import numpy.typing as npt
 
-Floats = npt.NDArray[np.float64]
+from nocturne.core.arrays import Floats
 
 _BLOCK_ROWS = 8192
 """Rows held in float64 at once."""

@@ -6,7 +6,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from nocturne.ingestion.simulator.world import LISTENING, MARKETS, FloatArray, IntArray, Items, Listeners, Scenario
+from nocturne.core.arrays import Floats
+from nocturne.ingestion.simulator.world import LISTENING, MARKETS, IntArray, Items, Listeners, Scenario
 
 EVENTS = pa.schema(
     {
@@ -97,7 +98,7 @@ def _people(items: Items, listeners: Listeners, night: int, rng: np.random.Gener
     }
 
 
-def _draw_topics(tastes: FloatArray, listener: IntArray, rng: np.random.Generator) -> IntArray:
+def _draw_topics(tastes: Floats, listener: IntArray, rng: np.random.Generator) -> IntArray:
     """A topic for each event, by the tastes of its listener."""
     cumulated = np.cumsum(tastes, axis=1)
     cumulated /= cumulated[:, -1:]

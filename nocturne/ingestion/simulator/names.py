@@ -5,8 +5,6 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-IntArray = npt.NDArray[np.integer]
-
 
 @dataclass(frozen=True)
 class Topic:
@@ -115,7 +113,7 @@ _PATTERNS = {
 }
 
 
-def name_items(topics: IntArray, rng: np.random.Generator) -> tuple[list[str], list[str]]:
+def name_items(topics: npt.NDArray[np.integer], rng: np.random.Generator) -> tuple[list[str], list[str]]:
     """Titles and creators of items.
 
     Args:

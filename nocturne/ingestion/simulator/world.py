@@ -12,11 +12,10 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from nocturne.core.arrays import Floats, Mask
 from nocturne.ingestion.simulator.names import TOPICS, name_items
 
-FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
-BoolArray = npt.NDArray[np.bool_]
 
 BLOCK = 50_000
 """Listeners that are drawn together: the unit of randomness and of memory."""
@@ -80,19 +79,19 @@ class Items:
 
     ids: pa.Array
     topics: IntArray
-    popularity: FloatArray
+    popularity: Floats
     first_night: IntArray
     last_night: IntArray
     markets: IntArray
     duration_ms: IntArray
-    explicit: BoolArray
+    explicit: Mask
     drawn: IntArray
-    shares: FloatArray
+    shares: Floats
 
-    def playable(self, items: IntArray, markets: IntArray, night: int) -> BoolArray:
+    def playable(self, items: IntArray, markets: IntArray, night: int) -> Mask:
         """Mask of the items that can be played, each in the market beside it, on that night."""
         in_time = (self.first_night[items] <= night) & (night <= self.last_night[items])
-        allowed: BoolArray = in_time & ((self.markets[items] >> markets & 1) == 1)
+        allowed: Mask = in_time & ((self.markets[items] >> markets & 1) == 1)
         return allowed
 
     def draw(self, topics: IntArray, rng: np.random.Generator) -> IntArray:
@@ -124,11 +123,11 @@ class Listeners:
     """
 
     ids: pa.Array
-    tastes: FloatArray
-    rate: FloatArray
+    tastes: Floats
+    rate: Floats
     market: IntArray
     first_night: IntArray
-    bot: BoolArray
+    bot: Mask
 
 
 def make_items(scenario: Scenario) -> Items:
@@ -167,7 +166,7 @@ def make_items(scenario: Scenario) -> Items:
     )
 
 
-def _shares(topics: IntArray, popularity: FloatArray) -> tuple[IntArray, FloatArray]:
+def _shares(topics: IntArray, popularity: Floats) -> tuple[IntArray, Floats]:
     """Items of each topic with the topic plus their cumulated share of it; empty topics have none."""
     drawn, shares = [], []
     for topic in range(FACTORS):
@@ -238,7 +237,7 @@ def make_listeners(scenario: Scenario, items: Items, first: int) -> Listeners:
     )
 
 
-def _communities(scenario: Scenario) -> FloatArray:
+def _communities(scenario: Scenario) -> Floats:
     """The taste of each community for each topic, rows sum to 1, (COMMUNITIES, topics)."""
     return scenario.rng(COMMUNITY).dirichlet(np.full(MAINSTREAM, 0.08), size=COMMUNITIES)
 
