@@ -129,6 +129,19 @@ def test_modules_and_functions_are_short(path):
     assert [node.name for node in functions if lines_of_code(node) >= 60] == []
 
 
+def test_a_docstring_begins_with_its_noun_or_its_verb():
+    """Not with a question that only its reader can answer."""
+    documented = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
+    riddles = [
+        f"{path.relative_to(ROOT)}: {docstring.splitlines()[0]}"
+        for path in OUR_CODE
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, documented) and (docstring := ast.get_docstring(node))
+        if docstring.split()[0] in {"What", "Which", "Whether", "Whatever", "How"}
+    ]
+    assert riddles == []
+
+
 def test_the_page_of_tables_is_what_the_contracts_say():
     assert (ROOT / "docs" / "tables.md").read_text(encoding="utf-8") == tables_page() + "\n"
 

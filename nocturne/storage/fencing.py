@@ -34,13 +34,13 @@ def stamp(table: DeltaTable, token: int | None) -> int | None:
 
 
 def stamped(table: DeltaTable, token: int | None) -> CommitProperties | None:
-    """What a commit of delta-rs carries, on top of the table as it was when it was opened."""
+    """Properties of a commit of delta-rs, on top of the table as it was when it was opened."""
     number = stamp(table, token)
     return None if number is None else CommitProperties(app_transactions=[Transaction(APPLICATION, number)])
 
 
 def options(number: int | None) -> dict[str, str]:
-    """What a commit of Spark carries."""
+    """Options of a commit of Spark."""
     return {} if number is None else {"txnAppId": APPLICATION, "txnVersion": str(number)}
 
 
@@ -62,7 +62,7 @@ def raise_around(table: DeltaTable, token: int) -> None:
 
 @contextmanager
 def refusals(table: DeltaTable) -> Iterator[None]:
-    """What Delta says of two commits at once, as our error."""
+    """Conflicts of two commits at once, raised as ServiceError."""
     try:
         yield
     except CommitFailedError as error:

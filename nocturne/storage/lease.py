@@ -73,7 +73,7 @@ class Claim:
 
 @dataclass(frozen=True)
 class State:
-    """What `WAREHOUSE/_lease/state.json` says.
+    """The content of `WAREHOUSE/_lease/state.json`.
 
     Attributes:
         token: the last that was given out.
