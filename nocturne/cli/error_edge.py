@@ -38,24 +38,24 @@ def edge() -> Iterator[None]:
     except (typer.Exit, typer.Abort):
         raise
     except Exception as error:
-        known = error if isinstance(error, NocturneError) else _translate(error)
-        if known is None:
+        failure = error if isinstance(error, NocturneError) else _translate(error)
+        if failure is None:
             traceback.print_exc()
             raise SystemExit(ExitStatus.CRASHED) from error
-        print(f"nocturne: {known}", file=sys.stderr)
-        raise SystemExit(known.status) from error
+        print(f"nocturne: {failure}", file=sys.stderr)
+        raise SystemExit(failure.status) from error
 
 
 def _translate(error: Exception) -> NocturneError | None:
     """The error of a disk, of Spark or of a file as one of ours, where its meaning is certain."""
     text = str(error)
-    told = text.strip().splitlines()[0][:300] if text.strip() else type(error).__name__
+    message = text.strip().splitlines()[0][:300] if text.strip() else type(error).__name__
     if (isinstance(error, OSError) and error.errno == errno.ENOSPC) or "No space left on device" in text:
-        return ServiceError("the disk is full", found=told, fix="free some space and run it again")
+        return ServiceError("the disk is full", found=message, fix="free some space and run it again")
     if _DAMAGED.search(text):
         return InputError(
             "a data file cannot be read: it is damaged, or not there",
-            found=told,
+            found=message,
             fix="run the night that wrote it again; a file of the landing zone has to be landed anew",
         )
     if "Python worker exited unexpectedly" in text:
@@ -65,5 +65,5 @@ def _translate(error: Exception) -> NocturneError | None:
             fix="run it again; if it happens often, give the machine more memory or lower ranking.batch_memory_mb",
         )
     if type(error).__name__ == "Py4JNetworkError" or isinstance(error, ConnectionRefusedError):
-        return ServiceError("Spark's Java process died", found=told, fix="run it again")
+        return ServiceError("Spark's Java process died", found=message, fix="run it again")
     return None

@@ -113,10 +113,10 @@ def release(
 
 def _print_pointer(pointer: "Pointer | None", *, as_json: bool) -> None:
     """The night that is served first, then the ones that a rollback could serve."""
-    kept = pointer.retained if pointer else ()
+    retained = pointer.retained if pointer else ()
     rows = [
-        {"": "served" if place == 0 else "earlier", "run_date": each.run_date, "generation": each.name}
-        for place, each in enumerate(kept)
+        {"": "served" if place == 0 else "earlier", "run_date": generation.run_date, "generation": generation.name}
+        for place, generation in enumerate(retained)
     ]
     print_rows(
         rows, f"held: {pointer.frozen_reason}" if pointer and pointer.frozen_reason else "serving", as_json=as_json

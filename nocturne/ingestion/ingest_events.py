@@ -56,10 +56,10 @@ def ingest_events(spark: SparkSession, night: Night, progress: Progress) -> Stag
         )
     checked = check_events(events, tables.read_night(spark, night, "items"), night.run_date, settings)
     recent = _recent_listens(spark, night)
-    with ExitStack() as held, scale_shuffles(spark, rows_read, night.settings.spark):
-        certain, doubtful, recent = _parted(held, checked, recent, rows_read, settings)
+    with ExitStack() as cleanup, scale_shuffles(spark, rows_read, night.settings.spark):
+        certain, doubtful, recent = _parted(cleanup, checked, recent, rows_read, settings)
         judged = mark_bots(mark_duplicates(doubtful, recent), settings)
-        held.callback(judged.persist().unpersist)
+        cleanup.callback(judged.persist().unpersist)
         outcomes = {row.outcome: row["count"] for row in judged.groupBy("outcome").count().collect()}
         rejected = judged.where(F.col("outcome").isin(*REASONS)).withColumnRenamed("outcome", "reason")
         _replace_columns(rejected.withColumn("run_date", run_date), "quarantine", night, rows_read)
@@ -89,7 +89,7 @@ def _replace_columns(rows: DataFrame, table: str, night: Night, at_most: int) ->
 
 
 def _parted(
-    held: ExitStack, checked: DataFrame, recent: DataFrame, rows: int, settings: ListenSettings
+    cleanup: ExitStack, checked: DataFrame, recent: DataFrame, rows: int, settings: ListenSettings
 ) -> tuple[DataFrame | None, DataFrame, DataFrame]:
     """The rows that are listens for certain, those to be judged, and the recent listens to judge them by.
 
@@ -97,15 +97,15 @@ def _parted(
     """
     if rows <= _FEW_EVENTS:
         return None, checked, recent
-    repeated = _held(held, repeated_ids(checked, recent))
-    certain, doubtful = split_doubtful_rows(checked, repeated, _held(held, busy_listeners(checked, settings)))
+    repeated = _held(cleanup, repeated_ids(checked, recent))
+    certain, doubtful = split_doubtful_rows(checked, repeated, _held(cleanup, busy_listeners(checked, settings)))
     seen = recent.withColumn("id_hash", id_hash()).join(repeated, "id_hash", how="left_semi")
     return certain, doubtful, seen
 
 
-def _held(held: ExitStack, few: DataFrame) -> DataFrame:
+def _held(cleanup: ExitStack, few: DataFrame) -> DataFrame:
     """Compute rows once, and let Spark plan with their true number."""
-    held.callback(few.persist().unpersist)
+    cleanup.callback(few.persist().unpersist)
     few.count()
     return few
 
@@ -113,17 +113,17 @@ def _held(held: ExitStack, few: DataFrame) -> DataFrame:
 def _ingest(spark: SparkSession, night: Night, rows_read: int, outcomes: dict[str, int]) -> pa.Table:
     """The night's row of `ingests`: what was read, checked against what the tables hold and what was dropped."""
     reasons = {reason: outcomes[reason] for reason in REASONS if reason in outcomes}
-    found = {
+    counts = {
         "listens": tables.count(night, "listens"),
         "duplicates": outcomes.get(DUPLICATE, 0),
         "quarantined": sum(reasons.values()),
     }
     quarantined = tables.count(night, "quarantine")
-    if sum(found.values()) != rows_read or quarantined != found["quarantined"]:
+    if sum(counts.values()) != rows_read or quarantined != counts["quarantined"]:
         raise InputError(
             "rows were lost or invented between the landing zone and the tables",
             where=f"{night.landing}/events/date={night.run_date}",
-            found=f"{rows_read} rows read, {found}, {quarantined} in quarantine",
+            found=f"{rows_read} rows read, {counts}, {quarantined} in quarantine",
             expected="rows_read = listens + duplicates + quarantined",
             fix="check that no producer was still writing, and run the night again",
         )
@@ -134,7 +134,7 @@ def _ingest(spark: SparkSession, night: Night, rows_read: int, outcomes: dict[st
     row = {
         "run_date": night.run_date,
         "rows_read": rows_read,
-        **found,
+        **counts,
         **of_listens.asDict(),
         "reasons": list(reasons.items()),
     }

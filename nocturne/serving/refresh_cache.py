@@ -42,6 +42,8 @@ def refresh_cache(spark: SparkSession, night: Night, progress: Progress) -> Stag
     stored = StoredRows.at(night, "ranked_lists", LISTS)
     parts = [stored.in_bucket(bucket) for bucket in range(buckets)]
     with open_cache(night.cache, night.settings.cache) as cache:
-        each = map_on_executors(spark)
-        done = refresh(night, record, about, parts, cache, each, lambda loaded: progress(loaded, listeners, "lists"))
+        map_parts = map_on_executors(spark)
+        done = refresh(
+            night, record, about, parts, cache, map_parts, lambda loaded: progress(loaded, listeners, "lists")
+        )
     return StageResult(listeners, remark=done.reason or f"serving {done.generation}")

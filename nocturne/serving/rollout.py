@@ -47,7 +47,7 @@ def refresh(
     info: GenerationInfo,
     lists: Sequence[RowBatches],
     cache: Cache,
-    each: ParallelMap = map,
+    map_parts: ParallelMap = map,
     progress: Progress = lambda _loaded: None,
 ) -> Refreshed:
     """Load a night whose gate is open beside what is served, publish it, then serve it.
@@ -61,7 +61,7 @@ def refresh(
         info: what its lists share.
         lists: rows of `ranked_lists` of the night, a part a bucket, each in the order of user_id.
         cache: where to load them, opened for writing.
-        each: how parts are loaded at once, where the store takes them so.
+        map_parts: how parts are loaded at once, where the store takes them so.
         progress: told how many lists are loaded.
 
     Raises:
@@ -75,7 +75,7 @@ def refresh(
     reason = None if recovered and new in recovered.retained else refusal(recovered, new)
     # A generation without lists cannot be told from none by their number.
     if not reason and (not listeners or cache.count(new.name) != listeners):
-        loaded = cache.load(new.name, info, lists, each, progress)
+        loaded = cache.load(new.name, info, lists, map_parts, progress)
         _keep_if_whole(cache, new.name, loaded, listeners)
     publications.publish(night, record, reason, frozen=recovered is not None and recovered.frozen_reason is not None)
     if reason:
@@ -202,12 +202,12 @@ def _move_pointer(warehouse: Warehouse, cache: Cache, expected_pointer: Pointer 
 
 def _require_whole(cache: Cache, generation: str, loaded: int, listeners: int) -> None:
     """Raise ServiceError unless the generation holds every list."""
-    found = cache.count(generation)
-    if not found == loaded == listeners:
+    stored = cache.count(generation)
+    if not stored == loaded == listeners:
         raise ServiceError(
             "the cache does not hold every list of the generation",
             where=f"{cache.place}, generation {generation}",
-            found=f"{found:,} lists" + (f", {loaded:,} loaded" if loaded != listeners else ""),
+            found=f"{stored:,} lists" + (f", {loaded:,} loaded" if loaded != listeners else ""),
             expected=f"{listeners:,}, as in ranked_lists",
             fix="run refresh_cache for that night again; if it stays, look for listeners with two rows",
         )
@@ -255,7 +255,7 @@ def _sample(night: Night, generation: str, version: int) -> Iterable[pa.RecordBa
 
 def _tidy(cache: Cache, pointer: Pointer) -> None:
     """Remove what is neither served nor kept; what a reader holds stays until the next refresh."""
-    kept = {generation.name for generation in pointer.retained}
+    names = {generation.name for generation in pointer.retained}
     for name in cache.generations():
-        if name not in kept:
+        if name not in names:
             cache.drop(name)

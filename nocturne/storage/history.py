@@ -26,9 +26,9 @@ def closed_dates(warehouse: Warehouse, table_names: Iterable[str]) -> set[date]:
 
 def usual(night: Night, column: str) -> float | None:
     """Median of a count of `ingests` over the recent nights that were sound and not empty; None without any."""
-    before = pc.field("run_date") < night.run_date
+    earlier = pc.field("run_date") < night.run_date
     columns = list(dict.fromkeys(("run_date", "listens", column)))
-    past = tables.rows(night.warehouse, "ingests", before & (pc.field("listens") > 0), columns)
+    past = tables.rows(night.warehouse, "ingests", earlier & (pc.field("listens") > 0), columns)
     closed = closed_dates(night.warehouse, stage("ingest_events").writes)
     sound = [row[column] for row in past.sort_by("run_date").to_pylist() if row["run_date"] not in closed]
     return float(median(sound[-RECENT_NIGHTS:])) if sound else None

@@ -89,12 +89,12 @@ def _create(warehouse: Warehouse, table: str) -> None:
             raise_if_key_not_exists=False,
         )
     delta = DeltaTable(path)
-    found, expected = {field.name for field in delta.schema().fields}, {column.name for column in promised.columns}
-    if found != expected:
+    columns, expected = {field.name for field in delta.schema().fields}, {column.name for column in promised.columns}
+    if columns != expected:
         raise SettingsError(
             "the warehouse was made by another release",
             where=path,
-            found=f"columns {', '.join(sorted(found ^ expected))} in one of them only",
+            found=f"columns {', '.join(sorted(columns ^ expected))} in one of them only",
             expected=f"the columns of schemas/{table}.sql",
             fix="run the nights into a new warehouse: CHANGELOG.md says which releases read each other's",
         )

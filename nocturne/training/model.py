@@ -68,8 +68,8 @@ class Model:
 def factors_table(model: Model) -> pa.Table:
     """The model's items as rows of `item_factors`."""
     items = len(model.item_indexes)
-    there = model.neighbours >= 0
-    counts = there.sum(axis=1)
+    present = model.neighbours >= 0
+    counts = present.sum(axis=1)
     factors = {
         "run_date": pa.repeat(pa.scalar(model.anchor_date, pa.date32()), items),
         "model_version": pa.repeat(model.version, items),
@@ -80,8 +80,8 @@ def factors_table(model: Model) -> pa.Table:
         "score_multiplier": pa.array(model.score_multipliers),
         "listeners": pa.array(model.listeners),
         "market_listeners": _market_maps(model),
-        "neighbours": _lists(counts, model.item_indexes[model.neighbours[there]]),
-        "similarities": _lists(counts, model.similarities[there]),
+        "neighbours": _lists(counts, model.item_indexes[model.neighbours[present]]),
+        "similarities": _lists(counts, model.similarities[present]),
     }
     return pa.table(factors).cast(contract("item_factors").arrow_schema)
 
@@ -120,11 +120,11 @@ def _neighbours(factors: pa.Table, position: Indexes, settings: AlsSettings) -> 
     """Neighbours and similarities of items as arrays of one width."""
     shape = (factors.num_rows, settings.neighbours)
     neighbours, similarities = np.full(shape, -1, np.int32), np.zeros(shape, np.float32)
-    held = factors["neighbours"].combine_chunks()
-    lengths = pc.list_value_length(held).to_numpy()
+    lists = factors["neighbours"].combine_chunks()
+    lengths = pc.list_value_length(lists).to_numpy()
     item = np.repeat(np.arange(factors.num_rows), lengths)
     place = np.arange(len(item)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
-    neighbours[item, place] = position[held.flatten().to_numpy()]
+    neighbours[item, place] = position[lists.flatten().to_numpy()]
     similarities[item, place] = factors["similarities"].combine_chunks().flatten().to_numpy()
     return neighbours, similarities
 

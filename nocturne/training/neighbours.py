@@ -42,14 +42,14 @@ def nearest(matrix: csr_matrix, listeners: Counts, settings: AlsSettings) -> tup
     # One more than is kept, for most items are their own nearest neighbour.
     model = ItemItemRecommender(K=width + 1, num_threads=settings.threads)
     model.fit(matrix, show_progress=False)
-    found = model.similarity.tocoo()
-    others = found.row != found.col
-    item, neighbour, similarity = found.row[others], found.col[others], found.data[others]
+    pairs = model.similarity.tocoo()
+    others = pairs.row != pairs.col
+    item, neighbour, similarity = pairs.row[others], pairs.col[others], pairs.data[others]
     best_first = np.lexsort((neighbour, -similarity, item))
     rank = np.arange(len(item)) - np.searchsorted(item[best_first], item[best_first])
-    kept = best_first[rank < width]
-    kept = kept[np.lexsort((neighbour[kept], item[kept]))]
-    place = np.arange(len(kept)) - np.searchsorted(item[kept], item[kept])
-    positions[item[kept], place] = neighbour[kept]
-    similarities[item[kept], place] = similarity[kept] / similarity.max(initial=np.finfo(np.float32).tiny)
+    nearest = best_first[rank < width]
+    nearest = nearest[np.lexsort((neighbour[nearest], item[nearest]))]
+    place = np.arange(len(nearest)) - np.searchsorted(item[nearest], item[nearest])
+    positions[item[nearest], place] = neighbour[nearest]
+    similarities[item[nearest], place] = similarity[nearest] / similarity.max(initial=np.finfo(np.float32).tiny)
     return positions, similarities

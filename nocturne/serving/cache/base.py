@@ -116,9 +116,9 @@ class Cache(ABC):
             name = pointer.served.name
             generation = self._reading.get(name) or self._opened(name)
             if generation is not None:
-                found = generation.get(user_id)
-                if found is not None:
-                    return found
+                served_list = generation.get(user_id)
+                if served_list is not None:
+                    return served_list
             # a miss may mean that the generation was dropped or loaded anew since we looked
             latest = self.pointer()
             if latest == pointer:
@@ -131,13 +131,13 @@ class Cache(ABC):
 
     def read(self, generation: str, user_id: str) -> bytes | None:
         """The stored value of one listener in one generation; None if either is not there."""
-        found = self._current(generation)
-        return found.read(user_id) if found else None
+        open_generation = self._current(generation)
+        return open_generation.read(user_id) if open_generation else None
 
     def count(self, generation: str) -> int:
         """Listeners that the generation holds, counted in the store; 0 if it is not there."""
-        found = self._current(generation)
-        return found.count() if found else 0
+        open_generation = self._current(generation)
+        return open_generation.count() if open_generation else 0
 
     def encode(self, generation: str, rows: pa.RecordBatch) -> Iterator[tuple[str, bytes]]:
         """(user_id, value) of rows of `ranked_lists` as the generation must hold them, byte for byte.
@@ -146,10 +146,10 @@ class Cache(ABC):
             InputError: a row has an item or a head that the generation does not have, or a score that is not finite.
             ServiceError: the generation is not there.
         """
-        found = self._current(generation)
+        open_generation = self._current(generation)
         try:
-            if found:
-                return found.encoder().batch(rows)
+            if open_generation:
+                return open_generation.encoder().batch(rows)
         except ItemsGone:
             pass
         raise self._lost(generation)
@@ -159,7 +159,7 @@ class Cache(ABC):
         generation: str,
         info: GenerationInfo,
         parts: Sequence[RowBatches],
-        each: ParallelMap = map,
+        map_parts: ParallelMap = map,
         progress: Progress = lambda _stored: None,
     ) -> int:
         """Store the rows of all parts under the generation, which no reader sees until the pointer moves.
@@ -171,7 +171,7 @@ class Cache(ABC):
             generation: its name.
             info: what the lists share.
             parts: the rows; no listener is in two of them.
-            each: goes through the parts, where a store can be loaded from several processes.
+            map_parts: goes through the parts, where a store can be loaded from several processes.
             progress: told how many rows are stored.
 
         Returns:
@@ -183,7 +183,7 @@ class Cache(ABC):
         """
         self.drop(generation)
         try:
-            return self._write(generation, info, parts, each, progress)
+            return self._write(generation, info, parts, map_parts, progress)
         except BaseException:
             with contextlib.suppress(ServiceError):  # the next load removes what is left
                 self.drop(generation)
@@ -223,9 +223,9 @@ class Cache(ABC):
         """
         pointer = self.pointer()
         while pointer:
-            with self._held(pointer.served) as held:
-                if held:
-                    yield held
+            with self._held(pointer.served) as snapshot:
+                if snapshot:
+                    yield snapshot
                     return
             latest = self.pointer()
             if latest == pointer:
@@ -247,7 +247,12 @@ class Cache(ABC):
 
     @abstractmethod
     def _write(
-        self, generation: str, info: GenerationInfo, parts: Sequence[RowBatches], each: ParallelMap, progress: Progress
+        self,
+        generation: str,
+        info: GenerationInfo,
+        parts: Sequence[RowBatches],
+        map_parts: ParallelMap,
+        progress: Progress,
     ) -> int: ...
 
     @abstractmethod
@@ -263,19 +268,20 @@ class Cache(ABC):
     def _held(self, generation: Generation) -> contextlib.AbstractContextManager[Snapshot | None]: ...
 
     def _current(self, name: str) -> OpenGeneration | None:
-        found = self._reading.get(name)
-        if found is not None and not found.is_current():
+        generation = self._reading.get(name)
+        if generation is not None and not generation.is_current():
             self._reading.pop(name, None)
-            found = None
-        return found or self._opened(name)
+            generation = None
+        return generation or self._opened(name)
 
     def _opened(self, name: str) -> OpenGeneration | None:
-        found = self._open(name)
-        if found is not None:
+        generation = self._open(name)
+        if generation is not None:
             pointer = self.pointer()
-            kept = {generation.name for generation in pointer.retained} if pointer else set()
-            self._reading = {old: held for old, held in self._reading.items() if old in kept} | {name: found}
-        return found
+            names = {retained.name for retained in pointer.retained} if pointer else set()
+            retained_generations = {old: reading for old, reading in self._reading.items() if old in names}
+            self._reading = retained_generations | {name: generation}
+        return generation
 
     def _lost(self, generation: str) -> ServiceError:
         return ServiceError(

@@ -84,10 +84,10 @@ class Encoder:
         return rows.column("user_id").cast(pa.binary()).to_pylist(), values
 
     def _numbers(self, ids: pa.Array) -> Array:
-        wanted = _offsets_and_bytes(ids.cast(pa.large_string()))
-        hashes = _hashes(*wanted)
+        texts = _offsets_and_bytes(ids.cast(pa.large_string()))
+        hashes = _hashes(*texts)
         # a loop for each step: what one item waits for in memory, the next ones do not wait for
-        numbers = _proved(_found(hashes, self._table), hashes, self._table, *wanted, *self._items)
+        numbers = _proved(_found(hashes, self._table), hashes, self._table, *texts, *self._items)
         unknown = np.flatnonzero(numbers < 0)
         if len(unknown) or ids.null_count:
             raise InputError(
@@ -110,8 +110,8 @@ class Encoder:
                 found=str(kinds.filter(numbers.is_null())[0].as_py()).replace(_SEPARATOR, ", "),
                 expected=", or ".join(self._kinds.to_pylist()).replace(_SEPARATOR, ", "),
             )
-        found: Array = numbers.to_numpy().astype(np.uint16)
-        return found
+        narrow: Array = numbers.to_numpy().astype(np.uint16)
+        return narrow
 
 
 def _scores(scores: pa.Array) -> Array:
@@ -146,8 +146,8 @@ def _table(hashes: Array) -> Array:
 def _hashes(offsets: Array, data: Array) -> Array:
     """A hash of every string, 8 of its bytes at a time."""
     hashes = np.empty(len(offsets) - 1, np.uint64)
-    for each in range(len(hashes)):
-        start, end = offsets[each], offsets[each + 1]
+    for row in range(len(hashes)):
+        start, end = offsets[row], offsets[row + 1]
         value = _MULTIPLIER ^ np.uint64(end - start)
         at = start
         while at < end:
@@ -161,7 +161,7 @@ def _hashes(offsets: Array, data: Array) -> Array:
             value = (value ^ word) * _MULTIPLIER
             value ^= value >> _HALF
             at += 8
-        hashes[each] = value
+        hashes[row] = value
     return hashes
 
 
@@ -180,12 +180,12 @@ def _found(hashes: Array, table: Array) -> Array:
     """Number of the first item that has the hash of each string, as far as the table tells; -1 if none has."""
     mask = np.uint64(len(table) - 1)
     numbers = np.empty(len(hashes), np.int64)
-    for each in range(len(hashes)):
-        tag = np.int64(hashes[each] >> _TAG)
-        place = hashes[each] & mask
+    for row in range(len(hashes)):
+        tag = np.int64(hashes[row] >> _TAG)
+        place = hashes[row] & mask
         while table[place] >= 0 and table[place] >> 32 != tag:
             place = (place + np.uint64(1)) & mask
-        numbers[each] = table[place] & _NUMBER if table[place] >= 0 else -1
+        numbers[row] = table[place] & _NUMBER if table[place] >= 0 else -1
     return numbers
 
 
@@ -195,13 +195,13 @@ def _proved(
 ) -> Array:
     """The same numbers where the strings are the same; else that of the item with this string, or -1."""
     mask = np.uint64(len(table) - 1)
-    for each in range(len(numbers)):
-        number = numbers[each]
-        place = hashes[each] & mask
+    for row in range(len(numbers)):
+        number = numbers[row]
+        place = hashes[row] & mask
         searching = False
         while number >= 0:
-            start, first = offsets[each], known_offsets[number]
-            length = offsets[each + 1] - start
+            start, first = offsets[row], known_offsets[number]
+            length = offsets[row + 1] - start
             same = length == known_offsets[number + 1] - first
             at = 0
             while same and at < length:
@@ -213,7 +213,7 @@ def _proved(
                 place = (place + np.uint64(1)) & mask
             searching = True  # among all items from the place on, whatever their hash
             number = table[place] & _NUMBER if table[place] >= 0 else -1
-        numbers[each] = number
+        numbers[row] = number
     return numbers
 
 

@@ -11,9 +11,9 @@ def share(part: float, whole: float) -> float:
     return part / whole if whole else 0.0
 
 
-def ratio(now: float, before: float | None) -> float | None:
+def ratio(now: float, previous: float | None) -> float | None:
     """Now beside before; None without a before to compare with."""
-    return now / before if before else None
+    return now / previous if previous else None
 
 
 def repeated(values: pa.Array | pa.ChunkedArray) -> int:

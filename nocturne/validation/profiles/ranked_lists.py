@@ -163,8 +163,8 @@ def overlap(lists: pa.Table, previous: pa.Table) -> dict[str, float]:
     Returns:
         `compared`: lists, not empty, of listeners who had one; `overlap`: sum of the shares of them that were there.
     """
-    now, before = _places(lists), _places(previous)
-    both = now.join(before, ["user_id", "arm", "item_id"], join_type="left semi")
+    now, earlier = _places(lists), _places(previous)
+    both = now.join(earlier, ["user_id", "arm", "item_id"], join_type="left semi")
     met = lists.select(["user_id", "arm"]).filter(pc.greater(pc.list_value_length(lists["items"]), 0))
     compared = met.join(previous.select(["user_id", "arm"]), ["user_id", "arm"], join_type="left semi").num_rows
     return {"compared": compared, "overlap": float(pc.sum(both["weight"]).as_py() or 0)}

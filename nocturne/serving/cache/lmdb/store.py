@@ -105,15 +105,15 @@ class LmdbCache(Cache):
 
     @contextmanager
     def _held(self, generation: Generation) -> Iterator[Snapshot | None]:
-        found = self._current(generation.name)  # files that are open stay whole when their names are removed
-        yield LmdbSnapshot(generation, found) if found else None
+        open_generation = self._current(generation.name)  # files that are open stay whole when their names are removed
+        yield LmdbSnapshot(generation, open_generation) if open_generation else None
 
     def _write(
         self,
         generation: str,
         info: GenerationInfo,
         parts: Sequence[RowBatches],
-        each: ParallelMap,  # noqa: ARG002
+        map_parts: ParallelMap,  # noqa: ARG002
         progress: Progress,
     ) -> int:
         # all parts at once and here: LMDB has one writer, and appending in order fills its pages whole
@@ -141,7 +141,7 @@ class LmdbCache(Cache):
                 raise FileNotFoundError(self._pointer_folder)
             with self._pointers.begin(write=True) as transaction:
                 text = transaction.get(POINTER_KEY)
-                if text and generation in {kept.name for kept in from_json(text).retained}:
+                if text and generation in {retained.name for retained in from_json(text).retained}:
                     return False
                 self._set_aside(generation)
             self._remove_left_overs(generation)
@@ -273,9 +273,9 @@ def _choose_map_size(environment: lmdb.Environment, info: GenerationInfo, batch:
     pages = info.lists / fit * max(1, weight / PAGE_BYTES) * 1.05
     now = environment.info()
     used = (now["last_pgno"] + 1) * PAGE_BYTES
-    wanted = used + int(pages) * PAGE_BYTES + 4 * BATCH_BYTES
-    if wanted > now["map_size"]:
-        environment.set_mapsize(wanted)
+    map_size = used + int(pages) * PAGE_BYTES + 4 * BATCH_BYTES
+    if map_size > now["map_size"]:
+        environment.set_mapsize(map_size)
 
 
 def _append(

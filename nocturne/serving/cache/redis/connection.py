@@ -73,11 +73,11 @@ def _password(settings: CacheSettings) -> str | None:
         return Path(settings.password_file).read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
         # not passed on: a decoding error quotes what it could not decode
-        found = error.strerror if isinstance(error, OSError) else "not UTF-8"
+        cause = error.strerror if isinstance(error, OSError) else "not UTF-8"
     raise SettingsError(
         "the password of the Redis server cannot be read",
         where=f"cache.password_file = {settings.password_file}",
-        found=str(found),
+        found=str(cause),
         fix="name a file that this user may read, on every machine that loads lists",
     )
 

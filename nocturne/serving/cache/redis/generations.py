@@ -121,10 +121,10 @@ class RedisSnapshot:
         assert self._lists, "it was taken"
         if time.monotonic() >= self._renew_at:
             self._renew()
-        found = self._lists.get(user_id)
-        if found is None and not self._lists.is_current():
+        served_list = self._lists.get(user_id)
+        if served_list is None and not self._lists.is_current():
             raise self._gone()
-        return found
+        return served_list
 
     def release(self) -> None:
         """Let go."""
@@ -133,12 +133,12 @@ class RedisSnapshot:
 
     def _renew(self) -> None:
         try:
-            held = self._register()
+            registered = self._register()
         except ServiceError:  # such as a server that is out of memory for a while
             if time.monotonic() >= self._lapses_at:
                 raise
             return
-        if not held:
+        if not registered:
             raise self._gone()
 
     def _register(self) -> bool:
@@ -146,10 +146,10 @@ class RedisSnapshot:
         name = self.generation.name
         with errors(self._place):
             keys = [GENERATIONS_KEY, readers_key(name)]
-            held = bool(self._redis.eval(scripts.HOLD, 2, *keys, name, self._member(), LAPSE_SECONDS))
-        if held:
+            registered = bool(self._redis.eval(scripts.HOLD, 2, *keys, name, self._member(), LAPSE_SECONDS))
+        if registered:
             self._renew_at, self._lapses_at = now + RENEW_SECONDS, now + LAPSE_SECONDS
-        return held
+        return registered
 
     def _member(self) -> str:
         return f"{self._reader}:{os.getpid()}"  # a forked child must not let go for its parent

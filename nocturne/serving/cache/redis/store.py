@@ -89,7 +89,12 @@ class RedisCache(Cache):
             hold.release()
 
     def _write(
-        self, generation: str, info: GenerationInfo, parts: Sequence[RowBatches], each: ParallelMap, progress: Progress
+        self,
+        generation: str,
+        info: GenerationInfo,
+        parts: Sequence[RowBatches],
+        map_parts: ParallelMap,
+        progress: Progress,
     ) -> int:
         self._check_server()
         key = info_key(generation)
@@ -109,7 +114,7 @@ class RedisCache(Cache):
             for number, chunk in enumerate(info.chunks()):
                 store(self._redis, generation, load, {key.encode(): [b"%d" % number, chunk]})
         stored = 0
-        for lists in each(BatchesLoader(self._url, self._settings, generation, load), parts):
+        for lists in map_parts(BatchesLoader(self._url, self._settings, generation, load), parts):
             stored += lists
             progress(stored)
         with errors(self.place):
@@ -134,12 +139,12 @@ class RedisCache(Cache):
 
     def _unlink_lists(self, generation: str) -> None:
         """Remove the lists little by little: a server that frees a night at once answers nobody meanwhile."""
-        found = RedisGeneration.open(self._redis, self.place, generation)
-        if found is None:
+        open_generation = RedisGeneration.open(self._redis, self.place, generation)
+        if open_generation is None:
             return
         rate = self._settings.lists_per_second
         at_once = max(1, min(BUCKETS_AT_ONCE, rate // BUCKET_LISTS)) if rate else BUCKETS_AT_ONCE
-        for keys in found.buckets.batches(at_once):
+        for keys in open_generation.buckets.batches(at_once):
             with errors(self.place):
                 self._redis.unlink(*cast("list[str]", keys))
             if rate:
