@@ -77,7 +77,7 @@ def retain(
         caches: pointers of caches, beside those on record in `nights`.
 
     Raises:
-        SettingsError: a limit is set for what is no table or may not lose rows, or there is no warehouse.
+        UsageError: a limit is set for what is no table or may not lose rows, or there is no warehouse.
         InputError: a pointer on record cannot be read, so that it is not known what is served.
         ServiceError: a later process has taken the lease over, or wrote a table meanwhile.
     """

@@ -24,7 +24,7 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from nocturne.core.errors import ServiceError, SettingsError
+from nocturne.core.errors import ServiceError, UsageError
 
 HEARTBEAT_SECONDS = 20.0
 PROCESS_LASTS_SECONDS = 300.0
@@ -165,7 +165,7 @@ def hold(warehouse: str, run_date: date, holder: str | None = None, wait_seconds
     Raises:
         ServiceError: another night holds the lease or comes first, a job of the same run is still alive,
             or the disk fails.
-        SettingsError: the warehouse is no folder that can be written.
+        UsageError: the warehouse is no folder that can be written.
     """
     claim = _process_claim(run_date, holder)
     lease = Lease(warehouse, claim.holder, *_wait(warehouse, claim, wait_seconds))
@@ -324,7 +324,7 @@ def _state(warehouse: str) -> Iterator[_Box]:
                 _write(folder, box.state)
     except OSError as error:
         if error.errno in NOT_WRITABLE:
-            raise SettingsError(
+            raise UsageError(
                 "the warehouse cannot be written",
                 where=warehouse,
                 found=str(error),
@@ -359,7 +359,7 @@ def _lock(file: int, warehouse: str) -> None:
 def _folder(warehouse: str) -> Path:
     parts = urlsplit(warehouse)
     if parts.scheme not in ("", "file"):
-        raise SettingsError(
+        raise UsageError(
             "the lease needs a warehouse on a file system",
             where=warehouse,
             found=f"{parts.scheme}:",

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from nocturne.core.errors import ServiceError, SettingsError
+from nocturne.core.errors import ServiceError, UsageError
 from nocturne.storage import lease
 
 FIRST, SECOND, THIRD = date(2026, 1, 1), date(2026, 1, 2), date(2026, 1, 3)
@@ -332,14 +332,14 @@ def test_a_process_that_was_stopped_with_the_lock_in_its_hand_is_told_and_not_wa
 def test_a_warehouse_that_is_a_file_is_a_wrong_setting(tmp_path: Path):
     (tmp_path / "file").touch()
     with (
-        pytest.raises(SettingsError, match="the warehouse cannot be written"),
+        pytest.raises(UsageError, match="the warehouse cannot be written"),
         lease.hold(str(tmp_path / "file"), FIRST),
     ):
         pass
 
 
 def test_a_warehouse_without_a_file_system_is_a_wrong_setting():
-    with pytest.raises(SettingsError, match="on a file system"):
+    with pytest.raises(UsageError, match="on a file system"):
         lease.take("s3://bucket/warehouse", FIRST, "run")
 
 
