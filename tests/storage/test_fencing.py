@@ -12,7 +12,7 @@ from pyspark.sql import SparkSession
 
 from nocturne.core.errors import ServiceError
 from nocturne.core.night import Night, Warehouse
-from nocturne.storage import lease, tables, writing
+from nocturne.storage import lease, lease_state, tables, writing
 from nocturne.storage.bucket_files import BucketWriter
 from nocturne.storage.contracts import contract
 from nocturne.storage.fencing import APPLICATION, options, refusals, require, stamp
@@ -127,7 +127,7 @@ def test_a_spark_job_that_runs_when_a_later_process_takes_over_does_not_commit(
 
 def test_who_takes_over_from_a_process_that_never_left_stamps_every_table_first(night, monkeypatch: pytest.MonkeyPatch):
     tonight = night(two_listeners.TONIGHT)
-    monkeypatch.setattr(lease, "PROCESS_LASTS_SECONDS", 0)
+    monkeypatch.setattr(lease_state, "PROCESS_LASTS_SECONDS", 0)
     monkeypatch.setattr(lease.socket, "gethostname", lambda: "host-that-sleeps")
     late = leased(tonight.warehouse, tonight.run_date, "late")
     of_late = late.__enter__()
