@@ -244,8 +244,8 @@ def take_lease(warehouse: WarehouseFolder, run_date: OneNight, holder: Holder) -
     from nocturne.storage import lease
 
     if not lease.take(warehouse, run_date.date(), holder):
-        say(f"night {run_date.date()} waits: {lease.show(warehouse).held or 'an earlier night comes first'}")
-        raise typer.Exit(ExitStatus.TRY_AGAIN_LATER)
+        say(f"night {run_date.date()} waits: {lease.show(warehouse).grant or 'an earlier night comes first'}")
+        raise typer.Exit(TRY_AGAIN_LATER)
 
 
 @lease_command("release")
@@ -268,7 +268,7 @@ def show_lease(warehouse: WarehouseFolder, as_json: Json = False) -> None:
     from nocturne.storage import lease
 
     state = lease.show(warehouse)
-    claims = [("holds it", state.held)] if state.held else []
+    claims = [("holds it", state.grant)] if state.grant else []
     rows = [
         {"state": name, "run_date": claim.run_date, "holder": claim.holder, "token": claim.token, "host": claim.host}
         for name, claim in [*claims, *(("waits", claim) for claim in state.waiting)]

@@ -63,7 +63,7 @@ def fence_out_previous_writers(warehouse: Warehouse) -> None:
     """Commit the warehouse's token to every table: what an earlier process still has in hand is refused."""
     assert warehouse.token is not None
     for table in TABLES:
-        fencing.raise_around(tables.open_table(warehouse, table), warehouse.token)
+        fencing.advance(tables.open_table(warehouse, table), warehouse.token)
 
 
 def with_stored_settings(warehouse: Warehouse) -> Warehouse:
