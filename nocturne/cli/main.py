@@ -245,7 +245,7 @@ def take_lease(warehouse: WarehouseFolder, run_date: OneNight, holder: Holder) -
 
     if not lease.take(warehouse, run_date.date(), holder):
         say(f"night {run_date.date()} waits: {lease.show(warehouse).grant or 'an earlier night comes first'}")
-        raise typer.Exit(TRY_AGAIN_LATER)
+        raise typer.Exit(ExitStatus.TRY_AGAIN_LATER)
 
 
 @lease_command("release")

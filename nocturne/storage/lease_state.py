@@ -13,7 +13,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from nocturne.core.atomic_write import write_atomically
-from nocturne.core.errors import ServiceError, SettingsError
+from nocturne.core.errors import ServiceError, UsageError
 
 PROCESS_LASTS_SECONDS = 300.0
 """Silence after which the process of another host counts as dead; on this host we look."""
@@ -96,7 +96,7 @@ def open_state_file(warehouse: str) -> Iterator[StateFile]:
 
     Raises:
         ServiceError: another process keeps the lock, or the disk fails.
-        SettingsError: the warehouse is no folder that can be written.
+        UsageError: the warehouse is no folder that can be written.
     """
     folder = lease_folder(warehouse)
     try:
@@ -110,7 +110,7 @@ def open_state_file(warehouse: str) -> Iterator[StateFile]:
                 _write_state(folder, file.state)
     except OSError as error:
         if error.errno in NOT_WRITABLE:
-            raise SettingsError(
+            raise UsageError(
                 "the warehouse cannot be written",
                 where=warehouse,
                 found=str(error),
@@ -125,11 +125,11 @@ def lease_folder(warehouse: str) -> Path:
     """Folder of the lease, which may not exist yet.
 
     Raises:
-        SettingsError: the warehouse is not on a file system.
+        UsageError: the warehouse is not on a file system.
     """
     parts = urlsplit(warehouse)
     if parts.scheme not in ("", "file"):
-        raise SettingsError(
+        raise UsageError(
             "the lease needs a warehouse on a file system",
             where=warehouse,
             found=f"{parts.scheme}:",

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from nocturne.core.errors import ServiceError, SettingsError
+from nocturne.core.errors import ServiceError, UsageError
 from nocturne.storage import lease, lease_state
 
 FIRST, SECOND, THIRD = date(2026, 1, 1), date(2026, 1, 2), date(2026, 1, 3)
