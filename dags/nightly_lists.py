@@ -41,13 +41,12 @@ from airflow.sdk import (
     task,
 )
 from airflow.sdk.exceptions import AirflowFailException
-from tasks import EVERY_DAG, RETRIED, RunCommand, SubmitJob, day_param, lease_tasks
+from tasks import CACHE, CONF, EVERY_DAG, RETRIED, WAREHOUSE, RunCommand, SubmitJob, day_param, lease_tasks
 
 from nocturne.flow import GATED_TABLES, NIGHTLY, TABLES, Stage, success_mark
 
 JOBS = Path(__file__).resolve().parents[1] / "jobs"
 RUN_DATE = "{{ run_date(params, data_interval_start | default(none)) }}"
-WAREHOUSE = "{{ var.value.nocturne_warehouse }}"
 ASSETS = [Asset(f"nocturne.{table}") for table in TABLES]
 
 log = logging.getLogger(__name__)
@@ -97,8 +96,8 @@ def submit(stage: Stage) -> SubmitJob:
             f"--run-date={RUN_DATE}",
             "--landing={{ var.value.nocturne_landing }}",
             f"--warehouse={WAREHOUSE}",
-            "--cache={{ var.value.nocturne_cache }}",
-            "--conf={{ var.value.get('nocturne_conf', '') }}",
+            f"--cache={CACHE}",
+            CONF,
             "--lease-holder={{ run_id }}",
             "--validate",
         ],

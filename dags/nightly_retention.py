@@ -25,12 +25,9 @@ Variables: `nocturne_warehouse`, `nocturne_cache`, and optionally `nocturne_conf
 from datetime import timedelta
 
 from airflow.sdk import DAG, CronDataIntervalTimetable
-from tasks import BETWEEN_NIGHTS, RETRIED, RunCommand, day_param, lease_tasks
+from tasks import BETWEEN_NIGHTS, CACHE, CONF, DAYS_BEFORE, RETRIED, WAREHOUSE, RunCommand, day_param, lease_tasks
 
-DAY = "{{ days_before(0, params, data_interval_end | default(none)) }}"
-WAREHOUSE = ["--warehouse", "{{ var.value.nocturne_warehouse }}"]
-CACHE = ["--cache", "{{ var.value.nocturne_cache }}"]
-CONF = "--conf={{ var.value.get('nocturne_conf', '') }}"
+DAY = DAYS_BEFORE % 0
 HOLDER = "nightly_retention {{ run_id }}"
 
 with DAG(
@@ -52,6 +49,9 @@ with DAG(
     retain = RunCommand(
         task_id="retain",
         doc_md="rows, then files, then log entries that nobody needs any longer",
-        arguments=["retain", *WAREHOUSE, "--run-date", DAY, *CACHE, CONF, "--lease-holder", HOLDER],
+        arguments=[
+            *("retain", "--warehouse", WAREHOUSE, "--run-date", DAY, "--cache", CACHE, CONF),
+            *("--lease-holder", HOLDER),
+        ],
     )
     take_lease >> retain >> release_lease.as_teardown(setups=take_lease)

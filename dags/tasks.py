@@ -16,9 +16,13 @@ from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
 from nocturne.flow import RETRY_IS_POINTLESS, ExitStatus
 
-TRY_AGAIN_LATER = 75
-"""What `nocturne lease take` exits with while another night holds the lease."""
 KILL_AFTER_SECONDS = 10
+
+WAREHOUSE = "{{ var.value.nocturne_warehouse }}"
+CACHE = "{{ var.value.nocturne_cache }}"
+CONF = "--conf={{ var.value.get('nocturne_conf', '') }}"
+DAYS_BEFORE = "{{ days_before(%d, params, data_interval_end | default(none)) }}"
+"""The day so many days before that of a run; see `days_before`."""
 
 RETRIED: dict[str, Any] = {
     "owner": "recommendations",
@@ -27,7 +31,7 @@ RETRIED: dict[str, Any] = {
     "retry_exponential_backoff": 2.0,
     "max_retry_delay": timedelta(minutes=20),
 }
-"""How every task is tried again, where that can help."""
+"""Retries of every task, where trying again can help."""
 
 
 def days_before(days: int, params: Mapping[str, Any], data_interval_end: datetime | None) -> str:
@@ -50,14 +54,14 @@ EVERY_DAG: dict[str, Any] = {
     "catchup": False,
     "dagrun_timeout": timedelta(hours=24),
 }
-"""What all DAGs have in common."""
+"""Arguments of all DAGs."""
 
 BETWEEN_NIGHTS: dict[str, Any] = {
     **EVERY_DAG,
     "max_active_runs": 1,
     "user_defined_macros": {"days_before": days_before},
 }
-"""What those have in common that are of a day and run beside the nights."""
+"""Arguments of the DAGs that are of a day and run beside the nights."""
 
 
 def day_param(title: str, description: str) -> Param:
@@ -139,9 +143,9 @@ class PollCommand(BaseSensorOperator):
     def poke(self, context: Context) -> bool:  # noqa: ARG002
         """Run the command once; true when it is granted what it asks for."""
         status = SubprocessHook().run_command(["nocturne", *self.arguments]).exit_code
-        if status not in (0, TRY_AGAIN_LATER):
+        if status not in (ExitStatus.SUCCESS, ExitStatus.TRY_AGAIN_LATER):
             raise failure(f"nocturne {self.arguments[0]}", status)
-        return status == 0
+        return status == ExitStatus.SUCCESS
 
 
 def lease_tasks(holder: str, run_date: str, *, hours: int, doc_md: str) -> tuple[PollCommand, RunCommand]:
@@ -152,7 +156,7 @@ def lease_tasks(holder: str, run_date: str, *, hours: int, doc_md: str) -> tuple
         run_date: night or day that it is of: the earliest goes first.
         hours: how long to wait for it.
     """
-    lease = ["--warehouse", "{{ var.value.nocturne_warehouse }}", "--holder", holder]
+    lease = ["--warehouse", WAREHOUSE, "--holder", holder]
     take = PollCommand(
         task_id="take_lease",
         doc_md=doc_md,

@@ -23,12 +23,9 @@ model's. A new recipe is a candidate of `nocturne models train` or `nocturne tun
 from datetime import timedelta
 
 from airflow.sdk import DAG, CronDataIntervalTimetable
-from tasks import BETWEEN_NIGHTS, RETRIED, RunCommand, day_param, lease_tasks
+from tasks import BETWEEN_NIGHTS, CONF, DAYS_BEFORE, RETRIED, WAREHOUSE, RunCommand, day_param, lease_tasks
 
-DAY = "{{ days_before(%d, params, data_interval_end | default(none)) }}"
-FIRST_NIGHT, TRAINED_ON = DAY % 0, DAY % 2
-WAREHOUSE = ["--warehouse", "{{ var.value.nocturne_warehouse }}"]
-CONF = "--conf={{ var.value.get('nocturne_conf', '') }}"
+FIRST_NIGHT, TRAINED_ON = DAYS_BEFORE % 0, DAYS_BEFORE % 2
 HOLDER = "weekly_retraining {{ run_id }}"
 
 with DAG(
@@ -52,7 +49,7 @@ with DAG(
         task_id="train",
         doc_md="the live model's recipe on the night before last; prints the version",
         arguments=[
-            *("models", "train", *WAREHOUSE, "--run-date", TRAINED_ON, "--live-recipe"),
+            *("models", "train", "--warehouse", WAREHOUSE, "--run-date", TRAINED_ON, "--live-recipe"),
             *("--why", f"weekly retraining for {FIRST_NIGHT}", *moved_by),
         ],
     )
@@ -60,7 +57,15 @@ with DAG(
         task_id="promote",
         doc_md="live from tonight on, if it is no worse on what was listened to last night",
         arguments=[
-            *("models", "promote", "{{ ti.xcom_pull(task_ids='train') }}", *WAREHOUSE, "--run-date", FIRST_NIGHT),
+            *(
+                "models",
+                "promote",
+                "{{ ti.xcom_pull(task_ids='train') }}",
+                "--warehouse",
+                WAREHOUSE,
+                "--run-date",
+                FIRST_NIGHT,
+            ),
             *("--why", "weekly retraining", *moved_by),
         ],
     )

@@ -17,10 +17,8 @@ Variables: `nocturne_warehouse`, and optionally `nocturne_conf` and `nocturne_st
 from datetime import timedelta
 
 from airflow.sdk import DAG, CronDataIntervalTimetable, Param
-from tasks import BETWEEN_NIGHTS, RETRIED, RunCommand, day_param
+from tasks import BETWEEN_NIGHTS, CONF, DAYS_BEFORE, RETRIED, WAREHOUSE, RunCommand, day_param
 
-DAY = "{{ days_before(%d, params, data_interval_end | default(none)) }}"
-WAREHOUSE = "{{ var.value.nocturne_warehouse }}"
 STUDIES = "{{ var.value.get('nocturne_studies', '') or var.value.nocturne_warehouse ~ '/_studies' }}"
 
 with DAG(
@@ -41,8 +39,8 @@ with DAG(
         task_id="tune",
         doc_md="Optuna over the settings, on the lists of seven nights and what was listened to after each",
         arguments=[
-            *("tune", "--warehouse", WAREHOUSE, "--from", DAY % 8, "--to", DAY % 2),
-            *("--study", f"weekly-{DAY % 0}", "--storage", f"{STUDIES}/weekly.log"),
-            *("--trials", "{{ params.trials }}", "--conf={{ var.value.get('nocturne_conf', '') }}"),
+            *("tune", "--warehouse", WAREHOUSE, "--from", DAYS_BEFORE % 8, "--to", DAYS_BEFORE % 2),
+            *("--study", f"weekly-{DAYS_BEFORE % 0}", "--storage", f"{STUDIES}/weekly.log"),
+            *("--trials", "{{ params.trials }}", CONF),
         ],
     )

@@ -1,4 +1,4 @@
-"""listens -> item_index, interactions: add tonight's listens to every listener's row of the interaction matrix.
+"""The stage `build_interactions` of `nocturne/flow.py`, as a job.
 
 spark-submit jobs/build_interactions.py --run-date D --landing DIR --warehouse DIR --cache URL
 """

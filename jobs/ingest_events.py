@@ -1,6 +1,4 @@
-"""landing -> items, listens, quarantine, ingests.
-
-Clean the day's listening events and take a snapshot of the catalogue.
+"""The stage `ingest_events` of `nocturne/flow.py`, as a job.
 
 spark-submit jobs/ingest_events.py --run-date D --landing DIR --warehouse DIR --cache URL
 """

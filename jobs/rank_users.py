@@ -1,6 +1,4 @@
-"""items, interactions, models, item_factors -> ranked_lists.
-
-Solve every listener's factors and write the exact top of the catalogue.
+"""The stage `rank_users` of `nocturne/flow.py`, as a job.
 
 spark-submit jobs/rank_users.py --run-date D --landing DIR --warehouse DIR --cache URL
 """

@@ -1,4 +1,4 @@
-"""ranked_lists, validations -> nights: load the validated lists beside those being served, then move the pointer.
+"""The stage `refresh_cache` of `nocturne/flow.py`, as a job.
 
 spark-submit jobs/refresh_cache.py --run-date D --landing DIR --warehouse DIR --cache URL
 """

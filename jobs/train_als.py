@@ -1,4 +1,4 @@
-"""item_index, interactions -> models, item_factors: learn item factors, on the nights that settings say.
+"""The stage `train_als` of `nocturne/flow.py`, as a job.
 
 spark-submit jobs/train_als.py --run-date D --landing DIR --warehouse DIR --cache URL
 """

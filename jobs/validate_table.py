@@ -1,4 +1,4 @@
-"""one table -> validations, nights: hold one table of the night against its suite.
+"""The stage `validate_table` of `nocturne/flow.py`, as a job.
 
 spark-submit jobs/validate_table.py --run-date D --landing DIR --warehouse DIR --cache URL
 """

@@ -12,12 +12,14 @@ from enum import IntEnum
 class ExitStatus(IntEnum):
     """Outcome of a job or command, for whoever started it."""
 
-    PUBLISHED = 0
+    SUCCESS = 0
     CRASHED = 1
     USAGE = 2
     GATE_CLOSED = 3
     BAD_INPUT = 4
     SERVICE_FAILED = 5
+    TRY_AGAIN_LATER = 75
+    """EX_TEMPFAIL of sysexits.h: another night holds the lease."""
 
 
 RETRY_IS_POINTLESS = (ExitStatus.USAGE, ExitStatus.GATE_CLOSED, ExitStatus.BAD_INPUT)

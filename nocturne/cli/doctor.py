@@ -13,7 +13,7 @@ from pathlib import Path
 from rich.console import Console
 
 from nocturne import ROOT
-from nocturne.core.errors import NocturneError, ServiceError, SettingsError
+from nocturne.core.errors import NocturneError, ServiceError, UsageError
 from nocturne.core.settings import CacheSettings, load_settings
 from nocturne.flow import ExitStatus
 
@@ -40,7 +40,7 @@ def examine(cache: str | None, settings: CacheSettings | None = None) -> ExitSta
     Returns:
         0, or the gravest status among the failures: 5 for services and disks, 2 for what is to be set up.
     """
-    console, statuses = Console(stderr=True), [ExitStatus.PUBLISHED]
+    console, statuses = Console(stderr=True), [ExitStatus.SUCCESS]
     checks = dict(CHECKS)
     if cache:
         checks["cache"] = lambda: check_cache(cache, settings)
@@ -57,7 +57,7 @@ def check_python() -> str:
     """The interpreter is the one that the environment is locked for."""
     release = sys.version.split()[0]
     if sys.version_info[:2] != (3, 11):
-        raise SettingsError("another version of Python", found=release, expected="3.11", fix=SYNC)
+        raise UsageError("another version of Python", found=release, expected="3.11", fix=SYNC)
     return release
 
 
@@ -87,7 +87,7 @@ def check_spark() -> str:
             spark.range(rows).write.format("delta").mode("overwrite").save(folder)
         counts = [spark.read.format("delta").option("versionAsOf", old).load(folder).count() for old in (0, 1)]
     if counts != [1, 2]:
-        raise SettingsError("a Delta table does not travel in time", found=str(counts), expected="[1, 2]", fix=SYNC)
+        raise UsageError("a Delta table does not travel in time", found=str(counts), expected="[1, 2]", fix=SYNC)
     return f"pyspark {version('pyspark')}, delta-spark {version('delta-spark')}: written, overwritten, travelled back"
 
 
@@ -103,7 +103,7 @@ def check_blas() -> str:
             pool["internal_api"]: pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"
         }
     if set(threads.values()) != {1}:
-        raise SettingsError("BLAS does not obey threadpoolctl", found=str(threads), expected="1 thread each", fix=SYNC)
+        raise UsageError("BLAS does not obey threadpoolctl", found=str(threads), expected="1 thread each", fix=SYNC)
     return f"implicit {implicit.__version__}, {', '.join(threads)}"
 
 
@@ -123,7 +123,7 @@ def check_expectations() -> str:
     columns = ("complete", "incomplete")
     verdicts = [rows.validate(ExpectColumnValuesToNotBeNull(column=column)).success for column in columns]
     if verdicts != [True, False]:
-        raise SettingsError(
+        raise UsageError(
             "Great Expectations is wrong about two columns", found=str(verdicts), expected="[True, False]", fix=SYNC
         )
     return gx.__version__
@@ -160,7 +160,7 @@ def check_dags() -> str:
     try:
         release = version("apache-airflow")
     except PackageNotFoundError as error:
-        raise SettingsError("Airflow is not installed", fix="run `uv sync --frozen --group airflow`") from error
+        raise UsageError("Airflow is not installed", fix="run `uv sync --frozen --group airflow`") from error
     with tempfile.TemporaryDirectory() as home:
         environment = {
             "AIRFLOW_HOME": home,
@@ -176,7 +176,7 @@ def check_dags() -> str:
             check=False,
         )
     if answer.returncode:
-        raise SettingsError(
+        raise UsageError(
             "Airflow cannot import the DAGs", where=str(ROOT / "dags"), found=_last_lines(answer), fix=SYNC
         )
     return f"Airflow {release}"
@@ -230,7 +230,7 @@ CHECKS: dict[str, Callable[[], str]] = {
 
 def _run_check(check: Callable[[], str]) -> tuple[ExitStatus, str]:
     try:
-        return ExitStatus.PUBLISHED, check()
+        return ExitStatus.SUCCESS, check()
     except NocturneError as error:
         return error.status, str(error)
     except Exception as error:  # noqa: BLE001 - a broken package raises anything, and the other checks go on

@@ -16,7 +16,7 @@ from nocturne.cli.error_edge import Command
 from nocturne.cli.lightgcn import lightgcn
 from nocturne.cli.options import DAY, Conf, Json, Set, WarehouseFolder, open_warehouse
 from nocturne.core.console import print_json, print_rows, say
-from nocturne.core.errors import SettingsError
+from nocturne.core.errors import UsageError
 
 if TYPE_CHECKING:
     from nocturne.core.night import Night
@@ -103,7 +103,7 @@ def _check_baselines(names: Sequence[str]) -> None:
     from nocturne.evaluation.systems import BASELINES
 
     if unknown := sorted(set(names) - {*BASELINES, NO_BASELINE}):
-        raise SettingsError("no such baseline", found=", ".join(unknown), expected=", ".join((*BASELINES, NO_BASELINE)))
+        raise UsageError("no such baseline", found=", ".join(unknown), expected=", ".join((*BASELINES, NO_BASELINE)))
 
 
 def _systems(
@@ -144,13 +144,13 @@ def _systems(
     systems += [baseline_system(name, history, spark) for name in names]
     count_by_name = Counter(system.name for system in systems)
     if repeated := sorted(name for name, count in count_by_name.items() if count > 1):
-        raise SettingsError(
+        raise UsageError(
             "two systems have the same name",
             found=", ".join(repeated),
             fix="name every --model once, and give the files of --recipe names of their own",
         )
     if not systems:
-        raise SettingsError(
+        raise UsageError(
             "there is nothing to score",
             where=night.warehouse.path,
             found="no published lists, no --model, no --recipe, no --baseline",

@@ -33,12 +33,8 @@ from nocturne.cli.options import (
 from nocturne.cli.retain import retain
 from nocturne.cli.tune import tune
 from nocturne.core.console import print_rows, say
-from nocturne.core.errors import GateClosed, SettingsError
-from nocturne.flow import GATED_TABLES
-
-TRY_AGAIN_LATER = 75
-"""EX_TEMPFAIL of sysexits.h: another night holds the lease."""
-
+from nocturne.core.errors import GateClosed, UsageError
+from nocturne.flow import GATED_TABLES, ExitStatus
 
 app = typer.Typer(
     help="Listening events in, every listener's validated list out, before morning.",
@@ -166,7 +162,7 @@ def validations(
 
     names = table or GATED_TABLES
     if unknown := sorted(set(names) - set(GATED_TABLES)):
-        raise SettingsError("no such table", found=", ".join(unknown), expected=", ".join(GATED_TABLES))
+        raise UsageError("no such table", found=", ".join(unknown), expected=", ".join(GATED_TABLES))
     of_night = (pc.field("run_date") == run_date.date()) & pc.field("table").isin(list(names))
     rows = tables.rows(Warehouse(warehouse, load_settings()), "validations", of_night).to_pylist()
     rows.sort(key=lambda row: (names.index(row["table"]), row["expectation"]))
@@ -248,8 +244,8 @@ def take_lease(warehouse: WarehouseFolder, run_date: OneNight, holder: Holder) -
     from nocturne.storage import lease
 
     if not lease.take(warehouse, run_date.date(), holder):
-        say(f"night {run_date.date()} waits: {lease.show(warehouse).held or 'an earlier night comes first'}")
-        raise typer.Exit(TRY_AGAIN_LATER)
+        say(f"night {run_date.date()} waits: {lease.show(warehouse).grant or 'an earlier night comes first'}")
+        raise typer.Exit(ExitStatus.TRY_AGAIN_LATER)
 
 
 @lease_command("release")
@@ -272,7 +268,7 @@ def show_lease(warehouse: WarehouseFolder, as_json: Json = False) -> None:
     from nocturne.storage import lease
 
     state = lease.show(warehouse)
-    claims = [("holds it", state.held)] if state.held else []
+    claims = [("holds it", state.grant)] if state.grant else []
     rows = [
         {"state": name, "run_date": claim.run_date, "holder": claim.holder, "token": claim.token, "host": claim.host}
         for name, claim in [*claims, *(("waits", claim) for claim in state.waiting)]

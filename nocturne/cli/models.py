@@ -11,7 +11,7 @@ import typer
 from nocturne.cli.error_edge import Command
 from nocturne.cli.options import DAY, Conf, Json, LeaseHolder, OneNight, Set, WarehouseFolder, open_warehouse
 from nocturne.core.console import print_json, print_rows, say
-from nocturne.core.errors import SettingsError
+from nocturne.core.errors import UsageError
 
 if TYPE_CHECKING:
     from nocturne.core.night import Night
@@ -129,7 +129,7 @@ def compare(
     models = registry.models(stored)
     live = live_on(models, date.max)
     if other is None and live is None:
-        raise SettingsError("no model is live", where=warehouse, fix="name the model to compare with")
+        raise UsageError("no model is live", where=warehouse, fix="name the model to compare with")
     model, against = registry.find(models, version), registry.find(models, other) if other else live
     assert against
     since = max(first.date(), model.run_date, against.run_date)

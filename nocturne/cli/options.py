@@ -39,22 +39,22 @@ def nights_to_run(
     """Nights that a command line names, in order.
 
     Raises:
-        SettingsError: no night or an impossible range is named, a night is in the future, or settings are wrong.
+        UsageError: no night or an impossible range is named, a night is in the future, or settings are wrong.
     """
-    from nocturne.core.errors import SettingsError
+    from nocturne.core.errors import UsageError
     from nocturne.core.settings import load_settings
     from nocturne.serving.cache import check_url
     from nocturne.validation.suites import check_all_thresholds
 
     if (run_date is None) == (first is None and last is None) or (first is None) != (last is None):
-        raise SettingsError("name the night", expected="--run-date D, or --from D1 --to D2")
+        raise UsageError("name the night", expected="--run-date D, or --from D1 --to D2")
     start, end = (run_date, run_date) if run_date else (first, last)
     assert start
     assert end
     if start > end:
-        raise SettingsError("the range of nights is empty", found=f"--from {start.date()} --to {end.date()}")
+        raise UsageError("the range of nights is empty", found=f"--from {start.date()} --to {end.date()}")
     if end.date() > datetime.now(UTC).date():
-        raise SettingsError("a night in the future has no listens", found=str(end.date()), expected="today or earlier")
+        raise UsageError("a night in the future has no listens", found=str(end.date()), expected="today or earlier")
     settings = load_settings(conf or None, overrides or ())
     check_url(cache)
     check_all_thresholds(settings.expectations)
@@ -66,7 +66,7 @@ def open_warehouse(folder: str, conf: str | None = None, overrides: Sequence[str
     """The warehouse in a folder, with the settings that are fixed for its life.
 
     Raises:
-        SettingsError: there is none, or settings are wrong.
+        UsageError: there is none, or settings are wrong.
     """
     from nocturne.core.settings import load_settings
     from nocturne.storage.warehouse import with_stored_settings

@@ -8,7 +8,7 @@ import typer
 
 from nocturne.cli.options import DAY, Conf, Json, LeaseHolder, Set, WarehouseFolder, open_warehouse
 from nocturne.core.console import print_rows, say
-from nocturne.core.errors import SettingsError
+from nocturne.core.errors import UsageError
 
 
 def retain(
@@ -37,7 +37,7 @@ def retain(
 
     day = run_date.date()
     if day > datetime.now(UTC).date():
-        raise SettingsError(
+        raise UsageError(
             "retention on a day to come would remove nights too early", found=str(day), expected="today or earlier"
         )
     stored = open_warehouse(warehouse, conf, set_)

@@ -8,7 +8,7 @@ import typer
 
 from nocturne.cli.options import Cache, Conf, Json, Set, open_warehouse
 from nocturne.core.console import print_json, print_rows
-from nocturne.core.errors import SettingsError
+from nocturne.core.errors import UsageError
 
 if TYPE_CHECKING:
     from nocturne.serving.cache import Pointer
@@ -37,7 +37,7 @@ def list_user(
     with open_cache(cache, load_settings(conf, set_ or ()).cache, read_only=True) as store:
         served = store.get(user)
     if served is None:
-        raise SettingsError("no list is served to this listener", found=user, fix="check the id, and --cache")
+        raise UsageError("no list is served to this listener", found=user, fix="check the id, and --cache")
     names = _names(warehouse, served.run_date, served.item_ids) if warehouse else {}
     rows = [
         {"rank": rank, "item_id": item, **names.get(item, {}), "score": score}

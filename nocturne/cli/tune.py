@@ -12,7 +12,7 @@ import typer
 from nocturne import ROOT
 from nocturne.cli.options import Conf, From, Json, Set, To
 from nocturne.core.console import print_json, print_rows, say
-from nocturne.core.errors import SettingsError
+from nocturne.core.errors import UsageError
 
 if TYPE_CHECKING:
     import optuna
@@ -62,12 +62,12 @@ def tune(
     search = tuning.Search(study, storage, tuning.read_space(space), seed)
     nights = _nights(warehouse, first, last, days, base, search.space) if warehouse else []
     if (split is None) == (warehouse is None):
-        raise SettingsError("name what to search on", expected="--split PATH, or --warehouse W --from D1 --to D2")
+        raise UsageError("name what to search on", expected="--split PATH, or --warehouse W --from D1 --to D2")
     objective = split_objective(read_split(split), metric) if split else nights_objective(nights, days, metric)
     searched = tuning.run_search(search, base, objective, trials, _ProgressLine(trials, metric).show)
     rows, top = tuning.trial_rows(searched), tuning.best_trial(searched)
     if top is None:
-        raise SettingsError("no trial came to a value", where=str(storage), found=f"{len(rows)} trials were pruned")
+        raise UsageError("no trial came to a value", where=str(storage), found=f"{len(rows)} trials were pruned")
     remark = f"{metric} {top.value:.5f}: trial {top.number} of the search {study}"
     if winner is not None:
         winner.parent.mkdir(parents=True, exist_ok=True)
@@ -106,9 +106,9 @@ def _nights(
     from nocturne.storage.warehouse import with_stored_settings
 
     if first is None or last is None or first > last:
-        raise SettingsError("name the nights to search on", expected="--from D1 --to D2")
+        raise UsageError("name the nights to search on", expected="--from D1 --to D2")
     if others := sorted(name for name in space if not name.startswith("als.")):
-        raise SettingsError(
+        raise UsageError(
             "a model keeps the settings of its training only",
             found=", ".join(others),
             expected="a space of [als] alone",

@@ -25,7 +25,7 @@ class NocturneError(Exception):
         super().__init__("\n".join(lines))
 
 
-class SettingsError(NocturneError):
+class UsageError(NocturneError):
     """A wrong option, setting, path or date: mend the command or the settings."""
 
     status = ExitStatus.USAGE

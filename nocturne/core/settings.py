@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from nocturne import ROOT
-from nocturne.core.errors import SettingsError
+from nocturne.core.errors import UsageError
 
 PositiveInt = Annotated[int, Field(ge=1)]
 Share = Annotated[float, Field(gt=0, le=1)]
@@ -263,14 +263,14 @@ def load_settings(conf: str | None = None, overrides: Sequence[str] = ()) -> Set
     """Read conf/default.toml, lay the given file over it and `section.key=value` overrides over both.
 
     Raises:
-        SettingsError: a file is missing or no TOML, a name is unknown, or a value is out of range.
+        UsageError: a file is missing or no TOML, a name is unknown, or a value is out of range.
     """
     values = _parse((ROOT / "conf" / "default.toml").read_text(encoding="utf-8"), "conf/default.toml")
     if conf:
         try:
             text = Path(conf).read_text(encoding="utf-8")
         except OSError as error:
-            raise SettingsError("the settings file cannot be read", where=conf, found=str(error)) from error
+            raise UsageError("the settings file cannot be read", where=conf, found=str(error)) from error
         values = _overlay(values, _parse(text, conf))
     for override in overrides:
         values = _overlay(values, _parse_override(override))
@@ -283,7 +283,7 @@ def with_values(settings: Settings, values: Mapping[str, Any]) -> Settings:
     Example: `with_values(settings, {"als.factors": 64})`.
 
     Raises:
-        SettingsError: a name is unknown, or a value is out of range.
+        UsageError: a name is unknown, or a value is out of range.
     """
     changed = settings.model_dump()
     for name, value in values.items():
@@ -296,7 +296,7 @@ def _validate(values: Mapping[str, Any], where: str = "") -> Settings:
     try:
         return Settings.model_validate(values)
     except ValidationError as error:
-        raise SettingsError(
+        raise UsageError(
             "the settings are not valid",
             where=where,
             found="; ".join(_explain_problem(problem) for problem in error.errors()),
@@ -308,13 +308,13 @@ def _parse(text: str, where: str) -> dict[str, Any]:
     try:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise SettingsError("the settings are not TOML", where=where, found=str(error)) from error
+        raise UsageError("the settings are not TOML", where=where, found=str(error)) from error
 
 
 def _parse_override(override: str) -> dict[str, Any]:
     name, separator, value = override.partition("=")
     if not separator or "." not in name:
-        raise SettingsError("an override is malformed", found=override, expected="--set section.key=value")
+        raise UsageError("an override is malformed", found=override, expected="--set section.key=value")
     try:
         parsed = tomllib.loads(f"value = {value}")["value"]
     except tomllib.TOMLDecodeError:

@@ -15,7 +15,7 @@ import numpy as np
 from scipy.sparse import csr_matrix
 
 from nocturne.core.arrays import Floats, Mask
-from nocturne.core.errors import SettingsError
+from nocturne.core.errors import UsageError
 from nocturne.core.night import Night
 from nocturne.evaluation import metrics
 from nocturne.evaluation.baselines import EASE_ITEMS, count_left_out_by_ease
@@ -96,7 +96,7 @@ def compare_models(
         days: nights after each whose listens are the truth.
 
     Raises:
-        SettingsError: on no night there is anything to compare.
+        UsageError: on no night there is anything to compare.
     """
     since = max(model.anchor_date for model in models.values())
     systems = [model_system(model, name) for name, model in models.items()]
@@ -111,7 +111,7 @@ def compare_models(
         if len(held_out.user_ids)
     ]
     if not scored_nights:
-        raise SettingsError(
+        raise UsageError(
             "there is no night on which the models can be compared",
             where=nights[0].warehouse.path if nights else "",
             found=", ".join(str(night.run_date) for night in nights) or "no night",
@@ -140,7 +140,7 @@ def run_backtest(
         hold_out: reads a night and the truth of so many days after it.
 
     Raises:
-        SettingsError: nobody heard anything new on any night, or `against` has no lists.
+        UsageError: nobody heard anything new on any night, or `against` has no lists.
     """
     scored_nights, remarks = [], _Remarks()
     for number, night in enumerate(nights):
@@ -160,7 +160,7 @@ def run_backtest(
             remarks.add(f"EASE learns the {EASE_ITEMS:,} most popular items only", night.run_date)
         scored_nights.append(ScoredNight(held_out, lists_by_system))
     if not any(against in scored.lists for scored in scored_nights):
-        raise SettingsError(
+        raise UsageError(
             "there is nothing to compare with",
             where=nights[0].warehouse.path,
             found="; ".join(remarks.texts()) or "no lists",

@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 from scipy.sparse import csr_matrix
 
 from nocturne.core.arrays import Counts
-from nocturne.core.errors import SettingsError
+from nocturne.core.errors import UsageError
 from nocturne.core.night import Night, Warehouse
 from nocturne.evaluation.baselines import Requests
 from nocturne.flow import GATED_TABLES, stage
@@ -125,13 +125,13 @@ def nights_between(
         every: take the first of so many nights.
 
     Raises:
-        SettingsError: there is none.
+        UsageError: there is none.
     """
     closed = closed_dates(warehouse, GATED_TABLES)
     sound = [day for day in tables.dates(warehouse, "interactions") if first <= day <= last and day not in closed]
     listened = tables.dates(warehouse, "listens")
     if not sound:
-        raise SettingsError(
+        raise UsageError(
             "no night in this range can be scored",
             where=warehouse.path,
             found=_range(tables.dates(warehouse, "interactions")),
@@ -140,7 +140,7 @@ def nights_between(
         )
     scorable = [day for day in sound if day + timedelta(days=days) <= listened[-1]]
     if not scorable:
-        raise SettingsError(
+        raise UsageError(
             "nothing was listened to after the range yet, so that no list can be scored",
             where=warehouse.path,
             found=f"listens of {_range(listened)}",

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from nocturne.core.errors import SettingsError
+from nocturne.core.errors import UsageError
 from nocturne.core.night import Night
 from nocturne.core.settings import Settings
 from nocturne.evaluation.held_out import read_held_out
@@ -54,12 +54,12 @@ def nights_objective(nights: Sequence[Night], days: int, metric: str) -> Objecti
         days: nights after each whose listens are the truth.
 
     Raises:
-        SettingsError: nobody heard anything new after any of the nights.
+        UsageError: nobody heard anything new after any of the nights.
     """
     k = list_length(metric)
     held_out_nights = [held_out for night in nights if len((held_out := read_held_out(night, days)).user_ids)]
     if not held_out_nights:
-        raise SettingsError(
+        raise UsageError(
             "no night can be searched on",
             where=nights[0].warehouse.path,
             found=f"nobody heard anything new in the {days} days after any of {len(nights)} nights",
@@ -82,9 +82,9 @@ def list_length(metric: str) -> int:
     """Length that lists need for a metric: 20 for ndcg@20.
 
     Raises:
-        SettingsError: there is no such metric.
+        UsageError: there is no such metric.
     """
     name, _, k = metric.partition("@")
     if name not in METRICS or not k.isdecimal() or int(k) < 1:
-        raise SettingsError("no such metric", found=metric, expected=f"one of {', '.join(METRICS)}, as in ndcg@20")
+        raise UsageError("no such metric", found=metric, expected=f"one of {', '.join(METRICS)}, as in ndcg@20")
     return int(k)

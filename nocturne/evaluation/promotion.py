@@ -7,7 +7,7 @@ from typing import Any
 
 import pyarrow.compute as pc
 
-from nocturne.core.errors import GateClosed, SettingsError
+from nocturne.core.errors import GateClosed, UsageError
 from nocturne.core.night import Night
 from nocturne.core.settings import PromotionSettings
 from nocturne.evaluation.backtest import compare_models
@@ -52,7 +52,7 @@ def promote(night: Night, version: str, *, actor: str, reason: str, days: int = 
 
     Raises:
         GateClosed: the gate does not let it pass; that is on record with the figures.
-        SettingsError: there is no such model, or no reason is given.
+        UsageError: there is no such model, or no reason is given.
     """
     registry.require_reason(reason)
     models = registry.models(night.warehouse)
@@ -112,10 +112,10 @@ def compare_versions(nights: Sequence[Night], model_version: str, against: str, 
         days: days of listening after each night.
 
     Raises:
-        SettingsError: there is no such model, it is compared with itself, or nobody heard anything new by then.
+        UsageError: there is no such model, it is compared with itself, or nobody heard anything new by then.
     """
     if model_version == against:
-        raise SettingsError("a model is compared with itself", found=against, fix="name two models")
+        raise UsageError("a model is compared with itself", found=against, fix="name two models")
     models = {version: registry.load_model(nights[0].warehouse, version) for version in (model_version, against)}
     return compare_models(nights, models, against, days, nights[0].settings.promotion.top_k)
 

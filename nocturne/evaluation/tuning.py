@@ -17,7 +17,7 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
 
-from nocturne.core.errors import SettingsError
+from nocturne.core.errors import UsageError
 from nocturne.core.settings import Settings, with_values
 
 Report = Callable[[float], None]
@@ -51,7 +51,7 @@ def read_space(path: Path) -> dict[str, BaseDistribution]:
     """The search space of a TOML file: by `section.key` a list of choices, or a table of low, high and log.
 
     Raises:
-        SettingsError: the file cannot be read, or holds something else.
+        UsageError: the file cannot be read, or holds something else.
     """
     try:
         sections = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -61,7 +61,7 @@ def read_space(path: Path) -> dict[str, BaseDistribution]:
             for key, values in keys.items()
         }
     except (OSError, TypeError, AttributeError, LookupError, ValueError) as error:
-        raise SettingsError(
+        raise UsageError(
             "the search space cannot be read",
             where=str(path),
             found=str(error),
@@ -75,7 +75,7 @@ def run_search(
     """Try settings until so many trials have ended, those of earlier runs of the same search among them.
 
     The settings as they are come first, and what was being tried when an earlier run was killed. Settings that an
-    objective refuses (`SettingsError`) are a failed trial, and the search goes on.
+    objective refuses (`UsageError`) are a failed trial, and the search goes on.
 
     Args:
         base: every setting that the space leaves alone.
@@ -97,7 +97,7 @@ def run_search(
             study.tell(trial, value)
         except optuna.TrialPruned:
             study.tell(trial, state=TrialState.PRUNED)
-        except SettingsError as error:
+        except UsageError as error:
             trial.set_user_attr("refused", str(error))
             study.tell(trial, state=TrialState.FAIL)
             _give_up_if_nothing_works(study, error)
@@ -147,7 +147,7 @@ def _open(search: Search) -> optuna.Study:
             pruner=optuna.pruners.MedianPruner(n_startup_trials=_WARM_UP_TRIALS),
         )
     except OSError as error:
-        raise SettingsError(
+        raise UsageError(
             "the search cannot be stored", where=str(search.storage), found=str(error), fix="choose another --storage"
         ) from error
     # Seeded by how far it is, so that a search that goes on does not propose its first trials again.
@@ -188,9 +188,9 @@ def _reporter(trial: optuna.Trial) -> Report:
     return report
 
 
-def _give_up_if_nothing_works(study: optuna.Study, error: SettingsError) -> None:
+def _give_up_if_nothing_works(study: optuna.Study, error: UsageError) -> None:
     if len(study.trials) >= _WARM_UP_TRIALS and not ended_trials(study):
-        raise SettingsError("no trial of the search could run", found=str(error)) from error
+        raise UsageError("no trial of the search could run", found=str(error)) from error
 
 
 def _parse_distribution(values: Any) -> BaseDistribution:

@@ -9,7 +9,7 @@ from datetime import date
 from difflib import get_close_matches
 from typing import Any
 
-from nocturne.core.errors import SettingsError
+from nocturne.core.errors import UsageError
 from nocturne.core.settings import RetentionSettings
 from nocturne.flow import TABLES
 from nocturne.serving.cache.pointer import Pointer, from_json
@@ -67,12 +67,12 @@ class Limits:
         """The limits of the settings.
 
         Raises:
-            SettingsError: a name is that of no table, or of one that may not lose rows.
+            UsageError: a name is that of no table, or of one that may not lose rows.
         """
         for name in settings.nights:
             if name not in TABLES:
                 close = get_close_matches(name, TABLES, n=3)
-                raise SettingsError(
+                raise UsageError(
                     "retention is set for a table that there is not",
                     where="retention.nights",
                     found=name,
@@ -80,7 +80,7 @@ class Limits:
                     fix="mend the name",
                 )
             if name == _KEEPS_EVERY_NIGHT:
-                raise SettingsError(
+                raise UsageError(
                     f"{name} keeps every night: rows of interactions and models count on its numbers",
                     where="retention.nights",
                     found=f"{name} = {settings.nights[name]}",

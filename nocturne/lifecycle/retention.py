@@ -77,7 +77,7 @@ def retain(
         caches: pointers of caches, beside those on record in `nights`.
 
     Raises:
-        SettingsError: a limit is set for what is no table or may not lose rows, or there is no warehouse.
+        UsageError: a limit is set for what is no table or may not lose rows, or there is no warehouse.
         InputError: a pointer on record cannot be read, so that it is not known what is served.
         ServiceError: a later process has taken the lease over, or wrote a table meanwhile.
     """
@@ -200,7 +200,7 @@ def _shrink_table(
     files = [*on_disk, *_left_over(table.folder, hours)]
     removed.files, removed.bytes = len(files), _size(files)
     if not dry_run:
-        fencing.stamp(table.delta, warehouse.token)
+        fencing.next_version(table.delta, warehouse.token)  # raises if a later process has taken over
         _unlink(files)
         _remove_empty_folders(table.folder)
         if log.wants_checkpoint:
@@ -237,10 +237,10 @@ def _changes(warehouse: Warehouse, table: TableOnDisk, expired: Collection[Any])
     values = ", ".join(f"'{value}'" for value in sorted(expired))
     due: list[Callable[[DeltaTable, CommitProperties | None], object]] = []
     if properties.items() - table.delta.metadata().configuration.items():
-        due.append(lambda delta, stamp: delta.alter.set_table_properties(properties, commit_properties=stamp))
+        due.append(lambda delta, commit: delta.alter.set_table_properties(properties, commit_properties=commit))
     if expired:
         # Partitions are removed whole: no file is read or written.
-        due.append(lambda delta, stamp: delta.delete(f"{table.column} IN ({values})", commit_properties=stamp))
+        due.append(lambda delta, commit: delta.delete(f"{table.column} IN ({values})", commit_properties=commit))
     return [partial(_commit, warehouse, table, change) for change in due]
 
 
@@ -248,8 +248,8 @@ def _commit(
     warehouse: Warehouse, table: TableOnDisk, change: Callable[[DeltaTable, CommitProperties | None], object]
 ) -> None:
     delta = DeltaTable(table.path)
-    with fencing.refusals(delta):
-        change(delta, fencing.stamped(delta, warehouse.token))
+    with fencing.conflicts_as_errors(delta):
+        change(delta, fencing.commit_properties(delta, warehouse.token))
 
 
 def _remove_side_files(

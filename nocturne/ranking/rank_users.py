@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyspark.sql import SparkSession
 
-from nocturne.core.errors import SettingsError
+from nocturne.core.errors import UsageError
 from nocturne.core.night import Night
 from nocturne.core.stage import Progress, StageResult
 from nocturne.ingestion.interactions import EPOCH
@@ -64,7 +64,7 @@ def make_ranker(night: Night, model: Model, previous: Night | None) -> Ranker:
         previous: the night whose pools may be carried over.
 
     Raises:
-        SettingsError: the model is larger than settings allow.
+        UsageError: the model is larger than settings allow.
     """
     _check_size(model, night)
     settings, listeners = night.settings.ranking, tables.count(night, "interactions")
@@ -190,7 +190,7 @@ def _check_size(model: Model, night: Night) -> None:
     needed = items * (2 * 4 * width + 8 * model.neighbours.shape[1] + _BYTES_PER_ITEM)
     allowed = night.settings.ranking.items_memory_mb
     if needed > allowed * 2**20:
-        raise SettingsError(
+        raise UsageError(
             "the model is larger than ranking may share on a machine",
             found=f"{items:,} items x {width} factors, {needed / 2**20:,.0f} MiB",
             expected=f"at most ranking.items_memory_mb = {allowed} MiB",

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import pyarrow as pa
 
-from nocturne.core.errors import ServiceError, SettingsError
+from nocturne.core.errors import ServiceError, UsageError
 from nocturne.core.night import Night, Warehouse
 from nocturne.serving import publications
 from nocturne.serving.cache import Cache, Generation, GenerationInfo, ParallelMap, Pointer, Progress, RowBatches
@@ -99,7 +99,7 @@ def rollback(warehouse: Warehouse, cache: Cache, why: str, to: str | None = None
         to: the generation; by default the one before.
 
     Raises:
-        SettingsError: there is no such generation, the pointer is held already, or no reason is given.
+        UsageError: there is no such generation, the pointer is held already, or no reason is given.
         InputError: the manifest of that generation does not hold.
         ServiceError: the cache failed, or has lost that generation.
     """
@@ -114,7 +114,7 @@ def release(warehouse: Warehouse, cache: Cache) -> Pointer:
     """Let the next refresh move the pointer again; returns the new pointer. Without a hold it does nothing.
 
     Raises:
-        SettingsError: the cache serves nothing.
+        UsageError: the cache serves nothing.
         InputError: the manifest of what is served does not hold.
         ServiceError: the cache failed.
     """
@@ -147,12 +147,12 @@ def warehouse_of(cache: Cache, path: str) -> str:
     """Folder of the warehouse whose nights the cache serves, unless one is named.
 
     Raises:
-        SettingsError: none is named and the cache names none either.
+        UsageError: none is named and the cache names none either.
     """
     pointer = cache.pointer()
     folder = path or (pointer.warehouse if pointer else "")
     if not folder:
-        raise SettingsError("the cache names no warehouse", where=cache.place, fix="name it with --warehouse")
+        raise UsageError("the cache names no warehouse", where=cache.place, fix="name it with --warehouse")
     return folder
 
 

@@ -1,17 +1,14 @@
 """The lease on a warehouse: one night at a time writes it, and waiting nights go in order of date.
 
-`WAREHOUSE/_lease/` holds the state, one JSON file that is replaced whole, under a lock that the
-kernel lets go of when its process dies. A process renews its lease from a thread for as long as it
+`WAREHOUSE/_lease/` holds the state (`nocturne.storage.lease_state`), one JSON file that is replaced whole, under a
+lock that the kernel lets go of when its process dies. A process renews its lease from a thread for as long as it
 lives. An orchestrator's run, which has no process of its own, keeps its lease between its jobs; each
 job enters under the run's name, one at a time, so that a job started again cannot meet its orphan.
 Every process that is let in gets a higher token than all before it, and commits to tables with it, so that a
-late write of an earlier one is refused (`nocturne.storage.tables`).
+late write of an earlier one is refused (`nocturne.storage.fencing`).
 Standard library only, on a file system that all writers of the warehouse share.
 """
 
-import errno
-import fcntl
-import json
 import os
 import secrets
 import socket
@@ -19,73 +16,13 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, replace
-from datetime import UTC, date, datetime
-from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from dataclasses import dataclass, field, replace
+from datetime import date
 
-from nocturne.core.errors import ServiceError, SettingsError
+from nocturne.core.errors import ServiceError
+from nocturne.storage.lease_state import Claim, State, StateFile, lease_folder, open_state_file, process_start
 
 HEARTBEAT_SECONDS = 20.0
-PROCESS_LASTS_SECONDS = 300.0
-"""Silence after which the process of another host counts as dead; on this host we look."""
-RUN_LASTS_SECONDS = 3600.0
-"""Silence after which an orchestrator's run counts as dead: longer than any pause between its tasks."""
-WAITER_LASTS_SECONDS = 300.0
-"""Silence after which a waiting night is forgotten: longer than the pause between two polls."""
-LOCK_SECONDS = 30.0
-"""How long to wait for a lock that is kept for milliseconds, on a machine that is very busy."""
-NOT_WRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.ENOENT)
-"""What a wrong path ends with; every other trouble of the disk may pass."""
-
-
-@dataclass(frozen=True)
-class Claim:
-    """A night that holds the lease, or waits for it.
-
-    Attributes:
-        holder: who: a process, or an Airflow run.
-        run_date: night, ISO 8601.
-        since: when it was granted, or when the waiting began, seconds since 1970.
-        renewed: when it was last heard of, seconds since 1970.
-        run: True for a run, which keeps the lease when its process of the moment ends.
-        token: number of the grant, higher than that of every earlier one; 0 while waiting.
-        host: where the holder's process runs; "" when none does.
-        pid: that process.
-        started: when it started, in ticks: tells it from a later process with the same pid.
-    """
-
-    holder: str
-    run_date: str
-    since: float
-    renewed: float
-    run: bool
-    token: int = 0
-    host: str = ""
-    pid: int = 0
-    started: str = ""
-
-    def __str__(self) -> str:
-        since = datetime.fromtimestamp(self.since, UTC).isoformat(timespec="seconds")
-        process = f", process {self.pid} on {self.host}" if self.host else ""
-        return f"night {self.run_date} of {self.holder}, since {since}{process}"
-
-
-@dataclass(frozen=True)
-class State:
-    """The content of `WAREHOUSE/_lease/state.json`.
-
-    Attributes:
-        token: the last that was given out.
-        worked: token of the last process that was let in.
-        left: token of the last process that said that it left; if it is not `worked`, that one died, or is late.
-    """
-
-    token: int = 0
-    held: Claim | None = None
-    waiting: tuple[Claim, ...] = ()
-    worked: int = 0
-    left: int = 0
 
 
 @dataclass
@@ -113,7 +50,7 @@ class Lease:
             raise ServiceError(
                 "the lease on the warehouse was lost while the night ran",
                 where=self.warehouse,
-                found=str(show(self.warehouse).held or "nobody holds it now"),
+                found=str(show(self.warehouse).grant or "nobody holds it now"),
                 expected=f"{self.holder} with token {self.token}",
                 fix="run this night again: the tables are replaced whole, nothing is written twice",
             )
@@ -125,7 +62,8 @@ def take(warehouse: str, run_date: date, holder: str) -> bool:
     Polled, it grants the lease to the earliest night among those polling. Raises as `hold`.
     """
     now = time.time()
-    return _claim(warehouse, Claim(holder, run_date.isoformat(), now, now, run=True), queue=True) is not None
+    claim = Claim(holder, run_date.isoformat(), now, now, run=True)
+    return _request_grant(warehouse, claim, queue=True) is not None
 
 
 def release(warehouse: str, holder: str) -> bool:
@@ -133,23 +71,23 @@ def release(warehouse: str, holder: str) -> bool:
 
     A process that still works under the lease keeps it until it ends.
     """
-    if not _folder(warehouse).is_dir():
+    if not lease_folder(warehouse).is_dir():
         return True
-    with _state(warehouse) as box:
-        box.state = replace(box.state, waiting=_without(box.state.waiting, holder))
-        held = box.state.held
-        if held is None or held.holder != holder:
+    with open_state_file(warehouse) as file:
+        file.state = replace(file.state, waiting=_without_claims_of(holder, file.state.waiting))
+        grant = file.state.grant
+        if grant is None or grant.holder != holder:
             return True
-        box.state = replace(box.state, held=replace(held, run=False) if held.host else None)
-        return box.state.held is None
+        file.state = replace(file.state, grant=replace(grant, run=False) if grant.host else None)
+        return file.state.grant is None
 
 
 def show(warehouse: str) -> State:
-    """Who holds the lease and who waits, the earliest night first; claims that lapsed are left out."""
-    if not _folder(warehouse).is_dir():
+    """The state: who holds the lease and who waits, the earliest night first; claims that expired are left out."""
+    if not lease_folder(warehouse).is_dir():
         return State()
-    with _state(warehouse) as box:
-        return box.state
+    with open_state_file(warehouse) as file:
+        return file.state
 
 
 @contextmanager
@@ -165,109 +103,113 @@ def hold(warehouse: str, run_date: date, holder: str | None = None, wait_seconds
     Raises:
         ServiceError: another night holds the lease or comes first, a job of the same run is still alive,
             or the disk fails.
-        SettingsError: the warehouse is no folder that can be written.
+        UsageError: the warehouse is no folder that can be written.
     """
     claim = _process_claim(run_date, holder)
-    lease = Lease(warehouse, claim.holder, *_wait(warehouse, claim, wait_seconds))
+    lease = Lease(warehouse, claim.holder, *_wait_for_grant(warehouse, claim, wait_seconds))
     stop = threading.Event()
-    heart = threading.Thread(target=_beat, args=(lease, stop), name="lease", daemon=True)
-    heart.start()
+    heartbeat = threading.Thread(target=_heartbeat, args=(lease, stop), name="lease", daemon=True)
+    heartbeat.start()
     try:
         yield lease
         lease.check()
     finally:
         stop.set()
-        heart.join()
-        _leave(warehouse, claim, lease.token)
+        heartbeat.join()
+        _record_departure(warehouse, claim, lease.token)
 
 
 def _process_claim(run_date: date, holder: str | None) -> Claim:
     now, host, pid = time.time(), socket.gethostname(), os.getpid()
     name = holder or f"{host}-{pid}-{secrets.token_hex(4)}"
-    started = _process_start(pid) or ""
+    started = process_start(pid) or ""
     return Claim(name, run_date.isoformat(), now, now, run=False, host=host, pid=pid, started=started)
 
 
-def _wait(warehouse: str, claim: Claim, wait_seconds: float) -> tuple[int, bool]:
+def _wait_for_grant(warehouse: str, claim: Claim, wait_seconds: float) -> tuple[int, bool]:
     deadline = time.monotonic() + wait_seconds
-    while (granted := _claim(warehouse, replace(claim, renewed=time.time()), queue=wait_seconds > 0)) is None:
+    while True:
+        granted = _request_grant(warehouse, replace(claim, renewed=time.time()), queue=wait_seconds > 0)
+        if granted is not None:
+            return granted
         if time.monotonic() >= deadline:
             if wait_seconds > 0:
                 release(warehouse, claim.holder)
-            raise _busy(warehouse, claim)
+            raise _busy_error(warehouse, claim)
         time.sleep(min(1.0, wait_seconds))
-    return granted
 
 
-def _claim(warehouse: str, claim: Claim, *, queue: bool) -> tuple[int, bool] | None:
+def _request_grant(warehouse: str, claim: Claim, *, queue: bool) -> tuple[int, bool] | None:
     """Token of the grant and whether it takes over, or None. In a queue the first call only says which night waits."""
-    with _state(warehouse) as box:
-        state = box.state
-        if state.held and state.held.holder == claim.holder:
-            held = _enter(state, state.held, claim)
-            return _let_in(box, held) if held else None
-        others = _without(state.waiting, claim.holder)
-        known = next((waiter for waiter in state.waiting if waiter.holder == claim.holder), None)
-        claim = replace(claim, since=known.since) if known else claim
-        first = all(_turn(claim) < _turn(other) for other in others)
-        if state.held is None and first and (known or not queue):
-            box.state = replace(state, waiting=others)
-            return _let_in(box, replace(claim, since=time.time(), token=state.token + 1))
+    with open_state_file(warehouse) as file:
+        state = file.state
+        if state.grant and state.grant.holder == claim.holder:
+            renewed = _renew_or_join(state.grant, claim, state.token + 1)
+            return _grant(file, renewed) if renewed else None
+        others = _without_claims_of(claim.holder, state.waiting)
+        queued_claim = next((waiter for waiter in state.waiting if waiter.holder == claim.holder), None)
+        claim = replace(claim, since=queued_claim.since) if queued_claim else claim
+        comes_first = all(_queue_order(claim) < _queue_order(other) for other in others)
+        if state.grant is None and comes_first and (queued_claim or not queue):
+            file.state = replace(state, waiting=others)
+            return _grant(file, replace(claim, since=time.time(), token=state.token + 1))
         if queue:
-            box.state = replace(state, waiting=tuple(sorted((*others, claim), key=_turn)))
+            file.state = replace(state, waiting=tuple(sorted((*others, claim), key=_queue_order)))
         return None
 
 
-def _enter(state: State, held: Claim, claim: Claim) -> Claim | None:
+def _renew_or_join(grant: Claim, claim: Claim, next_token: int) -> Claim | None:
     """The lease of a holder who asks again: a run renews it; a process works under it if no other does."""
     if claim.run:
-        return replace(held, run=True, renewed=claim.renewed)
-    if held.host:
+        return replace(grant, run=True, renewed=claim.renewed)
+    if grant.host:
         return None
-    token = state.token + 1
-    return replace(held, renewed=claim.renewed, token=token, host=claim.host, pid=claim.pid, started=claim.started)
+    return replace(
+        grant, renewed=claim.renewed, token=next_token, host=claim.host, pid=claim.pid, started=claim.started
+    )
 
 
-def _let_in(box: "_Box", held: Claim) -> tuple[int, bool]:
-    """Write down who holds the lease; returns the token, and whether the process before never said that it left."""
-    before = box.state
-    worked = held.token if held.host and held.token > before.token else before.worked
-    box.state = replace(before, token=max(before.token, held.token), held=held, worked=worked)
-    return held.token, before.worked != before.left
+def _grant(file: StateFile, claim: Claim) -> tuple[int, bool]:
+    """Record who holds the lease; returns the token, and whether the last process never said that it left."""
+    state = file.state
+    is_new_process = claim.host != "" and claim.token > state.token
+    file.state = replace(
+        state,
+        token=max(state.token, claim.token),
+        grant=claim,
+        process_token=claim.token if is_new_process else state.process_token,
+    )
+    return claim.token, state.process_token != state.departed_token
 
 
-def _leave(warehouse: str, claim: Claim, token: int) -> None:
-    """The process ends: a run keeps the lease, otherwise it is free."""
-    with _state(warehouse) as box:
-        if box.state.worked == token:
-            box.state = replace(box.state, left=token)
-        held = box.state.held
-        if held and (held.holder, held.host, held.pid) == (claim.holder, claim.host, claim.pid):
-            box.state = replace(box.state, held=_without_process(held) if held.run else None)
+def _record_departure(warehouse: str, claim: Claim, token: int) -> None:
+    """Record that the process ends: a run keeps the lease, otherwise it is free."""
+    with open_state_file(warehouse) as file:
+        if file.state.process_token == token:
+            file.state = replace(file.state, departed_token=token)
+        grant = file.state.grant
+        if grant and (grant.holder, grant.host, grant.pid) == (claim.holder, claim.host, claim.pid):
+            file.state = replace(file.state, grant=grant.without_process() if grant.run else None)
 
 
-def _without_process(claim: Claim) -> Claim:
-    return replace(claim, host="", pid=0, started="")
-
-
-def _turn(claim: Claim) -> tuple[str, float, str]:
+def _queue_order(claim: Claim) -> tuple[str, float, str]:
     return claim.run_date, claim.since, claim.holder
 
 
-def _without(waiting: tuple[Claim, ...], holder: str) -> tuple[Claim, ...]:
-    return tuple(waiter for waiter in waiting if waiter.holder != holder)
+def _without_claims_of(holder: str, waiting: tuple[Claim, ...]) -> tuple[Claim, ...]:
+    return tuple(claim for claim in waiting if claim.holder != holder)
 
 
 def _renew(warehouse: str, holder: str, token: int) -> bool:
-    with _state(warehouse) as box:
-        held = box.state.held
-        if held is None or (held.holder, held.token) != (holder, token):
+    with open_state_file(warehouse) as file:
+        grant = file.state.grant
+        if grant is None or (grant.holder, grant.token) != (holder, token):
             return False
-        box.state = replace(box.state, held=replace(held, renewed=time.time()))
+        file.state = replace(file.state, grant=replace(grant, renewed=time.time()))
         return True
 
 
-def _beat(lease: Lease, stop: threading.Event) -> None:
+def _heartbeat(lease: Lease, stop: threading.Event) -> None:
     while not stop.wait(HEARTBEAT_SECONDS):
         try:
             if not _renew(lease.warehouse, lease.holder, lease.token):
@@ -277,123 +219,13 @@ def _beat(lease: Lease, stop: threading.Event) -> None:
             continue  # a disk that fails for a moment costs one beat; `check` speaks up if it lasts
 
 
-def _busy(warehouse: str, claim: Claim) -> ServiceError:
+def _busy_error(warehouse: str, claim: Claim) -> ServiceError:
     state = show(warehouse)
-    blocker = state.held or next(iter(state.waiting), claim)
+    blocker = state.grant or next(iter(state.waiting), claim)
     return ServiceError(
         f"the warehouse is busy: night {claim.run_date} has to wait",
         where=warehouse,
-        found=f"held by {blocker}" if state.held else f"an earlier night comes first: {blocker}",
+        found=f"held by {blocker}" if state.grant else f"an earlier night comes first: {blocker}",
         fix="start this again when that night is done; if nothing runs it any more: "
         f"nocturne lease release --warehouse {warehouse} --holder '{blocker.holder}'",
     )
-
-
-def _process_alive(claim: Claim, lasts: float) -> bool:
-    if claim.host == socket.gethostname() and claim.started:
-        return _process_start(claim.pid) == claim.started
-    return time.time() - claim.renewed < lasts
-
-
-def _process_start(pid: int) -> str | None:
-    """When a process of this host started, in ticks; None if it is dead, or where there is no /proc."""
-    try:
-        state, *numbers = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
-    except (FileNotFoundError, ProcessLookupError):
-        return None
-    return None if state in "ZX" else numbers[18]
-
-
-@dataclass
-class _Box:
-    state: State
-
-
-@contextmanager
-def _state(warehouse: str) -> Iterator[_Box]:
-    """The state without lapsed claims; what the block leaves in the box is written back if it differs."""
-    folder = _folder(warehouse)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with (folder / "lock").open("w", encoding="utf-8") as lock:
-            _lock(lock.fileno(), warehouse)
-            before = _read(folder)
-            box = _Box(_living(before))
-            yield box
-            if box.state != before:
-                _write(folder, box.state)
-    except OSError as error:
-        if error.errno in NOT_WRITABLE:
-            raise SettingsError(
-                "the warehouse cannot be written",
-                where=warehouse,
-                found=str(error),
-                fix="name a folder that you may write with --warehouse",
-            ) from error
-        raise ServiceError(
-            "the lease on the warehouse cannot be written", where=str(folder), found=str(error)
-        ) from error
-
-
-def _lock(file: int, warehouse: str) -> None:
-    """Take the lock, which nobody keeps for longer than one small write; it goes when the file is closed.
-
-    Raises:
-        ServiceError: somebody keeps it: a process that was stopped in the middle of that write.
-    """
-    deadline = time.monotonic() + LOCK_SECONDS
-    while True:
-        try:
-            return fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if time.monotonic() >= deadline:
-                raise ServiceError(
-                    "another process keeps the lease's lock",
-                    where=f"{_folder(warehouse)}/lock",
-                    found=f"not free for {LOCK_SECONDS:g} s, expected for the time of one small write",
-                    fix="`lslocks` names it: it was stopped, let it go on or end it; then run this again",
-                ) from None
-            time.sleep(0.01)
-
-
-def _folder(warehouse: str) -> Path:
-    parts = urlsplit(warehouse)
-    if parts.scheme not in ("", "file"):
-        raise SettingsError(
-            "the lease needs a warehouse on a file system",
-            where=warehouse,
-            found=f"{parts.scheme}:",
-            expected="a path, or file:///path",
-            fix="mount the store, and name it by its path",
-        )
-    return Path(unquote(parts.path) if parts.scheme else warehouse) / "_lease"
-
-
-def _living(state: State) -> State:
-    held = state.held
-    if held and held.host and not _process_alive(held, PROCESS_LASTS_SECONDS):
-        held = _without_process(held)
-    if held and not held.host and not (held.run and time.time() - held.renewed < RUN_LASTS_SECONDS):
-        held = None
-    waiting = tuple(waiter for waiter in state.waiting if _process_alive(waiter, WAITER_LASTS_SECONDS))
-    return replace(state, held=held, waiting=waiting)
-
-
-def _read(folder: Path) -> State:
-    try:
-        values = json.loads((folder / "state.json").read_bytes())
-    except FileNotFoundError:
-        return State()
-    held = Claim(**values["held"]) if values["held"] else None
-    waiting = tuple(Claim(**waiter) for waiter in values["waiting"])
-    # A lease of release 0.3 knows nothing of processes that left.
-    return State(values["token"], held, waiting, values.get("worked", 0), values.get("left", 0))
-
-
-def _write(folder: Path, state: State) -> None:
-    fresh = folder / "state.json.new"
-    with fresh.open("w", encoding="utf-8") as file:
-        json.dump(asdict(state), file, indent=1)
-        file.flush()
-        os.fsync(file.fileno())
-    fresh.replace(folder / "state.json")

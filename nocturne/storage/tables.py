@@ -15,7 +15,7 @@ from deltalake.exceptions import DeltaError, TableNotFoundError
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from nocturne.core.errors import InputError, SettingsError
+from nocturne.core.errors import InputError, UsageError
 from nocturne.core.night import Night, Warehouse
 from nocturne.storage.contracts import contract
 from nocturne.storage.model_transitions import ModelRecord, live_on
@@ -28,9 +28,9 @@ BUCKETED = ("interactions", "pools", "ranked_lists")
 
 
 def require_warehouse(warehouse: Warehouse) -> None:
-    """Raise SettingsError unless the warehouse holds tables."""
+    """Raise UsageError unless the warehouse holds tables."""
     if not DeltaTable.is_deltatable(warehouse.table_path("listens")):
-        raise SettingsError(
+        raise UsageError(
             "there is no warehouse",
             where=warehouse.path,
             expected="a folder with Nocturne's tables",
@@ -42,7 +42,7 @@ def open_table(warehouse: Warehouse, table: str, at: int | None = None) -> Delta
     """A table by delta-rs, at a version if not the last.
 
     Raises:
-        SettingsError: there is no warehouse.
+        UsageError: there is no warehouse.
         InputError: the version is not there any more.
         UndeclaredAccessError: the stage at work does not declare that it reads the table.
     """

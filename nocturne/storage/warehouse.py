@@ -8,7 +8,7 @@ from datetime import date
 from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError
 
-from nocturne.core.errors import SettingsError
+from nocturne.core.errors import UsageError
 from nocturne.core.night import Warehouse
 from nocturne.core.settings import load_settings
 from nocturne.flow import TABLES
@@ -24,13 +24,13 @@ def create_missing(warehouse: Warehouse) -> None:
     """Create every table that the warehouse lacks, empty, as its contract says.
 
     Raises:
-        SettingsError: the warehouse cannot be written, or was made with settings that are fixed for its life.
+        UsageError: the warehouse cannot be written, or was made with settings that are fixed for its life.
     """
     try:
         for table in TABLES:
             _create(warehouse, table)
     except (OSError, DeltaError) as error:
-        raise SettingsError(
+        raise UsageError(
             "the warehouse cannot be written",
             where=warehouse.path,
             found=str(error).strip(),
@@ -49,7 +49,7 @@ def leased(warehouse: Warehouse, run_date: date, holder: str | None = None) -> I
 
     Raises:
         ServiceError: another night holds the lease.
-        SettingsError: the warehouse cannot be written.
+        UsageError: the warehouse cannot be written.
     """
     with hold(warehouse.path, run_date, holder) as lease:
         create_missing(warehouse)
@@ -63,7 +63,7 @@ def fence_out_previous_writers(warehouse: Warehouse) -> None:
     """Commit the warehouse's token to every table: what an earlier process still has in hand is refused."""
     assert warehouse.token is not None
     for table in TABLES:
-        fencing.raise_around(tables.open_table(warehouse, table), warehouse.token)
+        fencing.advance(tables.open_table(warehouse, table), warehouse.token)
 
 
 def with_stored_settings(warehouse: Warehouse) -> Warehouse:
@@ -91,7 +91,7 @@ def _create(warehouse: Warehouse, table: str) -> None:
     delta = DeltaTable(path)
     columns, expected = {field.name for field in delta.schema().fields}, {column.name for column in promised.columns}
     if columns != expected:
-        raise SettingsError(
+        raise UsageError(
             "the warehouse was made by another release",
             where=path,
             found=f"columns {', '.join(sorted(columns ^ expected))} in one of them only",
@@ -101,7 +101,7 @@ def _create(warehouse: Warehouse, table: str) -> None:
     properties = delta.metadata().configuration
     for name, value in fixed.items():
         if properties.get(name) != value:
-            raise SettingsError(
+            raise UsageError(
                 f"{name.removeprefix(_FIXED)} is fixed for the life of a warehouse",
                 where=path,
                 found=f"{properties.get(name)} in the table, {value} in the settings",

@@ -55,13 +55,13 @@ def replace_rows(rows: pa.Table, table: str, warehouse: Warehouse, where: str) -
     if table in BUCKETED:
         rows = rows.sort_by([("bucket", "ascending"), ("user_id", "ascending")])
     delta = _open_for_writing(warehouse, table)
-    with fencing.refusals(delta):
+    with fencing.conflicts_as_errors(delta):
         write_deltalake(
             delta,
             rows,
             mode="overwrite",
             predicate=where,
-            commit_properties=fencing.stamped(delta, warehouse.token),
+            commit_properties=fencing.commit_properties(delta, warehouse.token),
         )
 
 
@@ -86,14 +86,14 @@ def commit_files(spark: SparkSession, night: Night, table: str, files: Sequence[
                 fix="this is a fault of Nocturne's: report it with the night's settings",
             )
     delta = _open_for_writing(night.warehouse, table)
-    with fencing.refusals(delta):
+    with fencing.conflicts_as_errors(delta):
         delta.create_write_transaction(
             [file.add_action(str(night.run_date)) for file in files],
             mode="overwrite",
             schema=promised.arrow_schema,
             partition_by=list(promised.partitioned_by),
             partition_filters=[("run_date", "=", str(night.run_date))],
-            commit_properties=fencing.stamped(delta, night.warehouse.token),
+            commit_properties=fencing.commit_properties(delta, night.warehouse.token),
         )
 
 
@@ -104,12 +104,12 @@ def bucket(user_id: str, buckets: int) -> Column:
 
 def _replace_by_spark(rows: DataFrame, table: str, warehouse: Warehouse, where: str) -> None:
     path, delta = warehouse.table_path(table), _open_for_writing(warehouse, table)
-    number = fencing.stamp(delta, warehouse.token)
+    version = fencing.next_version(delta, warehouse.token)
     rows = _lay_out(rows, warehouse.settings.tables.buckets) if table in BUCKETED else rows
     writer = rows.write.format("delta").mode("overwrite").option("replaceWhere", where)
-    with fencing.refusals(delta):
-        writer.options(**fencing.options(number)).save(path)
-    fencing.require(path, number)
+    with fencing.conflicts_as_errors(delta):
+        writer.options(**fencing.writer_options(version)).save(path)
+    fencing.verify_committed(path, version)
 
 
 def _open_for_writing(warehouse: Warehouse, table: str) -> DeltaTable:

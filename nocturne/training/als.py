@@ -17,7 +17,7 @@ from scipy.sparse import csr_matrix
 from threadpoolctl import threadpool_limits
 
 from nocturne.core.arrays import Counts, Factors, Floats, Indexes
-from nocturne.core.errors import SettingsError
+from nocturne.core.errors import UsageError
 from nocturne.core.settings import AlsSettings
 from nocturne.training.confidences import confidence_rows, heard_items, positions
 from nocturne.training.model import Model
@@ -114,7 +114,7 @@ def train(
         progress: called after each iteration with its number, from 1, and the loss.
 
     Raises:
-        SettingsError: the matrix is larger than settings or int32 indexes allow, or the factors diverge.
+        UsageError: the matrix is larger than settings or int32 indexes allow, or the factors diverge.
     """
     census = _count(rows, len(item_ids), settings)
     level, coverage = _smallest_sample(census, settings)
@@ -166,7 +166,7 @@ def _smallest_sample(census: _Census, settings: AlsSettings) -> tuple[int, float
     """Index of the smallest share of listeners that covers the items, and the share of the items it covers."""
     enough = census.listeners[-1] >= settings.min_item_listeners
     if not enough.any():
-        raise SettingsError(
+        raise UsageError(
             "no item has enough listeners to be trained",
             found=f"at most {census.listeners[-1].max(initial=0)} listeners an item",
             expected=f"als.min_item_listeners = {settings.min_item_listeners}",
@@ -233,9 +233,7 @@ def _fit(
     model.item_factors = (_seeded(rng, matrix.shape[1], settings) if initial is None else initial) * share**0.25
     model.fit(matrix, show_progress=False, callback=note)
     if not np.isfinite(model.item_factors).all():
-        raise SettingsError(
-            "the training diverged", found="factors that are not finite", fix="raise als.regularization"
-        )
+        raise UsageError("the training diverged", found="factors that are not finite", fix="raise als.regularization")
     return model.item_factors * share**-0.25, tuple(losses)
 
 
@@ -291,7 +289,7 @@ def _check_size(listeners: int, entries: int, settings: AlsSettings) -> None:
     fit = entries * _BYTES_PER_ENTRY + listeners * settings.factors * _BYTES_PER_FACTOR
     needed = max(fit, entries * _BYTES_PER_ENTRY_OF_NEIGHBOURS if settings.neighbours else 0)
     if max(listeners, entries) >= 2**31 or needed > settings.matrix_memory_mb * 2**20:
-        raise SettingsError(
+        raise UsageError(
             "the training matrix is too large",
             found=f"{entries:,} entries of {listeners:,} listeners, {needed / 2**20:,.0f} MiB with its transpose, "
             f"{settings.factors} factors a listener and neighbours",

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from nocturne.core.code_version import code_version
-from nocturne.core.errors import InputError, SettingsError
+from nocturne.core.errors import InputError, UsageError
 from nocturne.core.night import Night, Warehouse
 from nocturne.core.settings import OPERATIONAL, AlsSettings
 from nocturne.storage import model_transitions, tables, writing
@@ -53,12 +53,12 @@ def find(models: Sequence[ModelRecord], version: str) -> ModelRecord:
     """A model by its version, or by the end of it that no other has.
 
     Raises:
-        SettingsError: there is no such model.
+        UsageError: there is no such model.
     """
     matching = [model for model in models if model.version.endswith(version)] if version else []
     if len(matching) == 1:
         return matching[0]
-    raise SettingsError(
+    raise UsageError(
         "no such model" if not matching else "more than one model is called that",
         found=version,
         expected="one of " + ", ".join(model.version for model in matching or models[-5:]),
@@ -70,12 +70,12 @@ def load_model(warehouse: Warehouse, version: str) -> Model:
     """A model with its factors, whatever its state.
 
     Raises:
-        SettingsError: there is no such model.
+        UsageError: there is no such model.
     """
     record = find(models(warehouse), version)
     factors = tables.rows(warehouse, "item_factors", pc.field("model_version") == record.version)
     if not factors.num_rows and record.items:
-        raise SettingsError(
+        raise UsageError(
             "the factors of this model are not kept any more",
             where=warehouse.table_path("item_factors"),
             found=f"{record.version}, {record.state}",
@@ -106,7 +106,7 @@ def train(
 
     Raises:
         InputError: nobody has listened by then.
-        SettingsError: as `als.train`.
+        UsageError: as `als.train`.
     """
     if not tables.count(night, "interactions"):
         raise InputError(
@@ -175,7 +175,7 @@ def reject(night: Night, version: str, *, actor: str, reason: str) -> ModelRecor
     Whoever calls this holds the lease.
 
     Raises:
-        SettingsError: there is no such model, or no reason is given.
+        UsageError: there is no such model, or no reason is given.
     """
     present = models(night.warehouse)
     model = find(present, version)
@@ -188,9 +188,9 @@ def reject(night: Night, version: str, *, actor: str, reason: str) -> ModelRecor
 
 
 def require_reason(reason: str) -> None:
-    """Raise SettingsError unless there is a reason."""
+    """Raise UsageError unless there is a reason."""
     if not reason.strip():
-        raise SettingsError("a move needs a reason", expected="--why TEXT, for whoever asks later")
+        raise UsageError("a move needs a reason", expected="--why TEXT, for whoever asks later")
 
 
 def write(warehouse: Warehouse, before: Sequence[ModelRecord], after: Sequence[ModelRecord]) -> None:

@@ -15,7 +15,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from nocturne import ROOT
-from nocturne.core.errors import SettingsError
+from nocturne.core.errors import UsageError
 from nocturne.flow import GATED_TABLES
 
 if TYPE_CHECKING:
@@ -71,14 +71,14 @@ def meanings(table: str) -> dict[tuple[str, str], str]:
 
 
 def check_thresholds(table: str, thresholds: Mapping[str, float]) -> None:
-    """Raise SettingsError unless the thresholds are just those that the table's suite names."""
+    """Raise UsageError unless the thresholds are just those that the table's suite names."""
     parameters = set(re.findall(r'"\$PARAMETER": "(\w+)"', json.dumps(suite(table))))
     problems = [
         *(f"{name} is missing" for name in sorted(parameters - thresholds.keys())),
         *(f"{name} is unknown" for name in sorted(thresholds.keys() - parameters)),
     ]
     if problems:
-        raise SettingsError(
+        raise UsageError(
             f"the thresholds of {table} are not those of its suite",
             where=f"[expectations.{table}]",
             found=", ".join(problems),
@@ -88,18 +88,18 @@ def check_thresholds(table: str, thresholds: Mapping[str, float]) -> None:
 
 
 def check_all_thresholds(thresholds: Mapping[str, Mapping[str, float]]) -> None:
-    """`check_thresholds` of every table; SettingsError as well for a section of no table."""
+    """`check_thresholds` of every table; UsageError as well for a section of no table."""
     for table in GATED_TABLES:
         check_thresholds(table, thresholds.get(table, {}))
     if unknown := sorted(thresholds.keys() - set(GATED_TABLES)):
-        raise SettingsError("no such table has a suite", where="[expectations]", found=", ".join(unknown))
+        raise UsageError("no such table has a suite", where="[expectations]", found=", ".join(unknown))
 
 
 def evaluate(table: str, profile: Mapping[str, float | None], thresholds: Mapping[str, float]) -> list[Outcome]:
     """Evaluate a table's suite on its profile; metrics that are None are skipped.
 
     Raises:
-        SettingsError: thresholds are missing or unknown.
+        UsageError: thresholds are missing or unknown.
     """
     check_thresholds(table, thresholds)
     expectations = suite(table)["expectations"]

@@ -48,7 +48,7 @@ def validate(spark: SparkSession, night: Night, table_names: Sequence[str]) -> l
         table_names: tables of flow.GATED_TABLES.
 
     Raises:
-        SettingsError: the thresholds of a table are not those that its suite names.
+        UsageError: the thresholds of a table are not those that its suite names.
     """
     for table in table_names:
         suites.check_thresholds(table, night.settings.expectations.get(table, {}))

@@ -3,7 +3,7 @@
 import pytest
 
 from nocturne.cli import doctor
-from nocturne.core.errors import ServiceError, SettingsError
+from nocturne.core.errors import ServiceError, UsageError
 from nocturne.flow import ExitStatus
 
 
@@ -39,11 +39,11 @@ def test_every_check_gets_a_line_though_an_earlier_one_failed(patient, capsys):
 
 def test_all_checks_passed_is_status_0(patient):
     patient(python=lambda: "3.11.7")
-    assert doctor.examine(None) == ExitStatus.PUBLISHED
+    assert doctor.examine(None) == ExitStatus.SUCCESS
 
 
 def test_a_failed_service_weighs_more_than_what_is_to_be_set_up(patient):
-    patient(java=failing(SettingsError("no Java")), disk=failing(ServiceError("full")), jars=lambda: "there")
+    patient(java=failing(UsageError("no Java")), disk=failing(ServiceError("full")), jars=lambda: "there")
     assert doctor.examine(None) == ExitStatus.SERVICE_FAILED
 
 

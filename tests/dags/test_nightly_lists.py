@@ -13,7 +13,7 @@ import pendulum
 import pytest
 
 from nocturne.flow import GATED_TABLES, NIGHTLY, TABLES
-from nocturne.storage import lease
+from nocturne.storage import lease_state
 
 DAGS = Path(__file__).parents[2] / "dags"
 pytestmark = [  # Airflow's own, while it reads .airflowignore and its standard provider
@@ -112,8 +112,8 @@ def test_every_task_is_retried_with_growing_pauses_that_the_lease_outlasts(dag):
     for task in dag.tasks:
         assert task.retries == 3
         assert task.retry_exponential_backoff == 2.0
-        assert task.max_retry_delay.total_seconds() < lease.RUN_LASTS_SECONDS / 2
-    assert dag.get_task("take_lease").poke_interval < lease.WAITER_LASTS_SECONDS / 2
+        assert task.max_retry_delay.total_seconds() < lease_state.RUN_LASTS_SECONDS / 2
+    assert dag.get_task("take_lease").poke_interval < lease_state.WAITER_LASTS_SECONDS / 2
 
 
 def test_every_failure_says_what_is_served(dag):

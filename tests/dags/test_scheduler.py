@@ -23,7 +23,7 @@ from nocturne.core.night import Night, Warehouse
 from nocturne.core.settings import load_settings
 from nocturne.flow import TABLES
 from nocturne.pipeline.runner import run_nights
-from nocturne.storage import lease
+from nocturne.storage import lease, lease_state
 from tests.tools.compare_warehouses import compare_warehouses
 
 ROOT = Path(__file__).parents[2]
@@ -159,15 +159,15 @@ def test_a_backfill_goes_in_order_and_its_night_is_published_and_served_and_equa
     airflow.command("backfill", "create", "--dag-id", "nightly_lists", *nights)
 
     # Both nights run at once; the lease lets the first one work, and the second one wait.
-    def both_at_the_lease() -> lease.State | None:
+    def both_at_the_lease() -> lease_state.State | None:
         state = lease.show(warehouse)
-        return state if state.held and state.waiting else None
+        return state if state.grant and state.waiting else None
 
     state = until(both_at_the_lease, 240, "one night to hold the lease and the other to wait")
     runs = backfill_runs(airflow)
     assert {night: run["state"] for night, run in runs.items()} == {"2026-01-01": "running", "2026-01-02": "running"}
-    assert state.held is not None
-    assert (state.held.run_date, state.held.holder) == ("2026-01-01", runs["2026-01-01"]["dag_run_id"])
+    assert state.grant is not None
+    assert (state.grant.run_date, state.grant.holder) == ("2026-01-01", runs["2026-01-01"]["dag_run_id"])
     assert [(claim.run_date, claim.holder) for claim in state.waiting] == [
         ("2026-01-02", runs["2026-01-02"]["dag_run_id"])
     ]
@@ -184,7 +184,7 @@ def test_a_backfill_goes_in_order_and_its_night_is_published_and_served_and_equa
     run = quote(runs["2026-01-01"]["dag_run_id"])
     tasks = airflow.ask(f"{DAG}/dagRuns/{run}/taskInstances?limit=100")["task_instances"]
     assert {task["task_id"]: task["state"] for task in tasks if task["state"] != "success"} == {}
-    assert lease.show(warehouse).held is None
+    assert lease.show(warehouse).grant is None
 
     # Listeners get it.
     command = [NOCTURNE, "list", LISTENER, "--cache", f"lmdb:{airflow.folder}/cache", "--json"]

@@ -11,7 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from nocturne.cli.main import app
-from nocturne.storage import lease
+from nocturne.storage import lease_state
 
 DAGS = Path(__file__).parents[2] / "dags"
 pytestmark = [  # Airflow's own, while it reads .airflowignore and its standard provider
@@ -63,7 +63,7 @@ def test_every_task_ends_by_itself_is_retried_and_no_run_waits_for_the_one_befor
     for task in dag.tasks:
         assert timedelta(0) < task.execution_timeout < dag.dagrun_timeout
         assert (task.retries, task.depends_on_past) == (3, False)
-        assert task.max_retry_delay.total_seconds() < lease.RUN_LASTS_SECONDS / 2
+        assert task.max_retry_delay.total_seconds() < lease_state.RUN_LASTS_SECONDS / 2
 
 
 def test_runs_are_once_a_week_between_nights(dags):

@@ -1,14 +1,13 @@
 """Rolling nights on a service of two tastes, of which everything is known."""
 
 import json
-from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 from typer.testing import CliRunner
 
 from nocturne.cli.main import app
-from nocturne.core.errors import SettingsError
+from nocturne.core.errors import UsageError
 from nocturne.evaluation.backtest import compare_models, run_backtest
 from nocturne.evaluation.held_out import ListeningHistory, nights_between, read_held_out
 from nocturne.evaluation.systems import baseline_system, model_system, published_lists_system, recipe_system
@@ -54,7 +53,7 @@ def test_who_hears_nothing_new_is_not_scored(nights):
 def test_what_may_be_listed_again_is_relevant_again(nights):
     ranking = nights[4].settings.ranking.model_copy(update={"let_back_after_days": 2})
     settings = nights[4].settings.model_copy(update={"ranking": ranking})
-    held_out = read_held_out(replace(nights[4], settings=settings), days=1)
+    held_out = read_held_out(nights[4].with_settings(settings), days=1)
     relevant = [set(held_out.relevant[listener].indices.tolist()) for listener in range(LISTENERS)]
     assert relevant == [set(heard_on(listener, 5)) for listener in range(LISTENERS)]
     still_filtered = set(held_out.requests.heard[0].indices.tolist())
@@ -134,12 +133,12 @@ def test_the_better_model_is_better_in_every_segment(nights):
 
 
 def test_models_are_not_compared_on_nights_before_they_were_trained(nights):
-    with pytest.raises(SettingsError, match="no night on which the models can be compared"):
+    with pytest.raises(UsageError, match="no night on which the models can be compared"):
         compare_models(nights[:1], {"a": train(nights[0]), "b": train(nights[1])}, against="a", days=1)
 
 
 def test_a_night_without_the_days_after_it_is_left_out(nights):
-    scorable, left_out = nights_between(nights[0], FIRST, FIRST + timedelta(days=5), days=2, every=1)
+    scorable, left_out = nights_between(nights[0].warehouse, FIRST, FIRST + timedelta(days=5), days=2, every=1)
     assert [night.run_date for night in scorable] == [FIRST + timedelta(days=offset) for offset in range(4)]
     assert left_out == [FIRST + timedelta(days=4), FIRST + timedelta(days=5)]
 
@@ -150,7 +149,7 @@ def test_what_the_gate_closed_on_is_neither_scored_nor_taken_for_true(nights):
     two_listeners.write(nights[1], "validations", [failed | measured | {"table": "listens"}])
     assert read_held_out(nights[0], days=1).user_ids.to_pylist() == []
     assert nights[1].run_date not in ListeningHistory.read(nights[2]).listens["run_date"].to_pylist()
-    scorable, _ = nights_between(nights[0], FIRST, FIRST + timedelta(days=2), days=1, every=1)
+    scorable, _ = nights_between(nights[0].warehouse, FIRST, FIRST + timedelta(days=2), days=1, every=1)
     assert [night.run_date for night in scorable] == [nights[0].run_date, nights[2].run_date]
 
 
@@ -168,7 +167,7 @@ def nocturne(*arguments):
 def test_the_command_prints_every_difference_as_json(nights):
     publish(nights[0], perfect(0))
     answer = nocturne(
-        "--warehouse", nights[0].warehouse, "--from", FIRST, "--to", FIRST, "--days", 2, "--top-k", K,
+        "--warehouse", nights[0].warehouse.path, "--from", FIRST, "--to", FIRST, "--days", 2, "--top-k", K,
         "--baseline", "popular", "--json",
     )  # fmt: skip
     assert answer.exit_code == 0, answer.stderr
@@ -181,10 +180,10 @@ def test_the_command_prints_every_difference_as_json(nights):
 def test_a_stored_model_is_what_the_others_are_compared_with_and_the_report_is_written(nights, tmp_path):
     publish(nights[1], perfect(1))
     trained = registry.train(nights[1], nights[1].settings.als)
-    version = registry.add(nights[1], trained, origin="tune", by="a test", why="to be scored")
+    version = registry.add(nights[1].warehouse, trained, origin="tune", actor="a test", reason="to be scored")
     report = tmp_path / "reports" / "backtest.html"
     answer = nocturne(
-        "--warehouse", nights[0].warehouse, "--from", FIRST, "--to", nights[2].run_date, "--days", 1, "--top-k", K,
+        "--warehouse", nights[0].warehouse.path, "--from", FIRST, "--to", nights[2].run_date, "--days", 1, "--top-k", K,
         "--model", version[-8:], "--baseline", "none", "--report", report,
     )  # fmt: skip
     assert answer.exit_code == 0, answer.stderr
@@ -205,6 +204,6 @@ def test_a_stored_model_is_what_the_others_are_compared_with_and_the_report_is_w
     ],
 )
 def test_what_cannot_be_scored_is_status_2_and_says_why(nights, options, message):
-    answer = nocturne("--warehouse", nights[0].warehouse, *options)
+    answer = nocturne("--warehouse", nights[0].warehouse.path, *options)
     assert answer.exit_code == 2
     assert message in answer.stderr

@@ -6,7 +6,7 @@ import pytest
 from typer.testing import CliRunner
 
 from nocturne.cli.main import app
-from nocturne.core.errors import SettingsError
+from nocturne.core.errors import UsageError
 from nocturne.core.night import Night
 from nocturne.core.settings import with_values
 from nocturne.evaluation.objectives import nights_objective
@@ -40,7 +40,7 @@ def test_a_recipe_that_cannot_tell_tastes_apart_scores_less(nights: list[Night])
 
 def test_nights_after_which_nothing_new_was_heard_cannot_be_searched_on(nights: list[Night]):
     # On the fifth night everyone has heard all of their taste.
-    with pytest.raises(SettingsError, match="no night can be searched on"):
+    with pytest.raises(UsageError, match="no night can be searched on"):
         nights_objective(nights[4:5], 1, "recall@4")
 
 
@@ -48,7 +48,7 @@ def search_from_a_shell(nights: list[Night], folder: Path, *more: str):
     (folder / "space.toml").write_text(SPACE, encoding="utf-8")
     (folder / "conf.toml").write_text("[als]\nfactors = 4\nthreads = 1\niterations = 3\n", encoding="utf-8")
     dates = ("--from", str(nights[1].run_date), "--to", str(nights[3].run_date))
-    where = ("--warehouse", nights[0].warehouse, *dates, "--storage", str(folder / "search.log"))
+    where = ("--warehouse", nights[0].warehouse.path, *dates, "--storage", str(folder / "search.log"))
     how = ("--space", str(folder / "space.toml"), "--conf", str(folder / "conf.toml"), "--metric", "recall@4")
     return CliRunner().invoke(app, ["tune", *where, *how, "--study", "ours", "--trials", "3", *more])
 
@@ -57,15 +57,15 @@ def test_the_winner_of_a_search_on_nights_is_a_candidate_and_nothing_more(nights
     winner = tmp_path / "winner.toml"
     done = search_from_a_shell(nights, tmp_path, "--winner", str(winner))
     assert done.exit_code == 0, done.output
-    (row,) = registry.models(nights[3])
-    assert (row["state"], row["origin"], row["run_date"]) == ("candidate", "tune", nights[3].run_date)
-    alpha = registry.recipe_of(row)["alpha"]
+    (model,) = registry.models(nights[3].warehouse)
+    assert (model.state, model.origin, model.run_date) == ("candidate", "tune", nights[3].run_date)
+    alpha = registry.recipe_of(model)["alpha"]
     assert f"als.alpha = {alpha}".removeprefix("als.") in winner.read_text(encoding="utf-8")
     assert registry.live_model(nights[3]) is None
 
     again = search_from_a_shell(nights, tmp_path)
     assert again.exit_code == 0, again.output
-    assert [each["model_version"] for each in registry.models(nights[3])] == [row["model_version"]]
+    assert [each.version for each in registry.models(nights[3].warehouse)] == [model.version]
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from datetime import date, timedelta
 
 import pytest
 
-from nocturne.core.errors import GateClosed, SettingsError
+from nocturne.core.errors import GateClosed, UsageError
 from nocturne.core.night import Night
 from nocturne.core.settings import load_settings
 from nocturne.evaluation import promotion
@@ -203,7 +203,7 @@ def test_where_no_model_is_live_there_is_nothing_to_be_worse_than(
 
 
 def test_a_move_needs_a_reason_and_a_model_that_is_there(warehouse: Callable[[int], Night]) -> None:
-    with pytest.raises(SettingsError, match="needs a reason"):
+    with pytest.raises(UsageError, match="needs a reason"):
         promote(warehouse(4), "new", actor="ana", reason=" ")
-    with pytest.raises(SettingsError, match="one of old, new"):
+    with pytest.raises(UsageError, match="one of old, new"):
         registry.reject(warehouse(4), "newer", actor="ana", reason="so")

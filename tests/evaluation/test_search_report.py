@@ -5,7 +5,7 @@ from pathlib import Path
 
 import optuna
 
-from nocturne.core.errors import SettingsError
+from nocturne.core.errors import UsageError
 from nocturne.core.settings import Settings, load_settings
 from nocturne.evaluation.search_report import search_page
 from nocturne.evaluation.tuning import Report, Search, read_space, run_search
@@ -19,7 +19,7 @@ def searched(folder: Path, trials: int) -> optuna.Study:
 
     def objective(settings: Settings, report: Report) -> float:
         if settings.als.alpha > 8:
-            raise SettingsError("<b>too much</b>")
+            raise UsageError("<b>too much</b>")
         return settings.als.alpha / 10
 
     search = Search("ours & theirs", folder / "search.log", read_space(folder / "space.toml"), seed=1)

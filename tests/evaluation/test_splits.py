@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nocturne.core.errors import InputError, SettingsError
+from nocturne.core.errors import InputError, UsageError
 from nocturne.core.settings import load_settings
 from nocturne.evaluation.objectives import split_objective
 from nocturne.evaluation.splits import Split, fit, rank_listeners, read_split, score
@@ -97,5 +97,5 @@ def test_a_search_on_a_split_never_sees_test(tmp_path: Path):
 
 @pytest.mark.parametrize("metric", ["ndcg", "ndcg@", "ndcg@0", "ndgc@20", "recall@x"])
 def test_a_metric_that_is_none_is_refused(split: Split, metric: str):
-    with pytest.raises(SettingsError, match="no such metric"):
+    with pytest.raises(UsageError, match="no such metric"):
         split_objective(split, metric)

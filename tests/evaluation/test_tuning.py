@@ -5,7 +5,7 @@ from pathlib import Path
 import optuna
 import pytest
 
-from nocturne.core.errors import SettingsError
+from nocturne.core.errors import UsageError
 from nocturne.core.settings import Settings, load_settings
 from nocturne.evaluation.tuning import (
     Report,
@@ -110,7 +110,7 @@ def test_hopeless_trials_are_pruned(tmp_path: Path):
 def test_settings_that_are_refused_do_not_end_a_search(tmp_path: Path):
     def picky(settings: Settings, report: Report) -> float:
         if settings.als.transform == "sqrt":
-            raise SettingsError("no square roots here")
+            raise UsageError("no square roots here")
         return near_five(settings, report)
 
     rows = trial_rows(run_search(a_search(tmp_path), load_settings(), picky, 4, silent))
@@ -119,9 +119,9 @@ def test_settings_that_are_refused_do_not_end_a_search(tmp_path: Path):
 
 def test_a_search_in_which_nothing_works_says_so(tmp_path: Path):
     def never(settings: Settings, report: Report) -> float:
-        raise SettingsError("the matrix is too large")
+        raise UsageError("the matrix is too large")
 
-    with pytest.raises(SettingsError, match="no trial of the search could run"):
+    with pytest.raises(UsageError, match="no trial of the search could run"):
         run_search(a_search(tmp_path), load_settings(), never, 4, silent)
 
 
@@ -135,5 +135,5 @@ def test_the_winner_is_a_file_of_settings(tmp_path: Path):
 @pytest.mark.parametrize("text", ["[als]\nalpha = 3", "[als]\nalpha = { low = 1 }", "alpha = 3", "[als", "als = [1]"])
 def test_a_space_that_is_none_is_refused(tmp_path: Path, text: str):
     (tmp_path / "space.toml").write_text(text, encoding="utf-8")
-    with pytest.raises(SettingsError, match="search space"):
+    with pytest.raises(UsageError, match="search space"):
         read_space(tmp_path / "space.toml")

@@ -8,7 +8,7 @@ from datetime import date
 from pathlib import Path
 from random import Random
 
-from nocturne.storage import lease
+from nocturne.storage import lease_state
 from tests.faults.tools import cache_reader
 from tests.faults.tools.faulty_disk import FaultyDisk
 from tests.faults.tools.faulty_redis import FaultyNetwork, RedisServer
@@ -105,7 +105,7 @@ class Scenario:
         path = Path(self.service.warehouse, "_lease", "state.json")
         state = json.loads(path.read_bytes())
         if state["held"]:
-            state["held"]["renewed"] -= lease.PROCESS_LASTS_SECONDS + 1
+            state["held"]["renewed"] -= lease_state.PROCESS_LASTS_SECONDS + 1
             path.write_text(json.dumps(state))
 
     def check(self) -> list[str]:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from nocturne.serving import publications
-from nocturne.storage import lease
+from nocturne.storage import lease_state
 from tests.faults.tools import cache_reader
 from tests.faults.tools.faulty_redis import RedisServer
 from tests.faults.tools.killable_process import ChildProcess, ForkServer
@@ -26,7 +26,7 @@ def stop_before(fork_server: ForkServer, service: Service, point: str, *command:
     assert late.wait_until_stopped() == point
     state = Path(service.warehouse, "_lease", "state.json")
     content = json.loads(state.read_bytes())
-    content["held"]["renewed"] -= lease.PROCESS_LASTS_SECONDS + 1
+    content["held"]["renewed"] -= lease_state.PROCESS_LASTS_SECONDS + 1
     state.write_text(json.dumps(content))
     return late
 

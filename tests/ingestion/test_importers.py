@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from nocturne.core.errors import InputError, SettingsError
+from nocturne.core.errors import InputError, UsageError
 from nocturne.ingestion.importers import IMPORTERS
 from nocturne.ingestion.importers.landing_writer import Record, claim_landing, publish_rows
 
@@ -218,7 +218,7 @@ def test_a_folder_without_the_files_is_an_input_error_that_names_them(
 
 
 def test_a_source_that_does_not_exist_is_a_settings_error(tmp_path: Path, landing: Path) -> None:
-    with pytest.raises(SettingsError, match=r"absent\.tar\.xz"):
+    with pytest.raises(UsageError, match=r"absent\.tar\.xz"):
         IMPORTERS["gowalla"](tmp_path / "absent.tar.xz", landing, DAY)
 
 
@@ -268,7 +268,7 @@ def test_a_landing_zone_of_another_producer_is_refused_untouched(source: Path, l
     write_lastfm_2k(source)
     IMPORTERS["lastfm-2k"](source, landing, DAY)
     landed = contents(landing)
-    with pytest.raises(SettingsError, match="lastfm-2k"):
+    with pytest.raises(UsageError, match="lastfm-2k"):
         claim_landing(landing, "gowalla")
     assert contents(landing) == landed
 
@@ -276,5 +276,5 @@ def test_a_landing_zone_of_another_producer_is_refused_untouched(source: Path, l
 def test_a_landing_zone_with_files_of_unknown_origin_is_refused(landing: Path) -> None:
     (landing / "items").mkdir(parents=True)
     (landing / "items" / "mine.csv").touch()
-    with pytest.raises(SettingsError, match="unknown origin"):
+    with pytest.raises(UsageError, match="unknown origin"):
         claim_landing(landing, "gowalla")

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
-from nocturne.core.errors import SettingsError
+from nocturne.core.errors import UsageError
 from nocturne.core.settings import load_settings
 from nocturne.ingestion.simulator.simulate import SimulationSummary, simulate
 
@@ -61,7 +61,7 @@ def test_the_same_arguments_write_the_same_bytes_and_more_nights_leave_the_earli
 
 def test_another_seed_in_the_same_landing_zone_is_refused(tmp_path: Path) -> None:
     simulate(tmp_path / "landing", 10, 5, 1, seed=1, start=START)
-    with pytest.raises(SettingsError, match="--seed 1"):
+    with pytest.raises(UsageError, match="--seed 1"):
         simulate(tmp_path / "landing", 10, 5, 1, seed=2, start=START)
 
 
@@ -246,7 +246,7 @@ def test_a_number_out_of_range_is_a_settings_error_that_names_it(
     tmp_path: Path, wrong: dict[str, int], option: str
 ) -> None:
     arguments = {"listeners": 1, "items": 1, "nights": 1, "seed": 1, "corruption": 0} | wrong
-    with pytest.raises(SettingsError, match=option):
+    with pytest.raises(UsageError, match=option):
         simulate(tmp_path / "landing", start=START, **arguments)
     assert not (tmp_path / "landing").exists()
 

@@ -14,7 +14,7 @@ from deltalake import DeltaTable
 from typer.testing import CliRunner
 
 from nocturne.cli.main import app
-from nocturne.core.errors import InputError, ServiceError, SettingsError
+from nocturne.core.errors import InputError, ServiceError, UsageError
 from nocturne.core.night import Night
 from nocturne.core.settings import load_settings
 from nocturne.flow import GATED_TABLES, TABLES
@@ -199,12 +199,12 @@ def test_nights_after_the_run_date_stay(at):
 
 @pytest.mark.parametrize(("name", "close"), [("listen", "listens"), ("ranked_list", "ranked_lists")])
 def test_a_limit_for_what_is_no_table_is_refused_with_the_close_names(at, name: str, close: str):
-    with pytest.raises(SettingsError, match=rf"found: {name}\n  expected: .*{close}"):
+    with pytest.raises(UsageError, match=rf"found: {name}\n  expected: .*{close}"):
         retain(at(1, f"retention.nights.{name}=3"))
 
 
 def test_the_item_index_may_have_no_limit(at):
-    with pytest.raises(SettingsError, match="item_index keeps every night"):
+    with pytest.raises(UsageError, match="item_index keeps every night"):
         retain(at(1, "retention.nights.item_index=3"))
 
 

@@ -10,12 +10,13 @@ import pytest
 from deltalake import DeltaTable
 from pyspark.sql import SparkSession
 
-from nocturne.flow import TABLES, stage
-from nocturne.pipeline.runner import run_nights, run_stage, working_on
+from nocturne.core.stage import Access
+from nocturne.flow import NIGHTLY, TABLES, VALIDATION, stage
+from nocturne.pipeline.runner import run_nights, run_stage, run_validation, working_on
 from nocturne.serving import publications
 from nocturne.serving.cache import open_cache
 from nocturne.storage import tables
-from tests.fixtures.simulated_service import FIRST, NIGHTS, Service, event
+from tests.fixtures.simulated_service import FIRST, NIGHTS, Service, event, recorded_accesses
 from tests.tools.compare_warehouses import compare_warehouses
 
 
@@ -32,6 +33,20 @@ def test_every_night_is_published_and_the_last_one_is_served(published: Service)
         pointer = cache.pointer()
         assert pointer
         assert [generation.name for generation in pointer.retained] == [record.generation for record in reversed(known)]
+
+
+def test_stages_read_every_table_that_they_declare(
+    published: Service, copied: Service, accesses: list[Access], spark: SparkSession
+) -> None:
+    night = copied.night(NIGHTS - 1, "als.warm_start=true", "reranking.max_per_creator=2")
+    impossible = copied.night(NIGHTS - 1, "expectations.items.min_vs_last_night=9")
+    with recorded_accesses() as recorded:
+        for name in ("train_als", "rank_users"):
+            run_stage(spark, night, stage(name))
+        run_validation(spark, impossible, ["items"])
+    for declared in (*NIGHTLY, VALIDATION):
+        opened = set().union(*(access.tables_read for access in (*accesses, *recorded) if access.stage == declared))
+        assert opened == set(declared.reads) - {"landing"}, declared.name
 
 
 def test_every_listener_known_gets_a_full_list_of_unheard_eligible_items(published: Service) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from nocturne.core.errors import InputError, ServiceError, SettingsError
+from nocturne.core.errors import InputError, ServiceError, UsageError
 from nocturne.core.night import Night
 from nocturne.serving import manifest, publications, rollout
 from nocturne.serving.cache import Cache, Generation, Pointer, PointerMoved, open_cache
@@ -202,12 +202,12 @@ def test_what_was_rolled_back_is_served_again_once_the_hold_is_released(service:
 
 
 def test_a_rollback_without_an_earlier_night_is_an_error(service: Night, monday: Ready, cache: Cache):
-    with pytest.raises(SettingsError, match="serves no generation"):
+    with pytest.raises(UsageError, match="serves no generation"):
         rollback(service.warehouse, cache, "too much jazz")
     serve(monday, cache)
-    with pytest.raises(SettingsError, match="no previous generation"):
+    with pytest.raises(UsageError, match="no previous generation"):
         rollback(service.warehouse, cache, "too much jazz")
-    with pytest.raises(SettingsError, match="no such generation"):
+    with pytest.raises(UsageError, match="no such generation"):
         rollback(service.warehouse, cache, "too much jazz", "2026-03-01-00000000")
 
 
@@ -290,7 +290,7 @@ def test_a_refresh_killed_half_way_leaves_the_old_night_served_and_the_next_one_
             "-c",
             REFRESH_UNTIL_THE_LISTS_ARE_LOADED,
             cache_url,
-            service.warehouse,
+            service.warehouse.path,
             Path(__file__).parents[2],
         ],
         stdin=subprocess.PIPE,

@@ -12,10 +12,10 @@ from pyspark.sql import SparkSession
 
 from nocturne.core.errors import ServiceError
 from nocturne.core.night import Night, Warehouse
-from nocturne.storage import lease, tables, writing
+from nocturne.storage import lease, lease_state, tables, writing
 from nocturne.storage.bucket_files import BucketWriter
 from nocturne.storage.contracts import contract
-from nocturne.storage.fencing import APPLICATION, options, refusals, require, stamp
+from nocturne.storage.fencing import APPLICATION, conflicts_as_errors, next_version, verify_committed, writer_options
 from nocturne.storage.warehouse import fence_out_previous_writers, leased
 from tests.fixtures import two_listeners
 
@@ -38,13 +38,13 @@ def columns_of(table: str) -> str:
     return ", ".join(f"`{column.name}` {column.type}" for column in contract(table).columns)
 
 
-def test_every_commit_is_stamped_with_its_token_and_a_number_of_its_own(both):
+def test_every_commit_carries_its_token_and_a_number_of_its_own(both):
     _, later = both
-    stamps = []
+    versions = []
     for _ in range(2):
         two_listeners.write(later, "quarantine", two_listeners.quarantine())
-        stamps.append(tables.open_table(later.warehouse, "quarantine").transaction_version(APPLICATION))
-    assert stamps == [4 * 2**32, 4 * 2**32 + 1]
+        versions.append(tables.open_table(later.warehouse, "quarantine").transaction_version(APPLICATION))
+    assert versions == [4 * 2**32, 4 * 2**32 + 1]
 
 
 def test_an_earlier_token_cannot_commit_after_a_later_one(both):
@@ -85,12 +85,12 @@ def test_files_that_tasks_wrote_are_not_committed_late(spark: SparkSession, both
 def test_spark_passes_over_a_late_commit_and_that_is_an_error(spark: SparkSession, both):
     earlier, later = both
     rows = spark.createDataFrame([(two_listeners.TONIGHT, "unparsable", "f", "raw")], columns_of("quarantine"))
-    number = stamp(tables.open_table(earlier.warehouse, "quarantine"), earlier.warehouse.token)
+    version = next_version(tables.open_table(earlier.warehouse, "quarantine"), earlier.warehouse.token)
     fence_out_previous_writers(later.warehouse)
     path = later.warehouse.table_path("quarantine")
-    rows.write.format("delta").mode("append").options(**options(number)).save(path)
+    rows.write.format("delta").mode("append").options(**writer_options(version)).save(path)
     with pytest.raises(ServiceError, match=LATE):
-        require(path, number)
+        verify_committed(path, version)
     assert quarantined(later) == 0
 
 
@@ -119,32 +119,32 @@ def test_a_spark_job_that_runs_when_a_later_process_takes_over_does_not_commit(
     writer = rows.mapInArrow(held_up, columns_of("quarantine")).write.format("delta").mode("append")
     other = threading.Thread(target=take_over)
     other.start()
-    with pytest.raises(ServiceError, match=LATE), refusals(table):
-        writer.options(**options(stamp(table, earlier.warehouse.token))).save(path)
+    with pytest.raises(ServiceError, match=LATE), conflicts_as_errors(table):
+        writer.options(**writer_options(next_version(table, earlier.warehouse.token))).save(path)
     other.join()
     assert quarantined(later) == 0
 
 
-def test_who_takes_over_from_a_process_that_never_left_stamps_every_table_first(night, monkeypatch: pytest.MonkeyPatch):
+def test_who_takes_over_from_a_process_that_never_left_fences_every_table_first(night, monkeypatch: pytest.MonkeyPatch):
     tonight = night(two_listeners.TONIGHT)
-    monkeypatch.setattr(lease, "PROCESS_LASTS_SECONDS", 0)
+    monkeypatch.setattr(lease_state, "PROCESS_LASTS_SECONDS", 0)
     monkeypatch.setattr(lease.socket, "gethostname", lambda: "host-that-sleeps")
-    late = leased(tonight.warehouse, tonight.run_date, "late")
-    of_late = late.__enter__()
+    late_lease = leased(tonight.warehouse, tonight.run_date, "late")
+    late_warehouse = late_lease.__enter__()
     monkeypatch.setattr(lease.socket, "gethostname", lambda: "another-host")
-    with leased(tonight.warehouse, tonight.run_date, "next") as of_next:
-        assert of_next.token > of_late.token
+    with leased(tonight.warehouse, tonight.run_date, "next") as next_warehouse:
+        assert next_warehouse.token > late_warehouse.token
         with pytest.raises(ServiceError, match=LATE):
-            two_listeners.write(replace(tonight, warehouse=of_late), "quarantine", two_listeners.quarantine())
+            two_listeners.write(replace(tonight, warehouse=late_warehouse), "quarantine", two_listeners.quarantine())
     with pytest.raises(ServiceError, match="lease on the warehouse was lost"):
-        late.__exit__(None, None, None)
+        late_lease.__exit__(None, None, None)
     assert quarantined(tonight) == 0
 
 
-def test_who_follows_a_process_that_left_stamps_nothing(night):
+def test_who_follows_a_process_that_left_fences_nothing(night):
     tonight = night(date(2025, 3, 2))
-    before = tables.version(tonight.warehouse, "quarantine")
+    version = tables.version(tonight.warehouse, "quarantine")
     for _ in range(2):
         with leased(tonight.warehouse, tonight.run_date):
             pass
-    assert tables.version(tonight.warehouse, "quarantine") == before
+    assert tables.version(tonight.warehouse, "quarantine") == version

@@ -1,17 +1,19 @@
 """The lease serialises nights, whoever dies, waits or comes late."""
 
+import json
 import os
 import signal
 import subprocess
 import sys
 import threading
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
 import pytest
 
-from nocturne.core.errors import ServiceError, SettingsError
-from nocturne.storage import lease
+from nocturne.core.errors import ServiceError, UsageError
+from nocturne.storage import lease, lease_state
 
 FIRST, SECOND, THIRD = date(2026, 1, 1), date(2026, 1, 2), date(2026, 1, 3)
 
@@ -47,16 +49,16 @@ def grant(warehouse: str, run_date: date, holder: str) -> None:
 
 def test_the_lease_is_held_in_the_block_and_free_after_it(warehouse: str):
     with lease.hold(warehouse, FIRST, holder="me"):
-        held = lease.show(warehouse).held
-        assert held is not None
-        assert (held.holder, held.run_date, held.pid) == ("me", "2026-01-01", os.getpid())
-    assert lease.show(warehouse).held is None
+        claim = lease.show(warehouse).grant
+        assert claim is not None
+        assert (claim.holder, claim.run_date, claim.pid) == ("me", "2026-01-01", os.getpid())
+    assert lease.show(warehouse).grant is None
 
 
 def test_a_block_that_raises_gives_the_lease_back(warehouse: str):
     with pytest.raises(ValueError, match="the job failed"), lease.hold(warehouse, FIRST):
         raise ValueError("the job failed")
-    assert lease.show(warehouse).held is None
+    assert lease.show(warehouse).grant is None
 
 
 def test_a_second_process_is_told_who_holds_it_for_which_night_and_what_to_do(warehouse: str, other_process):
@@ -85,8 +87,8 @@ def test_a_killed_process_that_nobody_has_reaped_is_dead_too(warehouse: str, oth
 
 def test_a_later_process_with_the_same_pid_is_not_the_holder(warehouse: str, monkeypatch: pytest.MonkeyPatch):
     stale = lease._process_claim(FIRST, "earlier process")
-    lease._claim(warehouse, lease.replace(stale, started="1"), queue=False)
-    assert lease.show(warehouse).held is None
+    lease._request_grant(warehouse, replace(stale, started="1"), queue=False)
+    assert lease.show(warehouse).grant is None
 
 
 def test_every_process_that_is_let_in_has_a_higher_token_also_two_jobs_of_one_run(warehouse: str):
@@ -119,7 +121,7 @@ def test_a_job_whose_process_is_silent_on_another_host_loses_the_lease_to_its_ow
         lease.hold(warehouse, FIRST, "run") as late,
     ):
         monkeypatch.setattr(lease.socket, "gethostname", lambda: "another-host")
-        monkeypatch.setattr(lease, "PROCESS_LASTS_SECONDS", 0)
+        monkeypatch.setattr(lease_state, "PROCESS_LASTS_SECONDS", 0)
         with lease.hold(warehouse, FIRST, "run") as retry:
             assert retry.takes_over
             assert retry.token > late.token
@@ -149,9 +151,9 @@ def test_a_job_of_the_run_that_holds_the_lease_renews_and_keeps_it(warehouse: st
     grant(warehouse, FIRST, "run")
     with lease.hold(warehouse, FIRST, holder="run") as job:
         assert job.token == 2
-    held = lease.show(warehouse).held
-    assert held is not None
-    assert held.holder == "run"
+    claim = lease.show(warehouse).grant
+    assert claim is not None
+    assert claim.holder == "run"
 
 
 def test_a_job_started_again_does_not_meet_its_orphan(warehouse: str, other_process):
@@ -177,9 +179,9 @@ def test_a_run_keeps_the_lease_when_its_job_is_killed(warehouse: str, other_proc
     lease.take(warehouse, FIRST, "other")
     other_process.kill()
     other_process.wait()
-    held = lease.show(warehouse).held
-    assert held is not None
-    assert (held.holder, held.host) == ("other", "")
+    claim = lease.show(warehouse).grant
+    assert claim is not None
+    assert (claim.holder, claim.host) == ("other", "")
 
 
 def test_a_job_by_hand_is_refused_while_a_run_holds_the_lease(warehouse: str):
@@ -206,14 +208,14 @@ def test_releasing_gives_up_the_place_in_the_queue(warehouse: str):
 def test_releasing_what_another_holds_changes_nothing(warehouse: str):
     grant(warehouse, FIRST, "run")
     lease.release(warehouse, "somebody else")
-    held = lease.show(warehouse).held
-    assert held is not None
-    assert held.holder == "run"
+    claim = lease.show(warehouse).grant
+    assert claim is not None
+    assert claim.holder == "run"
 
 
 @pytest.mark.parametrize(
     ("silence", "free"),
-    [(lease.RUN_LASTS_SECONDS - 10, False), (lease.RUN_LASTS_SECONDS + 10, True)],
+    [(lease_state.RUN_LASTS_SECONDS - 10, False), (lease_state.RUN_LASTS_SECONDS + 10, True)],
 )
 def test_a_run_keeps_the_lease_between_its_tasks_and_loses_it_after_an_hour_of_silence(
     warehouse: str, monkeypatch: pytest.MonkeyPatch, silence: float, free: bool
@@ -221,25 +223,25 @@ def test_a_run_keeps_the_lease_between_its_tasks_and_loses_it_after_an_hour_of_s
     grant(warehouse, FIRST, "run")
     now = lease.time.time()
     monkeypatch.setattr(lease.time, "time", lambda: now + silence)
-    assert (lease.show(warehouse).held is None) == free
+    assert (lease.show(warehouse).grant is None) == free
 
 
 def test_the_process_of_another_host_is_dead_after_five_minutes_of_silence(
     warehouse: str, monkeypatch: pytest.MonkeyPatch
 ):
-    far = lease.replace(lease._process_claim(FIRST, "far"), host="another-host")
-    lease._claim(warehouse, far, queue=False)
+    far = replace(lease._process_claim(FIRST, "far"), host="another-host")
+    lease._request_grant(warehouse, far, queue=False)
     now = lease.time.time()
     monkeypatch.setattr(lease.time, "time", lambda: now + 290)
-    assert lease.show(warehouse).held is not None
+    assert lease.show(warehouse).grant is not None
     monkeypatch.setattr(lease.time, "time", lambda: now + 310)
-    assert lease.show(warehouse).held is None
+    assert lease.show(warehouse).grant is None
 
 
 def test_a_waiting_night_that_stopped_polling_is_forgotten(warehouse: str, monkeypatch: pytest.MonkeyPatch):
     lease.take(warehouse, FIRST, "gone")
     now = lease.time.time()
-    monkeypatch.setattr(lease.time, "time", lambda: now + lease.WAITER_LASTS_SECONDS + 1)
+    monkeypatch.setattr(lease.time, "time", lambda: now + lease_state.WAITER_LASTS_SECONDS + 1)
     grant(warehouse, SECOND, "next")
 
 
@@ -249,23 +251,23 @@ def test_the_heartbeat_renews_while_the_block_runs(warehouse: str, monkeypatch: 
     renew = lease._renew
     monkeypatch.setattr(lease, "_renew", lambda *claim: (renew(*claim), beaten.set())[0])
     with lease.hold(warehouse, FIRST, holder="me"):
-        granted = lease.show(warehouse).held
+        granted_claim = lease.show(warehouse).grant
         assert beaten.wait(5)
-        renewed = lease.show(warehouse).held
-    assert granted is not None
-    assert renewed is not None
-    assert renewed.renewed > granted.renewed
+        renewed_claim = lease.show(warehouse).grant
+    assert granted_claim is not None
+    assert renewed_claim is not None
+    assert renewed_claim.renewed > granted_claim.renewed
 
 
 def test_a_job_whose_lease_went_to_another_ends_with_an_error(warehouse: str, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(lease.socket, "gethostname", lambda: "host-that-sleeps")
     with pytest.raises(ServiceError, match="the lease on the warehouse was lost"), lease.hold(warehouse, FIRST, "me"):
         monkeypatch.setattr(lease.socket, "gethostname", lambda: "another-host")
-        monkeypatch.setattr(lease, "PROCESS_LASTS_SECONDS", 0)
+        monkeypatch.setattr(lease_state, "PROCESS_LASTS_SECONDS", 0)
         grant(warehouse, SECOND, "other")
-    held = lease.show(warehouse).held
-    assert held is not None
-    assert held.holder == "other"
+    claim = lease.show(warehouse).grant
+    assert claim is not None
+    assert claim.holder == "other"
 
 
 def test_a_job_that_waits_gets_the_lease_when_the_night_before_it_is_done(warehouse: str, other_process):
@@ -297,9 +299,18 @@ with hold(sys.argv[1], date(2026, 1, 1), wait_seconds=60):
 
 
 def test_looking_at_a_warehouse_without_a_lease_writes_nothing(warehouse: str):
-    assert lease.show(warehouse) == lease.State()
+    assert lease.show(warehouse) == lease_state.State()
     assert lease.release(warehouse, "nobody")
     assert not Path(warehouse).exists()
+
+
+def test_the_stored_state_is_what_other_releases_read(warehouse: str):
+    grant(warehouse, FIRST, "run")
+    lease.take(warehouse, SECOND, "next")
+    stored = json.loads(Path(warehouse, "_lease", "state.json").read_bytes())
+    assert (stored["token"], stored["worked"], stored["left"]) == (1, 0, 0)
+    assert list(stored["held"]) == ["holder", "run_date", "since", "renewed", "run", "token", "host", "pid", "started"]
+    assert (stored["held"]["holder"], [claim["holder"] for claim in stored["waiting"]]) == ("run", ["next"])
 
 
 LOCK_KEEPER = """
@@ -315,7 +326,7 @@ def test_a_process_that_was_stopped_with_the_lock_in_its_hand_is_told_and_not_wa
     warehouse: str, monkeypatch: pytest.MonkeyPatch
 ):
     grant(warehouse, FIRST, "run")
-    monkeypatch.setattr(lease, "LOCK_SECONDS", 0.05)
+    monkeypatch.setattr(lease_state, "LOCK_SECONDS", 0.05)
     command = [sys.executable, "-c", LOCK_KEEPER, f"{warehouse}/_lease/lock"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as keeper:
         try:
@@ -326,25 +337,25 @@ def test_a_process_that_was_stopped_with_the_lock_in_its_hand_is_told_and_not_wa
                 lease.show(warehouse)
         finally:
             keeper.kill()
-    assert lease.show(warehouse).held is not None
+    assert lease.show(warehouse).grant is not None
 
 
 def test_a_warehouse_that_is_a_file_is_a_wrong_setting(tmp_path: Path):
     (tmp_path / "file").touch()
     with (
-        pytest.raises(SettingsError, match="the warehouse cannot be written"),
+        pytest.raises(UsageError, match="the warehouse cannot be written"),
         lease.hold(str(tmp_path / "file"), FIRST),
     ):
         pass
 
 
 def test_a_warehouse_without_a_file_system_is_a_wrong_setting():
-    with pytest.raises(SettingsError, match="on a file system"):
+    with pytest.raises(UsageError, match="on a file system"):
         lease.take("s3://bucket/warehouse", FIRST, "run")
 
 
 def test_a_file_uri_and_its_path_are_one_warehouse(warehouse: str):
     grant(f"file://{warehouse}", FIRST, "run")
-    held = lease.show(warehouse).held
-    assert held is not None
-    assert held.holder == "run"
+    claim = lease.show(warehouse).grant
+    assert claim is not None
+    assert claim.holder == "run"

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from nocturne.core.errors import SettingsError
+from nocturne.core.errors import UsageError
 from nocturne.core.settings import AlsSettings, load_settings
 from nocturne.ingestion.interactions import UNIT
 from nocturne.training import registry
@@ -256,12 +256,12 @@ def test_a_model_comes_back_from_its_tables_as_it_was() -> None:
 
 def test_a_matrix_over_its_memory_is_refused_by_the_name_of_the_setting() -> None:
     many = {f"u{number}": dict.fromkeys(range(100), 1.0) for number in range(1000)}
-    with pytest.raises(SettingsError, match=r"als\.matrix_memory_mb"):
+    with pytest.raises(UsageError, match=r"als\.matrix_memory_mb"):
         train([rows(many)], ids(100), NIGHT, HALF_LIFE, als(matrix_memory_mb=1))
 
 
 def test_nobody_heard_often_enough_is_an_error_that_names_the_setting() -> None:
-    with pytest.raises(SettingsError, match=r"als\.min_item_listeners"):
+    with pytest.raises(UsageError, match=r"als\.min_item_listeners"):
         train([rows({"a": {0: 1.0}})], ids(1), NIGHT, HALF_LIFE, als(min_item_listeners=5))
 
 

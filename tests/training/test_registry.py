@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from nocturne.core.errors import InputError, SettingsError
+from nocturne.core.errors import InputError, UsageError
 from nocturne.core.night import Night
 from nocturne.flow import stage
 from nocturne.pipeline.stages import STAGES
@@ -121,9 +121,9 @@ def test_a_model_is_found_by_the_end_of_its_version_if_no_other_has_it() -> None
     names = ("als-2025-03-01-0000aaaa", "als-2025-03-02-1111aaaa")
     rows = [ModelRecord.from_row(row | {"model_version": name}) for name in names]
     assert find(rows, "1111aaaa") is rows[1]
-    with pytest.raises(SettingsError, match="more than one"):
+    with pytest.raises(UsageError, match="more than one"):
         find(rows, "aaaa")
-    with pytest.raises(SettingsError, match="no such model"):
+    with pytest.raises(UsageError, match="no such model"):
         find(rows, "")
 
 

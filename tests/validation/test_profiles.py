@@ -5,7 +5,6 @@ from collections.abc import Callable
 from datetime import timedelta
 
 import pyarrow as pa
-import pyarrow.dataset as ds
 import pytest
 
 from nocturne.core.night import Night
@@ -23,7 +22,7 @@ def tonight(night: Callable[..., Night]) -> Night:
 
 def catalogue(*blocked: str) -> Catalogue:
     rows = pa.Table.from_pylist(two_listeners.items(), schema=contract("items").arrow_schema)
-    return Catalogue(ds.dataset(rows), two_listeners.TONIGHT, blocked)
+    return Catalogue(rows, two_listeners.TONIGHT, blocked)
 
 
 def barred(judge: Catalogue) -> list[list[str]]:

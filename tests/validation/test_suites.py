@@ -5,7 +5,7 @@ import math
 import great_expectations as gx
 import pytest
 
-from nocturne.core.errors import SettingsError
+from nocturne.core.errors import UsageError
 from nocturne.core.settings import load_settings
 from nocturne.flow import GATED_TABLES
 from nocturne.validation import suites
@@ -32,7 +32,7 @@ def test_the_settings_that_ship_name_every_threshold_and_no_other(table: str) ->
     [({}, "max_share_new is missing"), ({"max_share_new": 0.2, "max_share_newer": 0.2}, "max_share_newer is unknown")],
 )
 def test_missing_and_unknown_thresholds_are_settings_errors(thresholds: dict[str, float], problem: str) -> None:
-    with pytest.raises(SettingsError, match=rf"(?s)item_index.*{problem}"):
+    with pytest.raises(UsageError, match=rf"(?s)item_index.*{problem}"):
         suites.evaluate("item_index", ITEM_INDEX, thresholds)
 
 

@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 import pytest
 from pyspark.sql import SparkSession
 
-from nocturne.core.errors import SettingsError
+from nocturne.core.errors import UsageError
 from nocturne.core.night import Night, Warehouse
 from nocturne.core.settings import load_settings
 from nocturne.flow import GATED_TABLES
@@ -293,7 +293,7 @@ def test_a_misspelt_threshold_is_a_settings_error(spark: SparkSession, tonight: 
     settings = load_settings(overrides=(*two_listeners.SETTINGS, "expectations.models.max_age_dais=3"))
     misspelt = Night(replace(tonight.warehouse, settings=settings), tonight.run_date, tonight.landing, tonight.cache)
 
-    with pytest.raises(SettingsError, match=r"(?s)models.*max_age_dais is unknown"):
+    with pytest.raises(UsageError, match=r"(?s)models.*max_age_dais is unknown"):
         validate_table.validate(spark, misspelt, ["models"])
 
 

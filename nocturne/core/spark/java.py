@@ -11,7 +11,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from nocturne.core.errors import SettingsError
+from nocturne.core.errors import UsageError
 
 FITTING_VERSIONS = (17, 21)
 INSTALLED = Path("/usr/lib/jvm")
@@ -23,14 +23,14 @@ def find_java() -> Path:
     """The home of the first Java runtime that fits: $JAVA_HOME, the one on PATH, then those installed.
 
     Raises:
-        SettingsError: none fits; the message lists those that were found.
+        UsageError: none fits; the message lists those that were found.
     """
     versions = {home: java_version(home) for home in _java_homes()}
     for home, version in versions.items():
         if version in FITTING_VERSIONS:
             return home
     fitting = " or ".join(map(str, FITTING_VERSIONS))
-    raise SettingsError(
+    raise UsageError(
         "Spark needs a Java runtime",
         found=", ".join(f"{home} (version {version or 'unknown'})" for home, version in versions.items()) or "none",
         expected=f"Java {fitting} with the module {NEEDED_MODULE}, as $JAVA_HOME, on PATH or in {INSTALLED}",
@@ -61,5 +61,5 @@ def _java_homes() -> Iterator[Path]:
 if __name__ == "__main__":
     try:
         print(find_java())
-    except SettingsError as error:
+    except UsageError as error:
         sys.exit(f"{error}")

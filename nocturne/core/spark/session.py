@@ -14,7 +14,7 @@ from pyspark.logger import PySparkLogger
 from pyspark.sql import SparkSession
 
 from nocturne import ROOT
-from nocturne.core.errors import NocturneError, SettingsError
+from nocturne.core.errors import NocturneError, UsageError
 from nocturne.core.settings import SparkSettings
 from nocturne.core.spark.jars import DELTA_JARS, ensure_jars
 from nocturne.core.spark.java import find_java
@@ -40,7 +40,7 @@ def spark_session(settings: SparkSettings, app: str = "nocturne") -> Iterator[Sp
     Under spark-submit the command line and its cluster decide on master, memory and binding; otherwise settings do.
 
     Raises:
-        SettingsError: no fitting Java, or a spark-submit whose Spark has no Delta.
+        UsageError: no fitting Java, or a spark-submit whose Spark has no Delta.
         ServiceError: Delta's jars cannot be fetched.
     """
     _silence_known_warnings()
@@ -162,7 +162,7 @@ def _check_delta_is_loaded() -> None:
     assert jvm is not None
     loader = jvm.java.lang.Thread.currentThread().getContextClassLoader()
     if loader.getResource("io/delta/sql/DeltaSparkSessionExtension.class") is None:
-        raise SettingsError(
+        raise UsageError(
             "spark-submit started a Spark without Delta",
             where=os.environ.get("SPARK_HOME", ""),
             expected=", ".join(jar.name for jar in DELTA_JARS),

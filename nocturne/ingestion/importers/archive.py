@@ -11,7 +11,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Literal
 
-from nocturne.core.errors import InputError, SettingsError
+from nocturne.core.errors import InputError, UsageError
 
 
 @dataclass(frozen=True)
@@ -68,14 +68,14 @@ def open_source(path: Path) -> Iterator[Source]:
     """Open a data set; an archive is unpacked for as long as the context lasts.
 
     Raises:
-        SettingsError: there is nothing at that path.
+        UsageError: there is nothing at that path.
         InputError: the file is no archive, or a damaged one.
     """
     if path.is_dir():
         yield Source(path, path)
         return
     if not path.exists():
-        raise SettingsError(
+        raise UsageError(
             "the source does not exist", where=str(path), expected="the .tar.xz archive or the unpacked folder"
         )
     with TemporaryDirectory() as folder:

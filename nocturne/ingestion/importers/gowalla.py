@@ -17,7 +17,7 @@ def import_gowalla(source: Path, landing: Path, default_date: date) -> ImportSum
         default_date: day of every event.
 
     Raises:
-        SettingsError: no such source, or a landing zone of another producer.
+        UsageError: no such source, or a landing zone of another producer.
         InputError: a file is missing.
     """
     with open_source(source) as files:

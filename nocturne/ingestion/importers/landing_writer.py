@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from nocturne.core.atomic_write import open_atomically, write_atomically
-from nocturne.core.errors import SettingsError
+from nocturne.core.errors import UsageError
 
 Record = Mapping[str, str | list[str]]
 
@@ -41,7 +41,7 @@ def claim_landing(landing: Path, producer: str) -> None:
     """Reserve a landing zone for one producer, whose second run may replace what the first one wrote.
 
     Raises:
-        SettingsError: the zone is another producer's (their days and catalogues would mix), or cannot be written.
+        UsageError: the zone is another producer's (their days and catalogues would mix), or cannot be written.
     """
     mark = landing / "_PRODUCER"
     try:
@@ -52,11 +52,11 @@ def claim_landing(landing: Path, producer: str) -> None:
         if not owner and not strangers:
             write_atomically(mark, producer.encode(), _partial(mark))
     except OSError as error:
-        raise SettingsError(
+        raise UsageError(
             "the landing zone cannot be written", where=str(landing), found=str(error), fix="choose another --landing"
         ) from error
     if strangers or owner not in ("", producer):
-        raise SettingsError(
+        raise UsageError(
             "the landing zone holds another producer's data",
             where=str(landing),
             found=owner or "files of unknown origin",

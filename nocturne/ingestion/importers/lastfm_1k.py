@@ -32,7 +32,7 @@ def import_lastfm_1k(source: Path, landing: Path, default_date: date) -> ImportS
         default_date: day to land on if no time at all can be read.
 
     Raises:
-        SettingsError: no such source, or a landing zone of another producer.
+        UsageError: no such source, or a landing zone of another producer.
         InputError: listens.csv is missing or not text.
     """
     with open_source(source) as files:

@@ -28,7 +28,7 @@ def import_lastfm_2k(source: Path, landing: Path, default_date: date) -> ImportS
         default_date: day of every event.
 
     Raises:
-        SettingsError: no such source, or a landing zone of another producer.
+        UsageError: no such source, or a landing zone of another producer.
         InputError: files are missing or not what the data set holds.
     """
     with open_source(source) as files:

@@ -34,7 +34,7 @@ def import_online_retail(
         default_date: not used: the source has dates.
 
     Raises:
-        SettingsError: no such source, or a landing zone of another producer.
+        UsageError: no such source, or a landing zone of another producer.
         InputError: files are missing or not what the data set holds.
     """
     descriptions: defaultdict[str, Counter[str]] = defaultdict(Counter)

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from nocturne.core.atomic_write import open_atomically
-from nocturne.core.errors import SettingsError
+from nocturne.core.errors import UsageError
 from nocturne.ingestion.importers.landing_writer import claim_landing, publish_day
 from nocturne.ingestion.simulator.delivery import DelayedEvents, write_night
 from nocturne.ingestion.simulator.names import TOPICS
@@ -66,7 +66,7 @@ def simulate(
         progress: called with the blocks of listeners done and their total, after each.
 
     Raises:
-        SettingsError: a number is out of range, or the landing zone is another producer's.
+        UsageError: a number is out of range, or the landing zone is another producer's.
     """
     _require_between("listeners", listeners, 1, 10**8)
     _require_between("items", items, 1, 10**7)
@@ -108,7 +108,7 @@ def simulate(
 
 def _require_between(name: str, value: float, least: float, most: float) -> None:
     if not least <= value <= most:
-        raise SettingsError(
+        raise UsageError(
             "the simulation is out of range", where=name, found=str(value), expected=f"{least:g} to {most:g}"
         )
 

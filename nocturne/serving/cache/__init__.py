@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from nocturne.core.errors import SettingsError
+from nocturne.core.errors import UsageError
 from nocturne.core.settings import CacheSettings, load_settings
 from nocturne.serving.cache.base import Cache, ParallelMap, PointerMoved, Progress, RowBatches, Snapshot
 from nocturne.serving.cache.lmdb.store import LmdbCache
@@ -36,7 +36,7 @@ def open_cache(url: str, settings: CacheSettings | None = None, read_only: bool 
         read_only: refuse to write; an embedded cache that does not exist is then not created.
 
     Raises:
-        SettingsError: the URL names no cache, a file named in the settings cannot be read, or the server refuses
+        UsageError: the URL names no cache, a file named in the settings cannot be read, or the server refuses
             the user or password.
         ServiceError: the disk or the server does not serve.
     """
@@ -48,11 +48,11 @@ def open_cache(url: str, settings: CacheSettings | None = None, read_only: bool 
 
 
 def check_url(url: str) -> None:
-    """Raise SettingsError unless the URL is that of a cache, whether or not there is one."""
+    """Raise UsageError unless the URL is that of a cache, whether or not there is one."""
     scheme, _, rest = url.partition(":")
     if scheme in {"lmdb", "redis", "rediss"} and rest:
         return
-    raise SettingsError(
+    raise UsageError(
         "the cache's URL is not understood",
         where="--cache",
         found=f"{scheme}:..." if rest else "no scheme or no place",

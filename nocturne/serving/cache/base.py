@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol, Self
 
 import pyarrow as pa
 
-from nocturne.core.errors import ServiceError, SettingsError
+from nocturne.core.errors import ServiceError, UsageError
 from nocturne.serving.cache.pointer import Generation, Pointer
 from nocturne.serving.cache.values import Decoder, GenerationInfo, ItemsGone, ServedList
 
@@ -99,7 +99,7 @@ class Snapshot(Protocol):
 class Cache(ABC):
     """Generations of lists, and one pointer to the generation that is served.
 
-    Whatever the store raises comes out as ServiceError, or as SettingsError where the server refuses
+    Whatever the store raises comes out as ServiceError, or as UsageError where the server refuses
     the user or password; messages name the place without its password, and no listener.
     """
 
@@ -293,7 +293,7 @@ class Cache(ABC):
 
     def _must_write(self) -> None:
         if self._read_only:
-            raise SettingsError("the cache was opened for reading only", where=self.place)
+            raise UsageError("the cache was opened for reading only", where=self.place)
 
     def __enter__(self) -> Self:
         return self

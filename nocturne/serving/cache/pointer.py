@@ -6,7 +6,7 @@ from datetime import date
 from functools import lru_cache
 from typing import Any
 
-from nocturne.core.errors import InputError, SettingsError
+from nocturne.core.errors import InputError, UsageError
 
 
 @dataclass(frozen=True)
@@ -121,14 +121,14 @@ def roll_back(pointer: Pointer | None, why: str, to: str | None = None) -> Point
         to: its name; by default the one before.
 
     Raises:
-        SettingsError: no reason is given, the pointer is frozen already, or there is no such generation.
+        UsageError: no reason is given, the pointer is frozen already, or there is no such generation.
     """
     if not why.strip():
-        raise SettingsError("a rollback needs a reason", fix="say why: it is shown until the pointer is released")
+        raise UsageError("a rollback needs a reason", fix="say why: it is shown until the pointer is released")
     if pointer is None:
-        raise SettingsError("there is nothing to roll back: the cache serves no generation")
+        raise UsageError("there is nothing to roll back: the cache serves no generation")
     if pointer.frozen_reason is not None:
-        raise SettingsError(
+        raise UsageError(
             "the pointer is held already",
             found=f"{pointer.served.name}, held: {pointer.frozen_reason}",
             fix="`nocturne release` lets it move again",
@@ -136,7 +136,7 @@ def roll_back(pointer: Pointer | None, why: str, to: str | None = None) -> Point
     names = [generation.name for generation in pointer.earlier]
     target_name = to or next(iter(names), None)
     if target_name not in names:
-        raise SettingsError(
+        raise UsageError(
             "there is no such generation to roll back to" if to else "there is no previous generation to roll back to",
             found=to or f"only {pointer.served.name}",
             expected=f"one of {', '.join(names)}" if names else "",
@@ -152,10 +152,10 @@ def unfreeze(pointer: Pointer | None) -> Pointer:
     """Let the pointer move again; the same pointer where it is not frozen.
 
     Raises:
-        SettingsError: the cache serves nothing.
+        UsageError: the cache serves nothing.
     """
     if pointer is None:
-        raise SettingsError("there is nothing to release: the cache serves no generation")
+        raise UsageError("there is nothing to release: the cache serves no generation")
     if pointer.frozen_reason is None:
         return pointer
     return replace(pointer, frozen_reason=None, version=_next_version(pointer))

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from nocturne.core.errors import SettingsError
+from nocturne.core.errors import UsageError
 from nocturne.core.spark import java
 from nocturne.core.spark.java import find_java, java_version
 
@@ -51,5 +51,5 @@ def test_a_java_home_that_does_not_fit_is_passed_over(bare, monkeypatch):
 
 def test_without_a_fitting_java_the_message_names_what_was_found_and_the_package_to_install(bare):
     runtime(bare / "installed" / "java-25", "jdk.incubator.vector@25.0.1\\n")
-    with pytest.raises(SettingsError, match=r"java-25 \(version 25\)[\s\S]*apt-get install openjdk-17-jre-headless"):
+    with pytest.raises(UsageError, match=r"java-25 \(version 25\)[\s\S]*apt-get install openjdk-17-jre-headless"):
         find_java()

@@ -116,9 +116,9 @@ def _wrap_delta() -> None:
     from deltalake.table import TableAlterer
     from pyspark.sql import DataFrameWriter
 
-    from nocturne.storage import tables
+    from nocturne.storage import writing
 
-    _wrap(tables, "write_deltalake", lambda table, *_, **__: f"delta-rs write {_table_name(table)}")
+    _wrap(writing, "write_deltalake", lambda table, *_, **__: f"delta-rs write {_table_name(table)}")
     _wrap(DataFrameWriter, "save", lambda _self, path, **__: f"Spark save {_table_name(path)}")
     _wrap(DeltaTable, "create", lambda path, *_, **__: f"delta-rs create {_table_name(path)}")
     _wrap(

@@ -2,7 +2,7 @@ from datetime import date
 
 import pytest
 
-from nocturne.core.errors import InputError, SettingsError
+from nocturne.core.errors import InputError, UsageError
 from nocturne.serving.cache.pointer import (
     Generation,
     Pointer,
@@ -71,22 +71,22 @@ def test_a_rollback_serves_the_generation_before_and_holds_it():
 def test_a_rollback_may_name_any_generation_that_is_kept_and_takes_away_those_after_it():
     pointer = Pointer(WEDNESDAY, (TUESDAY, MONDAY), version=3)
     assert roll_back(pointer, "too much jazz", MONDAY.name) == Pointer(MONDAY, (), "too much jazz", 4)
-    with pytest.raises(SettingsError, match="expected: one of 2026-03-03-bbbbbbbb, 2026-03-02-aaaaaaaa"):
+    with pytest.raises(UsageError, match="expected: one of 2026-03-03-bbbbbbbb, 2026-03-02-aaaaaaaa"):
         roll_back(pointer, "too much jazz", THURSDAY.name)
 
 
 def test_a_second_rollback_cannot_bring_back_what_the_first_took_away():
     rolled_back = roll_back(Pointer(TUESDAY, (MONDAY,)), "too much jazz")
-    with pytest.raises(SettingsError, match="held already"):
+    with pytest.raises(UsageError, match="held already"):
         roll_back(rolled_back, "and again")
-    with pytest.raises(SettingsError, match="no previous generation"):
+    with pytest.raises(UsageError, match="no previous generation"):
         roll_back(unfreeze(rolled_back), "and again")
 
 
 def test_a_rollback_without_a_reason_or_without_a_generation_is_an_error():
-    with pytest.raises(SettingsError, match="needs a reason"):
+    with pytest.raises(UsageError, match="needs a reason"):
         roll_back(Pointer(TUESDAY, (MONDAY,)), " ")
-    with pytest.raises(SettingsError, match="serves no generation"):
+    with pytest.raises(UsageError, match="serves no generation"):
         roll_back(None, "too much jazz")
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from nocturne.core.errors import ServiceError, SettingsError
+from nocturne.core.errors import ServiceError, UsageError
 from nocturne.core.settings import CacheSettings, load_settings
 from nocturne.serving.cache import Cache, Pointer, RowBatches, ServedList, open_cache
 from nocturne.serving.cache.pointer import to_json
@@ -220,7 +220,7 @@ def test_a_snapshot_outlives_a_server_that_takes_no_renewals_for_a_while(
 
 
 def test_a_wrong_password_is_a_settings_error_that_does_not_tell_it(redis_server: RedisServer):
-    with open_cache(redis_server.url.replace(PASSWORD, "wrong-guess")) as cache, pytest.raises(SettingsError) as caught:
+    with open_cache(redis_server.url.replace(PASSWORD, "wrong-guess")) as cache, pytest.raises(UsageError) as caught:
         cache.pointer()
     assert "refuses the user or password" in str(caught.value)
     assert "wrong-guess" not in str(caught.value)
@@ -249,7 +249,7 @@ def test_a_user_that_may_only_read_is_a_settings_error_when_it_writes(redis_serv
     )
     with open_cache(f"redis://reader:hush@127.0.0.1:{redis_server.port}/0") as cache:
         assert cache.get("nobody") is None
-        with pytest.raises(SettingsError, match="may not do this") as caught:
+        with pytest.raises(UsageError, match="may not do this") as caught:
             cache.swap_pointer(None, Pointer(MONDAY))
     assert "hush" not in str(caught.value)
 
@@ -272,7 +272,7 @@ def test_a_password_file_that_cannot_be_read_is_a_settings_error_without_what_is
     path = tmp_path / "password"
     if content:
         path.write_bytes(content)
-    with pytest.raises(SettingsError, match=r"cache\.password_file") as caught:
+    with pytest.raises(UsageError, match=r"cache\.password_file") as caught:
         open_cache("redis://127.0.0.1:1/0", settings(password_file=str(path)))
     assert caught.value.__context__ is None
 
@@ -293,7 +293,7 @@ def test_a_server_with_tls_is_trusted_by_the_authority_in_the_settings_alone(tmp
 
 
 def test_an_authority_that_cannot_be_read_is_a_settings_error(tmp_path: Path):
-    with pytest.raises(SettingsError, match=r"cache\.ca_file"):
+    with pytest.raises(UsageError, match=r"cache\.ca_file"):
         open_cache("rediss://127.0.0.1:1/0", settings(ca_file=str(tmp_path / "none.pem")))
 
 

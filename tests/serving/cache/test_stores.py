@@ -13,7 +13,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from nocturne.core.errors import InputError, ServiceError, SettingsError
+from nocturne.core.errors import InputError, ServiceError, UsageError
 from nocturne.serving.cache import (
     Cache,
     Generation,
@@ -338,11 +338,11 @@ def test_a_reader_opened_before_a_fork_reads_in_both_processes(monday_served: Ca
 
 def test_a_cache_opened_for_reading_refuses_to_write(cache_url: str, monday_served: Cache):
     with open_cache(cache_url, read_only=True) as reader:
-        with pytest.raises(SettingsError, match="reading only"):
+        with pytest.raises(UsageError, match="reading only"):
             reader.load(TUESDAY.name, ITEMS, [])
-        with pytest.raises(SettingsError, match="reading only"):
+        with pytest.raises(UsageError, match="reading only"):
             reader.swap_pointer(Pointer(MONDAY), Pointer(TUESDAY))
-        with pytest.raises(SettingsError, match="reading only"):
+        with pytest.raises(UsageError, match="reading only"):
             reader.drop(MONDAY.name)
     assert monday_served.get("ann") == listed("monday")
 
@@ -351,7 +351,7 @@ def test_a_cache_opened_for_reading_refuses_to_write(cache_url: str, monday_serv
     "url", ["", "lmdb:", "memcached://:open-sesame@host", "redis://:open-sesame@host:port/0", "redis://:open#sesame@h"]
 )
 def test_a_url_of_no_cache_is_a_settings_error_that_keeps_the_password(url: str):
-    with pytest.raises(SettingsError, match="not understood") as caught:
+    with pytest.raises(UsageError, match="not understood") as caught:
         open_cache(url)
     assert "sesame" not in str(caught.value)
     assert caught.value.__context__ is None

@@ -20,7 +20,7 @@ from redis.exceptions import (
 )
 from redis.retry import Retry
 
-from nocturne.core.errors import ServiceError, SettingsError
+from nocturne.core.errors import ServiceError, UsageError
 from nocturne.core.settings import CacheSettings
 
 CONNECT_SECONDS = 5
@@ -35,7 +35,7 @@ def connect(url: str, settings: CacheSettings, *, read_only: bool) -> tuple[redi
     """A client, which connects when it is used, and its place for messages.
 
     Raises:
-        SettingsError: the URL is not understood, or a file that the settings name cannot be read.
+        UsageError: the URL is not understood, or a file that the settings name cannot be read.
     """
     options: dict[str, Any] = {
         "socket_connect_timeout": CONNECT_SECONDS,
@@ -57,7 +57,7 @@ def connect(url: str, settings: CacheSettings, *, read_only: bool) -> tuple[redi
         except ValueError:
             host = None
     if host is None:
-        raise SettingsError(
+        raise UsageError(
             "the cache's URL is not understood",
             where="--cache",
             expected="redis://[user:password@]host:port/db",
@@ -74,7 +74,7 @@ def _password(settings: CacheSettings) -> str | None:
     except (OSError, UnicodeDecodeError) as error:
         # not passed on: a decoding error quotes what it could not decode
         cause = error.strerror if isinstance(error, OSError) else "not UTF-8"
-    raise SettingsError(
+    raise UsageError(
         "the password of the Redis server cannot be read",
         where=f"cache.password_file = {settings.password_file}",
         found=str(cause),
@@ -86,7 +86,7 @@ def _certificates(path: str) -> str:
     try:
         ssl.create_default_context(cafile=path)
     except (OSError, ssl.SSLError) as error:
-        raise SettingsError(
+        raise UsageError(
             "the certificate authority of the Redis server cannot be read",
             where=f"cache.ca_file = {path}",
             found=str(error),
@@ -101,7 +101,7 @@ def errors(place: str) -> Iterator[None]:
     try:
         yield
     except (AuthenticationError, AuthorizationError) as error:
-        raise SettingsError(
+        raise UsageError(
             "the Redis server refuses the user or password",
             where=place,
             found=str(error),
@@ -117,7 +117,7 @@ def errors(place: str) -> Iterator[None]:
     except ReadOnlyError as error:
         raise replica(place, str(error)) from error
     except NoPermissionError as error:
-        raise SettingsError(
+        raise UsageError(
             "the user may not do this on the Redis server",
             where=place,
             found=_told(error),
