@@ -11,7 +11,7 @@ $(READY): uv.lock pyproject.toml setup/environment.sh
 	@setup/environment.sh
 	@touch $@
 
-.PHONY: help night test soak campaign lint airflow screenshots cluster-night package docs bench clean
+.PHONY: help night test check soak campaign airflow screenshots cluster-night package docs bench clean
 
 help: ## list these targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | while IFS=$$'\t' read -r name does; do \
@@ -24,6 +24,10 @@ test: $(READY) ## install, then run the whole suite
 	@setup/environment.sh --tests
 	@$(BIN)/pytest
 
+check: $(READY) ## before a commit: format, lint, types, layers, docs in step, every test without Spark
+	@setup/environment.sh --tests
+	@ops/check.sh
+
 soak: $(READY) ## nights in a row with random faults, on LMDB and Redis: NIGHTS=10 SEED=1
 	@setup/environment.sh --tests
 	@$(BIN)/python -m tests.faults.soak --nights $(or $(NIGHTS),10) --seed $(or $(SEED),1)
@@ -31,11 +35,6 @@ soak: $(READY) ## nights in a row with random faults, on LMDB and Redis: NIGHTS=
 campaign: $(READY) ## search for faults for as long as asked: MINUTES=10 SEED=1
 	@setup/environment.sh --tests
 	@$(BIN)/python -m tests.faults.campaign --minutes $(or $(MINUTES),10) --seed $(or $(SEED),1)
-
-lint: $(READY) ## ruff and mypy
-	@$(BIN)/ruff check .
-	@$(BIN)/ruff format --check .
-	@$(BIN)/mypy
 
 airflow: $(READY) ## Airflow's UI and scheduler with the DAGs, on this machine only
 	@ops/airflow.sh

@@ -21,6 +21,17 @@ os.environ["JDK_JAVA_OPTIONS"] = "-XX:TieredStopAtLevel=1"
 # Airflow lets every library log; py4j would do so at exit, behind pytest's closing line.
 logging.getLogger("py4j").setLevel(logging.WARNING)
 
+SLOW_FIXTURES = {"spark", "published", "copied", "land", "fork_server"}
+SLOW_FOLDERS = {"faults", "night"}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what `make check` leaves to `make test`."""
+    for item in items:
+        fixtures = set(getattr(item, "fixturenames", ()))
+        if fixtures & SLOW_FIXTURES or SLOW_FOLDERS & set(item.path.parts):
+            item.add_marker("slow")
+
 
 @pytest.fixture(scope="session")
 def spark() -> Iterator[SparkSession]:

@@ -1,4 +1,4 @@
-"""The gate that a candidate passes before it is live: compared with the live model on nights that were listened to."""
+"""Promotion: a candidate is live once it was compared with the live model on nights that were listened to."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -40,7 +40,7 @@ class Objection:
 
 
 def promote(night: Night, version: str, *, actor: str, reason: str, days: int = 1) -> str:
-    """Make a model live from this night on, if the gate lets it pass; returns what was decided, for people.
+    """Make a model live from this night on, if the comparison speaks for it; returns what was decided, for people.
 
     Whoever calls this holds the lease.
 
@@ -51,7 +51,7 @@ def promote(night: Night, version: str, *, actor: str, reason: str, days: int = 
         days: days of listening that the lists of a night are scored on.
 
     Raises:
-        GateClosed: the gate does not let it pass; that is on record with the figures.
+        GateClosed: the comparison speaks against it; that is on record with the figures.
         UsageError: there is no such model, or no reason is given.
     """
     registry.require_reason(reason)
@@ -121,7 +121,7 @@ def compare_versions(nights: Sequence[Night], model_version: str, against: str, 
 
 
 def objections(differences: Iterable[Difference], settings: PromotionSettings) -> list[Objection]:
-    """The reasons against a candidate; empty when the gate lets it pass.
+    """The reasons against a candidate; empty where there are none.
 
     Over all listeners the interval of the difference must not reach further below 0 than the margin; in segments
     with enough listeners, whose intervals are wide, the difference itself must not. It is worse where all of the

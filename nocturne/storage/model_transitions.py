@@ -10,7 +10,7 @@ from typing import Any
 
 CANDIDATE, LIVE, RETIRED, REJECTED = "candidate", "live", "retired", "rejected"
 REFUSED, UNDECIDED = "refused", "undecided"
-"""Verdicts of the promotion gate: the model is worse, or was not shown to be no worse. Neither changes a state."""
+"""Verdicts of a comparison: the model is worse, or was not shown to be no worse. Neither changes a state."""
 
 
 @dataclass(frozen=True)

@@ -36,7 +36,7 @@ def cache(night):
     with open_cache(service.cache) as store:
         for run_date in (NIGHT - timedelta(days=1), NIGHT):
             made = ready(service, run_date, u1="song [b]book[/b]")
-            refresh(made.night, made.record, made.about, made.parts, store)
+            refresh(made.night, made.record, made.info, made.parts, store)
     return service.cache
 
 
