@@ -39,8 +39,9 @@ from nocturne.evaluation.significance import differences
 from nocturne.ingestion.importers import IMPORTERS
 from nocturne.ingestion.interactions import EPOCH
 from nocturne.ingestion.simulator.simulate import simulate
+from nocturne.kernel.arguments import Traits
 from nocturne.kernel.layout import lay_out_items
-from nocturne.kernel.rerank import SMOOTHING, Traits
+from nocturne.kernel.rerank import SMOOTHING
 from nocturne.ranking.eligibility import markets
 from nocturne.ranking.item_traits import NONE, UNTAGGED, traits
 from nocturne.ranking.ranker import Ranker, RankingStats

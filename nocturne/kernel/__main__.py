@@ -6,12 +6,13 @@ import numpy as np
 import numpy.typing as npt
 
 from nocturne.core.csr import CsrRows
+from nocturne.kernel.arguments import Exploration, RerankRules, Traits
 from nocturne.kernel.audit import audit
 from nocturne.kernel.autotune import KernelPlan, rank
 from nocturne.kernel.blend import blend
 from nocturne.kernel.layout import Eligible, lay_out_items
 from nocturne.kernel.query import Query
-from nocturne.kernel.rerank import Exploration, RerankRules, Traits, rerank
+from nocturne.kernel.rerank import rerank
 from nocturne.kernel.solve import solve_users
 
 ITEMS, WIDTH = 600, 4

@@ -6,65 +6,14 @@
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 from numba import njit
 
 from nocturne.core.arrays import Codes, Floats, Offsets
 from nocturne.core.csr import CsrRows
-from nocturne.kernel.arguments import ConfidenceRows, ValuedRows, frozen
+from nocturne.kernel.arguments import ConfidenceRows, Exploration, RerankRules, Traits, ValuedRows, frozen
 
 SMOOTHING = 0.01
 """Share of the listener's own mix in that of a list, as Steck has it, so that no logarithm is infinite."""
-
-
-class Traits(NamedTuple):
-    """Items by position, names turned into numbers.
-
-    Attributes:
-        creators: -1 without one; shape (items,).
-        types: content types; shape (items,).
-        tag_offsets: where each item's tags begin and the last one's end; shape (items + 1,).
-        tags: distinct and ascending within an item; 0 alone for an item without any.
-        fresh: whether the item is new; shape (items,).
-    """
-
-    creators: Codes
-    types: Codes
-    tag_offsets: Offsets
-    tags: Codes
-    fresh: npt.NDArray[np.bool_]
-
-
-class RerankRules(NamedTuple):
-    """The rules that every list follows.
-
-    Attributes:
-        top_k: items in a full list.
-        max_per_creator: 0: any number.
-        fresh_slots: new items that a list holds if the candidates do.
-        diversity, type_calibration, genre_calibration: strengths, from 0 to 1.
-    """
-
-    top_k: int
-    max_per_creator: int
-    fresh_slots: int
-    diversity: float
-    type_calibration: float
-    genre_calibration: float
-
-
-class Exploration(NamedTuple):
-    """Places of a list whose items are drawn.
-
-    Attributes:
-        places: from 0, ascending.
-        draws: numbers in [0, 1) for them; shape (listeners, places).
-        temperature: 0: all are as likely.
-    """
-
-    places: Offsets
-    draws: Floats
-    temperature: float
 
 
 def rerank(
@@ -90,7 +39,7 @@ def rerank(
         ValuedRows(*frozen(candidates.offsets, candidates.positions, scores)),
         ValuedRows.of_confidences(rows),
         Traits(*frozen(*traits)),
-        RerankRules(*map(int, rules[:3]), *map(float, rules[3:])),
+        rules.converted(),
         Exploration(places, draws, float(exploration.temperature)),
     )
     return CsrRows(offsets, positions), listed_scores, propensities

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from nocturne.core.arrays import Codes, Offsets
-from nocturne.kernel.rerank import Traits
+from nocturne.kernel.arguments import Traits
 
 NONE = -1
 UNTAGGED = 0

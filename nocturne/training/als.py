@@ -88,11 +88,6 @@ class _TrainingInputs:
     settings: AlsSettings
 
 
-def is_due(run_date: date, live_since: date | None, settings: AlsSettings) -> bool:
-    """True if a night trains, given the night on which the model live before it was trained."""
-    return live_since is None or (run_date - live_since).days >= settings.retrain_every_nights
-
-
 def train(
     rows: Iterable[pa.RecordBatch],
     item_ids: pa.Array,

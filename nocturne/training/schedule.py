@@ -7,7 +7,6 @@ from typing import Any
 
 from nocturne.core.settings import AlsSettings
 from nocturne.storage.model_transitions import ModelRecord, last_refused_since, live_on, without_transitions_of
-from nocturne.training.als import is_due
 from nocturne.training.registry import THE_NIGHT, recipe_of
 
 
@@ -56,7 +55,7 @@ def plan_training(
         return TrainingPlan(True, tonight, parent, reason, reason + differs)
     days = (night - live.run_date).days
     age = f"{days} night{'s' if days > 1 else ''} old"
-    if not is_due(night, live.run_date, settings):
+    if days < settings.retrain_every_nights:
         return TrainingPlan(False, tonight, parent, "", f"keeps {live.version}{differs}")
     if refused := last_refused_since(_of_recipe(others, recipe), live.run_date, night):
         remark = f"keeps {live.version}, {age}: {refused.version} was refused as worse or rejected since{differs}"

@@ -13,7 +13,7 @@ from scipy.stats import chisquare
 
 from nocturne.core.csr import CsrRows
 from nocturne.core.settings import RerankingSettings, load_settings
-from nocturne.kernel.rerank import Traits
+from nocturne.kernel.arguments import Traits
 from nocturne.ranking.item_traits import NONE, UNTAGGED, traits
 from nocturne.ranking.reranker import Reranker
 from nocturne.storage.contracts import contract

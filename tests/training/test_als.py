@@ -13,7 +13,7 @@ from nocturne.core.errors import UsageError
 from nocturne.core.settings import AlsSettings, load_settings
 from nocturne.ingestion.interactions import UNIT
 from nocturne.training import registry
-from nocturne.training.als import is_due, train
+from nocturne.training.als import train
 from nocturne.training.confidences import confidence_rows, confidences, strengths
 from nocturne.training.model import factors_table, model_from_tables
 
@@ -263,15 +263,6 @@ def test_a_matrix_over_its_memory_is_refused_by_the_name_of_the_setting() -> Non
 def test_nobody_heard_often_enough_is_an_error_that_names_the_setting() -> None:
     with pytest.raises(UsageError, match=r"als\.min_item_listeners"):
         train([rows({"a": {0: 1.0}})], ids(1), NIGHT, HALF_LIFE, als(min_item_listeners=5))
-
-
-@pytest.mark.parametrize(("age", "due"), [(0, False), (6, False), (7, True), (8, True)])
-def test_a_model_is_replaced_at_its_age(age: int, due: bool) -> None:
-    assert is_due(date(2025, 1, 10), date(2025, 1, 10 - age), als(retrain_every_nights=7)) is due
-
-
-def test_a_service_without_a_model_trains() -> None:
-    assert is_due(NIGHT, None, als())
 
 
 def test_memory_grows_by_at_most_three_times_the_matrix(tmp_path: Path) -> None:
