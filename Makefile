@@ -22,9 +22,9 @@ night: $(READY) ## install, simulate a small service, run three nights, show two
 
 test: $(READY) ## install, then run the whole suite
 	@setup/environment.sh --tests
-	@$(BIN)/pytest
+	@$(BIN)/pytest --numprocesses 2 --dist loadgroup
 
-check: $(READY) ## before a commit: format, lint, types, layers, docs in step, every test without Spark
+check: $(READY) ## before a commit: format, lint, types, layers, docs in step, the quick tests
 	@setup/environment.sh --tests
 	@ops/check.sh
 

@@ -25,6 +25,6 @@ check "lint" "mend it, some by .venv/bin/ruff check --fix ." .venv/bin/ruff chec
 check "types" "mend what mypy says above" .venv/bin/mypy
 check "layers" "imports lead downwards: see [tool.importlinter] in pyproject.toml" .venv/bin/lint-imports --no-logo
 check "contracts and docs" "if it is docs/tables.md, make docs writes it" .venv/bin/pytest tests/test_structure.py --durations-min 60
-check "tests without Spark" "run it alone with .venv/bin/pytest and the name above" \
-    .venv/bin/pytest -m "not slow" --ignore tests/test_structure.py --durations-min 60
+check "quick tests" "run it alone with .venv/bin/pytest and the name above" \
+    .venv/bin/pytest -m "not slow" -n 2 --dist loadgroup --ignore tests/test_structure.py --durations-min 60
 echo "check: all is well, $SECONDS s"

@@ -21,16 +21,20 @@ os.environ["JDK_JAVA_OPTIONS"] = "-XX:TieredStopAtLevel=1"
 # Airflow lets every library log; py4j would do so at exit, behind pytest's closing line.
 logging.getLogger("py4j").setLevel(logging.WARNING)
 
-SLOW_FIXTURES = {"spark", "published", "copied", "land", "fork_server"}
-SLOW_FOLDERS = {"faults", "night"}
+TESTS = Path(__file__).parent
+OF_PUBLISHED_NIGHTS = {"published", "copied", "accesses"}
+STARTING_SPARK = {"spark", "land", "fork_server"} | OF_PUBLISHED_NIGHTS
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what `make check` leaves to `make test`."""
+    """Mark what starts Spark, and keep tests that share nights or processes in one worker, the longest first."""
     for item in items:
-        fixtures = set(getattr(item, "fixturenames", ()))
-        if fixtures & SLOW_FIXTURES or SLOW_FOLDERS & set(item.path.parts):
+        folder, fixtures = item.path.relative_to(TESTS).parts[0], set(getattr(item, "fixturenames", ()))
+        if fixtures & STARTING_SPARK or folder in {"faults", "night"}:
             item.add_marker("slow")
+        group = "published" if fixtures & OF_PUBLISHED_NIGHTS else folder if folder == "faults" else str(item.path)
+        item.add_marker(pytest.mark.xdist_group(group))
+    items.sort(key=lambda item: item.path.relative_to(TESTS).parts[0] not in {"faults", "night", "dags"})
 
 
 @pytest.fixture(scope="session")

@@ -16,6 +16,8 @@ from nocturne.training import registry
 from tests.fixtures import two_listeners
 from tests.fixtures.two_tastes import FIRST, LISTENERS, heard_by, heard_on, item, publish, train, user, write
 
+pytestmark = pytest.mark.slow
+
 K = 4
 
 

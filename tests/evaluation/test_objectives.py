@@ -13,6 +13,8 @@ from nocturne.evaluation.objectives import nights_objective
 from nocturne.training import registry
 from tests.fixtures import two_tastes
 
+pytestmark = pytest.mark.slow
+
 SPACE = "[als]\nalpha = { low = 5.0, high = 50.0 }\nneighbours = [0, 5]\n"
 
 

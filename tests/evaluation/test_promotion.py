@@ -17,6 +17,8 @@ from nocturne.storage.model_transitions import Transition
 from nocturne.training import registry
 from tests.fixtures import two_listeners
 
+pytestmark = pytest.mark.slow
+
 GATE = ("promotion.margin=0.1", "promotion.segment_margin=0.2", "promotion.min_listeners=100")
 SETTINGS = load_settings(overrides=GATE).promotion
 FIRST = date(2025, 3, 1)

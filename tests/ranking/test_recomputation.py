@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -24,6 +25,8 @@ from nocturne.ranking.reranker import Reranker
 from nocturne.storage.contracts import contract
 from nocturne.training.model import Model
 from tests.fixtures.dense_recomputation import EPOCH, UNITS_PER_PLAY, DenseNight, Recomputed
+
+pytestmark = pytest.mark.slow
 
 DEFAULTS = load_settings()
 FIRST = date(2025, 3, 1)

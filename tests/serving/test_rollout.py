@@ -22,6 +22,8 @@ from nocturne.serving.rollout import Refreshed, release, require_recorded, rollb
 from nocturne.storage import tables, writing
 from tests.fixtures.published_nights import Ready, ready
 
+pytestmark = pytest.mark.slow
+
 MONDAY, TUESDAY, WEDNESDAY, THURSDAY = (date(2026, 3, day) for day in (2, 3, 4, 5))
 
 REFRESH_UNTIL_THE_LISTS_ARE_LOADED = """

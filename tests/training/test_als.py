@@ -265,6 +265,7 @@ def test_nobody_heard_often_enough_is_an_error_that_names_the_setting() -> None:
         train([rows({"a": {0: 1.0}})], ids(1), NIGHT, HALF_LIFE, als(min_item_listeners=5))
 
 
+@pytest.mark.slow
 def test_memory_grows_by_at_most_three_times_the_matrix(tmp_path: Path) -> None:
     """Two trainings in a process of its own: what the larger takes beyond the smaller is for its matrix."""
     program = Path(__file__).with_name("training_memory.py")

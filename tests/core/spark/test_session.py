@@ -69,6 +69,7 @@ def test_a_session_inside_a_session_is_the_same_and_stays_open(spark):
     assert spark.range(2).count() == 2
 
 
+@pytest.mark.slow
 def test_spark_submit_decides_on_the_master_and_its_own_options_and_we_on_the_rest(tmp_path):
     script = tmp_path / "job.py"
     script.write_text(SUBMITTED)
