@@ -3,7 +3,7 @@
 import json
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
@@ -50,12 +50,6 @@ made = ready(night, night.run_date, ann="tuesday", bob="tuesday")
 with open_cache(sys.argv[1]) as cache:
     refresh(made.night, made.record, made.info, [Waiting(part) for part in made.parts], cache)
 """
-
-
-@pytest.fixture
-def cache(cache_url: str) -> Iterator[Cache]:
-    with open_cache(cache_url) as opened:
-        yield opened
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import json
 import multiprocessing
 import pickle
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from datetime import date
 from itertools import pairwise
 from pathlib import Path
@@ -42,18 +42,6 @@ def settings(**changes: object) -> CacheSettings:
 def cache_url(redis_server: RedisServer) -> str:
     redis_server.empty()
     return redis_server.url
-
-
-@pytest.fixture
-def cache(cache_url: str) -> Iterator[Cache]:
-    with open_cache(cache_url) as opened:
-        yield opened
-
-
-@pytest.fixture
-def monday_served(cache: Cache) -> Cache:
-    serve(cache, MONDAY, "monday", None)
-    return cache
 
 
 def test_parts_are_loaded_by_several_processes_that_get_no_connection(cache: Cache, redis_server: RedisServer):

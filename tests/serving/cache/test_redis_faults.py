@@ -37,18 +37,6 @@ def cache_url(redis_server: RedisServer) -> str:
 
 
 @pytest.fixture
-def cache(cache_url: str) -> Iterator[Cache]:
-    with open_cache(cache_url) as opened:
-        yield opened
-
-
-@pytest.fixture
-def monday_served(cache: Cache) -> Cache:
-    serve(cache, MONDAY, "monday", None)
-    return cache
-
-
-@pytest.fixture
 def small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(loader, "PIECE_BYTES", 1_000)
 

@@ -61,18 +61,6 @@ class Failing:
         raise self.error
 
 
-@pytest.fixture
-def cache(cache_url: str) -> Iterator[Cache]:
-    with open_cache(cache_url) as opened:
-        yield opened
-
-
-@pytest.fixture
-def monday_served(cache: Cache) -> Cache:
-    serve(cache, MONDAY, "monday", None)
-    return cache
-
-
 def serve_tuesday(cache: Cache) -> None:
     serve(cache, TUESDAY, "tuesday", Pointer(MONDAY))
 
