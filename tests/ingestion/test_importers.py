@@ -233,6 +233,24 @@ def test_an_archive_of_another_data_set_is_named_with_what_it_holds(
         IMPORTERS["gowalla"](archive, landing, DAY)
 
 
+def test_an_archive_is_unpacked_without_what_newer_pythons_brought_and_writes_nothing_beside_its_folder(
+    source: Path, tmp_path: Path, landing: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def of_3_11_2(_archive: tarfile.TarFile, path: str = ".", members: object = None, *, numeric_owner: bool = False):
+        raise AssertionError(f"unpacked all of {members} to {path}, {numeric_owner}")
+
+    monkeypatch.setattr(tarfile.TarFile, "extractall", of_3_11_2)
+    write_lastfm_2k(source)
+    evil = tarfile.TarInfo("../evil.txt")
+    archive = tmp_path / "lastfm-2k.tar.xz"
+    with tarfile.open(archive, "w:xz") as file:
+        file.addfile(evil)
+        file.add(source, "./lastfm-2k")
+    IMPORTERS["lastfm-2k"](archive, landing, DAY)
+    assert landing.exists()
+    assert not list(tmp_path.rglob("evil.txt"))
+
+
 def test_an_archive_cut_short_is_an_input_error(source: Path, tmp_path: Path, landing: Path) -> None:
     write_lastfm_2k(source)
     archive = tmp_path / "cut.tar.xz"

@@ -2,12 +2,13 @@
 
 import csv
 import lzma
+import shutil
 import tarfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
 from typing import Literal
 
@@ -81,7 +82,7 @@ def open_source(path: Path) -> Iterator[Source]:
     with TemporaryDirectory() as folder:
         try:
             with tarfile.open(path) as archive:
-                archive.extractall(folder, filter="data")
+                _unpack(archive, Path(folder))
         except (tarfile.TarError, lzma.LZMAError, EOFError, OSError) as error:
             if isinstance(error, OSError) and error.errno is not None:
                 raise  # the disk, not the archive
@@ -93,6 +94,19 @@ def open_source(path: Path) -> Iterator[Source]:
                 fix="fetch the archive again",
             ) from error
         yield Source(path, Path(folder))
+
+
+def _unpack(archive: tarfile.TarFile, folder: Path) -> None:
+    """Copy the regular files that lie in the archive or in a folder of it; nothing is written beside the folder."""
+    for member in archive:
+        path = PurePosixPath(member.name)
+        if member.isfile() and len(path.parts) <= 2 and not {"/", ".."} & set(path.parts):
+            content = archive.extractfile(member)
+            assert content
+            target = folder / path
+            target.parent.mkdir(exist_ok=True)
+            with content, target.open("wb") as file:
+                shutil.copyfileobj(content, file)
 
 
 def read_table(
