@@ -1,6 +1,7 @@
 """# Retention: what tables need not keep any longer goes, once a day.
 
-Runs at nine in the morning, when the night before is served. Call that day D: nights are counted back from it. Every
+Runs at nine in the morning, when the night before is served. Call that day D: nights are counted back from it, or from
+the day after the newest published night if that is earlier, so that a service that stands still loses nothing. Every
 day, so that the disk holds no more than the nights that settings keep: of pools, which are large, that is a week.
 Settings: `[retention]`, nights by table, and the hours that files stay for readers who opened them.
 
@@ -10,7 +11,7 @@ table, however old. So does each version that a kept night of `nights` names, to
 | failed | it means | do |
 | --- | --- | --- |
 | `take_lease` | nights wrote the warehouse all day | `nocturne lease show --warehouse W`; the next run does it all |
-| `retain`, tried once | settings, or a pointer on record that cannot be read | its log says what; mend; clear it |
+| `retain`, tried once | settings, no night for two weeks, or a pointer on record that cannot be read | its log says what; mend; clear it |
 | `retain`, tried often | a disk or the serving cache | mend it; clear it |
 
 Whenever it is killed, run it again: what went is gone, what did not go yet goes then, and readers notice neither.

@@ -27,7 +27,8 @@ def retain(
 ) -> None:
     """Remove the nights that tables need not keep any longer, then files and log entries that nobody needs.
 
-    What is served, what a rollback may serve and what the next night is built on stays. Limits: [retention].
+    Nights are counted back from that day, or from the day after the newest published night if that is earlier. What
+    is served, what a rollback may serve and what the next night is built on stays. Limits: [retention].
 
     Example: nocturne retain --warehouse data/warehouse --run-date 2026-03-01 --cache lmdb:data/cache --dry-run
     """
@@ -50,6 +51,9 @@ def retain(
         removed = retention.retain(stored, day, pointers, dry_run=True)
     else:
         with leased(stored, day, lease_holder) as writable:
+            for table in retention.retain(writable, day, pointers, dry_run=True):
+                if table.partitions:
+                    say(f"removes {table.partitions} of {table.table}, {table.rows:,} rows: {', '.join(table.names)}")
             removed = retention.retain(writable, day, pointers)
     print_rows([asdict(each) for each in removed], warehouse, as_json=as_json)
     say(f"{'would free' if dry_run else 'freed'} {sum(each.bytes for each in removed) / 2**20:,.1f} MiB")

@@ -5,7 +5,7 @@ Nights are counted back from the date: a table with a limit of n keeps the n nig
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import date, timedelta
 from difflib import get_close_matches
 from typing import Any
 
@@ -20,6 +20,8 @@ from nocturne.storage.tables import OF_MODELS
 _KEEPS_EVERY_NIGHT = "item_index"
 _STANDING = frozenset({PUBLISHED, STALE, ROLLED_BACK})
 _BUILT_ON = ("interactions", "pools")
+MOST_DAYS_AFTER = 14
+"""Days after the newest night on which retention may still run."""
 NIGHTS_BUILT_ON = 2
 """Nights that a night may be built on: the last one, and the one before it when the last one is run again."""
 
@@ -35,6 +37,7 @@ class Inventory:
         closed: nights whose gate closed.
         served: nights that are served, or may be rolled back to.
         published: nights whose tables may be read.
+        rolled_back: nights of which a rollback is on record.
     """
 
     dates: Mapping[str, frozenset[date]]
@@ -43,6 +46,12 @@ class Inventory:
     closed: frozenset[date] = frozenset()
     served: frozenset[date] = frozenset()
     published: frozenset[date] = frozenset()
+    rolled_back: frozenset[date] = frozenset()
+
+    @property
+    def newest(self) -> date | None:
+        """The newest published night; where none is, the newest with listens; None in an empty warehouse."""
+        return max(self.published or self.dates.get("listens", frozenset()), default=None)
 
     @property
     def fully_kept_nights(self) -> frozenset[date]:
@@ -94,6 +103,26 @@ class Limits:
         return date.min if nights is None else date.fromordinal(max(1, self.run_date.toordinal() - nights))
 
 
+def last_day_to_count_from(run_date: date, newest: date | None) -> date:
+    """The day that nights are counted back from: `run_date`, or the day after the newest night if that comes first.
+
+    A service that stands still loses nothing for as long as it does.
+
+    Raises:
+        UsageError: the newest night is long ago, as where somebody names the wrong warehouse or the wrong day.
+    """
+    if newest is None:
+        return run_date
+    if (run_date - newest).days > MOST_DAYS_AFTER:
+        raise UsageError(
+            "retention on a day far beyond the newest night",
+            found=f"{run_date}; the newest night is {newest}",
+            expected=f"a day up to {newest + timedelta(days=MOST_DAYS_AFTER)}",
+            fix="run the nights that are missing first; or name the day with --run-date",
+        )
+    return min(run_date, newest + timedelta(days=1))
+
+
 def expired_partitions(inventory: Inventory, limits: Limits, dedup_nights: int) -> dict[str, frozenset[Any]]:
     """The partitions that may go, by table: nights; of `models` and `item_factors` versions.
 
@@ -109,6 +138,8 @@ def expired_partitions(inventory: Inventory, limits: Limits, dedup_nights: int) 
     )
     # What closed a night's gate is known for as long as anything of that night is inventory.
     left = {model.run_date for model in inventory.models if model.version not in expired["models"]}
+    # So that nobody asks in vain why a generation was taken back.
+    expired["nights"] = expired.get("nights", frozenset()) - inventory.rolled_back
     for table, days in inventory.dates.items():
         left |= set() if table in {"validations", _KEEPS_EVERY_NIGHT, *OF_MODELS} else days - expired[table]
     expired["validations"] = expired.get("validations", frozenset()) - (inventory.closed & left)

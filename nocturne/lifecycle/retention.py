@@ -10,7 +10,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from functools import cached_property, lru_cache, partial
 from pathlib import Path
@@ -23,11 +23,18 @@ from deltalake.exceptions import DeltaError
 
 from nocturne.core.night import Warehouse
 from nocturne.flow import GATED_TABLES, TABLES
-from nocturne.lifecycle.expiry import Inventory, Limits, expired_partitions, readable_records, recorded_pointers
+from nocturne.lifecycle.expiry import (
+    Inventory,
+    Limits,
+    expired_partitions,
+    last_day_to_count_from,
+    readable_records,
+    recorded_pointers,
+)
 from nocturne.serving import publications
 from nocturne.serving.cache.pointer import Pointer
 from nocturne.serving.manifest import FOLDER as MANIFESTS
-from nocturne.serving.night_record import PUBLISHED, NightRecord
+from nocturne.serving.night_record import PUBLISHED, ROLLED_BACK, NightRecord
 from nocturne.storage import delta_log, fencing, fingerprints, tables
 from nocturne.storage.contracts import contract
 from nocturne.storage.delta_log import Log
@@ -55,6 +62,7 @@ class Removed:
         files: deleted, the log's apart; files of rows that went just now follow after the hours that settings say.
         log_files: of the transaction log.
         bytes: of both kinds of files.
+        names: of these partitions, ascending.
     """
 
     table: str
@@ -63,6 +71,7 @@ class Removed:
     files: int = 0
     log_files: int = 0
     bytes: int = 0
+    names: list[str] = field(default_factory=list)
 
 
 def retain(
@@ -73,15 +82,15 @@ def retain(
     A dry run changes nothing; otherwise the warehouse is under the lease.
 
     Args:
-        run_date: the day that nights are counted back from.
+        run_date: the day that nights are counted back from, or from the day after the newest night if that is earlier.
         caches: pointers of caches, beside those on record in `nights`.
 
     Raises:
-        UsageError: a limit is set for what is no table or may not lose rows, or there is no warehouse.
+        UsageError: a limit is set for what is no table or may not lose rows, there is no warehouse, or its newest
+            night is long before the day.
         InputError: a pointer on record cannot be read, so that it is not known what is served.
         ServiceError: a later process has taken the lease over, or wrote a table meanwhile.
     """
-    limits = Limits.of(warehouse.settings.retention, run_date)
     tables.require_warehouse(warehouse)
     nights = publications.all_records(warehouse)
     generations = [each for pointer in (*recorded_pointers(nights), *caches) for each in pointer.retained]
@@ -89,6 +98,7 @@ def retain(
     paths = {name: warehouse.table_path(name) for name in _IN_ORDER}
     stored = [TableOnDisk(name, path) for name, path in paths.items() if DeltaTable.is_deltatable(path)]
     inventory = _take_inventory(warehouse, stored, nights, served)
+    limits = Limits.of(warehouse.settings.retention, last_day_to_count_from(run_date, inventory.newest))
     expired = expired_partitions(inventory, limits, warehouse.settings.listens.dedup_nights)
     staying = [record for record in nights if record.run_date not in expired["nights"]]
     removed = []
@@ -166,6 +176,7 @@ def _take_inventory(
         closed=frozenset(closed_dates(warehouse, GATED_TABLES)),
         served=served,
         published=frozenset(record.run_date for record in nights if record.state == PUBLISHED),
+        rolled_back=frozenset(record.run_date for record in nights if record.state == ROLLED_BACK),
     )
 
 
@@ -185,7 +196,7 @@ def _shrink_table(
         generations: those that caches keep.
     """
     hours = warehouse.settings.retention.removed_files_hours
-    removed = Removed(table.name, len(expired), table.rows_of(expired))
+    removed = Removed(table.name, len(expired), table.rows_of(expired), names=sorted(map(str, expired)))
     log, changes = Log.read(table.folder), _changes(warehouse, table, expired)
     leaving = {path for value in expired for path in table.files[value]}
     referenced = _referenced_files(table, expired, readable_records(promised, generations))

@@ -252,8 +252,41 @@ def test_the_last_published_night_stays_however_old_it_is(at):
     publish(at(0))
     publish(at(1))
     record(at(2), record_of(at(2), "gate_closed", generation=None))
-    retain(at(90, items=1, ranked_lists=1, nights=1))
-    assert there(at(2), "items") == there(at(2), "ranked_lists") == there(at(2), "nights") == [day(1)]
+    retain(at(15, items=1, ranked_lists=1, nights=1))
+    # Night 2 is the day that nights are counted back from.
+    assert there(at(2), "items") == there(at(2), "ranked_lists") == there(at(2), "nights") == [day(1), day(2)]
+
+
+def test_a_service_that_stands_still_loses_nothing_more(at):
+    for offset in range(4):
+        write_night(at(offset))
+        publish(at(offset))
+    retain(at(4, items=2, nights=2))
+    assert there(at(0), "items") == there(at(0), "nights") == [day(2), day(3)]
+    for removed in retain(at(17, items=2, nights=2)):
+        assert (removed.partitions, removed.rows) == (0, 0)
+    assert there(at(0), "items") == there(at(0), "nights") == [day(2), day(3)]
+
+
+def test_a_day_far_beyond_the_newest_night_is_refused_and_removes_nothing(at):
+    for offset in range(3):
+        write_night(at(offset))
+        publish(at(offset))
+    as_written = listing(at(0))
+    with pytest.raises(UsageError, match=r"far beyond the newest night\n.*the newest night is 2025-03-03"):
+        retain(at(17, items=1))
+    assert listing(at(0)) == as_written
+    assert removed_of(retain(at(16, items=1), dry_run=True), "items").names == ["2025-03-01", "2025-03-02"]
+
+
+def test_records_of_rollbacks_stay(at):
+    for offset in range(4):
+        write_night(at(offset))
+        publish(at(offset))
+    record(at(1), record_of(at(1), "rolled_back", reason="too much jazz"))
+    retain(at(4, items=1, nights=1))
+    assert there(at(0), "items") == [day(3)]
+    assert there(at(0), "nights") == [day(1), day(3)]
 
 
 def dated(**tables_: list[int]) -> dict[str, frozenset[date]]:
@@ -349,7 +382,7 @@ def test_a_published_night_that_was_run_again_since_is_still_read_at_its_version
     assert DeltaTable(table, version=at_version).to_pyarrow_table().num_rows == 2
     assert spark.read.format("delta").option("versionAsOf", at_version).load(table).count() == 2
     assert not gone(at(0), "ranked_lists", at_version)
-    retain(at(6, ranked_lists=5))
+    retain(at(6, ranked_lists=2))
     assert not any(path.exists() for path in old)
     assert spark.read.format("delta").load(table).count() == len(DeltaTable(table).to_pyarrow_table()) == 4
 
