@@ -24,7 +24,7 @@ import pyarrow.compute as pc
 from rich.console import Console
 from rich.table import Table
 
-from nocturne.core.night import Night, Warehouse
+from nocturne.core.night import Night
 from nocturne.core.settings import load_settings
 from nocturne.core.spark.session import spark_session
 from nocturne.evaluation.backtest import Backtest, backtest
@@ -68,7 +68,7 @@ def measure(source: Path, folder: Path, seed: int, overrides: list[str]) -> list
     IMPORTERS["lastfm-2k"](source, landing, DAY)
     withheld = withhold(landing, seed)
     settings = load_settings(overrides=overrides)
-    night = Night(Warehouse(str(folder / "warehouse"), settings), DAY, str(landing), f"lmdb:{folder / 'cache'}")
+    night = Night(DAY, str(landing), str(folder / "warehouse"), f"lmdb:{folder / 'cache'}", settings)
     run_nights([night])
     past = Past.of(night)
     with spark_session(settings.spark, "lastfm") as spark:

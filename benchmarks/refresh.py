@@ -27,16 +27,16 @@ from pyspark.sql import SparkSession
 
 from benchmarks.cache import invent, user_id
 from benchmarks.memory import watching
-from nocturne.core.night import Night, Warehouse
+from nocturne.core.night import Night
 from nocturne.core.settings import load_settings
 from nocturne.core.spark.session import spark_session
 from nocturne.flow import GATED_TABLES
+from nocturne.pipeline.stages import refresh_cache
 from nocturne.serving.cache import open_cache
-from nocturne.serving.refresh_cache import refresh_cache
-from nocturne.storage import fingerprints, tables, writing
+from nocturne.storage import fingerprints, tables
 from nocturne.storage.bucket_files import BucketWriter
 from nocturne.storage.contracts import contract
-from nocturne.storage.warehouse import leased
+from nocturne.storage.leased import leased
 from nocturne.validation.suites import expected
 
 FIRST = date(2026, 3, 1)
@@ -47,16 +47,13 @@ def write_lists(spark: SparkSession, night: Night, options: argparse.Namespace, 
     """A list for every listener, and a catalogue."""
     item_ids = pa.array([f"track-{number:09d}" for number in range(options.catalogue)])
     indexes = {"first_night": [FIRST] * len(item_ids), "item_index": range(len(item_ids)), "item_id": item_ids}
-    writing.replace_rows(
-        pa.table(indexes, contract("item_index").arrow_schema),
-        "item_index",
-        night.warehouse,
-        f"first_night = '{FIRST}'",
+    tables.replace(
+        pa.table(indexes, contract("item_index").arrow_schema), "item_index", night, where=f"first_night = '{FIRST}'"
     )
     blank = {"run_date": night.run_date, "content_type": "track"}
     catalogue = [blank | {"item_id": item} for item in item_ids.to_pylist()]
-    writing.replace_night(pa.Table.from_pylist(catalogue, contract("items").arrow_schema), "items", night)
-    path, schema, buckets = night.warehouse.table_path("ranked_lists"), contract("ranked_lists").arrow_schema, []
+    tables.replace(pa.Table.from_pylist(catalogue, contract("items").arrow_schema), "items", night)
+    path, schema, buckets = tables.table_path(night, "ranked_lists"), contract("ranked_lists").arrow_schema, []
     for bucket in range(night.settings.tables.buckets):
         random = np.random.default_rng([seed, bucket])
         ours = np.arange(bucket, options.listeners, night.settings.tables.buckets)
@@ -64,7 +61,7 @@ def write_lists(spark: SparkSession, night: Night, options: argparse.Namespace, 
         for start in range(0, len(ours), BATCH):
             writer.write(_rows(invent(ours[start : start + BATCH], item_ids, options.items, random), options.items))
         buckets.append(writer.close())
-    writing.commit_files(spark, night, "ranked_lists", buckets)
+    tables.commit(spark, night, "ranked_lists", buckets)
 
 
 def _rows(lists: pa.RecordBatch, length: int) -> pa.Table:
@@ -81,8 +78,8 @@ def _rows(lists: pa.RecordBatch, length: int) -> pa.Table:
 def validate(spark: SparkSession, night: Night) -> float:
     """Record that every critical expectation held; returns the seconds that hashing rows and files took."""
     started = time.perf_counter()
-    content = fingerprints.row_hashes(spark, night, GATED_TABLES)
-    files = {table: fingerprints.file_hashes(night, table) for table in GATED_TABLES}
+    content = fingerprints.content(spark, night, GATED_TABLES)
+    files = {table: fingerprints.fingerprint(night, table) for table in GATED_TABLES}
     seconds = time.perf_counter() - started
     held: dict[str, Any] = {"run_date": night.run_date, "severity": "critical", "outcome": "success", "limit": ">= 0"}
     rows = [
@@ -90,7 +87,7 @@ def validate(spark: SparkSession, night: Night) -> float:
         for table in GATED_TABLES
         for name in sorted(expected()[table])
     ]
-    writing.replace_night(pa.Table.from_pylist(rows, contract("validations").arrow_schema), "validations", night)
+    tables.replace(pa.Table.from_pylist(rows, contract("validations").arrow_schema), "validations", night)
     return seconds
 
 
@@ -135,13 +132,11 @@ def roll_back(night: Night, listeners: int) -> dict[str, float]:
 def measure(folder: Path, options: argparse.Namespace) -> dict[str, float]:
     """Two nights, refreshed; then a rollback."""
     settings = load_settings(overrides=[f"tables.buckets={options.buckets}", "spark.driver_memory=3g"])
-    warehouse, cache = Warehouse(str(folder / "warehouse"), settings), f"lmdb:{folder / 'cache'}"
+    places = str(folder / "landing"), str(folder / "warehouse"), f"lmdb:{folder / 'cache'}"
     found: dict[str, float] = {}
     with spark_session(settings.spark, "benchmark") as spark:
         for offset in range(2):
-            run_date = FIRST + timedelta(days=offset)
-            with leased(warehouse, run_date) as writable:
-                night = Night(writable, run_date, cache=cache)
+            with leased([Night(FIRST + timedelta(days=offset), *places, settings)]) as (night,):
                 write_lists(spark, night, options, offset)
                 found["hashing rows and files when validated"] = validate(spark, night)
                 started = time.perf_counter()

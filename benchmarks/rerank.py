@@ -48,8 +48,7 @@ from nocturne.ranking.reranker import Reranker
 from nocturne.ranking.spark_tasks import Aligned
 from nocturne.storage.contracts import contract
 from nocturne.training import als
-from nocturne.training.confidences import Confidences
-from nocturne.training.model import Model
+from nocturne.training.model import Confidences, Model
 
 K = 20
 TIMED = 50

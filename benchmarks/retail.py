@@ -20,7 +20,7 @@ from pathlib import Path
 
 from rich.progress import track
 
-from nocturne.core.night import Night, Warehouse
+from nocturne.core.night import Night
 from nocturne.core.settings import ListenSettings, Settings, load_settings
 from nocturne.ingestion.importers import IMPORTERS
 from nocturne.pipeline.runner import run_nights, working_on
@@ -125,7 +125,7 @@ def states(nights: list[Night]) -> dict[str, object]:
 
 def make_night(folder: Path, name: str, day: date, settings: Settings) -> Night:
     """A night of one of the warehouses in the folder."""
-    return Night(Warehouse(str(folder / name), settings), day, str(folder / "landing"), f"lmdb:{folder / name}-cache")
+    return Night(day, str(folder / "landing"), str(folder / name), f"lmdb:{folder / name}-cache", settings)
 
 
 def main() -> int:

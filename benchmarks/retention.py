@@ -21,13 +21,13 @@ from rich.console import Console
 from rich.table import Table
 
 from nocturne.core.errors import GateClosed
-from nocturne.core.night import Night, Warehouse
+from nocturne.core.night import Night
 from nocturne.core.settings import Settings, load_settings
 from nocturne.core.spark.session import spark_session
 from nocturne.ingestion.simulator.simulate import simulate
 from nocturne.lifecycle.retention import retain
 from nocturne.pipeline.runner import run_nights
-from nocturne.storage.warehouse import leased
+from nocturne.storage.leased import leased
 
 FIRST = date(2025, 1, 1)
 EVERY = 10
@@ -67,17 +67,16 @@ def run(folder: Path, nights: int, settings: Settings, console: Console) -> list
     with spark_session(settings.spark, "benchmark"):
         for offset in range(nights):
             day = FIRST + timedelta(days=offset)
-            warehouse = Warehouse(str(folder / "warehouse"), settings)
-            night = Night(warehouse, day, str(folder / "landing"), f"lmdb:{folder / 'cache'}")
+            places = (str(folder / "landing"), str(folder / "warehouse"), f"lmdb:{folder / 'cache'}")
+            night = Night(day, *places, settings)
             started, closed = time.monotonic(), False
             try:
                 run_nights([night])
             except GateClosed:
                 closed = True
             done = time.monotonic()
-            tomorrow = day + timedelta(days=1)
-            with leased(warehouse, tomorrow) as writable:
-                retain(writable, tomorrow)
+            with leased([Night(day + timedelta(days=1), *places, settings)]) as (tonight,):
+                retain(tonight)
             lines.append(measure(folder, offset, done - started, time.monotonic() - done, closed=closed))
             if lines[-1]["night"] % EVERY == 0:
                 console.print(" ".join(f"{name} {value:,.4g}" for name, value in lines[-1].items()))

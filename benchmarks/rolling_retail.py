@@ -19,7 +19,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from nocturne.core.night import Night, Warehouse
+from nocturne.core.night import Night
 from nocturne.core.settings import Settings, load_settings
 from nocturne.evaluation.backtest import Backtest, backtest, summary
 from nocturne.evaluation.held_out import Past
@@ -36,11 +36,10 @@ INGEST, BUILD = NIGHTLY[:2]
 
 def measure(source: Path, folder: Path, evaluated: list[date], days: int, settings: Settings) -> Backtest:
     """Land, ingest, build, and score ours and every baseline."""
-    warehouse = Warehouse(str(folder / "warehouse"), settings)
-    places = str(folder / "landing"), f"lmdb:{folder / 'cache'}"
+    places = str(folder / "landing"), str(folder / "warehouse"), f"lmdb:{folder / 'cache'}"
     IMPORTERS["online-retail"](source, folder / "landing", FIRST)
     last = evaluated[-1] + timedelta(days=days)
-    nights = [Night(warehouse, FIRST + timedelta(days=day), *places) for day in range((last - FIRST).days + 1)]
+    nights = [Night(FIRST + timedelta(days=day), *places, settings) for day in range((last - FIRST).days + 1)]
     with working_on(nights, "night") as (spark, nights):
         for night in nights:
             run_stage(spark, night, INGEST)

@@ -33,16 +33,15 @@ from rich.table import Table
 
 from benchmarks.memory import watching
 from benchmarks.rank_curves import BATCH, curves, invent_rows
-from nocturne.core.night import Night, Warehouse
+from nocturne.core.night import Night
 from nocturne.core.settings import load_settings
 from nocturne.core.spark.session import spark_session
 from nocturne.flow import GATED_TABLES, NIGHTLY, Stage
 from nocturne.ingestion.simulator.simulate import simulate
 from nocturne.pipeline.stages import STAGES
-from nocturne.storage import tables, writing
+from nocturne.storage import tables
 from nocturne.storage.bucket_files import BucketWriter
 from nocturne.storage.contracts import contract
-from nocturne.storage.stored_rows import StoredRows
 from nocturne.storage.warehouse import create_missing
 from nocturne.training.sampling import hash_ids
 from nocturne.validation.validate_table import validate
@@ -135,7 +134,7 @@ def nights(folder: Path, options: argparse.Namespace) -> Iterator[Line]:
     """Both nights, stage by stage, and the second one's ranking in full."""
     first, second = both_nights(folder, options)
     with spark_session(first.settings.spark, "benchmark") as spark:
-        create_missing(first.warehouse)
+        create_missing(first)
         spark.range(1).count()
         for stage in NIGHTLY:
             yield run(spark, first, stage, "first") | (account(first) if stage.name == "rank_users" else {})
@@ -149,7 +148,7 @@ def stored_nights(folder: Path, options: argparse.Namespace) -> Iterator[Line]:
     """The same from a matrix that was invented, its tables not validated."""
     first, second = both_nights(folder, options)
     with spark_session(first.settings.spark, "benchmark") as spark:
-        create_missing(first.warehouse)
+        create_missing(first)
         spark.range(1).count()
         store(spark, first, options.listeners, options.items, changed=0)
         for stage in NIGHTLY[2:4]:
@@ -162,9 +161,7 @@ def stored_nights(folder: Path, options: argparse.Namespace) -> Iterator[Line]:
 def both_nights(folder: Path, options: argparse.Namespace) -> tuple[Night, Night]:
     """The first night and the one after it."""
     settings = load_settings(overrides=[*SETTINGS, f"tables.buckets={options.buckets}", *options.overrides])
-    first = Night(
-        Warehouse(str(folder / "warehouse"), settings), FIRST, str(folder / "landing"), f"lmdb:{folder / 'cache'}"
-    )
+    first = Night(FIRST, str(folder / "landing"), str(folder / "warehouse"), f"lmdb:{folder / 'cache'}", settings)
     return first, replace(first, run_date=FIRST + timedelta(days=1))
 
 
@@ -173,11 +170,11 @@ def store(spark: SparkSession, night: Night, listeners: int, items: int, changed
     names = pa.array([f"t{item:07d}" for item in range(items)])
     index = {"first_night": [FIRST] * items, "item_index": np.arange(items, dtype=np.int32), "item_id": names}
     if night.run_date == FIRST:
-        writing.replace_night(pa.table(index).cast(contract("item_index").arrow_schema), "item_index", night)
+        tables.replace(pa.table(index).cast(contract("item_index").arrow_schema), "item_index", night)
     buckets, files = night.settings.tables.buckets, []
     for bucket, part in enumerate(np.array_split(np.arange(listeners), buckets)):
         schema = contract("interactions").arrow_schema
-        writer = BucketWriter(night.warehouse.table_path("interactions"), schema, str(night.run_date), bucket)
+        writer = BucketWriter(tables.table_path(night, "interactions"), schema, str(night.run_date), bucket)
         for start in range(int(part[0]), int(part[-1]) + 1, BATCH):
             rows = pa.Table.from_batches([invent_rows(start, min(BATCH, int(part[-1]) + 1 - start), items)])
             count = len(rows)
@@ -192,7 +189,7 @@ def store(spark: SparkSession, night: Night, listeners: int, items: int, changed
             rows = rows.append_column("changed_on", days)
             writer.write(rows.append_column("market_heard_at", pa.nulls(count, pa.timestamp("us", "UTC"))))
         files.append(writer.close())
-    writing.commit_files(spark, night, "interactions", files)
+    tables.commit(spark, night, "interactions", files)
 
 
 def ranked_twice(spark: SparkSession, night: Night, *, validated: bool = True) -> Iterator[Line]:
@@ -200,7 +197,7 @@ def ranked_twice(spark: SparkSession, night: Night, *, validated: bool = True) -
     yield run(spark, night, NIGHTLY[3], "5 % active", validated=validated) | account(night)
     incremental, lists = solving_and_scoring(night), lists_of(night)
     whole = night.settings.ranking.model_copy(update={"carry_over": False})
-    full = night.with_settings(night.settings.model_copy(update={"ranking": whole}))
+    full = replace(night, settings=night.settings.model_copy(update={"ranking": whole}))
     yield run(spark, full, NIGHTLY[3], "5 % active, in full", validated=validated) | account(full)
     yield {
         "night": "5 % active",
@@ -223,7 +220,7 @@ def size_of(night: Night, items: int, folder: Path) -> Line:
 
 def interactions_of(night: Night) -> int:
     """Pairs in the matrix."""
-    stored = StoredRows.at(night, "interactions", ["item_indexes"])
+    stored = tables.StoredRows.at(night, "interactions", ["item_indexes"])
     return sum(pc.sum(pc.list_value_length(batch.column("item_indexes"))).as_py() for batch in stored)
 
 

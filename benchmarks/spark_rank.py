@@ -28,16 +28,15 @@ from rich.table import Table
 from scipy.sparse import csr_matrix
 
 from benchmarks import gowalla
-from nocturne.core.night import Night, Warehouse
+from nocturne.core.night import Night
 from nocturne.core.settings import load_settings
 from nocturne.core.spark.session import spark_session
 from nocturne.ingestion.interactions import UNIT
 from nocturne.pipeline.stages import STAGES
 from nocturne.ranking.listeners import Listeners
 from nocturne.ranking.rank_users import ROWS, make_ranker
-from nocturne.storage import tables, writing
+from nocturne.storage import tables
 from nocturne.storage.contracts import contract
-from nocturne.storage.stored_rows import StoredRows
 from nocturne.storage.warehouse import create_missing
 from nocturne.training.registry import live_model
 
@@ -49,7 +48,7 @@ def write_matrix(spark: SparkSession, night: Night, heard: csr_matrix) -> None:
     """Write one play of every pair as the night's `interactions`, and the items as `item_index`."""
     names = [f"i{item:05d}" for item in range(heard.shape[1])]
     index = {"first_night": [DAY] * len(names), "item_index": np.arange(len(names), dtype=np.int32), "item_id": names}
-    writing.replace_night(pa.table(index).cast(contract("item_index").arrow_schema), "item_index", night)
+    tables.replace(pa.table(index).cast(contract("item_index").arrow_schema), "item_index", night)
     offsets, entries = pa.array(heard.indptr.astype(np.int32)), heard.nnz
     period = (DAY - date(1970, 1, 1)).days / night.settings.interactions.half_life_days
     columns = {
@@ -61,7 +60,7 @@ def write_matrix(spark: SparkSession, night: Night, heard: csr_matrix) -> None:
     }
     rows = spark.createDataFrame(pa.table(columns)).select(
         F.lit(DAY).alias("run_date"),
-        writing.bucket("user_id", night.settings.tables.buckets).alias("bucket"),
+        tables.bucket("user_id", night.settings.tables.buckets).alias("bucket"),
         "*",
         F.lit(None).cast("string").alias("market"),
         F.lit(None).cast("timestamp").alias("market_heard_at"),
@@ -69,14 +68,14 @@ def write_matrix(spark: SparkSession, night: Night, heard: csr_matrix) -> None:
         F.lit(DAY).alias("changed_on"),
         F.col("user_id").alias("digest"),
     )
-    writing.replace_night(rows, "interactions", night)
+    tables.replace(rows, "interactions", night)
 
 
 def solved(night: Night) -> tuple[list[str], np.ndarray]:
     """Every listener's id and factors, as the night solves them."""
     ranker = make_ranker(night, live_model(night), None)
     ids, users = [], []
-    for rows in StoredRows.at(night, "interactions", ROWS):
+    for rows in tables.StoredRows.at(night, "interactions", ROWS):
         listeners = Listeners.of(rows, ranker.model, ranker.markets, 0, DAY)
         ids += rows.column("user_id").to_pylist()
         users.append(ranker.solve(listeners, np.arange(rows.num_rows)))
@@ -114,11 +113,9 @@ def seconds_of(job: Callable[[], object]) -> float:
 def measure(heard: csr_matrix, factors: int, top_k: int, folder: Path, overrides: list[str]) -> list[dict[str, object]]:
     """Both systems on one model."""
     settings = load_settings(overrides=[f"als.factors={factors}", f"ranking.top_k={top_k}", *overrides])
-    night = Night(
-        Warehouse(str(folder / "warehouse"), settings), DAY, str(folder / "landing"), f"lmdb:{folder / 'cache'}"
-    )
+    night = Night(DAY, str(folder / "landing"), str(folder / "warehouse"), f"lmdb:{folder / 'cache'}", settings)
     with spark_session(settings.spark, "benchmark") as spark:
-        create_missing(night.warehouse)
+        create_missing(night)
         write_matrix(spark, night, heard)
         STAGES["train_als"](spark, night, lambda *_: None)
         _, users = solved(night)

@@ -35,8 +35,7 @@ from nocturne.core.settings import AlsSettings, load_settings
 from nocturne.ingestion.interactions import EPOCH, UNIT
 from nocturne.kernel.solve import solve_users
 from nocturne.training import als
-from nocturne.training.confidences import confidence_rows
-from nocturne.training.model import Model
+from nocturne.training.model import Model, confidence_rows
 
 K = 20
 HALF_LIFE = 90.0

@@ -17,7 +17,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from nocturne.core.night import Night, Warehouse
+from nocturne.core.night import Night
 from nocturne.core.settings import load_settings
 from nocturne.core.spark.session import spark_session
 from nocturne.flow import GATED_TABLES, NIGHTLY
@@ -34,12 +34,10 @@ def measure(listeners: int, items: int, folder: Path, overrides: list[str]) -> l
     """Seconds of every stage, and of validating every table that it wrote."""
     simulate(folder / "landing", listeners, items, 1, seed=1, start=DAY)
     settings = load_settings(overrides=overrides)
-    night = Night(
-        Warehouse(str(folder / "warehouse"), settings), DAY, str(folder / "landing"), f"lmdb:{folder / 'cache'}"
-    )
+    night = Night(DAY, str(folder / "landing"), str(folder / "warehouse"), f"lmdb:{folder / 'cache'}", settings)
     measured: list[dict[str, float | str]] = []
     with spark_session(settings.spark, "benchmark") as spark:
-        create_missing(night.warehouse)
+        create_missing(night)
         spark.range(1).count()
         for stage in NIGHTLY:
             started = time.monotonic()

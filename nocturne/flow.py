@@ -1,4 +1,4 @@
-"""The night, declared once: its stages in order, and the tables that they read and write.
+"""The night, declared once: its stages in order, and what each reads and writes.
 
 The DAG, the one-process runner, the jobs, the documentation and the structure tests all read it
 from here. Standard library only: Airflow imports this file and nothing else of Nocturne.
@@ -10,7 +10,7 @@ from enum import IntEnum
 
 
 class ExitStatus(IntEnum):
-    """Outcome of a job or command, for whoever started it."""
+    """What a job or command says to whoever started it."""
 
     PUBLISHED = 0
     CRASHED = 1
@@ -26,13 +26,7 @@ RETRY_IS_POINTLESS = (ExitStatus.USAGE, ExitStatus.GATE_CLOSED, ExitStatus.BAD_I
 
 @dataclass(frozen=True)
 class Stage:
-    """One job of the night: `jobs/<name>.py`, a task of the DAG, and a file of that name in the folder of its step.
-
-    Attributes:
-        does: for people.
-        reads: tables, of whatever night, and `landing`. A stage can open no table that is not named here.
-        writes: tables. A stage may also look at the rows that it has just written.
-    """
+    """One job of the night: `jobs/<name>.py`, `nocturne.pipeline.stages.<name>`, a task of the DAG."""
 
     name: str
     does: str
@@ -40,53 +34,51 @@ class Stage:
     writes: tuple[str, ...]
 
 
-_INGEST_EVENTS = Stage(
-    "ingest_events",
-    "clean the day's listening events and take a snapshot of the catalogue",
-    reads=("landing", "listens", "validations"),
-    writes=("items", "listens", "quarantine", "ingests"),
+NIGHTLY = (
+    Stage(
+        "ingest_events",
+        "clean the day's listening events and take a snapshot of the catalogue",
+        reads=("landing",),
+        writes=("items", "listens", "quarantine", "ingests"),
+    ),
+    Stage(
+        "build_interactions",
+        "add tonight's listens to every listener's row of the interaction matrix",
+        reads=("listens",),
+        writes=("item_index", "interactions"),
+    ),
+    Stage(
+        "train_als",
+        "learn item factors, on the nights that settings say",
+        reads=("item_index", "interactions"),
+        writes=("models", "item_factors"),
+    ),
+    Stage(
+        "rank_users",
+        "write the exact top of the catalogue for every listener, computing only what can have changed",
+        reads=("items", "interactions", "models", "item_factors"),
+        writes=("pools", "ranked_lists", "rankings"),
+    ),
+    Stage(
+        "refresh_cache",
+        "load the validated lists beside those being served, then move the pointer",
+        reads=("ranked_lists", "item_index", "validations", "costs"),
+        writes=("nights",),
+    ),
 )
-_BUILD_INTERACTIONS = Stage(
-    "build_interactions",
-    "add tonight's listens to every listener's row of the interaction matrix",
-    reads=("listens", "item_index", "interactions", "validations"),
-    writes=("item_index", "interactions"),
-)
-_TRAIN_ALS = Stage(
-    "train_als",
-    "learn item factors, on the nights that settings say",
-    reads=("item_index", "interactions", "models", "item_factors", "validations"),
-    writes=("models", "item_factors"),
-)
-_RANK_USERS = Stage(
-    "rank_users",
-    "write the exact top of the catalogue for every listener, computing only what can have changed",
-    reads=("items", "item_index", "interactions", "models", "item_factors", "pools", "validations", "nights"),
-    writes=("pools", "ranked_lists", "rankings"),
-)
-_TABLE_STAGES = (_INGEST_EVENTS, _BUILD_INTERACTIONS, _TRAIN_ALS, _RANK_USERS)
-
-GATED_TABLES = tuple(table for stage in _TABLE_STAGES for table in stage.writes)
-"""Every table whose critical expectations must hold before the cache is refreshed."""
-
-COSTS = "costs"
-"""Written by whatever runs a stage, when it is done."""
 
 VALIDATION = Stage(
     "validate_table",
     "hold one table of the night against its suite",
-    reads=(*GATED_TABLES, "validations", COSTS, "nights"),
+    reads=tuple(table for stage in NIGHTLY[:-1] for table in stage.writes),
     writes=("validations", "nights"),
 )
-_REFRESH_CACHE = Stage(
-    "refresh_cache",
-    "load the validated lists beside those being served, then move the pointer",
-    reads=(*GATED_TABLES, "validations", COSTS, "nights"),
-    writes=("nights",),
-)
 
-NIGHTLY = (*_TABLE_STAGES, _REFRESH_CACHE)
-"""The stages of a night, in order; after each the tables that it wrote are validated."""
+GATED_TABLES = VALIDATION.reads
+"""Every table whose critical expectations must hold before the cache is refreshed."""
+
+COSTS = "costs"
+"""Written by whatever runs a stage, when it is done."""
 
 TABLES = (*GATED_TABLES, *VALIDATION.writes, COSTS)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from pyspark.sql import SparkSession
 
-from nocturne.core.night import Night, Warehouse
+from nocturne.core.night import Night
 from nocturne.core.settings import load_settings
 from nocturne.core.spark.session import spark_session
 from nocturne.storage.warehouse import create_missing
@@ -34,9 +34,9 @@ def night(tmp_path: Path) -> Callable[..., Night]:
     """Makes nights of one warehouse, which is there and empty: `night(date(2025, 3, 2), "ranking.top_k=2")`."""
 
     def make(run_date: date = date(2025, 3, 2), *overrides: str) -> Night:
-        warehouse = Warehouse(str(tmp_path / "warehouse"), load_settings(overrides=overrides))
-        made = Night(warehouse, run_date, str(tmp_path / "landing"), f"lmdb:{tmp_path / 'cache'}")
-        create_missing(made.warehouse)
+        places = [str(tmp_path / name) for name in ("landing", "warehouse")]
+        made = Night(run_date, *places, f"lmdb:{tmp_path / 'cache'}", load_settings(overrides=overrides))
+        create_missing(made)
         return made
 
     return make

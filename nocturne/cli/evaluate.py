@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from nocturne.cli.error_edge import Command
+from nocturne.cli.jobs import DAY, Command, Conf, Json, Set, Warehouse
 from nocturne.cli.lightgcn import lightgcn
-from nocturne.cli.options import DAY, Conf, Json, Set, WarehouseFolder, open_warehouse
 from nocturne.core.console import print_json, print_rows, say
 from nocturne.core.errors import SettingsError
 
@@ -32,7 +31,7 @@ NO_BASELINE = "none"
 
 @command()
 def backtest(
-    warehouse: WarehouseFolder,
+    warehouse: Warehouse,
     first: Annotated[datetime, typer.Option("--from", help="first night", **DAY)],
     last: Annotated[datetime, typer.Option("--to", help="last night", **DAY)],
     days: Annotated[int, typer.Option(help="days after each night whose listens are the truth", min=1)] = 7,
@@ -60,12 +59,17 @@ def backtest(
     Example: nocturne evaluate backtest --warehouse data/warehouse --from 2025-01-01 --to 2025-01-02 --days 1
     --report backtest.html
     """
+    from nocturne.core.night import Night
+    from nocturne.core.settings import load_settings
     from nocturne.evaluation import backtest as run
     from nocturne.evaluation.held_out import Past, nights_between
+    from nocturne.storage.warehouse import settled
 
+    settings = load_settings(conf, set_ or ())
     _check_baselines(baseline or ())
     start, end = first.date(), last.date()
-    nights, left_out = nights_between(open_warehouse(warehouse, conf, set_), start, end, days, every)
+    night = settled(Night(end, landing="", warehouse=warehouse, cache="", settings=settings))
+    nights, left_out = nights_between(night, start, end, days, every)
     past = Past.of(nights[-1])
     with ExitStack() as held:
         systems = _systems(held, nights, past, model or (), recipe or (), baseline or (), set_ or ())
@@ -121,9 +125,9 @@ def _systems(
     from nocturne.training import registry
 
     night = nights[-1]
-    stored = registry.models(night.warehouse) if models else []
+    stored = registry.models(night) if models else []
     found = [
-        of_model(registry.load_model(night.warehouse, registry.find(stored, version).version)) for version in models
+        of_model(registry.load_model(night, registry.find(stored, version)["model_version"])) for version in models
     ]
     if any(tables.count(each, "ranked_lists") for each in nights):
         found.append(published())
@@ -141,7 +145,7 @@ def _systems(
     if not found:
         raise SettingsError(
             "there is nothing to score",
-            where=night.warehouse.path,
+            where=night.warehouse,
             found="no published lists, no --model, no --recipe, no --baseline",
             fix="name a --model or a --recipe",
         )

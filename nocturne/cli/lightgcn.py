@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from nocturne import ROOT
-from nocturne.cli.options import Json, Set
+from nocturne.cli.jobs import Json, Set
 from nocturne.core.console import print_json, print_rows, say
 
 RECIPE = Path(str(ROOT / "conf" / "recipes" / "gowalla.toml"))

@@ -4,20 +4,20 @@ Heavy modules are imported by the commands that need them, so that `nocturne lis
 """
 
 import sys
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 from rich.console import Console
 
 from nocturne.cli import models, serving
-from nocturne.cli.error_edge import Command
 from nocturne.cli.evaluate import evaluate_app
-from nocturne.cli.options import (
+from nocturne.cli.jobs import (
     DAY,
     Cache,
+    Command,
     Conf,
     From,
     Json,
@@ -27,8 +27,8 @@ from nocturne.cli.options import (
     Set,
     Table,
     To,
-    WarehouseFolder,
-    nights_to_run,
+    Warehouse,
+    nights_of,
 )
 from nocturne.cli.retain import retain
 from nocturne.cli.tune import tune
@@ -66,7 +66,7 @@ Holder = Annotated[str, typer.Option(help="who holds the lease, such as the id o
 @command()
 def night(
     landing: Landing,
-    warehouse: WarehouseFolder,
+    warehouse: Warehouse,
     cache: Cache,
     run_date: RunDate = None,
     first: From = None,
@@ -81,7 +81,7 @@ def night(
     """
     from nocturne.pipeline.runner import run_nights
 
-    run_nights(nights_to_run(run_date, first, last, landing, warehouse, cache, conf, set_))
+    run_nights(nights_of(run_date, first, last, landing, warehouse, cache, conf, set_))
 
 
 @command()
@@ -149,7 +149,7 @@ def import_source(
 
 @command()
 def validations(
-    warehouse: WarehouseFolder,
+    warehouse: Warehouse,
     run_date: OneNight,
     table: Table = None,
     as_json: Json = False,
@@ -160,16 +160,12 @@ def validations(
     """
     import pyarrow.compute as pc
 
-    from nocturne.core.night import Warehouse
-    from nocturne.core.settings import load_settings
-    from nocturne.storage import tables
-
-    names = table or GATED_TABLES
-    if unknown := sorted(set(names) - set(GATED_TABLES)):
+    tables = table or GATED_TABLES
+    if unknown := sorted(set(tables) - set(GATED_TABLES)):
         raise SettingsError("no such table", found=", ".join(unknown), expected=", ".join(GATED_TABLES))
-    of_night = (pc.field("run_date") == run_date.date()) & pc.field("table").isin(list(names))
-    rows = tables.rows(Warehouse(warehouse, load_settings()), "validations", of_night).to_pylist()
-    rows.sort(key=lambda row: (names.index(row["table"]), row["expectation"]))
+    of_night = (pc.field("run_date") == run_date.date()) & pc.field("table").isin(list(tables))
+    rows = _read(warehouse, run_date.date(), "validations", of_night)
+    rows.sort(key=lambda row: (tables.index(row["table"]), row["expectation"]))
     shown = ("table", "expectation", "severity", "observed", "limit", "outcome", "seconds")
     print_rows([{name: row[name] for name in shown} for row in rows], f"night {run_date.date()}", as_json=as_json)
     broken = [
@@ -177,7 +173,7 @@ def validations(
         for row in rows
         if row["severity"] == "critical" and row["outcome"] == "failed"
     ]
-    absent = [f"{name} was not validated" for name in names if name not in {row["table"] for row in rows}]
+    absent = [f"{name} was not validated" for name in tables if name not in {row["table"] for row in rows}]
     if broken or absent:
         raise GateClosed(
             f"the gate is closed for night {run_date.date()}",
@@ -189,19 +185,19 @@ def validations(
 
 
 @command()
-def nights(warehouse: WarehouseFolder, run_date: RunDate = None, as_json: Json = False) -> None:
+def nights(warehouse: Warehouse, run_date: RunDate = None, as_json: Json = False) -> None:
     """Print every night of a warehouse: published or not, why, what it cost, and its manifest.
 
     With --run-date and --json: the whole manifest of that night, with hashes, versions, expectations and coverage.
 
     Example: nocturne nights --warehouse data/warehouse
     """
-    from nocturne.core.night import Warehouse
+    from nocturne.core.night import Night
     from nocturne.core.settings import load_settings
-    from nocturne.serving.publications import all_records
+    from nocturne.serving import publications as kept
 
-    records = all_records(Warehouse(warehouse, load_settings()))
-    rows = [record.columns() for record in records if run_date is None or record.run_date == run_date.date()]
+    night = Night(date.max, landing="", warehouse=warehouse, cache="", settings=load_settings())
+    rows = [row for row in kept.known(night) if run_date is None or row["run_date"] == run_date.date()]
     if not as_json:
         shown = ("run_date", "state", "generation", "listeners", "model_version", "reason")
         rows = [
@@ -240,7 +236,7 @@ def doctor(
 
 
 @lease_command("take")
-def take_lease(warehouse: WarehouseFolder, run_date: OneNight, holder: Holder) -> None:
+def take_lease(warehouse: Warehouse, run_date: OneNight, holder: Holder) -> None:
     """Take the lease for a run that outlives this command; status 75 while other nights come first.
 
     Example: nocturne lease take --warehouse data/warehouse --run-date 2026-01-01 --holder manual-1
@@ -253,7 +249,7 @@ def take_lease(warehouse: WarehouseFolder, run_date: OneNight, holder: Holder) -
 
 
 @lease_command("release")
-def release_lease(warehouse: WarehouseFolder, holder: Holder) -> None:
+def release_lease(warehouse: Warehouse, holder: Holder) -> None:
     """Give the lease, or a place in the queue, back.
 
     Example: nocturne lease release --warehouse data/warehouse --holder manual-1
@@ -264,7 +260,7 @@ def release_lease(warehouse: WarehouseFolder, holder: Holder) -> None:
 
 
 @lease_command("show")
-def show_lease(warehouse: WarehouseFolder, as_json: Json = False) -> None:
+def show_lease(warehouse: Warehouse, as_json: Json = False) -> None:
     """Print who holds the lease and who waits for it, the next one first.
 
     Example: nocturne lease show --warehouse data/warehouse
@@ -278,3 +274,13 @@ def show_lease(warehouse: WarehouseFolder, as_json: Json = False) -> None:
         for name, claim in [*claims, *(("waits", claim) for claim in state.waiting)]
     ]
     print_rows(rows, warehouse, as_json=as_json)
+
+
+def _read(warehouse: str, run_date: date, table: str, where: Any = None) -> list[dict[str, Any]]:
+    from nocturne.core.night import Night
+    from nocturne.core.settings import load_settings
+    from nocturne.storage import tables
+
+    night = Night(run_date, landing="", warehouse=warehouse, cache="", settings=load_settings())
+    rows: list[dict[str, Any]] = tables.rows(night, table, where).to_pylist()
+    return rows

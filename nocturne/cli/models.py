@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from nocturne.cli.error_edge import Command
-from nocturne.cli.options import DAY, Conf, Json, LeaseHolder, OneNight, Set, WarehouseFolder, open_warehouse
+from nocturne.cli.jobs import DAY, Command, Conf, Json, LeaseHolder, OneNight, Set, Warehouse
 from nocturne.core.console import print_json, print_rows, say
 from nocturne.core.errors import SettingsError
 
@@ -27,31 +26,31 @@ Days = Annotated[int, typer.Option(help="days of listening that a night's lists 
 
 
 @command("list")
-def list_models(warehouse: WarehouseFolder, as_json: Json = False) -> None:
+def list_models(warehouse: Warehouse, as_json: Json = False) -> None:
     """Print every model: its state, from when on, by whom and why.
 
     Example: nocturne models list --warehouse data/warehouse
     """
     from nocturne.training import registry
 
+    rows = registry.models(_night(warehouse, date.max))
     shown = []
-    for model in registry.models(open_warehouse(warehouse)):
-        last: dict[str, Any] = model.transitions[-1].to_row() if model.transitions else {}
+    for row in rows:
+        last: dict[str, Any] = row["moves"][-1] if row["moves"] else {}
         moved = {"last_move": last.get("state")} | {name: last.get(name) for name in ("since", "by", "why")}
-        row = model.to_row()
         shown.append({name: row[name] for name in ("model_version", "state", "origin", "items")} | moved)
     print_rows(shown, warehouse, as_json=as_json)
 
 
 @command()
-def show(version: Version, warehouse: WarehouseFolder, as_json: Json = False) -> None:
+def show(version: Version, warehouse: Warehouse, as_json: Json = False) -> None:
     """Print all that is known of a model: recipe, inputs, moves, comparisons.
 
     Example: nocturne models show 1a2b3c4d --warehouse data/warehouse
     """
     from nocturne.training import registry
 
-    row = registry.find(registry.models(open_warehouse(warehouse)), version).to_row()
+    row = registry.find(registry.models(_night(warehouse, date.max)), version)
     if as_json:
         print_json(row)
         return
@@ -64,7 +63,7 @@ def show(version: Version, warehouse: WarehouseFolder, as_json: Json = False) ->
 
 @command()
 def train(
-    warehouse: WarehouseFolder,
+    warehouse: Warehouse,
     run_date: OneNight,
     why: Why = "a candidate",
     by: By = None,
@@ -84,29 +83,27 @@ def train(
     from rich.console import Console
     from rich.progress import Progress
 
-    from nocturne.core.night import Night
-    from nocturne.storage.model_transitions import live_on
-    from nocturne.storage.warehouse import leased
+    from nocturne.storage.leased import leased
     from nocturne.training import registry
 
-    night = Night(open_warehouse(warehouse, conf, set_), run_date.date())
-    settings, live = night.settings.als, live_on(registry.models(night.warehouse), night.run_date)
+    night = _night(warehouse, run_date.date(), conf, set_)
+    settings, live = night.settings.als, registry.live_on(registry.models(night), night.run_date)
     if live and (live_recipe or not (conf or set_)):
         settings = settings.with_recipe(registry.recipe_of(live))
-    parent = registry.load_model(night.warehouse, live.version) if live and settings.warm_start else None
+    parent = registry.load_model(night, live["model_version"]) if live and settings.warm_start else None
     with Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as progress:
         task = progress.add_task("training", total=settings.iterations)
         trained = registry.train(night, settings, parent, lambda done, _loss: progress.update(task, completed=done))
-    with leased(night.warehouse, night.run_date, lease_holder) as writable:
-        added = registry.add(writable, trained, origin="retrain", actor=by or getpass.getuser(), reason=why)
-    say(f"trained in {trained.seconds:.1f} s; next: nocturne models promote {added}")
-    print(added)
+    with leased([night], lease_holder) as (night,):
+        version = registry.add(night, trained, origin="retrain", by=by or getpass.getuser(), why=why)
+    say(f"trained in {trained.seconds:.1f} s; next: nocturne models promote {version}")
+    print(version)
 
 
 @command()
 def compare(
     version: Version,
-    warehouse: WarehouseFolder,
+    warehouse: Warehouse,
     first: Annotated[datetime, typer.Option("--from", help="first night whose lists are scored", **DAY)],
     last: Annotated[datetime, typer.Option("--to", help="last of them", **DAY)],
     other: Annotated[str | None, typer.Argument(help="compared with this one; by default with the live one")] = None,
@@ -121,30 +118,29 @@ def compare(
     """
     from nocturne.evaluation import promotion
     from nocturne.evaluation.held_out import nights_between
-    from nocturne.storage.model_transitions import live_on
-    from nocturne.storage.warehouse import leased
+    from nocturne.storage.leased import leased
     from nocturne.training import registry
 
-    stored = open_warehouse(warehouse, conf, set_)
-    models = registry.models(stored)
-    live = live_on(models, date.max)
+    night = _night(warehouse, last.date(), conf, set_)
+    rows = registry.models(night)
+    live = registry.live_on(rows, date.max)
     if other is None and live is None:
         raise SettingsError("no model is live", where=warehouse, fix="name the model to compare with")
-    model, against = registry.find(models, version), registry.find(models, other) if other else live
+    row, against = registry.find(rows, version), registry.find(rows, other) if other else live
     assert against
-    since = max(first.date(), model.run_date, against.run_date)
-    nights, _ = nights_between(stored, since, last.date(), days, every=1)
-    differences = promotion.compare(nights, model.version, against.version, days)
-    with leased(stored, last.date()) as writable:
-        models = registry.models(writable)
-        registry.write(writable, models, promotion.recorded(models, differences, nights))
-    print_rows(_figures(differences), f"{model.version} against {against.version}", as_json=as_json)
+    since = max(first.date(), row["run_date"], against["run_date"])
+    nights, _ = nights_between(night, since, last.date(), days, every=1)
+    found = promotion.compare(nights, row["model_version"], against["model_version"], days)
+    with leased([night]) as (night,):
+        rows = registry.models(night)
+        registry.write(night, rows, promotion.recorded(rows, found, nights))
+    print_rows(_figures(found), f"{row['model_version']} against {against['model_version']}", as_json=as_json)
 
 
 @command()
 def promote(
     version: Version,
-    warehouse: WarehouseFolder,
+    warehouse: Warehouse,
     run_date: Annotated[datetime, typer.Option("--run-date", help="the first night it serves, UTC", **DAY)],
     why: Why,
     by: By = None,
@@ -157,20 +153,19 @@ def promote(
 
     Example: nocturne models promote 1a2b3c4d --warehouse data/warehouse --run-date 2026-01-08 --why "fresher"
     """
-    from nocturne.core.night import Night
     from nocturne.evaluation import promotion
-    from nocturne.storage.warehouse import leased
+    from nocturne.storage.leased import leased
 
-    with leased(open_warehouse(warehouse, conf, set_), run_date.date(), lease_holder) as writable:
-        night = Night(writable, run_date.date())
-        print(promotion.promote(night, version, actor=by or getpass.getuser(), reason=why, days=days))
-    _warn_of_lists_made(night)
+    night = _night(warehouse, run_date.date(), conf, set_)
+    with leased([night], lease_holder) as (night,):
+        print(promotion.promote(night, version, by=by or getpass.getuser(), why=why, days=days))
+    _say_what_was_made(night)
 
 
 @command()
 def reject(
     version: Version,
-    warehouse: WarehouseFolder,
+    warehouse: Warehouse,
     run_date: Annotated[datetime, typer.Option("--run-date", help="the first night without it, UTC", **DAY)],
     why: Why,
     by: By = None,
@@ -182,24 +177,33 @@ def reject(
 
     Example: nocturne models reject 1a2b3c4d --warehouse data/warehouse --run-date 2026-01-09 --why "only podcasts"
     """
-    from nocturne.core.night import Night
-    from nocturne.storage.warehouse import leased
+    from nocturne.storage.leased import leased
     from nocturne.training import registry
 
-    with leased(open_warehouse(warehouse), run_date.date(), lease_holder) as writable:
-        night = Night(writable, run_date.date())
-        live = registry.reject(night, version, actor=by or getpass.getuser(), reason=why)
-    after = f"{live.version} is live" if live else "no model is: the night trains one by the settings"
+    night = _night(warehouse, run_date.date())
+    with leased([night], lease_holder) as (night,):
+        live = registry.reject(night, version, by=by or getpass.getuser(), why=why)
+    after = f"{live['model_version']} is live" if live else "no model is: the night trains one by the settings"
     print(f"rejected; on {night.run_date} {after}")
-    _warn_of_lists_made(night)
+    _say_what_was_made(night)
     say("listeners keep the lists that are served until that night: `nocturne rollback` serves the ones before at once")
 
 
-def _warn_of_lists_made(night: "Night") -> None:
+def _night(warehouse: str, run_date: date, conf: str | None = None, set_: list[str] | None = None) -> "Night":
+    """A night of a warehouse that is there."""
+    from nocturne.core.night import Night
+    from nocturne.core.settings import load_settings
+    from nocturne.storage.warehouse import settled
+
+    settings = load_settings(conf or None, set_ or ())
+    return settled(Night(run_date, landing="", warehouse=warehouse, cache="", settings=settings))
+
+
+def _say_what_was_made(night: "Night") -> None:
     """Lists that another model would have made keep standing until their night is run again."""
     from nocturne.storage import tables
 
-    made = [day for day in tables.dates(night.warehouse, "ranked_lists") if day >= night.run_date]
+    made = [day for day in tables.dates(night, "ranked_lists") if day >= night.run_date]
     if made:
         say(f"lists of {made[0]} to {made[-1]} were made before this: run those nights again")
 

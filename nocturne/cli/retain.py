@@ -6,13 +6,13 @@ from typing import Annotated
 
 import typer
 
-from nocturne.cli.options import DAY, Conf, Json, LeaseHolder, Set, WarehouseFolder, open_warehouse
+from nocturne.cli.jobs import DAY, Conf, Json, LeaseHolder, Set, Warehouse
 from nocturne.core.console import print_rows, say
 from nocturne.core.errors import SettingsError
 
 
 def retain(
-    warehouse: WarehouseFolder,
+    warehouse: Warehouse,
     run_date: Annotated[
         datetime, typer.Option("--run-date", help="the day that nights are counted back from, UTC", **DAY)
     ],
@@ -31,25 +31,28 @@ def retain(
 
     Example: nocturne retain --warehouse data/warehouse --run-date 2026-03-01 --cache lmdb:data/cache --dry-run
     """
+    from nocturne.core.night import Night
+    from nocturne.core.settings import load_settings
     from nocturne.lifecycle import retention
     from nocturne.serving.cache import open_cache
-    from nocturne.storage.warehouse import leased
+    from nocturne.storage.leased import leased
+    from nocturne.storage.warehouse import settled
 
-    day = run_date.date()
+    day, settings = run_date.date(), load_settings(conf or None, set_ or ())
     if day > datetime.now(UTC).date():
         raise SettingsError(
             "retention on a day to come would remove nights too early", found=str(day), expected="today or earlier"
         )
-    stored = open_warehouse(warehouse, conf, set_)
+    night = settled(Night(day, landing="", warehouse=warehouse, cache=cache or "", settings=settings))
     pointers = []
     if cache:
-        with open_cache(cache, stored.settings.cache, read_only=True) as store:
+        with open_cache(cache, settings.cache, read_only=True) as store:
             pointer = store.pointer()
             pointers = [pointer] if pointer else []
     if dry_run:
-        removed = retention.retain(stored, day, pointers, dry_run=True)
+        removed = retention.retain(night, pointers, dry_run=True)
     else:
-        with leased(stored, day, lease_holder) as writable:
-            removed = retention.retain(writable, day, pointers)
+        with leased([night], lease_holder) as (night,):
+            removed = retention.retain(night, pointers)
     print_rows([asdict(each) for each in removed], warehouse, as_json=as_json)
     say(f"{'would free' if dry_run else 'freed'} {sum(each.bytes for each in removed) / 2**20:,.1f} MiB")

@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from nocturne.cli.options import Cache, Conf, Json, Set, open_warehouse
+from nocturne.cli.jobs import Cache, Conf, Json, Set
 from nocturne.core.console import print_json, print_rows
 from nocturne.core.errors import SettingsError
 
 if TYPE_CHECKING:
+    from nocturne.core.night import Night
     from nocturne.serving.cache import Pointer
 
 Titles = Annotated[str | None, typer.Option("--warehouse", help="take titles from this warehouse", metavar="DIR")]
@@ -59,16 +60,14 @@ def served(
 
     Example: nocturne served --cache lmdb:data/cache
     """
-    from nocturne.core.night import Warehouse
-    from nocturne.core.settings import load_settings
     from nocturne.serving import rollout
     from nocturne.serving.cache import open_cache
 
-    settings = load_settings(conf, set_ or ())
-    with open_cache(cache, settings.cache, read_only=True) as store:
+    night = _night(warehouse, cache, conf, set_)
+    with open_cache(cache, night.settings.cache, read_only=True) as store:
         _print_pointer(store.pointer(), as_json=as_json)
         if warehouse:
-            rollout.require_recorded(Warehouse(warehouse, settings), store)
+            rollout.require_recorded(night, store)
 
 
 def rollback(
@@ -86,13 +85,12 @@ def rollback(
 
     Example: nocturne rollback --cache lmdb:data/cache --why "lists of 7 March are all podcasts"
     """
-    from nocturne.core.settings import load_settings
     from nocturne.serving import rollout
     from nocturne.serving.cache import open_cache
 
-    with open_cache(cache, load_settings(conf, set_ or ()).cache) as store:
-        served = open_warehouse(rollout.warehouse_of(store, warehouse), conf, set_)
-        _print_pointer(rollout.rollback(served, store, why, to), as_json=as_json)
+    night = _night(warehouse, cache, conf, set_)
+    with open_cache(cache, night.settings.cache) as store:
+        _print_pointer(rollout.rollback(rollout.of_warehouse(night, store), store, why, to), as_json=as_json)
 
 
 def release(
@@ -102,13 +100,19 @@ def release(
 
     Example: nocturne release --cache lmdb:data/cache
     """
-    from nocturne.core.settings import load_settings
     from nocturne.serving import rollout
     from nocturne.serving.cache import open_cache
 
-    with open_cache(cache, load_settings(conf, set_ or ()).cache) as store:
-        served = open_warehouse(rollout.warehouse_of(store, warehouse), conf, set_)
-        _print_pointer(rollout.release(served, store), as_json=as_json)
+    night = _night(warehouse, cache, conf, set_)
+    with open_cache(cache, night.settings.cache) as store:
+        _print_pointer(rollout.release(rollout.of_warehouse(night, store), store), as_json=as_json)
+
+
+def _night(warehouse: str, cache: str, conf: str | None, set_: Sequence[str] | None) -> "Night":
+    from nocturne.core.night import Night
+    from nocturne.core.settings import load_settings
+
+    return Night(date.max, landing="", warehouse=warehouse, cache=cache, settings=load_settings(conf, set_ or ()))
 
 
 def _print_pointer(pointer: "Pointer | None", *, as_json: bool) -> None:
@@ -125,11 +129,11 @@ def _names(warehouse: str, run_date: date, items: Sequence[str]) -> dict[str, di
     """Title and creator of each item, from the catalogue of the night; None where it has none."""
     import pyarrow.compute as pc
 
-    from nocturne.core.night import Warehouse
+    from nocturne.core.night import Night
     from nocturne.core.settings import load_settings
     from nocturne.storage import tables
 
+    night = Night(run_date, landing="", warehouse=warehouse, cache="", settings=load_settings())
     listed = (pc.field("run_date") == run_date) & pc.field("item_id").isin(list(items))
-    rows = tables.rows(Warehouse(warehouse, load_settings()), "items", listed).to_pylist()
-    catalogue: dict[str, dict[str, Any]] = {row["item_id"]: row for row in rows}
-    return {item: {name: catalogue.get(item, {}).get(name) for name in ("title", "creator")} for item in items}
+    known: dict[str, dict[str, Any]] = {row["item_id"]: row for row in tables.rows(night, "items", listed).to_pylist()}
+    return {item: {name: known.get(item, {}).get(name) for name in ("title", "creator")} for item in items}

@@ -2,7 +2,6 @@
 
 import sys
 import time
-from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from nocturne import ROOT
-from nocturne.cli.options import Conf, From, Json, Set, To
+from nocturne.cli.jobs import Conf, From, Json, Set, To
 from nocturne.core.console import print_json, print_rows, say
 from nocturne.core.errors import SettingsError
 
@@ -101,9 +100,9 @@ def _nights(
     warehouse: str, first: datetime | None, last: datetime | None, days: int, base: "Settings", space: "Space"
 ) -> list["Night"]:
     """The nights to search on."""
-    from nocturne.core.night import Warehouse
+    from nocturne.core.night import Night
     from nocturne.evaluation.held_out import nights_between
-    from nocturne.storage.warehouse import with_stored_settings
+    from nocturne.storage.warehouse import settled
 
     if first is None or last is None or first > last:
         raise SettingsError("name the nights to search on", expected="--from D1 --to D2")
@@ -113,8 +112,8 @@ def _nights(
             found=", ".join(others),
             expected="a space of [als] alone",
         )
-    stored = with_stored_settings(Warehouse(warehouse, base))
-    nights, left_out = nights_between(stored, first.date(), last.date(), days, every=1)
+    night = settled(Night(last.date(), landing="", warehouse=warehouse, cache="", settings=base))
+    nights, left_out = nights_between(night, first.date(), last.date(), days, every=1)
     if left_out:
         say(f"{len(left_out)} nights from {left_out[0]} on have no {days} days of listens after them, and are left out")
     return nights
@@ -122,12 +121,11 @@ def _nights(
 
 def _register(night: "Night", settings: "Settings", why: str) -> str:
     """Train the winner on the night, and put it into the registry as a candidate; returns its version."""
-    from nocturne.storage.warehouse import leased
+    from nocturne.storage.leased import leased
     from nocturne.training import registry
 
-    with leased(night.warehouse, night.run_date) as writable:
-        trained = registry.train(replace(night, warehouse=writable), settings.als)
-        return registry.add(writable, trained, origin="tune", actor="nocturne tune", reason=why)
+    with leased([night]) as (tonight,):
+        return registry.add(tonight, registry.train(tonight, settings.als), origin="tune", by="nocturne tune", why=why)
 
 
 class _Teller:

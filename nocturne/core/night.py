@@ -1,68 +1,27 @@
-"""A warehouse and a night of it: all that a stage is told. Nothing comes from globals or the clock."""
+"""A night: the date and the places that every stage works with."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date
-from pathlib import Path
 
 from nocturne.core.settings import Settings
-from nocturne.core.stage import Access
-
-
-@dataclass(frozen=True)
-class Warehouse:
-    """Delta tables in one folder.
-
-    Attributes:
-        path: the folder, path or URI.
-        settings: every setting.
-        token: of the lease under which tables are written; None: without one, as readers are.
-        access: what the stage at work may open; None: every table, as people and tests may.
-    """
-
-    path: str
-    settings: Settings
-    token: int | None = None
-    access: Access | None = None
-
-    @property
-    def folder(self) -> str:
-        """The folder, absolute where it is a local one."""
-        return self.path if "://" in self.path else str(Path(self.path).absolute())
-
-    def table_path(self, table: str) -> str:
-        """Folder of a table."""
-        return f"{self.folder}/{table}"
 
 
 @dataclass(frozen=True)
 class Night:
-    """A day of a warehouse's service.
+    """What a stage is told. Nothing of a night comes from globals or the clock.
 
     Attributes:
-        warehouse: where its tables are read and written.
         run_date: day whose listens the night ingests, UTC.
-        landing: folder of the landing zone, path or URI; "" where nothing is ingested.
-        cache: serving cache, `lmdb:PATH` or `redis://...`; "" where nothing is served.
+        landing: folder of the landing zone, path or URI.
+        warehouse: folder of the Delta tables, path or URI.
+        cache: serving cache, `lmdb:PATH` or `redis://...`.
+        settings: every setting.
+        token: of the lease under which tables are written; None: without one, as readers are.
     """
 
-    warehouse: Warehouse
     run_date: date
-    landing: str = ""
-    cache: str = ""
-
-    @property
-    def settings(self) -> Settings:
-        """Every setting, as the warehouse has them."""
-        return self.warehouse.settings
-
-    def on(self, run_date: date) -> "Night":
-        """Another night of the same service."""
-        return replace(self, run_date=run_date)
-
-    def with_settings(self, settings: Settings) -> "Night":
-        """The same night with other settings."""
-        return replace(self, warehouse=replace(self.warehouse, settings=settings))
-
-    def under(self, access: Access) -> "Night":
-        """The same night, for a stage that may open its declared tables alone."""
-        return replace(self, warehouse=replace(self.warehouse, access=access))
+    landing: str
+    warehouse: str
+    cache: str
+    settings: Settings
+    token: int | None = None

@@ -21,7 +21,7 @@ from nocturne.evaluation.baselines import EASE_ITEMS, Lists, left_out_by_ease
 from nocturne.evaluation.held_out import HeldOut, Past, held_out_of
 from nocturne.evaluation.significance import EVERYONE, Difference, Mask, differences
 from nocturne.evaluation.systems import System, of_model
-from nocturne.storage.warehouse import with_stored_settings
+from nocturne.storage.warehouse import settled
 from nocturne.training.model import Model
 
 Floats = npt.NDArray[np.float64]
@@ -98,11 +98,7 @@ def compare_models(
         SettingsError: on no night there is anything to compare.
     """
     since = max(model.anchor_date for model in models.values())
-    held_out = [
-        held_out_of(replace(night, warehouse=with_stored_settings(night.warehouse)), days)
-        for night in nights
-        if night.run_date >= since
-    ]
+    held_out = [held_out_of(settled(night), days) for night in nights if night.run_date >= since]
     scored = [
         ScoredNight(each, {name: _lists_of(of_model(model, name), each, top_k) for name, model in models.items()})
         for each in held_out
@@ -111,7 +107,7 @@ def compare_models(
     if not scored:
         raise SettingsError(
             "there is no night on which the models can be compared",
-            where=nights[0].warehouse.path if nights else "",
+            where=nights[0].warehouse if nights else "",
             found=", ".join(str(night.run_date) for night in nights) or "no night",
             expected=f"nights from {since}, when the newest of the models was trained, with listens in the {days} "
             "days after them",
@@ -160,7 +156,7 @@ def backtest(
     if not any(against in each.lists for each in scored):
         raise SettingsError(
             "there is nothing to compare with",
-            where=nights[0].warehouse.path,
+            where=nights[0].warehouse,
             found="; ".join(remarks.texts()) or "no lists",
             expected=f"lists of {against}, and listeners who heard something new",
             fix="choose other nights with --from and --to, more --days, or another --model or --recipe",

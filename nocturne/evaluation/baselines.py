@@ -19,8 +19,7 @@ from scipy.linalg.lapack import spotrf, spotri
 from scipy.sparse import csr_matrix
 from threadpoolctl import threadpool_limits
 
-from nocturne.core.arrays import Mask
-from nocturne.ranking.eligibility import Classes
+from nocturne.ranking.eligibility import Classes, Mask
 
 Lists = npt.NDArray[np.int32]
 Factors = npt.NDArray[np.float32]

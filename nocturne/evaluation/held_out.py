@@ -5,7 +5,7 @@ have been listed.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from functools import cached_property
 
@@ -16,14 +16,14 @@ import pyarrow.compute as pc
 from scipy.sparse import csr_matrix
 
 from nocturne.core.errors import SettingsError
-from nocturne.core.night import Night, Warehouse
+from nocturne.core.night import Night
 from nocturne.evaluation.baselines import Asked
 from nocturne.flow import GATED_TABLES, stage
 from nocturne.ingestion.interactions import EPOCH
 from nocturne.ranking import eligibility
 from nocturne.storage import tables
 from nocturne.storage.history import closed_dates
-from nocturne.training.confidences import heard_items
+from nocturne.training.model import heard_items
 
 Counts = npt.NDArray[np.int64]
 
@@ -91,7 +91,7 @@ class Past:
     def of(cls, night: Night) -> "Past":
         """All listens up to and including the night, but those of nights whose gate closed on them."""
         until = pc.field("run_date") <= night.run_date
-        return cls(tables.rows(night.warehouse, "listens", until & _sound(night), _LISTENS))
+        return cls(tables.rows(night, "listens", until & _sound(night), _LISTENS))
 
     def plays(self, held_out: HeldOut, days: int | None = None) -> csr_matrix:
         """Plays of every listener of the night, float32; shape (all listeners, items).
@@ -114,28 +114,27 @@ class Past:
         return summed
 
 
-def nights_between(
-    warehouse: Warehouse, first: date, last: date, days: int, every: int
-) -> tuple[list[Night], list[date]]:
+def nights_between(night: Night, first: date, last: date, days: int, every: int) -> tuple[list[Night], list[date]]:
     """Nights of a warehouse that can be scored, and those whose days after them are not there yet.
 
     Nights whose gate closed are passed over.
 
     Args:
+        night: any night of the warehouse.
         days: nights after each that have to be there.
         every: take the first of so many nights.
 
     Raises:
         SettingsError: there is none.
     """
-    closed = closed_dates(warehouse, GATED_TABLES)
-    there = [day for day in tables.dates(warehouse, "interactions") if first <= day <= last and day not in closed]
-    heard = tables.dates(warehouse, "listens")
+    closed = closed_dates(night, GATED_TABLES)
+    there = [day for day in tables.dates(night, "interactions") if first <= day <= last and day not in closed]
+    heard = tables.dates(night, "listens")
     if not there:
         raise SettingsError(
             "no night in this range can be scored",
-            where=warehouse.path,
-            found=_range(tables.dates(warehouse, "interactions")),
+            where=night.warehouse,
+            found=_range(tables.dates(night, "interactions")),
             expected=f"nights between {first} and {last} whose gate did not close",
             fix="check --from and --to, or run `nocturne night` for these dates",
         )
@@ -143,19 +142,19 @@ def nights_between(
     if not scorable:
         raise SettingsError(
             "nothing was listened to after the range yet, so that no list can be scored",
-            where=warehouse.path,
+            where=night.warehouse,
             found=f"listens of {_range(heard)}",
             expected=f"listens of the {days} days after {there[0]}",
             fix="choose earlier nights with --from and --to, or fewer --days",
         )
-    return [Night(warehouse, day) for day in scorable[::every]], there[len(scorable) :]
+    return [replace(night, run_date=day) for day in scorable[::every]], there[len(scorable) :]
 
 
 def held_out_of(night: Night, days: int) -> HeldOut:
     """Read a night, and what was listened to on the days after it, but on nights whose gate closed on that."""
     after = pc.field("run_date") > night.run_date
     within = pc.field("run_date") <= night.run_date + timedelta(days=days)
-    listens = tables.rows(night.warehouse, "listens", after & within & _sound(night), ["user_id", "item_id"])
+    listens = tables.rows(night, "listens", after & within & _sound(night), ["user_id", "item_id"])
     return held_out_from(night, listens)
 
 
@@ -193,7 +192,7 @@ def held_out_from(night: Night, listens: pa.Table) -> HeldOut:
 
 def _sound(night: Night) -> pc.Expression:
     """Listens of nights that may be read."""
-    return ~pc.field("run_date").isin(sorted(closed_dates(night.warehouse, stage("ingest_events").writes)))
+    return ~pc.field("run_date").isin(sorted(closed_dates(night, stage("ingest_events").writes)))
 
 
 def _pairs(listens: pa.Table, user_ids: pa.Array, item_ids: pa.Array) -> csr_matrix:

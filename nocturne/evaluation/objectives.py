@@ -61,7 +61,7 @@ def on_nights(nights: Sequence[Night], days: int, metric: str) -> Objective:
     if not held_out:
         raise SettingsError(
             "no night can be searched on",
-            where=nights[0].warehouse.path,
+            where=nights[0].warehouse,
             found=f"nobody heard anything new in the {days} days after any of {len(nights)} nights",
             fix="choose other nights, or more --days",
         )

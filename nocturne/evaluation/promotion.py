@@ -1,9 +1,8 @@
 """The gate that a candidate passes before it is live: compared with the live model on nights that were listened to."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
-from typing import Any
 
 import pyarrow.compute as pc
 
@@ -13,17 +12,9 @@ from nocturne.core.settings import PromotionSettings
 from nocturne.evaluation.backtest import compare_models
 from nocturne.evaluation.significance import EVERYONE, Difference
 from nocturne.flow import GATED_TABLES, NIGHTLY
-from nocturne.storage import tables
+from nocturne.storage import model_transitions, tables
 from nocturne.storage.history import closed_dates
-from nocturne.storage.model_transitions import (
-    LIVE,
-    REFUSED,
-    REJECTED,
-    UNDECIDED,
-    ModelRecord,
-    live_on,
-    with_transition,
-)
+from nocturne.storage.model_transitions import LIVE, REFUSED, REJECTED, UNDECIDED, Row
 from nocturne.training import registry
 
 
@@ -39,51 +30,52 @@ class Objection:
     worse: bool = False
 
 
-def promote(night: Night, version: str, *, actor: str, reason: str, days: int = 1) -> str:
+def promote(night: Night, model_version: str, *, by: str, why: str, days: int = 1) -> str:
     """Make a model live from this night on, if the gate lets it pass; returns what was decided, for people.
 
     Whoever calls this holds the lease.
 
     Args:
         night: the first night that the model serves.
-        version: of a candidate, or a retired model.
-        actor: who decides.
+        model_version: a candidate, or a retired model.
+        by: who decides.
+        why: the reason.
         days: days of listening that the lists of a night are scored on.
 
     Raises:
         GateClosed: the gate does not let it pass; that is on record with the figures.
         SettingsError: there is no such model, or no reason is given.
     """
-    registry.require_reason(reason)
-    models = registry.models(night.warehouse)
-    model, live = registry.find(models, version), live_on(models, night.run_date)
-    if live is model:
-        return f"{model.version} is live on {night.run_date} already"
-    against, differences = _unfit(night, model), []
+    registry.require_reason(why)
+    rows = registry.models(night)
+    row, live = registry.find(rows, model_version), model_transitions.live_on(rows, night.run_date)
+    version = str(row["model_version"])
+    if live is row:
+        return f"{version} is live on {night.run_date} already"
+    against, found = _unfit(night, row), []
     if not against and live:
-        nights = evaluable(night, (model.run_date, live.run_date), days)
+        nights = evaluable(night, (row["run_date"], live["run_date"]), days)
         if nights:
-            differences = compare(nights, model.version, live.version, days)
-            models = recorded(models, differences, nights)
-            against = objections(differences, night.settings.promotion)
-        else:
-            against = [_nothing_on(night, model, live, days)]
+            found = compare(nights, version, live["model_version"], days)
+            rows = recorded(rows, found, nights)
+        against = objections(found, night.settings.promotion) if nights else [_nothing_on(night, row, live, days)]
     since = night.run_date
     if against:
         reasons = [each.said for each in against]
         state = REFUSED if any(each.worse for each in against) else UNDECIDED
-        after = with_transition(models, model.version, state, since=since, actor=actor, reason="; ".join(reasons))
-        registry.write(night.warehouse, registry.models(night.warehouse), after)
+        after = model_transitions.moved(rows, version, state, since=since, by=by, why="; ".join(reasons))
+        registry.write(night, registry.models(night), after)
         raise GateClosed(
-            f"{model.version} is not made live",
-            where=night.warehouse.path,
+            f"{version} is not made live",
+            where=night.warehouse,
             found="\n    ".join(reasons),
             expected=_expected(night.settings.promotion),
-            fix=f"`nocturne models show {model.version}` has every figure; {_meanwhile(live)}",
+            fix=f"`nocturne models show {version}` has every figure; {_meanwhile(live)}",
         )
-    after = with_transition(models, model.version, LIVE, since=since, actor=actor, reason=reason)
-    registry.write(night.warehouse, registry.models(night.warehouse), after)
-    return f"{model.version} is live from {since} on; {_summary(differences) if live else 'no other model was'}"
+    registry.write(
+        night, registry.models(night), model_transitions.moved(rows, version, LIVE, since=since, by=by, why=why)
+    )
+    return f"{version} is live from {since} on; {_summary(found) if live else 'no other model was'}"
 
 
 def evaluable(night: Night, trained_on: Iterable[date], days: int) -> list[Night]:
@@ -94,10 +86,10 @@ def evaluable(night: Night, trained_on: Iterable[date], days: int) -> list[Night
         days: days of listening after a night, each of which must have been ingested.
     """
     first, last = max(trained_on), night.run_date - timedelta(days=days + 1)
-    made = set(tables.dates(night.warehouse, "interactions")) - closed_dates(night.warehouse, GATED_TABLES)
-    heard = set(tables.dates(night.warehouse, "listens")) - closed_dates(night.warehouse, NIGHTLY[0].writes)
+    made = set(tables.dates(night, "interactions")) - closed_dates(night, GATED_TABLES)
+    heard = set(tables.dates(night, "listens")) - closed_dates(night, NIGHTLY[0].writes)
     whole = [
-        night.on(day)
+        replace(night, run_date=day)
         for day in sorted(made)
         if first <= day <= last and all(day + timedelta(days=after) in heard for after in range(1, days + 1))
     ]
@@ -116,7 +108,7 @@ def compare(nights: Sequence[Night], model_version: str, against: str, days: int
     """
     if model_version == against:
         raise SettingsError("a model is compared with itself", found=against, fix="name two models")
-    models = {version: registry.load_model(nights[0].warehouse, version) for version in (model_version, against)}
+    models = {version: registry.load_model(nights[0], version) for version in (model_version, against)}
     return compare_models(nights, models, against, days, nights[0].settings.promotion.top_k)
 
 
@@ -153,10 +145,8 @@ def told(difference: Difference) -> str:
     )
 
 
-def recorded(
-    models: Sequence[ModelRecord], differences: Sequence[Difference], nights: Sequence[Night]
-) -> list[ModelRecord]:
-    """The models with these figures among their metrics; those of the same comparison are replaced."""
+def recorded(rows: Sequence[Row], found: Sequence[Difference], nights: Sequence[Night]) -> list[Row]:
+    """The rows with these figures among their metrics; those of the same comparison are replaced."""
     first, last = nights[0].run_date, nights[-1].run_date
     span = f"{first}" if first == last else f"{first} to {last}"
     new = [
@@ -171,35 +161,33 @@ def recorded(
             "low": each.low,
             "high": each.high,
         }
-        for each in differences
+        for each in found
     ]
-    versions = {each.system for each in differences}
-    replaced = {(row["against"], row["nights"]) for row in new}
+    versions = {each.system for each in found}
+    replaced = {(each["against"], each["nights"]) for each in new}
+    return [
+        row | {"metrics": [*(old for old in row["metrics"] if (old["against"], old["nights"]) not in replaced), *new]}
+        if row["model_version"] in versions
+        else row
+        for row in rows
+    ]
 
-    def metrics(model: ModelRecord) -> tuple[Mapping[str, Any], ...]:
-        return (*(row for row in model.metrics if (row["against"], row["nights"]) not in replaced), *new)
 
-    return [replace(model, metrics=metrics(model)) if model.version in versions else model for model in models]
-
-
-def _unfit(night: Night, model: ModelRecord) -> list[Objection]:
-    """Reasons why a model may not be live from this night on, whatever it is compared with."""
-    failed = (pc.field("run_date") == model.run_date) & (pc.field("state") == "gate_closed")
-    closed = (
-        model.run_date in closed_dates(night.warehouse, GATED_TABLES)
-        or tables.rows(night.warehouse, "nights", failed).num_rows
-    )
-    trained = f"{model.version} was trained on {model.run_date}"
+def _unfit(night: Night, row: Row) -> list[Objection]:
+    """Why a model may not be live from this night on, whatever it is compared with."""
+    trained_on, version = row["run_date"], row["model_version"]
+    failed = (pc.field("run_date") == trained_on) & (pc.field("state") == "gate_closed")
+    closed = trained_on in closed_dates(night, GATED_TABLES) or tables.rows(night, "nights", failed).num_rows
     reasons = {
-        f"{model.version} was rejected": model.state == REJECTED,
-        f"{trained}, not before {night.run_date}": model.run_date >= night.run_date,
-        f"{trained}, a night whose gate closed": bool(closed),
+        f"{version} was rejected": row["state"] == REJECTED,
+        f"{version} was trained on {trained_on}, not before {night.run_date}": trained_on >= night.run_date,
+        f"{version} was trained on {trained_on}, a night whose gate closed": bool(closed),
     }
     return [Objection(reason) for reason, holds in reasons.items() if holds]
 
 
-def _nothing_on(night: Night, model: ModelRecord, live: ModelRecord, days: int) -> Objection:
-    first, last = max(model.run_date, live.run_date), night.run_date - timedelta(days=days + 1)
+def _nothing_on(night: Night, row: Row, live: Row, days: int) -> Objection:
+    first, last = max(row["run_date"], live["run_date"]), night.run_date - timedelta(days=days + 1)
     return Objection(
         f"there is nothing to compare it on: no sound night from {first}, when both models were there, to {last} "
         f"that was listened to after it (--days {days})"
@@ -214,8 +202,8 @@ def _expected(settings: PromotionSettings) -> str:
     )
 
 
-def _meanwhile(live: ModelRecord | None) -> str:
-    return f"{live.version} stays live" if live else "no model is live"
+def _meanwhile(live: Row | None) -> str:
+    return f"{live['model_version']} stays live" if live else "no model is live"
 
 
 def _summary(found: Iterable[Difference]) -> str:

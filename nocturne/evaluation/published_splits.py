@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from nocturne.core.night import Night, Warehouse
+from nocturne.core.night import Night
 from nocturne.core.settings import Settings
 from nocturne.evaluation.splits import Split, score
 from nocturne.flow import NIGHTLY
@@ -65,9 +65,7 @@ def evaluate(path: Path, split: Split, settings: Settings, folder: Path) -> Outc
     ranking = settings.ranking.model_copy(update={"top_k": max(settings.ranking.top_k, _LONGEST)})
     settings = settings.model_copy(update={"ranking": ranking})
     import_gowalla(path, folder / "landing", DAY)
-    night = Night(
-        Warehouse(str(folder / "warehouse"), settings), DAY, str(folder / "landing"), f"lmdb:{folder / 'cache'}"
-    )
+    night = Night(DAY, str(folder / "landing"), str(folder / "warehouse"), f"lmdb:{folder / 'cache'}", settings)
     seconds = {}
     with working_on([night], "night") as (spark, (tonight,)):
         for stage in NIGHTLY[:-1]:

@@ -17,7 +17,6 @@ from nocturne.ranking.rank_users import ROWS, make_ranker
 from nocturne.ranking.ranker import Account
 from nocturne.ranking.spark_tasks import Aligned, cut, one_blas_thread
 from nocturne.storage import tables
-from nocturne.storage.stored_rows import StoredRows
 from nocturne.training import als
 from nocturne.training.model import Model
 
@@ -66,7 +65,7 @@ def of_recipe(name: str, recipe: Settings) -> System:
     def rank(held_out: HeldOut, top_k: int) -> Lists:
         night = held_out.night
         model = als.train(
-            StoredRows.at(night, "interactions", als.COLUMNS),
+            tables.StoredRows.at(night, "interactions", als.COLUMNS),
             held_out.item_ids,
             night.run_date,
             night.settings.interactions.half_life_days,
@@ -106,11 +105,11 @@ def model_lists(model: Model, held_out: HeldOut, top_k: int) -> Lists:
     """The lists that ranking gives by a model, in this process, as the night's settings say but for the depth."""
     night = held_out.night
     ranking = night.settings.ranking.model_copy(update={"top_k": top_k, "carry_over": False})
-    night = night.with_settings(night.settings.model_copy(update={"ranking": ranking}))
+    night = replace(night, settings=night.settings.model_copy(update={"ranking": ranking}))
     with one_blas_thread():
         ranker = replace(make_ranker(night, model, None), audited=0.0).prepare()
         found = []
-        for batch in StoredRows.at(night, "interactions", ROWS):
+        for batch in tables.StoredRows.at(night, "interactions", ROWS):
             asked = batch.filter(pc.is_in(batch.column("user_id"), value_set=held_out.user_ids))
             for rows in cut(asked, ranking.batch_memory_mb) if asked.num_rows else ():
                 _, lists = ranker.rank(rows, Aligned(iter(())).of(rows.column("user_id")), Account())
@@ -123,7 +122,7 @@ def _under(night: Night, recipe: Settings) -> Night:
     rules = night.settings.ranking.model_dump(include={"let_back_after_days", "explicit_blocked_markets"})
     kept = {"interactions": night.settings.interactions, "tables": night.settings.tables}
     settings = recipe.model_copy(update=kept | {"ranking": recipe.ranking.model_copy(update=rules)})
-    return night.with_settings(settings)
+    return replace(night, settings=settings)
 
 
 def _published_lists(held_out: HeldOut, top_k: int) -> Lists | None:

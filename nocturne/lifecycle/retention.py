@@ -21,13 +21,13 @@ import pyarrow.compute as pc
 from deltalake import CommitProperties, DeltaTable
 from deltalake.exceptions import DeltaError
 
-from nocturne.core.night import Warehouse
+from nocturne.core.night import Night
 from nocturne.flow import GATED_TABLES, TABLES
-from nocturne.lifecycle.expiry import Inventory, Limits, expired_partitions, readable_records, recorded_pointers
+from nocturne.lifecycle.expiry import Inventory, Limits, outdated, readable, recorded
 from nocturne.serving import publications
 from nocturne.serving.cache.pointer import Pointer
 from nocturne.serving.manifest import FOLDER as MANIFESTS
-from nocturne.serving.night_record import PUBLISHED, NightRecord
+from nocturne.serving.manifest import Row
 from nocturne.storage import delta_log, fencing, fingerprints, tables
 from nocturne.storage.contracts import contract
 from nocturne.storage.delta_log import Log
@@ -65,15 +65,13 @@ class Removed:
     bytes: int = 0
 
 
-def retain(
-    warehouse: Warehouse, run_date: date, caches: Iterable[Pointer] = (), *, dry_run: bool = False
-) -> list[Removed]:
+def retain(night: Night, caches: Iterable[Pointer] = (), *, dry_run: bool = False) -> list[Removed]:
     """Remove what the settings of retention let go; returns what went, or would go, of every table and folder.
 
-    A dry run changes nothing; otherwise the warehouse is under the lease.
+    A dry run changes nothing; otherwise the night is one under the lease.
 
     Args:
-        run_date: the day that nights are counted back from.
+        night: its run_date is the day that nights are counted back from.
         caches: pointers of caches, beside those on record in `nights`.
 
     Raises:
@@ -81,28 +79,26 @@ def retain(
         InputError: a pointer on record cannot be read, so that it is not known what is served.
         ServiceError: a later process has taken the lease over, or wrote a table meanwhile.
     """
-    limits = Limits.of(warehouse.settings.retention, run_date)
-    tables.require_warehouse(warehouse)
-    nights = publications.all_records(warehouse)
-    generations = [each for pointer in (*recorded_pointers(nights), *caches) for each in pointer.kept]
-    names, served = {each.name for each in generations}, frozenset(each.run_date for each in generations)
-    paths = {name: warehouse.table_path(name) for name in _IN_ORDER}
-    stored = [TableOnDisk(name, path) for name, path in paths.items() if DeltaTable.is_deltatable(path)]
-    inventory = _take_inventory(warehouse, stored, nights, served)
-    expired = expired_partitions(inventory, limits, warehouse.settings.listens.dedup_nights)
-    staying = [record for record in nights if record.run_date not in expired["nights"]]
+    limits = Limits.of(night.settings.retention, night.run_date)
+    tables.require_warehouse(night)
+    known = publications.known(night)
+    kept = [generation for pointer in (*recorded(known), *caches) for generation in pointer.kept]
+    names, served = {each.name for each in kept}, frozenset(each.run_date for each in kept)
+    paths = {name: tables.table_path(night, name) for name in _IN_ORDER}
+    stocks = [_Stock(name, path) for name, path in paths.items() if DeltaTable.is_deltatable(path)]
+    there = _inventory(night, stocks, known, served)
+    gone = outdated(there, limits, night.settings.listens.dedup_nights)
+    promised = [row for row in known if row["run_date"] not in gone["nights"]]
     removed = []
-    for table in stored:
-        first = limits.first(table.name)
-        promised = [
-            record for record in staying if record.run_date >= first or record.run_date in inventory.fully_kept_nights
-        ]
-        removed.append(_shrink_table(warehouse, table, expired[table.name], promised, names, dry_run=dry_run))
-    left = {table: days - expired[table] | inventory.fully_kept_nights for table, days in inventory.dates.items()}
-    return [*removed, *_remove_side_files(warehouse, limits, left, dry_run=dry_run)]
+    for stock in stocks:
+        first = limits.first(stock.name)
+        rows = [row for row in promised if row["run_date"] >= first or row["run_date"] in there.whole]
+        removed.append(_shrink(night, stock, gone[stock.name], rows, names, dry_run=dry_run))
+    left = {table: days - gone[table] | there.whole for table, days in there.dates.items()}
+    return [*removed, *_sweep(night, limits, left, dry_run=dry_run)]
 
 
-class TableOnDisk:
+class _Stock:
     """A table as it lies on the disk."""
 
     def __init__(self, name: str, path: str) -> None:
@@ -118,19 +114,19 @@ class TableOnDisk:
 
     def rows_of(self, values: Collection[Any]) -> int:
         """Rows of partitions, from the log alone."""
-        partition = self.actions[f"partition.{self.column}"]
-        chosen = self.actions.filter(pc.is_in(partition, pa.array(list(values), partition.type)))
+        found = self.actions[f"partition.{self.column}"]
+        chosen = self.actions.filter(pc.is_in(found, pa.array(list(values), found.type)))
         return pc.sum(chosen["num_records"]).as_py() or 0
 
-    def files_of(self, record: NightRecord, files: Mapping[Any, Files]) -> Files:
+    def belonging(self, row: Row, files: Mapping[Any, Files]) -> Files:
         """Those of the files that belong to a night: see `tables.partitions`."""
         if self.name in OF_MODELS:
-            return files.get(record.manifest.model_version, {})
+            return files.get(row["model_version"], {})
         if self.name == "item_index":
             return {
-                path: size for day, added in files.items() if day <= record.run_date for path, size in added.items()
+                path: size for day, found in files.items() if day <= row["run_date"] for path, size in found.items()
             }
-        return files.get(record.run_date, {})
+        return files.get(row["run_date"], {})
 
 
 def _columns(actions: pa.Table, names: Sequence[str]) -> list[list[Any]]:
@@ -138,14 +134,14 @@ def _columns(actions: pa.Table, names: Sequence[str]) -> list[list[Any]]:
 
 
 def _by_partition(actions: pa.Table, column: str) -> Mapping[Any, Files]:
-    files: dict[Any, Files] = {}
+    found: dict[Any, Files] = {}
     for value, path, size in zip(*_columns(actions, (f"partition.{column}", "path", "size_bytes")), strict=True):
-        files.setdefault(value, {})[path] = size
-    return files
+        found.setdefault(value, {})[path] = size
+    return found
 
 
 @lru_cache(maxsize=2)  # nights in a row name the same version of `models`
-def _files_at(path: str, column: str, version: int) -> Mapping[Any, Files]:
+def _at(path: str, column: str, version: int) -> Mapping[Any, Files]:
     """Files by partition value as of a version; none if the log does not reach back to it."""
     try:
         return _by_partition(pa.table(DeltaTable(path, version=version).get_add_actions(flatten=True)), column)
@@ -153,27 +149,25 @@ def _files_at(path: str, column: str, version: int) -> Mapping[Any, Files]:
         return {}
 
 
-def _take_inventory(
-    warehouse: Warehouse, stored: Sequence[TableOnDisk], nights: Sequence[NightRecord], served: frozenset[date]
-) -> Inventory:
-    factors = [table.actions for table in stored if table.name == "item_factors"]
+def _inventory(night: Night, stocks: Sequence[_Stock], known: Sequence[Row], served: frozenset[date]) -> Inventory:
+    factors = [stock.actions for stock in stocks if stock.name == "item_factors"]
     names = [f"partition.{name}" for name in contract("item_factors").partitioned_by]
     trained = {version: day for each in factors for day, version in zip(*_columns(each, names), strict=True)}
     return Inventory(
-        dates={table.name: frozenset(table.files) for table in stored if table.name not in OF_MODELS},
-        models=registry.models(warehouse),
+        dates={stock.name: frozenset(stock.files) for stock in stocks if stock.name not in OF_MODELS},
+        models=registry.models(night),
         factors=trained,
-        closed=frozenset(closed_dates(warehouse, GATED_TABLES)),
+        closed=frozenset(closed_dates(night, GATED_TABLES)),
         served=served,
-        published=frozenset(record.run_date for record in nights if record.state == PUBLISHED),
+        published=frozenset(row["run_date"] for row in known if row["state"] == publications.PUBLISHED),
     )
 
 
-def _shrink_table(
-    warehouse: Warehouse,
-    table: TableOnDisk,
-    expired: Collection[Any],
-    promised: Sequence[NightRecord],
+def _shrink(
+    night: Night,
+    stock: _Stock,
+    gone: Collection[Any],
+    known: Sequence[Row],
     generations: Collection[str],
     *,
     dry_run: bool,
@@ -181,33 +175,33 @@ def _shrink_table(
     """Remove partitions, then files, then log entries: each is needed by whoever still reads the one before.
 
     Args:
-        promised: records of nights that the table still keeps.
+        known: rows of `nights` that the table still keeps.
         generations: those that caches keep.
     """
-    hours = warehouse.settings.retention.removed_files_hours
-    removed = Removed(table.name, len(expired), table.rows_of(expired))
-    log, changes = Log.of(table.folder), _changes(warehouse, table, expired)
-    leaving = {path for value in expired for path in table.files[value]}
-    referenced = _referenced_files(table, expired, readable_records(promised, generations))
+    hours = night.settings.retention.removed_files_hours
+    removed = Removed(stock.name, len(gone), stock.rows_of(gone))
+    log, changes = Log.of(stock.folder), _changes(night, stock, gone)
+    leaving = {path for value in gone for path in stock.files[value]}
+    promised = _promised(stock, gone, readable(known, generations))
     if not dry_run:
         for change in changes:
             change()
-        table = TableOnDisk(table.name, table.path)
-    unused = set(table.delta.vacuum(hours, dry_run=True, enforce_retention_duration=False, full=True))
+        stock = _Stock(stock.name, stock.path)
+    unused = set(stock.delta.vacuum(hours, dry_run=True, enforce_retention_duration=False, full=True))
     unused |= leaving if dry_run and hours == 0 else set()
     # Delta lists what was removed for as long as the log tells of it, on the disk or not.
-    on_disk = [path for name in sorted(unused - referenced) if (path := table.folder / name).exists()]
-    files = [*on_disk, *_left_over(table.folder, hours)]
+    found = [path for name in sorted(unused - promised) if (path := stock.folder / name).exists()]
+    files = [*found, *_left_over(stock.folder, hours)]
     removed.files, removed.bytes = len(files), _size(files)
     if not dry_run:
-        fencing.stamp(table.delta, warehouse.token)
+        fencing.stamp(stock.delta, night.token)
         _unlink(files)
-        _remove_empty_folders(table.folder)
+        _remove_empty_folders(stock.folder)
         if log.wants_checkpoint:
-            table.delta.create_checkpoint()
-    last = table.delta.version() + (len(changes) if dry_run else 0)
-    after = log.with_checkpoint(last) if dry_run and log.wants_checkpoint else Log.of(table.folder)
-    versions = [record.manifest.versions[table.name] for record in promised if table.name in record.manifest.versions]
+            stock.delta.create_checkpoint()
+    last = stock.delta.version() + (len(changes) if dry_run else 0)
+    after = log.with_checkpoint(last) if dry_run and log.wants_checkpoint else Log.of(stock.folder)
+    versions = [row["versions"][stock.name] for row in known if stock.name in row["versions"]]
     unneeded = after.unneeded(versions, last, hours)
     counted = [path for path in unneeded if path in log]
     removed.log_files, removed.bytes = len(counted), removed.bytes + _size(counted)
@@ -216,73 +210,66 @@ def _shrink_table(
     return removed
 
 
-def _referenced_files(table: TableOnDisk, expired: Collection[Any], promised: Sequence[NightRecord]) -> set[str]:
+def _promised(stock: _Stock, gone: Collection[Any], known: Sequence[Row]) -> set[str]:
     """Files that belong to a night at its version and not to the table any more: it was run again, or began to be."""
-    current = {value: files for value, files in table.files.items() if value not in expired}
-    referenced: set[str] = set()
-    for record in promised:
-        manifest = record.manifest
-        if table.name not in manifest.versions:
+    current = {value: files for value, files in stock.files.items() if value not in gone}
+    promised: set[str] = set()
+    for row in known:
+        if stock.name not in row["versions"]:
             continue
-        now = table.files_of(record, current)
-        if manifest.file_names_hashes.get(table.name) != fingerprints.names_hash(now):
-            then = _files_at(table.path, table.column, manifest.versions[table.name])
-            referenced |= table.files_of(record, then).keys() - now.keys()
-    return referenced
+        now = stock.belonging(row, current)
+        if row["files"].get(stock.name) != fingerprints.of_names(now):
+            then = _at(stock.path, stock.column, row["versions"][stock.name])
+            promised |= stock.belonging(row, then).keys() - now.keys()
+    return promised
 
 
-def _changes(warehouse: Warehouse, table: TableOnDisk, expired: Collection[Any]) -> list[Callable[[], object]]:
+def _changes(night: Night, stock: _Stock, gone: Collection[Any]) -> list[Callable[[], object]]:
     """The commits that are due: that the log is left to us, if that is not so, and the removal of partitions."""
-    properties = delta_log.properties(warehouse.settings.retention.nights.get(table.name))
-    values = ", ".join(f"'{value}'" for value in sorted(expired))
+    properties = delta_log.properties(night.settings.retention.nights.get(stock.name))
+    values = ", ".join(f"'{value}'" for value in sorted(gone))
     due: list[Callable[[DeltaTable, CommitProperties | None], object]] = []
-    if properties.items() - table.delta.metadata().configuration.items():
+    if properties.items() - stock.delta.metadata().configuration.items():
         due.append(lambda delta, stamp: delta.alter.set_table_properties(properties, commit_properties=stamp))
-    if expired:
+    if gone:
         # Partitions are removed whole: no file is read or written.
-        due.append(lambda delta, stamp: delta.delete(f"{table.column} IN ({values})", commit_properties=stamp))
-    return [partial(_commit, warehouse, table, change) for change in due]
+        due.append(lambda delta, stamp: delta.delete(f"{stock.column} IN ({values})", commit_properties=stamp))
+    return [partial(_commit, night, stock, change) for change in due]
 
 
-def _commit(
-    warehouse: Warehouse, table: TableOnDisk, change: Callable[[DeltaTable, CommitProperties | None], object]
-) -> None:
-    delta = DeltaTable(table.path)
+def _commit(night: Night, stock: _Stock, change: Callable[[DeltaTable, CommitProperties | None], object]) -> None:
+    delta = DeltaTable(stock.path)
     with fencing.refusals(delta):
-        change(delta, fencing.stamped(delta, warehouse.token))
+        change(delta, fencing.stamped(delta, night.token))
 
 
-def _remove_side_files(
-    warehouse: Warehouse, limits: Limits, left: Mapping[str, frozenset[date]], *, dry_run: bool
-) -> list[Removed]:
+def _sweep(night: Night, limits: Limits, left: Mapping[str, frozenset[date]], *, dry_run: bool) -> list[Removed]:
     """Remove the files beside the tables whose nights are gone, and what dead drivers left.
 
     Args:
         left: nights that each table still has, or would have to keep.
     """
-    folder = Path(warehouse.folder)
+    warehouse = Path(tables.table_path(night, "nights")).parent
     # Under the lease nobody else ranks.
-    files_by_folder = {
-        SCRATCH: [path for scratch in folder.glob(SCRATCH) for path in scratch.rglob("*") if path.is_file()]
-    }
+    found = {SCRATCH: [path for folder in warehouse.glob(SCRATCH) for path in folder.rglob("*") if path.is_file()]}
     for name, table in ((MANIFESTS, "nights"), (DATA_DOCS, "validations")):
-        days = {path: _day(path) for path in sorted((folder / name).glob("????-??-??*"))}
-        files_by_folder[name] = [
+        days = {path: _day(path) for path in sorted((warehouse / name).glob("????-??-??*"))}
+        found[name] = [
             path for path, day in days.items() if day and day < limits.first(table) and day not in left[table]
         ]
-    removed = [Removed(name, files=len(files), bytes=_size(files)) for name, files in files_by_folder.items()]
+    removed = [Removed(name, files=len(files), bytes=_size(files)) for name, files in found.items()]
     if not dry_run:
-        for files in files_by_folder.values():
+        for files in found.values():
             _unlink(files)
-        for scratch in folder.glob(SCRATCH):
+        for scratch in warehouse.glob(SCRATCH):
             shutil.rmtree(scratch)
     return removed
 
 
 def _left_over(table: Path, hours: int) -> list[Path]:
     """Files that dead writers did not finish, which Delta does not list: `name#1` of delta-rs, and `name.tmp`."""
-    unfinished = [path for path in table.rglob("*") if "#" in path.name or path.suffix == ".tmp"]
-    return [path for path in unfinished if time.time() - path.stat().st_mtime >= hours * 3600]
+    found = [path for path in table.rglob("*") if "#" in path.name or path.suffix == ".tmp"]
+    return [path for path in found if time.time() - path.stat().st_mtime >= hours * 3600]
 
 
 def _day(path: Path) -> date | None:

@@ -1,11 +1,11 @@
-"""Costs of every stage of a night: written to `costs` when it is done, and part of the night's record."""
+"""What every stage of a night took, in `costs`: written when it is done, and told in the night's manifest."""
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from nocturne.core.night import Night
 from nocturne.flow import COSTS, Stage
-from nocturne.storage import tables, writing
+from nocturne.storage import tables
 from nocturne.storage.contracts import contract
 
 
@@ -21,9 +21,7 @@ def record(night: Night, stage: Stage, seconds: float, rows_read: int) -> None:
         "bytes_written": sum(_sum(files, "size_bytes") for files in written),
     }
     where = f"run_date = '{night.run_date}' AND stage = '{stage.name}'"
-    writing.replace_rows(
-        pa.Table.from_pylist([row], schema=contract(COSTS).arrow_schema), COSTS, night.warehouse, where
-    )
+    tables.replace(pa.Table.from_pylist([row], schema=contract(COSTS).arrow_schema), COSTS, night, where=where)
 
 
 def _sum(files: pa.Table, column: str) -> int:

@@ -1,10 +1,9 @@
-"""The one-process runner: stages run for nights, their tables validated, people told how it goes."""
+"""Run stages for nights in this process, and tell people how it goes."""
 
 import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from datetime import timedelta
 
 from pyspark.sql import SparkSession
@@ -15,14 +14,12 @@ from nocturne.core.console import WIDTH_OF_A_LOG
 from nocturne.core.errors import GateClosed
 from nocturne.core.night import Night
 from nocturne.core.spark.session import spark_session
-from nocturne.core.stage import Access
-from nocturne.flow import GATED_TABLES, NIGHTLY, VALIDATION, Stage
+from nocturne.flow import GATED_TABLES, NIGHTLY, Stage
 from nocturne.pipeline import costs
 from nocturne.pipeline.stages import STAGES
-from nocturne.serving import publications
 from nocturne.storage import tables
-from nocturne.storage.warehouse import leased
-from nocturne.validation.validate_table import Verdict, critical_failures, validate
+from nocturne.storage.leased import leased
+from nocturne.validation.validate_table import Verdict, validate
 
 _SECONDS_BETWEEN_LINES = 15
 
@@ -34,14 +31,11 @@ def working_on(
     nights: Sequence[Night], app: str, lease_holder: str | None = None
 ) -> Iterator[tuple[SparkSession, list[Night]]]:
     """A Spark session, and the nights under the lease on their warehouse, for as long as they are worked on."""
-    warehouse = nights[0].warehouse
+    first = nights[0]
     if app not in {NIGHTLY[0].name, "night"}:
-        tables.require_warehouse(warehouse)
-    with (
-        leased(warehouse, nights[0].run_date, lease_holder) as writable,
-        spark_session(warehouse.settings.spark, app) as spark,
-    ):
-        yield spark, [replace(night, warehouse=writable) for night in nights]
+        tables.require_warehouse(first)
+    with leased(nights, lease_holder) as tonight, spark_session(first.settings.spark, app) as spark:
+        yield spark, tonight
 
 
 def run_nights(nights: Sequence[Night]) -> None:
@@ -84,13 +78,13 @@ def run_stage(spark: SparkSession, night: Night, stage: Stage) -> None:
             bar.update(task, completed=done, total=total, description=what)
             log.note(done, total, what)
 
-        result = STAGES[stage.name](spark, night.under(Access(stage)), progress)
-    costs.record(night, stage, time.monotonic() - started, result.read)
+        work = STAGES[stage.name](spark, night, progress)
+    costs.record(night, stage, time.monotonic() - started, work.read)
     written = ", ".join(f"{table} {tables.count(night, table):,}" for table in stage.writes)
-    rejected = f", rejected {result.rejected:,}" if result.rejected else ""
-    remark = f" ({result.remark})" if result.remark else ""
+    rejected = f", rejected {work.rejected:,}" if work.rejected else ""
+    remark = f" ({work.remark})" if work.remark else ""
     console.print(
-        f"{stage.name:<19} {time.monotonic() - started:6.1f} s  read {result.read:,}{rejected}; wrote {written}{remark}"
+        f"{stage.name:<19} {time.monotonic() - started:6.1f} s  read {work.read:,}{rejected}; wrote {written}{remark}"
     )
 
 
@@ -102,17 +96,14 @@ def run_validation(spark: SparkSession, night: Night, names: Sequence[str], *, c
     """
     if not names:
         return
-    access = Access(VALIDATION)
-    verdicts = validate(spark, night.under(access), names)
-    if any(verdict.closed for verdict in verdicts):
-        publications.record_closed_gate(night.under(access), critical_failures(night.under(access)))
+    verdicts = validate(spark, night, names)
     for verdict in verdicts:
         console.print(_summary(verdict))
     failures = [failure for verdict in verdicts if verdict.closed for failure in verdict.failures]
     if close and failures:
         raise GateClosed(
             f"the gate is closed for night {night.run_date}",
-            where=night.warehouse.path,
+            where=night.warehouse,
             found="; ".join(failures),
             expected="every critical expectation holds",
             fix="mend what failed and run the night again; listeners keep the lists that are served",

@@ -11,8 +11,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from nocturne.core.arrays import Mask
-
+Mask = npt.NDArray[np.bool_]
 Classes = npt.NDArray[np.int32]
 
 EVERYWHERE = "*"

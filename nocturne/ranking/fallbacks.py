@@ -5,9 +5,8 @@ from functools import cached_property
 
 import numpy as np
 
-from nocturne.core.arrays import Counts, Floats, Indexes
 from nocturne.ranking.eligibility import Markets
-from nocturne.training.model import Model
+from nocturne.training.model import Counts, Floats, Indexes, Model
 
 SOURCES = PREVIOUS, MARKET_POPULAR, GLOBAL_POPULAR = "previous", "market_popular", "global_popular"
 

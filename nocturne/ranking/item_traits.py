@@ -8,7 +8,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from nocturne.core.arrays import Mask
+from nocturne.ranking.eligibility import Mask
 
 Codes = npt.NDArray[np.int32]
 Offsets = npt.NDArray[np.int64]

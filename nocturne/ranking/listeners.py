@@ -7,12 +7,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from nocturne.core.arrays import Counts, Mask
 from nocturne.core.csr import Rows
 from nocturne.ingestion.interactions import EPOCH
-from nocturne.ranking.eligibility import Classes, Markets
-from nocturne.training.confidences import Confidences, columns_of, heard_items
-from nocturne.training.model import Model
+from nocturne.ranking.eligibility import Classes, Markets, Mask
+from nocturne.training.model import Confidences, Counts, Model, columns_of, heard_items
 
 
 @dataclass(frozen=True)

@@ -15,12 +15,10 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from nocturne.core.arrays import Counts, Floats, Indexes, Mask
 from nocturne.core.csr import Rows, entries_of, filled
 from nocturne.kernel.top_k import Top
-from nocturne.ranking.eligibility import Classes, Markets
-from nocturne.training.confidences import columns_of
-from nocturne.training.model import Model
+from nocturne.ranking.eligibility import Classes, Markets, Mask
+from nocturne.training.model import Counts, Floats, Indexes, Model, columns_of
 
 ALS = "als"
 

@@ -1,6 +1,5 @@
-"""Stage `rank_users`: a pool and a list for every listener, ranked on the executors, bucket by bucket."""
+"""A night's ranking: what is prepared once for all listeners, and the account of what it came to."""
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,7 +10,6 @@ from pyspark.sql import SparkSession
 
 from nocturne.core.errors import SettingsError
 from nocturne.core.night import Night
-from nocturne.core.stage import Progress, StageResult
 from nocturne.ingestion.interactions import EPOCH
 from nocturne.kernel.autotune import Way
 from nocturne.kernel.layout import lay_out
@@ -20,13 +18,10 @@ from nocturne.ranking.fallbacks import SOURCES
 from nocturne.ranking.item_traits import traits
 from nocturne.ranking.ranker import Account, Ranker
 from nocturne.ranking.reranker import Reranker
-from nocturne.ranking.spark_tasks import Aligned, BucketRanking, one_blas_thread, rank_buckets, scratch_of
-from nocturne.storage import tables, writing
+from nocturne.ranking.spark_tasks import Aligned, BucketRanking, Progress, one_blas_thread, rank_buckets, scratch_of
+from nocturne.storage import tables
 from nocturne.storage.bucket_files import BucketFile
 from nocturne.storage.contracts import contract
-from nocturne.storage.history import previous_night
-from nocturne.storage.stored_rows import StoredRows
-from nocturne.training import registry
 from nocturne.training.model import Model
 
 ROWS = ("user_id", "market", "period", "item_indexes", "play_sums", "second_sums", "last_heard", "digest")
@@ -35,26 +30,6 @@ ROWS = ("user_id", "market", "period", "item_indexes", "play_sums", "second_sums
 _BYTES_PER_ITEM = 256
 _MEASURED_ON = 1_024
 _WORTH_MEASURING = 200 * _MEASURED_ON
-
-
-def rank_users(spark: SparkSession, night: Night, progress: Progress) -> StageResult:
-    """Rank every listener by the model live on the night, and account for it."""
-    model = registry.live_model(night)
-    if model is None:
-        for table in ("pools", "ranked_lists"):
-            writing.replace_night(contract(table).arrow_schema.empty_table(), table, night)
-        writing.replace_night(account_row(night, None, Account(), 0, None), "rankings", night)
-        return StageResult(0, remark="no model yet, so nobody to rank for")
-    listeners, previous = tables.count(night, "interactions"), previous_night(night, "pools")
-    ranker, account, written = rank_all(
-        spark,
-        night,
-        make_ranker(night, model, previous),
-        previous,
-        lambda done: progress(done, listeners, "listeners"),
-    )
-    writing.replace_night(account_row(night, ranker, account, written, previous), "rankings", night)
-    return StageResult(listeners, remark=f"{ranker.model.version}, {account.reasons['carried']:,} pools carried over")
 
 
 def make_ranker(night: Night, model: Model, before: Night | None) -> Ranker:
@@ -76,7 +51,7 @@ def make_ranker(night: Night, model: Model, before: Night | None) -> Ranker:
         model=replace(model, factors=model.factors[:0]),
         items=lay_out(model.factors, model.score_multipliers, tie_order),
         markets=_markets(night, model),
-        markets_before=_markets(night.on(before.run_date), model) if before else None,
+        markets_before=_markets(replace(night, run_date=before.run_date), model) if before else None,
         run_date=night.run_date,
         settings=settings,
         audited=max(settings.audit_share, min(1.0, settings.audit_at_least / max(1, listeners))),
@@ -85,7 +60,7 @@ def make_ranker(night: Night, model: Model, before: Night | None) -> Ranker:
 
 
 def rank_all(
-    spark: SparkSession, night: Night, ranker: Ranker, before: Night | None, progress: Callable[[int], None]
+    spark: SparkSession, night: Night, ranker: Ranker, before: Night | None, progress: Progress
 ) -> tuple[Ranker, Account, int]:
     """Rank every listener and commit `pools` and `ranked_lists`; returns how, the account, and the bytes written.
 
@@ -95,8 +70,8 @@ def rank_all(
         progress: told how many listeners are done.
     """
     columns = tuple(field.name for field in contract("pools").arrow_schema if field.name not in {"run_date", "bucket"})
-    rows = StoredRows.at(night, "interactions", ROWS)
-    earlier = StoredRows.at(before, "pools", columns) if before else None
+    rows = tables.StoredRows.at(night, "interactions", ROWS)
+    earlier = tables.StoredRows.at(before, "pools", columns) if before else None
     ranker = replace(ranker, way=_way(ranker, rows, earlier, tables.count(night, "interactions")))
     pools, lists, account = _rank(spark, night, ranker, rows, earlier, progress)
     if account.mismatches and ranker.settings.carry_over:
@@ -105,8 +80,8 @@ def rank_all(
         pools, lists, second = _rank(spark, night, afresh, rows, earlier, progress)
         second.mismatches += account.mismatches
         ranker, account = afresh, second
-    writing.commit_files(spark, night, "pools", pools)
-    writing.commit_files(spark, night, "ranked_lists", lists)
+    tables.commit(spark, night, "pools", pools)
+    tables.commit(spark, night, "ranked_lists", lists)
     return ranker, account, sum(file.size for file in (*pools, *lists))
 
 
@@ -138,24 +113,24 @@ def _rank(
     spark: SparkSession,
     night: Night,
     ranker: Ranker,
-    rows: StoredRows,
-    before: StoredRows | None,
-    progress: Callable[[int], None],
+    rows: tables.StoredRows,
+    before: tables.StoredRows | None,
+    progress: Progress,
 ) -> tuple[list[BucketFile], list[BucketFile], Account]:
     with scratch_of(night) as scratch:
         work = BucketRanking(
             scratch=scratch,
             rows=rows,
             before=before,
-            pools=(night.warehouse.table_path("pools"), contract("pools").arrow_schema),
-            lists=(night.warehouse.table_path("ranked_lists"), contract("ranked_lists").arrow_schema),
+            pools=(tables.table_path(night, "pools"), contract("pools").arrow_schema),
+            lists=(tables.table_path(night, "ranked_lists"), contract("ranked_lists").arrow_schema),
             run_date=night.run_date,
             batch_memory_mb=night.settings.ranking.batch_memory_mb,
         )
         return rank_buckets(spark, ranker, work, night.settings.tables.buckets, progress)
 
 
-def _way(ranker: Ranker, rows: StoredRows, before: StoredRows | None, listeners: int) -> Way:
+def _way(ranker: Ranker, rows: tables.StoredRows, before: tables.StoredRows | None, listeners: int) -> Way:
     """The fastest way to rank tonight, timed on the first listeners, if there are so many that it matters."""
     first = next(iter(rows), None) if listeners >= _WORTH_MEASURING else None
     if first is None:
@@ -197,13 +172,11 @@ def _check_size(model: Model, night: Night) -> None:
 
 
 def _is_stale(night: Night) -> bool:
-    states = tables.rows(night.warehouse, "nights", pc.field("run_date") == night.run_date, ["state"])[
-        "state"
-    ].to_pylist()
+    states = tables.rows(night, "nights", pc.field("run_date") == night.run_date, ["state"])["state"].to_pylist()
     return "stale" in states
 
 
 def _remove(night: Night, pools: list[BucketFile], lists: list[BucketFile]) -> None:
     for table, files in (("pools", pools), ("ranked_lists", lists)):
         for file in files:
-            Path(night.warehouse.table_path(table), file.path).unlink()
+            Path(tables.table_path(night, table), file.path).unlink()

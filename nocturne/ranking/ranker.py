@@ -17,7 +17,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from nocturne.core.arrays import Counts, Floats, Mask
 from nocturne.core.csr import Rows, filled
 from nocturne.core.settings import RankingSettings
 from nocturne.ingestion.interactions import EPOCH
@@ -28,12 +27,12 @@ from nocturne.kernel.layout import Eligible, Items
 from nocturne.kernel.numeric_build import numeric_build
 from nocturne.kernel.solve import solve_users
 from nocturne.kernel.top_k import Top
-from nocturne.ranking.eligibility import Markets
+from nocturne.ranking.eligibility import Markets, Mask
 from nocturne.ranking.fallbacks import PREVIOUS, Fallbacks
 from nocturne.ranking.listeners import Listeners
 from nocturne.ranking.pools import ALS, Before, Plan, Pools, Reason, Tonight, plan, reach_of_added
 from nocturne.ranking.reranker import Reranker
-from nocturne.training.model import Model
+from nocturne.training.model import Counts, Floats, Model
 from nocturne.training.sampling import Hashes, hash_ids, spread
 
 CONTROL = "control"

@@ -33,7 +33,7 @@ from nocturne.core.settings import RerankingSettings
 from nocturne.kernel.layout import frozen
 from nocturne.kernel.rerank import SMOOTHING, choose
 from nocturne.ranking.item_traits import Traits
-from nocturne.training.confidences import Confidences
+from nocturne.training.model import Confidences
 from nocturne.training.sampling import hash_ids, spread
 
 Floats = npt.NDArray[np.float64]

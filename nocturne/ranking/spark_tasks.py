@@ -26,7 +26,7 @@ from nocturne.ranking import mapped_file
 from nocturne.ranking.ranker import Account, Ranker
 from nocturne.storage.bucket_files import BucketFile, BucketWriter, writing
 from nocturne.storage.contracts import contract
-from nocturne.storage.stored_rows import StoredRows
+from nocturne.storage.tables import StoredRows
 
 _BYTES_PER_LISTENER = 16_384
 """Of scores, finalists and lists, at usual depths; the scores themselves stay in the processor's cache."""
@@ -89,8 +89,8 @@ class BucketRanking:
         return {"pools": pools, "lists": lists, "account": vars(account)}
 
     def _batches(self, bucket: int, account: Account) -> Iterator[tuple[pa.RecordBatch, pa.Table]]:
-        earlier = Aligned(iter(()) if self.before is None else iter(self.before.in_bucket(bucket)))
-        rows = iter(self.rows.in_bucket(bucket))
+        earlier = Aligned(iter(()) if self.before is None else iter(self.before.of_bucket(bucket)))
+        rows = iter(self.rows.of_bucket(bucket))
         while True:
             with account.timing("read"):
                 batch = next(rows, None)
@@ -163,7 +163,7 @@ def one_blas_thread() -> Iterator[None]:
 @contextmanager
 def scratch_of(night: Night) -> Iterator[Path]:
     """A folder in the warehouse, which every machine can reach, for as long as tasks run."""
-    with tempfile.TemporaryDirectory(prefix=".ranking-", dir=night.warehouse.folder) as folder:
+    with tempfile.TemporaryDirectory(prefix=".ranking-", dir=Path(night.warehouse).absolute()) as folder:
         (Path(folder) / "marks").mkdir()
         yield Path(folder)
 

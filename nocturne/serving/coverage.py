@@ -1,4 +1,4 @@
-"""Coverage of a night's lists: listeners, places and different items, by market and content type, in one pass."""
+"""What a night's lists reach: listeners, places and different items, by market and content type, in one pass."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -9,17 +9,13 @@ import pyarrow.compute as pc
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from nocturne.core.arrays import Mask
-from nocturne.storage.stored_rows import StoredRows
+from nocturne.validation.profiles.bucket_sums import Snapshot
 
 EVERY_MARKET, EVERY_TYPE, UNKNOWN = "*", "", "unknown"
 
-LISTS = ("market", "source", "candidates", "arm", "model_version", "items")
-ITEMS = ("item_id", "content_type")
-"""Columns read of `ranked_lists` and of `items`."""
-
+_COLUMNS = ["market", "source", "candidates", "arm", "model_version", "items"]
 _COUNTED = ("listeners", "personal", "full")
-_COUNTS = "head array<string>, market string, content_type string, item string, " + ", ".join(
+_FOUND = "head array<string>, market string, content_type string, item string, " + ", ".join(
     f"{name} bigint" for name in (*_COUNTED, "slots")
 )
 _TEXTS = pa.list_(pa.string())
@@ -33,31 +29,31 @@ Head = tuple[str, str, str]
 
 
 @dataclass(frozen=True)
-class Coverage:
-    """Counts over the lists of a night.
+class Reach:
+    """What the lists of a night reach.
 
     Attributes:
         heads: every arm, source and model_version that lists have together.
-        rows: as in the column `coverage` of `nights`, in order of market and content type.
+        coverage: as in the column of `nights`, in order of market and content type.
     """
 
     heads: list[Head]
-    rows: list[Row]
+    coverage: list[Row]
 
 
 @dataclass(frozen=True)
-class CoverageTask:
-    """The count of the lists of some buckets, as a Spark task runs it."""
+class Tally:
+    """What a task needs to count the lists of a bucket."""
 
-    lists: StoredRows
-    items: StoredRows
+    lists: Snapshot
+    items: Snapshot
     top_k: int
 
     def run(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         """Count the buckets that a task is given: by market and type, by item, and the heads there are."""
-        catalogue = self.items.to_table()
+        catalogue = self.items.rows().to_table(columns=["item_id", "content_type"])
         for bucket in (bucket for batch in batches for bucket in batch["id"].to_pylist()):
-            for rows in self.lists.in_bucket(bucket):
+            for rows in self.lists.bucket(bucket).to_batches(columns=_COLUMNS):
                 if rows.num_rows:
                     yield from self._count(rows, catalogue)
 
@@ -76,15 +72,16 @@ class CoverageTask:
             "full": lengths >= np.minimum(rows["candidates"].to_numpy(), self.top_k),
         }
         kind = types.indices.to_numpy()[item] if len(item) else item
-        everyone = np.ones(rows.num_rows, dtype=bool)
-        yield _count_lists(markets, EVERY_TYPE, everyone, of_lists)
-        for number, name in enumerate(types.dictionary.to_pylist()):
-            with_type = np.zeros(rows.num_rows, dtype=bool)
-            with_type[row[kind == number]] = True
-            yield _count_lists(markets, name, with_type, of_lists)
+        for number, name in [(None, EVERY_TYPE), *enumerate(types.dictionary.to_pylist())]:
+            there = of_lists["listeners"] if number is None else np.zeros(rows.num_rows, dtype=bool)
+            if number is not None:
+                there[row[kind == number]] = True
+            wide = len(markets.dictionary)
+            sums = {what: np.bincount(market[there & of], minlength=wide) for what, of in of_lists.items()}
+            yield _found(market=markets.dictionary, content_type=pa.repeat(name, wide), **sums)
         pairs, slots = np.unique(market[row].astype(np.int64) * len(items.dictionary) + item, return_counts=True)
         which = pa.array(pairs % max(1, len(items.dictionary)))
-        yield _partial_counts(
+        yield _found(
             market=markets.dictionary.take(pa.array(pairs // max(1, len(items.dictionary)))),
             content_type=types.dictionary.take(types.indices.take(which)),
             item=items.dictionary.take(which),
@@ -93,38 +90,24 @@ class CoverageTask:
         heads = pa.Table.from_batches([rows.select(["arm", "source", "model_version"])]).group_by(
             ["arm", "source", "model_version"]
         )
-        yield _partial_counts(head=pa.array([list(each.values()) for each in heads.aggregate([]).to_pylist()], _TEXTS))
+        yield _found(head=pa.array([list(each.values()) for each in heads.aggregate([]).to_pylist()], _TEXTS))
 
 
-def measure_coverage(spark: SparkSession, lists: StoredRows, items: StoredRows, top_k: int, buckets: int) -> Coverage:
-    """Count on the executors.
-
-    Args:
-        lists: LISTS of `ranked_lists`.
-        items: ITEMS of the catalogue.
-    """
+def reach(spark: SparkSession, lists: Snapshot, items: Snapshot, top_k: int, buckets: int) -> Reach:
+    """Count what the lists of a night reach, on the executors."""
     tasks = min(buckets, spark.sparkContext.defaultParallelism)
-    counts = spark.range(0, buckets, 1, tasks).mapInArrow(CoverageTask(lists, items, top_k).run, _COUNTS).persist()
+    found = spark.range(0, buckets, 1, tasks).mapInArrow(Tally(lists, items, top_k).run, _FOUND).persist()
     try:
-        heads = [tuple(row["head"]) for row in counts.select("head").where("head IS NOT NULL").distinct().collect()]
-        of_items = counts.where("item IS NOT NULL").groupBy("market", "content_type", "item")
+        heads = [tuple(row["head"]) for row in found.select("head").where("head IS NOT NULL").distinct().collect()]
+        of_items = found.where("item IS NOT NULL").groupBy("market", "content_type", "item")
         listed = of_items.agg(F.sum("slots").alias("slots"))
         anywhere = listed.groupBy("content_type", "item").agg(F.sum("slots").alias("slots"))
         places = _places(listed).unionByName(_places(anywhere.withColumn("market", F.lit(EVERY_MARKET))))
-        of_lists = counts.where("listeners IS NOT NULL").groupBy("market", "content_type")
+        of_lists = found.where("listeners IS NOT NULL").groupBy("market", "content_type")
         counted = of_lists.agg(*(F.sum(name).alias(name) for name in _COUNTED))
-        return Coverage(sorted(heads), _rows(counted.toArrow().to_pylist(), places.toArrow().to_pylist()))
+        return Reach(sorted(heads), _rows(counted.toArrow().to_pylist(), places.toArrow().to_pylist()))
     finally:
-        counts.unpersist()
-
-
-def _count_lists(
-    markets: pa.DictionaryArray, content_type: str, chosen: Mask, properties: dict[str, Mask]
-) -> pa.RecordBatch:
-    """By market, how many of the chosen lists have each property."""
-    market, width = markets.indices.to_numpy(), len(markets.dictionary)
-    sums = {name: np.bincount(market[chosen & mask], minlength=width) for name, mask in properties.items()}
-    return _partial_counts(market=markets.dictionary, content_type=pa.repeat(content_type, width), **sums)
+        found.unpersist()
 
 
 def _places(listed: DataFrame) -> DataFrame:
@@ -154,7 +137,7 @@ def _add(sums: dict[tuple[str, str], dict[str, int]], market: str, kind: str, ro
         total[name] = total.get(name, 0) + int(row[name])
 
 
-def _partial_counts(**columns: "pa.Array | np.ndarray") -> pa.RecordBatch:
+def _found(**columns: "pa.Array | np.ndarray") -> pa.RecordBatch:
     """Rows as a task hands them back: what is not said is null."""
     given = {name: pa.array(values, _SCHEMA.field(name).type) for name, values in columns.items()}
     rows = len(next(iter(given.values())))

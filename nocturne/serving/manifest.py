@@ -1,81 +1,60 @@
-"""Manifests: built from a night's tables, kept beside them as JSON files, and verified before the pointer moves."""
+"""The manifest of a night: what it was made from, what it came to, what was proved of it, and a seal over that.
+
+A manifest is a row of `nights` as a dict, maps as dicts. What can change after the night, or depends on how fast
+it went, lies outside the seal: see UNSEALED. The same row is kept as a JSON file beside the tables.
+"""
 
 import hashlib
 import json
 import os
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from datetime import date
 from pathlib import Path
 from typing import Any
 
-import pyarrow.compute as pc
-
-from nocturne.core.code_version import code_version
 from nocturne.core.errors import InputError, ServiceError
 from nocturne.core.night import Night
-from nocturne.core.settings import Settings
-from nocturne.flow import GATED_TABLES
-from nocturne.serving.night_record import GATE_CLOSED, PUBLISHED, ROLLED_BACK, Manifest, NightRecord, canonical_json
 from nocturne.storage import fingerprints, tables
+from nocturne.storage.contracts import contract
+
+Row = dict[str, Any]
 
 FOLDER = "_manifests"
-NOT_SERVED = (GATE_CLOSED, ROLLED_BACK)
+NOT_SERVED = ("gate_closed", "rolled_back")
+UNSEALED = ("state", "reason", "costs", "manifest", "pointers")
 NOT_RESULTS = ("spark", "cache", "retention")
 """Sections of the settings on which no table depends."""
 
 
-def build_record(
-    night: Night, listeners: int, lists_digest: str | None, coverage: Sequence[Mapping[str, Any]]
-) -> NightRecord:
-    """The record of a night that is published: its manifest as its tables, their logs and `validations` are now.
-
-    Args:
-        lists_digest: hash over its lists; None if the gate closed.
-        coverage: as in the column of `nights`.
-    """
-    of_night = pc.field("run_date") == night.run_date
-    validations = tables.rows(night.warehouse, "validations", of_night)
-    validations = validations.sort_by([("table", "ascending"), ("expectation", "ascending")]).to_pylist()
-    models = tables.night_rows(night, "models", ["model_version"])["model_version"].to_pylist()
-    costs = tables.rows(night.warehouse, "costs", of_night).sort_by("stage").drop(["run_date"])
-    shown = ("table", "expectation", "observed", "limit", "outcome")
-    manifest = Manifest(
-        run_date=night.run_date,
-        generation=f"{night.run_date}-{lists_digest[:8]}" if lists_digest else None,
-        listeners=listeners,
-        model_version=next(iter(models), None),
-        lists_digest=lists_digest,
-        code_version=code_version(),
-        settings_hash=settings_hash(night.settings),
-        row_hashes={row["table"]: row["content"] for row in validations},
-        expectations=tuple({name: row[name] for name in shown} for row in validations if row["severity"] == "critical"),
-        coverage=tuple(coverage),
-        versions={table: tables.version(night.warehouse, table) for table in GATED_TABLES},
-        file_names_hashes={table: fingerprints.file_names_hash(night, table)[0] for table in GATED_TABLES},
-    )
-    return NightRecord(manifest, manifest.checksum, PUBLISHED, None, tuple(costs.to_pylist()), {})
+def sealed(facts: Row) -> Row:
+    """The manifest of these facts: every column of `nights` but those that are not sealed, and the seal."""
+    return facts | {"manifest": seal(facts)}
 
 
-def settings_hash(settings: Settings) -> str:
+def seal(row: Row) -> str:
+    """SHA-256 over all sealed columns, in hexadecimal digits."""
+    names = [column.name for column in contract("nights").columns if column.name not in UNSEALED]
+    return hashlib.sha256(_canonical({name: row[name] for name in names})).hexdigest()
+
+
+def settings_hash(night: Night) -> str:
     """Hash of every setting that tables depend on: 16 hexadecimal digits."""
-    return hashlib.sha256(settings.model_dump_json(exclude=set(NOT_RESULTS)).encode()).hexdigest()[:16]
+    return hashlib.sha256(night.settings.model_dump_json(exclude=set(NOT_RESULTS)).encode()).hexdigest()[:16]
 
 
-def file_path(night: Night, manifest: Manifest) -> Path:
+def path_of(night: Night, row: Row) -> Path:
     """The JSON file of a manifest: one a generation, and one for a night whose gate closed."""
-    name = manifest.generation or f"{manifest.run_date}-closed"
-    return Path(night.warehouse.path) / FOLDER / f"{name}.json"
+    name = row["generation"] or f"{row['run_date']}-closed"
+    return Path(night.warehouse) / FOLDER / f"{name}.json"
 
 
-def write_file(night: Night, record: NightRecord) -> None:
-    """Write the record beside the tables, whole or not at all; without the state of a published night, which can change."""
-    path = file_path(night, record.manifest)
+def write_file(night: Night, row: Row) -> None:
+    """Write the manifest beside the tables: whole or not at all."""
+    path = path_of(night, row)
     path.parent.mkdir(exist_ok=True)
     part = path.with_suffix(".part")
-    changing = ("state", "reason") if record.state == PUBLISHED else ()
-    content = {name: value for name, value in record.columns().items() if name not in changing}
     with part.open("wb") as file:
-        file.write(canonical_json(content, indent=1))
+        file.write(_canonical(row, indent=1))
         file.flush()
         os.fsync(file.fileno())
     try:
@@ -88,71 +67,75 @@ def write_file(night: Night, record: NightRecord) -> None:
         ) from error
 
 
-def verify(night: Night, record: NightRecord | None, expected: Mapping[str, Collection[str]]) -> Manifest:
+def require_sound(night: Night, row: Row | None, expected: Mapping[str, Collection[str]]) -> Row:
     """Prove a manifest before the pointer moves to its generation; returns it.
 
-    Its row and its file bear the same checksum, which is that of their content; every critical expectation was
-    evaluated and none failed; each table still has, at its version, the files that the night was validated with.
+    Its row and its file bear the same seal, which is that of their content; every critical expectation was held
+    and none failed; each table still has, at its version, the files that the night was validated with.
 
     Args:
         night: the night of the manifest.
-        record: its row of `nights`; None if there is none.
+        row: its row of `nights`; None if there is none.
         expected: names of the critical expectations of every gated table, by table.
 
     Raises:
         InputError: the night may not be served, or its manifest is not what it was.
         ServiceError: the disk does not hold what the tables' logs say.
     """
-    if record is None:
+    if row is None:
         raise _unsound(night, "no manifest in `nights`", "a manifest of this generation")
-    if record.state in NOT_SERVED:
-        raise _unsound(night, f"{record.state}: {record.reason}", "a night that was published and not withdrawn")
-    manifest = record.manifest
-    checksum, stored = manifest.checksum, _checksum_of_file(night, manifest)
-    if {record.checksum, stored} != {checksum}:
-        raise _unsound(night, f"{record.checksum} in `nights`, {stored} in the file", f"{checksum} over its content")
-    evaluated = {(row["table"], row["expectation"]) for row in manifest.expectations if row["outcome"] != "failed"}
-    open_ones = sorted({(table, name) for table, names in expected.items() for name in names} - evaluated)
+    if row["state"] in NOT_SERVED:
+        raise _unsound(night, f"{row['state']}: {row['reason']}", "a night that was published and not withdrawn")
+    stored = _read_file(night, row)
+    if {row["manifest"], stored} != {seal(row)}:
+        raise _unsound(night, f"{row['manifest']} in `nights`, {stored} in the file", f"{seal(row)} over its content")
+    held = {(each["table"], each["expectation"]) for each in row["expectations"] if each["outcome"] != "failed"}
+    open_ones = sorted({(table, name) for table, names in expected.items() for name in names} - held)
     if open_ones:
         raise _unsound(night, f"{'.'.join(open_ones[0])} was not held", "every critical expectation held")
-    for table in manifest.file_names_hashes:
-        _verify_files(night, table, manifest)
-    return manifest
+    for table, known in row["files"].items():
+        _require_files(night, table, row, known)
+    return row
 
 
-def _verify_files(night: Night, table: str, manifest: Manifest) -> None:
-    version = manifest.versions[table]
-    last = tables.version(night.warehouse, table)
+def _require_files(night: Night, table: str, row: Row, known: str) -> None:
+    version = row["versions"][table]
+    last = tables.version(night, table)
     if last < version:
         raise _unsound(night, f"{table} ends at version {last}", f"version {version}, which its log has lost")
-    names_hash, files = fingerprints.file_names_hash(night, table, version, manifest.model_version)
-    if names_hash != manifest.file_names_hashes[table]:
+    names, files = fingerprints.recorded(night, table, version, row["model_version"])
+    if names != known:
         raise _unsound(night, f"other files in {table} at version {version}", "those that were validated")
-    missing = fingerprints.missing_files(night, table, files)
-    if missing:
+    gone = fingerprints.missing(night, table, files)
+    if gone:
         raise ServiceError(
             "data files of a published night are not on the disk",
-            where=f"{night.warehouse.table_path(table)}, version {version}",
-            found=f"{len(missing)} missing or of another size, such as {missing[0]}",
+            where=f"{tables.table_path(night, table)}, version {version}",
+            found=f"{len(gone)} missing or of another size, such as {gone[0]}",
             fix=f"run night {night.run_date} again",
         )
 
 
-def _checksum_of_file(night: Night, manifest: Manifest) -> str | None:
-    """Checksum that the manifest's file bears, if that is the one of its content."""
+def _read_file(night: Night, row: Row) -> str | None:
+    """Seal of the file, if that is the seal of its content."""
     try:
-        content = json.loads(file_path(night, manifest).read_bytes())
+        content = json.loads(path_of(night, row).read_bytes())
     except (FileNotFoundError, ValueError):
         return None
     content["run_date"] = date.fromisoformat(content["run_date"])
-    checksum = str(content["manifest"])
-    return checksum if Manifest.from_columns(content).checksum == checksum else None
+    return str(content["manifest"]) if seal(content) == content["manifest"] else None
+
+
+def _canonical(value: Row, indent: int | None = None) -> bytes:
+    separators = (",", ": ") if indent else (",", ":")
+    text = json.dumps(value, default=date.isoformat, sort_keys=True, indent=indent, separators=separators)
+    return text.encode()
 
 
 def _unsound(night: Night, found: str, expected: str) -> InputError:
     return InputError(
         f"night {night.run_date} cannot be served: its manifest does not hold",
-        where=night.warehouse.path,
+        where=night.warehouse,
         found=found,
         expected=expected,
         fix=f"run night {night.run_date} again; until then listeners keep the lists that are served",

@@ -7,13 +7,13 @@ from dataclasses import dataclass, replace
 import pyarrow as pa
 
 from nocturne.core.errors import ServiceError, SettingsError
-from nocturne.core.night import Night, Warehouse
-from nocturne.serving import publications
+from nocturne.core.night import Night
+from nocturne.serving import manifest, publications
 from nocturne.serving.cache import About, Cache, Each, Generation, Part, Pointer, Progress
 from nocturne.serving.cache import pointer as moves
-from nocturne.serving.manifest import verify
-from nocturne.serving.night_record import Manifest, NightRecord
-from nocturne.storage.stored_rows import StoredRows
+from nocturne.serving.manifest import Row
+from nocturne.storage import tables
+from nocturne.storage.warehouse import settled
 from nocturne.validation.suites import expected
 
 LISTS = ("user_id", "arm", "source", "model_version", "items")
@@ -43,7 +43,7 @@ class Refreshed:
 
 def refresh(
     night: Night,
-    record: NightRecord,
+    row: Row,
     about: About,
     lists: Sequence[Part],
     cache: Cache,
@@ -57,7 +57,7 @@ def refresh(
 
     Args:
         night: the night of the lists.
-        record: its manifest, and nothing served yet.
+        row: its manifest.
         about: what its lists share.
         lists: rows of `ranked_lists` of the night, a part a bucket, each in the order of user_id.
         cache: where to load them, opened for writing.
@@ -69,33 +69,32 @@ def refresh(
         ServiceError: the cache failed, did not read back what was loaded, or its pointer moved meanwhile
             (PointerMoved); what was served is still served.
     """
-    assert record.generation
-    new, listeners = Generation(record.generation, night.run_date), record.manifest.listeners
-    pointer, known = _caught_up(night.warehouse, cache, new)
+    new = Generation(row["generation"], night.run_date)
+    pointer, known = _caught_up(night, cache, new)
     reason = None if known and new in known.kept else moves.refusal(known, new)
     # A generation without lists cannot be told from none by their number.
-    if not reason and (not listeners or cache.count(new.name) != listeners):
+    if not reason and (not row["listeners"] or cache.count(new.name) != row["listeners"]):
         loaded = cache.load(new.name, about, lists, each, progress)
-        _keep_if_whole(cache, new.name, loaded, listeners)
-    publications.publish(night, record, reason, frozen=known is not None and known.held is not None)
+        _keep_if_whole(cache, new.name, loaded, row["listeners"])
+    publications.publish(night, row, reason, held=known is not None and known.held is not None)
     if reason:
         return Refreshed(None, moved=False, reason=reason, listeners=0)
-    keep, last = night.settings.cache.generations, publications.recorded_pointer(night.warehouse, cache.place)
-    advanced = moves.advance(known, new, night.warehouse.folder, keep, last.move if last else 0)
+    keep, last = night.settings.cache.generations, publications.recorded_pointer(night, cache.place)
+    advanced = moves.advance(known, new, tables.root(night), keep, last.move if last else 0)
     target = known if known and new in known.kept else advanced
     moved = target != pointer
     if moved:
-        _move_pointer(night.warehouse, cache, pointer, target)
-    publications.record_pointer(night.warehouse, cache.place, target)
+        _move_pointer(night, cache, pointer, target)
+    publications.record_pointer(night, cache.place, target)
     _tidy(cache, target)
-    return Refreshed(new.name, moved=moved, reason=None, listeners=listeners)
+    return Refreshed(new.name, moved=moved, reason=None, listeners=row["listeners"])
 
 
-def rollback(warehouse: Warehouse, cache: Cache, why: str, to: str | None = None) -> Pointer:
+def rollback(night: Night, cache: Cache, why: str, to: str | None = None) -> Pointer:
     """Serve an earlier generation and hold it until `release`; returns the new pointer.
 
     Args:
-        warehouse: whose nights the cache serves.
+        night: any night of the warehouse whose lists the cache serves.
         to: the generation; by default the one before.
 
     Raises:
@@ -105,12 +104,12 @@ def rollback(warehouse: Warehouse, cache: Cache, why: str, to: str | None = None
     """
     pointer = cache.pointer()
     target = moves.roll_back(pointer, why, to)
-    _move_pointer(warehouse, cache, pointer, target)
-    _record(warehouse, cache, target)
+    _move_pointer(night, cache, pointer, target)
+    _record(night, cache, target)
     return target
 
 
-def release(warehouse: Warehouse, cache: Cache) -> Pointer:
+def release(night: Night, cache: Cache) -> Pointer:
     """Let the next refresh move the pointer again; returns the new pointer. Without a hold it does nothing.
 
     Raises:
@@ -121,18 +120,18 @@ def release(warehouse: Warehouse, cache: Cache) -> Pointer:
     pointer = cache.pointer()
     target = moves.release(pointer)
     if target != pointer:
-        _move_pointer(warehouse, cache, pointer, target)
-        publications.record_pointer(warehouse, cache.place, target)
+        _move_pointer(night, cache, pointer, target)
+        publications.record_pointer(night, cache.place, target)
     return target
 
 
-def require_recorded(warehouse: Warehouse, cache: Cache) -> None:
+def require_recorded(night: Night, cache: Cache) -> None:
     """Prove that the cache serves what the last move on record left it with, as after a failover.
 
     Raises:
         ServiceError: the cache has lost a move.
     """
-    pointer, recorded = cache.pointer(), publications.recorded_pointer(warehouse, cache.place)
+    pointer, recorded = cache.pointer(), publications.recorded_pointer(night, cache.place)
     if recorded and (pointer is None or pointer.move < recorded.move):
         raise ServiceError(
             "the cache went back behind the last move on record",
@@ -143,60 +142,59 @@ def require_recorded(warehouse: Warehouse, cache: Cache) -> None:
         )
 
 
-def warehouse_of(cache: Cache, path: str) -> str:
-    """Folder of the warehouse whose nights the cache serves, unless one is named.
+def of_warehouse(night: Night, cache: Cache) -> Night:
+    """The night in the warehouse whose nights the cache serves, unless one is named, with its fixed settings.
 
     Raises:
-        SettingsError: none is named and the cache names none either.
+        SettingsError: none is named and the cache names none either, or it is not there.
     """
     pointer = cache.pointer()
-    folder = path or (pointer.warehouse if pointer else "")
-    if not folder:
+    place = night.warehouse or (pointer.warehouse if pointer else "")
+    if not place:
         raise SettingsError("the cache names no warehouse", where=cache.place, fix="name it with --warehouse")
-    return folder
+    return settled(replace(night, warehouse=place))
 
 
-def _caught_up(warehouse: Warehouse, cache: Cache, new: Generation) -> tuple[Pointer | None, Pointer | None]:
+def _caught_up(night: Night, cache: Cache, new: Generation) -> tuple[Pointer | None, Pointer | None]:
     """The pointer as the cache has it, and as it should be by the last move on record.
 
     A cache that failed over, or was restored, may have lost the last moves. What it lost is put right here, if it
     still has those lists or is about to get them. An emptied cache starts afresh, unless it was held.
     """
-    pointer, recorded = cache.pointer(), publications.recorded_pointer(warehouse, cache.place)
+    pointer, recorded = cache.pointer(), publications.recorded_pointer(night, cache.place)
     if pointer and (recorded is None or pointer.move > recorded.move):
-        _record(warehouse, cache, pointer)  # whoever moved it died before that was on record
+        _record(night, cache, pointer)  # whoever moved it died before that was on record
     if recorded is None or (pointer and pointer.move >= recorded.move):
         return pointer, pointer
     there = set(cache.generations()) | {new.name}
     lost = replace(recorded, earlier=tuple(each for each in recorded.earlier if each.name in there))
     if pointer is None and not lost.held:
         return None, None
-    if lost.served != new and _is_whole(warehouse, cache, lost.served):
-        _move_pointer(warehouse, cache, pointer, lost)
+    if lost.served != new and _is_whole(night, cache, lost.served):
+        _move_pointer(night, cache, pointer, lost)
         return lost, lost
     return pointer, lost
 
 
-def _record(warehouse: Warehouse, cache: Cache, pointer: Pointer) -> None:
+def _record(night: Night, cache: Cache, pointer: Pointer) -> None:
     """Record where the pointer came to; if it was rolled back, what was served of later nights is withdrawn."""
     if pointer.held:
-        later = [each for each in publications.all_records(warehouse) if each.run_date > pointer.served.run_date]
-        served = [each.generation for each in later if each.generation and cache.place in each.pointers]
-        publications.mark_rolled_back(warehouse, served, pointer.held)
-    publications.record_pointer(warehouse, cache.place, pointer)
+        later = [row for row in publications.known(night) if row["run_date"] > pointer.served.run_date]
+        served = [row["generation"] for row in later if cache.place in row["pointers"]]
+        publications.withdraw(night, served, pointer.held)
+    publications.record_pointer(night, cache.place, pointer)
 
 
-def _move_pointer(warehouse: Warehouse, cache: Cache, expected_pointer: Pointer | None, target: Pointer) -> None:
+def _move_pointer(night: Night, cache: Cache, expected_pointer: Pointer | None, target: Pointer) -> None:
     """Move the pointer: the only function that does, forwards and back.
 
     By compare-and-set against the pointer that was decided on, after the manifest of the generation was proved
     again and a sample of its lists, read back from the cache, is byte for byte what the table says.
     """
-    night = Night(warehouse, target.served.run_date)
-    record = publications.find_generation(warehouse, target.served.name)
-    manifest = verify(night, record, expected())
-    _require_whole(cache, target.served.name, manifest.listeners, manifest.listeners)
-    _require_sample(night, cache, manifest)
+    of_target = replace(night, run_date=target.served.run_date)
+    row = manifest.require_sound(of_target, publications.of_generation(night, target.served.name), expected())
+    _require_whole(cache, target.served.name, row["listeners"], row["listeners"])
+    _require_sample(of_target, cache, row)
     cache.swap_pointer(expected_pointer, target)
 
 
@@ -221,24 +219,23 @@ def _keep_if_whole(cache: Cache, generation: str, loaded: int, listeners: int) -
         raise
 
 
-def _is_whole(warehouse: Warehouse, cache: Cache, generation: Generation) -> bool:
-    record = publications.find_generation(warehouse, generation.name)
-    return record is not None and cache.count(generation.name) == record.manifest.listeners
+def _is_whole(night: Night, cache: Cache, generation: Generation) -> bool:
+    row = publications.of_generation(night, generation.name)
+    return row is not None and cache.count(generation.name) == row["listeners"]
 
 
-def _require_sample(night: Night, cache: Cache, manifest: Manifest) -> None:
+def _require_sample(night: Night, cache: Cache, row: Row) -> None:
     """Raise ServiceError unless a sample of lists reads back from the cache as the table has it."""
-    version = manifest.versions["ranked_lists"]
-    assert manifest.generation
+    generation, version = row["generation"], row["versions"]["ranked_lists"]
     wrong = compared = 0
-    for batch in _sample(night, manifest.generation, version):
-        for user_id, value in cache.encode(manifest.generation, batch):
+    for batch in _sample(night, generation, version):
+        for user_id, value in cache.encode(generation, batch):
             compared += 1
-            wrong += cache.read(manifest.generation, user_id) != value
-    if wrong or (manifest.listeners and not compared):
+            wrong += cache.read(generation, user_id) != value
+    if wrong or (row["listeners"] and not compared):
         raise ServiceError(
             "the cache does not read back what the table holds",
-            where=f"{cache.place}, generation {manifest.generation}",
+            where=f"{cache.place}, generation {generation}",
             found=f"{wrong} of {compared} sampled lists differ",
             expected=f"every list as in ranked_lists at version {version}",
             fix=f"run refresh_cache for night {night.run_date} again",
@@ -248,9 +245,10 @@ def _require_sample(night: Night, cache: Cache, manifest: Manifest) -> None:
 def _sample(night: Night, generation: str, version: int) -> Iterable[pa.RecordBatch]:
     """Some lists of some buckets: the same ones for the same generation, wherever this runs."""
     buckets = night.settings.tables.buckets
-    lists = replace(StoredRows.at(night, "ranked_lists", LISTS), version=version)
+    path = tables.table_path(night, "ranked_lists")
     for bucket in range(0, buckets, -(-buckets // SAMPLED_BUCKETS)):
-        yield from lists.in_bucket(bucket).sample(SAMPLED_LISTS, zlib.crc32(f"{generation}/{bucket}".encode()))
+        stored = tables.StoredRows(path, version, night.run_date, LISTS, bucket)
+        yield from stored.some(SAMPLED_LISTS, zlib.crc32(f"{generation}/{bucket}".encode()))
 
 
 def _tidy(cache: Cache, pointer: Pointer) -> None:

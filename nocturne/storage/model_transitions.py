@@ -1,169 +1,95 @@
-"""Models and their transitions: by whose decision, and why, a model is live on a night.
+"""The moves of models: by whose decision, and why, a model is live on a night.
 
-Pure. Transitions say what was decided and from which night on; a model's state follows from those of all models.
+Pure. A model is a row of `models` as a dict. Its `moves` say what was decided and from which night on; the state
+follows from the moves of all models.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Iterable, Sequence
 from datetime import date
 from typing import Any
 
 CANDIDATE, LIVE, RETIRED, REJECTED = "candidate", "live", "retired", "rejected"
 REFUSED, UNDECIDED = "refused", "undecided"
-"""Verdicts of the promotion gate: the model is worse, or was not shown to be no worse. Neither changes a state."""
+"""What the gate says: the model is worse, or was not shown to be no worse. Neither changes a state."""
+
+Row = dict[str, Any]
 
 
-@dataclass(frozen=True)
-class Transition:
-    """One decision on a model.
-
-    Attributes:
-        sequence: counts the transitions of all models, from 1.
-        state: what it was decided to be.
-        since: first night it holds for.
-        actor, reason: for people.
-    """
-
-    sequence: int
-    state: str
-    since: date
-    actor: str
-    reason: str
-
-    @classmethod
-    def from_row(cls, row: Mapping[str, Any]) -> "Transition":
-        """From an element of the column `moves`."""
-        return cls(row["number"], row["state"], row["since"], row["by"], row["why"])
-
-    def to_row(self) -> dict[str, Any]:
-        """As an element of the column `moves`."""
-        return {
-            "number": self.sequence,
-            "state": self.state,
-            "since": self.since,
-            "by": self.actor,
-            "why": self.reason,
-        }
-
-
-@dataclass(frozen=True)
-class ModelRecord:
-    """A row of `models`; attributes are its columns, of which `model_version` and `moves` have names of their own."""
-
-    run_date: date
-    version: str
-    state: str
-    transitions: tuple[Transition, ...]
-    origin: str
-    parent: str | None
-    settings: str
-    anchor_date: date
-    regularization: float
-    listeners: int
-    items: int
-    entries: int
-    spectrum: tuple[float, ...]
-    losses: tuple[float, ...]
-    metrics: tuple[Mapping[str, Any], ...]
-    code_version: str
-    inputs: Mapping[str, int]
-    seconds: float
-
-    @classmethod
-    def from_row(cls, row: Mapping[str, Any]) -> "ModelRecord":
-        """From a row of `models`, all columns."""
-        values = dict(row)
-        values["version"] = values.pop("model_version")
-        values["transitions"] = tuple(Transition.from_row(move) for move in values.pop("moves"))
-        values["inputs"] = {entry["table"]: entry["version"] for entry in row["inputs"]}
-        return cls(**values | {name: tuple(row[name]) for name in ("spectrum", "losses", "metrics")})
-
-    def to_row(self) -> dict[str, Any]:
-        """As a row of `models`, in the order of its columns."""
-        renamed = {"version": "model_version", "transitions": "moves"}
-        row = {renamed.get(name, name): value for name, value in vars(self).items()}
-        row["moves"] = [transition.to_row() for transition in self.transitions]
-        row["inputs"] = [{"table": table, "version": version} for table, version in self.inputs.items()]
-        return row | {name: list(row[name]) for name in ("spectrum", "losses", "metrics")}
-
-
-def live_on(models: Iterable[ModelRecord], day: date) -> ModelRecord | None:
+def live_on(rows: Sequence[Row], day: date) -> Row | None:
     """The model live on a night; None if there is none.
 
-    It is the one that became live last, counted from the night each transition holds for; a model that was rejected
-    since counts no more from the night of the rejection, and whichever was live before it is live again.
+    It is the one that became live last, counted from the night each move holds for; a model that was rejected since
+    counts no more from the night of the rejection, and whichever was live before it is live again.
     """
     standing = [
-        (transition.since, transition.sequence, model)
-        for model in models
-        for transition in model.transitions
-        if transition.state == LIVE and transition.since <= day and not _withdrawn(model, transition.sequence, day)
+        (move["since"], move["number"], place)
+        for place, row in enumerate(rows)
+        for move in row["moves"]
+        if move["state"] == LIVE and move["since"] <= day and not _withdrawn(row, move["number"], day)
     ]
-    return max(standing, key=lambda entry: entry[:2])[2] if standing else None
+    return rows[max(standing)[2]] if standing else None
 
 
-def with_states(models: Sequence[ModelRecord]) -> list[ModelRecord]:
-    """The models, each in the state that follows from all transitions."""
-    live = live_on(models, date.max)
-    return [replace(model, state=LIVE if model is live else _state_unless_live(model)) for model in models]
+def settle(rows: Sequence[Row]) -> list[Row]:
+    """The rows, each with the state that follows from all moves."""
+    live = live_on(rows, date.max)
+    return [row | {"state": LIVE if row is live else _state(row)} for row in rows]
 
 
-def with_transition(
-    models: Sequence[ModelRecord], version: str, state: str, *, since: date, actor: str, reason: str
-) -> list[ModelRecord]:
-    """The models after a transition of one of them, in their states.
+def moved(rows: Sequence[Row], version: str, state: str, *, since: date, by: str, why: str) -> list[Row]:
+    """The rows after a move of one model, with their states.
 
-    The same transition twice in a row is one: the later one stands.
+    The same move said twice in a row is one move: the later saying stands.
     """
-    transition = Transition(next_sequence(models), state, since, actor, reason)
+    number = next_number(rows)
+    move = {"number": number, "state": state, "since": since, "by": by, "why": why}
     after = []
-    for model in models:
-        if model.version != version:
-            after.append(model)
+    for row in rows:
+        if row["model_version"] != version:
+            after.append(row)
             continue
-        earlier = model.transitions
-        if earlier and (earlier[-1].state, earlier[-1].since) == (state, since):
-            earlier = earlier[:-1]
-        after.append(replace(model, transitions=(*earlier, transition)))
-    return with_states(after)
+        *earlier, last = row["moves"] or [None]
+        repeated = last and (last["state"], last["since"]) == (state, since)
+        after.append(row | {"moves": [*earlier, move] if repeated or not last else [*earlier, last, move]})
+    return settle(after)
 
 
-def without_transitions_of(models: Sequence[ModelRecord], actor: str, since: date) -> list[ModelRecord]:
-    """The models as they would be if someone had decided nothing for a night."""
-    return with_states(
-        [
-            replace(
-                model,
-                transitions=tuple(step for step in model.transitions if (step.actor, step.since) != (actor, since)),
-            )
-            for model in models
-        ]
+def without(rows: Sequence[Row], by: str, since: date) -> list[Row]:
+    """The rows as they would be if someone had moved nothing on a night."""
+    return settle(
+        [row | {"moves": [move for move in row["moves"] if (move["by"], move["since"]) != (by, since)]} for row in rows]
     )
 
 
-def next_sequence(models: Iterable[ModelRecord]) -> int:
-    """Sequence number of the next transition."""
-    return max((step.sequence for model in models for step in model.transitions), default=0) + 1
+def next_number(rows: Sequence[Row]) -> int:
+    """Number of the next move: moves are counted over all models, from 1."""
+    return max((move["number"] for row in rows for move in row["moves"]), default=0) + 1
 
 
-def last_refused_since(models: Iterable[ModelRecord], after: date, day: date) -> ModelRecord | None:
-    """The newest model trained after a night that was refused as worse or rejected, as far as a night can know."""
-    refused = [
-        model
-        for model in models
-        if after < model.run_date <= day
-        and any(step.state in {REFUSED, REJECTED} and step.since <= day for step in model.transitions)
+def turned_down(rows: Iterable[Row], after: date, day: date) -> Row | None:
+    """The newest model trained after a night that was refused as worse or rejected, as far as is known on a night."""
+    found = [
+        row
+        for row in rows
+        if after < row["run_date"] <= day
+        and any(move["state"] in {REFUSED, REJECTED} and move["since"] <= day for move in row["moves"])
     ]
-    return max(refused, key=lambda model: (model.run_date, model.version), default=None)
+    return max(found, key=lambda row: (row["run_date"], row["model_version"]), default=None)
 
 
-def _withdrawn(model: ModelRecord, sequence: int, day: date) -> bool:
-    """Whether the model was rejected after that transition, for that night."""
-    return any(step.state == REJECTED and step.sequence > sequence and step.since <= day for step in model.transitions)
+def sound(rows: Iterable[Row], closed: Collection[date]) -> list[Row]:
+    """The models trained on nights whose gate did not close."""
+    return [row for row in rows if row["run_date"] not in closed]
 
 
-def _state_unless_live(model: ModelRecord) -> str:
-    decided = [step for step in model.transitions if step.state in {LIVE, REJECTED}]
+def _withdrawn(row: Row, number: int, day: date) -> bool:
+    """Whether the model was rejected after that move, for that night."""
+    return any(move["state"] == REJECTED and move["number"] > number and move["since"] <= day for move in row["moves"])
+
+
+def _state(row: Row) -> str:
+    """The state of a model that is not live."""
+    decided = [move for move in row["moves"] if move["state"] in {LIVE, REJECTED}]
     if not decided:
         return CANDIDATE
-    return REJECTED if max(decided, key=lambda step: step.sequence).state == REJECTED else RETIRED
+    return REJECTED if max(decided, key=lambda move: int(move["number"]))["state"] == REJECTED else RETIRED

@@ -1,26 +1,22 @@
-"""A warehouse as a whole: its tables created, its settings fixed for its life, its lease taken."""
+"""A warehouse as a whole: its tables are created here, and know the settings that are fixed for its life."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
-from datetime import date
 
 from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError
 
 from nocturne.core.errors import SettingsError
-from nocturne.core.night import Warehouse
+from nocturne.core.night import Night
 from nocturne.core.settings import load_settings
 from nocturne.flow import TABLES
 from nocturne.storage import fencing, tables
 from nocturne.storage.contracts import contract
-from nocturne.storage.lease import hold
 
 _FIXED = "nocturne."
 _NAMES = ("interactions.half_life_days", "tables.buckets")
 
 
-def create_missing(warehouse: Warehouse) -> None:
+def create_missing(night: Night) -> None:
     """Create every table that the warehouse lacks, empty, as its contract says.
 
     Raises:
@@ -28,57 +24,36 @@ def create_missing(warehouse: Warehouse) -> None:
     """
     try:
         for table in TABLES:
-            _create(warehouse, table)
+            _create(night, table)
     except (OSError, DeltaError) as error:
         raise SettingsError(
             "the warehouse cannot be written",
-            where=warehouse.path,
+            where=night.warehouse,
             found=str(error).strip(),
             expected="a folder that this user may write",
             fix="give another --warehouse, or change its permissions",
         ) from error
 
 
-@contextmanager
-def leased(warehouse: Warehouse, run_date: date, holder: str | None = None) -> Iterator[Warehouse]:
-    """Hold the lease for as long as the block runs; gives the warehouse with its token, and with all its tables.
-
-    Args:
-        run_date: the first night that is worked on: waiting nights go in order of date.
-        holder: a run that may hold the lease already.
-
-    Raises:
-        ServiceError: another night holds the lease.
-        SettingsError: the warehouse cannot be written.
-    """
-    with hold(warehouse.path, run_date, holder) as lease:
-        create_missing(warehouse)
-        warehouse = replace(warehouse, token=lease.token)
-        if lease.takes_over:
-            fence_out_previous_writers(warehouse)
-        yield warehouse
-
-
-def fence_out_previous_writers(warehouse: Warehouse) -> None:
-    """Commit the warehouse's token to every table: what an earlier process still has in hand is refused."""
-    assert warehouse.token is not None
+def keep_out_late_writers(night: Night) -> None:
+    """Stamp every table with the night's token: what an earlier process still has in hand is refused."""
+    assert night.token is not None
     for table in TABLES:
-        fencing.raise_around(tables.open_table(warehouse, table), warehouse.token)
+        fencing.raise_around(tables.opened(night, table), night.token)
 
 
-def with_stored_settings(warehouse: Warehouse) -> Warehouse:
-    """The warehouse with the settings that are fixed for its life, as they are stored there."""
-    tables.require_warehouse(warehouse)
-    stored = DeltaTable(warehouse.table_path("interactions")).metadata().configuration
-    fixed = load_settings(
-        overrides=[f"{name}={stored[key]}" for name in _NAMES if (key := f"{_FIXED}{name}") in stored]
-    )
-    settings = warehouse.settings.model_copy(update={"interactions": fixed.interactions, "tables": fixed.tables})
-    return replace(warehouse, settings=settings)
+def settled(night: Night) -> Night:
+    """The night with the settings that are fixed for the life of its warehouse, as they are stored there."""
+    tables.require_warehouse(night)
+    stored = DeltaTable(tables.table_path(night, "interactions")).metadata().configuration
+    found = [f"{name}={stored[f'{_FIXED}{name}']}" for name in _NAMES if f"{_FIXED}{name}" in stored]
+    fixed = load_settings(overrides=found)
+    settings = night.settings.model_copy(update={"interactions": fixed.interactions, "tables": fixed.tables})
+    return replace(night, settings=settings)
 
 
-def _create(warehouse: Warehouse, table: str) -> None:
-    path, promised, fixed = warehouse.table_path(table), contract(table), _fixed_settings(warehouse, table)
+def _create(night: Night, table: str) -> None:
+    path, promised, fixed = tables.table_path(night, table), contract(table), _fixed_settings(night, table)
     if not DeltaTable.is_deltatable(path):
         DeltaTable.create(
             path,
@@ -114,11 +89,11 @@ def _create(warehouse: Warehouse, table: str) -> None:
         delta.alter.add_constraint(absent)
 
 
-def _fixed_settings(warehouse: Warehouse, table: str) -> dict[str, str]:
+def _fixed_settings(night: Night, table: str) -> dict[str, str]:
     """Settings that the stored rows depend on, kept as properties of the table."""
     fixed = {}
     if table in tables.BUCKETED:
-        fixed["tables.buckets"] = str(warehouse.settings.tables.buckets)
+        fixed["tables.buckets"] = str(night.settings.tables.buckets)
     if table == "interactions":
-        fixed["interactions.half_life_days"] = str(warehouse.settings.interactions.half_life_days)
+        fixed["interactions.half_life_days"] = str(night.settings.interactions.half_life_days)
     return {f"{_FIXED}{name}": value for name, value in fixed.items()}

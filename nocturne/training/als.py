@@ -9,6 +9,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import date
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -16,11 +17,9 @@ from implicit.cpu.als import AlternatingLeastSquares
 from scipy.sparse import csr_matrix
 from threadpoolctl import threadpool_limits
 
-from nocturne.core.arrays import Counts, Factors, Floats, Indexes
 from nocturne.core.errors import SettingsError
 from nocturne.core.settings import AlsSettings
-from nocturne.training.confidences import confidence_rows, heard_items, positions
-from nocturne.training.model import Model
+from nocturne.training.model import Counts, Factors, Floats, Indexes, Model, confidence_rows, heard_items, positions
 from nocturne.training.neighbours import nearest
 from nocturne.training.principal_axes import principal_axes
 from nocturne.training.sampling import doubled, levels
@@ -298,3 +297,21 @@ def _check_size(listeners: int, entries: int, settings: AlsSettings) -> None:
             fix="lower als.sample_share, or als.min_item_coverage where it enlarged the sample, "
             "or raise als.matrix_memory_mb if the machine has the memory",
         )
+
+
+def model_row(training: Training) -> dict[str, Any]:
+    """What training alone knows of a row of `models`."""
+    model = training.model
+    return {
+        "run_date": model.anchor_date,
+        "model_version": model.version,
+        "parent": training.parent,
+        "settings": model.settings.model_dump_json(),
+        "anchor_date": model.anchor_date,
+        "regularization": model.settings.regularization,
+        "listeners": training.listeners,
+        "items": len(model.item_indexes),
+        "entries": training.entries,
+        "spectrum": model.spectrum.tolist(),
+        "losses": list(training.losses),
+    }

@@ -3,6 +3,7 @@
 Apart from training, so that the executors need not load what only training uses.
 """
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import date
 from functools import cached_property
@@ -13,11 +14,42 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from nocturne.core.arrays import Counts, Factors, Floats, Indexes
+from nocturne.core.csr import entries_of
 from nocturne.core.settings import AlsSettings
+from nocturne.ingestion.interactions import strength_scale
 from nocturne.storage.contracts import contract
-from nocturne.storage.model_transitions import ModelRecord
-from nocturne.training.confidences import Confidences, confidence_rows, positions
+
+Counts = npt.NDArray[np.int64]
+Factors = npt.NDArray[np.float32]
+Floats = npt.NDArray[np.float64]
+Indexes = npt.NDArray[np.int32]
+
+_TRANSFORMS: dict[str, Callable[[Floats], Floats]] = {
+    "linear": lambda amount: amount,
+    "log1p": np.log1p,
+    "sqrt": np.sqrt,
+    "binary": lambda amount: (amount > 0).astype(np.float64),
+}
+
+
+@dataclass(frozen=True)
+class Confidences:
+    """Listeners' rows as the model sees them: a CSR matrix.
+
+    Attributes:
+        offsets: where each row begins and the last one ends, int64; shape (rows + 1,).
+        columns: positions in the model, ascending within a row; shape (entries,).
+        confidences: > 0, aligned with the columns.
+    """
+
+    offsets: Counts
+    columns: Indexes
+    confidences: Floats
+
+    def take(self, listeners: npt.NDArray[np.intp]) -> "Confidences":
+        """The rows of some listeners."""
+        offsets, entries = entries_of(self.offsets, listeners)
+        return Confidences(offsets, self.columns[entries], self.confidences[entries])
 
 
 @dataclass(frozen=True)
@@ -65,6 +97,84 @@ class Model:
         )
 
 
+def strengths(
+    rows: pa.RecordBatch, anchor_date: date, half_life_days: float, settings: AlsSettings
+) -> tuple[Counts, Indexes, Floats]:
+    """Rows of `interactions` as CSR arrays of listening strength.
+
+    Returns:
+        row offsets (rows + 1,), item indexes and strengths (entries,): decayed plays and minutes, weighted.
+    """
+    offsets, item_indexes = heard_items(rows)
+    periods, of_row = np.unique(rows.column("period").to_numpy(), return_inverse=True)
+    scales = np.array([strength_scale(int(period), anchor_date, half_life_days) for period in periods])
+    plays = rows.column("play_sums").flatten().to_numpy().astype(np.float64)
+    seconds = rows.column("second_sums").flatten().to_numpy().astype(np.float64)
+    amount = settings.play_weight * plays + settings.minute_weight / 60 * seconds
+    return offsets, item_indexes, amount * np.repeat(scales[of_row], np.diff(offsets))
+
+
+def confidences(amounts: Floats, weights: Floats, items_heard: Counts, settings: AlsSettings) -> Floats:
+    """Confidence of each entry, all arguments aligned with the entries.
+
+    Args:
+        amounts: strengths, in plays as worth on the anchor date.
+        weights: the item's confidence weight.
+        items_heard: number of items in the listener's row.
+
+    Source: Hu, Koren and Volinsky (2008), section 4, with weights against popular items and active listeners.
+    """
+    transformed = _TRANSFORMS[settings.transform](amounts)
+    return settings.alpha * transformed * weights * items_heard.astype(np.float64) ** -settings.activity_exponent
+
+
+def confidence_rows(
+    rows: pa.RecordBatch,
+    position: Indexes,
+    weights: Floats,
+    anchor_date: date,
+    half_life_days: float,
+    settings: AlsSettings,
+) -> Confidences:
+    """Rows of `interactions` as confidences in the items of a model.
+
+    Items that the model lacks are left out, and so is what has faded to nothing.
+
+    Args:
+        rows: period, item_indexes (ascending in each row), play_sums and second_sums of some listeners.
+        position: column in the model of each item index, ascending; -1, or beyond its end, for items it lacks.
+        weights: confidence weight of each of the model's items; shape (items,).
+    """
+    offsets, item_indexes, amounts = strengths(rows, anchor_date, half_life_days, settings)
+    columns = columns_of(item_indexes, position)
+    used = (columns >= 0) & (amounts > 0)
+    heard = np.diff(offsets)
+    columns = columns[used]
+    values = confidences(amounts[used], weights[columns], np.repeat(heard, heard)[used], settings)
+    return Confidences(np.concatenate([[0], np.cumsum(used)])[offsets], columns, values)
+
+
+def columns_of(item_indexes: Indexes, position: Indexes) -> Indexes:
+    """Column in a model of each item index: -1 for items it lacks, those beyond the end of `position` among them."""
+    columns = position.take(item_indexes, mode="clip")
+    columns[item_indexes >= len(position)] = -1
+    return columns
+
+
+def heard_items(rows: pa.RecordBatch) -> tuple[Counts, Indexes]:
+    """Row offsets, from 0, and item indexes of some rows of `interactions`, which may be a slice of a batch."""
+    lists = rows.column("item_indexes")
+    offsets = lists.offsets.to_numpy().astype(np.int64)
+    return offsets - offsets[0], lists.flatten().to_numpy()
+
+
+def positions(item_indexes: Indexes, length: int) -> Indexes:
+    """Place of each item index below `length` among those given; -1 elsewhere."""
+    position = np.full(length, -1, dtype=np.int32)
+    position[item_indexes] = np.arange(len(item_indexes), dtype=np.int32)
+    return position
+
+
 def factors_table(model: Model) -> pa.Table:
     """The model's items as rows of `item_factors`."""
     items = len(model.item_indexes)
@@ -86,17 +196,17 @@ def factors_table(model: Model) -> pa.Table:
     return pa.table(factors).cast(contract("item_factors").arrow_schema)
 
 
-def model_from_tables(record: ModelRecord, factors: pa.Table, half_life_days: float) -> Model:
-    """The model of a record of the registry and its rows of `item_factors`."""
+def model_from_tables(row: Mapping[str, Any], factors: pa.Table, half_life_days: float) -> Model:
+    """The model that its row of `models` and its rows of `item_factors` hold."""
     factors = factors.sort_by("item_index").combine_chunks()
-    spectrum = np.array(record.spectrum)
+    spectrum = np.array(row["spectrum"])
     item_indexes = factors["item_index"].to_numpy()
-    settings = AlsSettings.model_validate_json(record.settings)
+    settings = AlsSettings.model_validate_json(row["settings"])
     neighbours, similarities = _neighbours(factors, positions(item_indexes, int(item_indexes.max()) + 1), settings)
     return Model(
-        version=record.version,
+        version=row["model_version"],
         settings=settings,
-        anchor_date=record.anchor_date,
+        anchor_date=row["anchor_date"],
         half_life_days=half_life_days,
         item_indexes=item_indexes,
         item_ids=factors["item_id"].combine_chunks(),

@@ -1,13 +1,13 @@
-"""The registry: every model ever trained, in `models`, and the transitions that make one live.
+"""The registry: every model ever trained, in `models`, and the moves that make one live.
 
-Which model is live on which night is worked out in `storage.model_transitions`. Here rows are read and written; a
-transition writes rows of `models` and leaves the factors alone.
+Which model is live on which night is worked out in `moves`. Here rows are read and written; a move writes rows of
+`models` and leaves the factors alone.
 """
 
 import json
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import pyarrow as pa
@@ -15,14 +15,15 @@ import pyarrow.compute as pc
 
 from nocturne.core.code_version import code_version
 from nocturne.core.errors import InputError, SettingsError
-from nocturne.core.night import Night, Warehouse
+from nocturne.core.night import Night
 from nocturne.core.settings import OPERATIONAL, AlsSettings
-from nocturne.storage import model_transitions, tables, writing
+from nocturne.storage import model_transitions, tables
 from nocturne.storage.contracts import contract
-from nocturne.storage.model_transitions import CANDIDATE, LIVE, REJECTED, ModelRecord, Transition, live_on, with_states
-from nocturne.storage.stored_rows import StoredRows
+from nocturne.storage.model_transitions import LIVE, REJECTED, Row, live_on, settle
 from nocturne.training import als
 from nocturne.training.model import Model, factors_table, model_from_tables
+
+__all__ = ["Trained", "add", "find", "live_on", "load_model", "models", "reject", "settle", "train", "write"]
 
 Origin = Literal["train_als", "retrain", "tune"]
 THE_NIGHT = "train_als"
@@ -43,56 +44,58 @@ class Trained:
     seconds: float
 
 
-def models(warehouse: Warehouse) -> list[ModelRecord]:
-    """Every model, in the order of training."""
-    records = [ModelRecord.from_row(row) for row in tables.rows(warehouse, "models").to_pylist()]
-    return sorted(records, key=lambda model: (model.run_date, model.version))
+def models(night: Night) -> list[Row]:
+    """Every row of `models`, in the order of training."""
+    in_order = [("run_date", "ascending"), ("model_version", "ascending")]
+    rows: list[Row] = tables.rows(night, "models").sort_by(in_order).to_pylist()
+    return rows
 
 
-def find(models: Sequence[ModelRecord], version: str) -> ModelRecord:
-    """A model by its version, or by the end of it that no other has.
+def find(rows: list[Row], model_version: str) -> Row:
+    """The row of a model, by its version or by the end of it that no other has.
 
     Raises:
         SettingsError: there is no such model.
     """
-    matching = [model for model in models if model.version.endswith(version)] if version else []
-    if len(matching) == 1:
-        return matching[0]
+    found = [row for row in rows if row["model_version"].endswith(model_version)] if model_version else []
+    if len(found) == 1:
+        return found[0]
     raise SettingsError(
-        "no such model" if not matching else "more than one model is called that",
-        found=version,
-        expected="one of " + ", ".join(model.version for model in matching or models[-5:]),
+        "no such model" if not found else "more than one model is called that",
+        found=model_version,
+        expected="one of " + ", ".join(row["model_version"] for row in found or rows[-5:]),
         fix="`nocturne models list` names them all",
     )
 
 
-def load_model(warehouse: Warehouse, version: str) -> Model:
+def load_model(night: Night, model_version: str) -> Model:
     """A model with its factors, whatever its state.
 
     Raises:
         SettingsError: there is no such model.
     """
-    record = find(models(warehouse), version)
-    factors = tables.rows(warehouse, "item_factors", pc.field("model_version") == record.version)
-    if not factors.num_rows and record.items:
+    of_model = pc.field("model_version") == model_version
+    row = find(tables.rows(night, "models", of_model).to_pylist(), model_version)
+    factors = tables.rows(night, "item_factors", of_model)
+    if not factors.num_rows and row["items"]:
         raise SettingsError(
             "the factors of this model are not kept any more",
-            where=warehouse.table_path("item_factors"),
-            found=f"{record.version}, {record.state}",
+            where=f"{night.warehouse}/item_factors",
+            found=f"{row['model_version']}, {row['state']}",
             fix="train it again: its settings stand in `models`; retention.nights.item_factors says how long they stay",
         )
-    return model_from_tables(record, factors, warehouse.settings.interactions.half_life_days)
+    return model_from_tables(row, factors, night.settings.interactions.half_life_days)
 
 
 def live_model(night: Night) -> Model | None:
     """The model live on the night, with its factors."""
-    live = live_on(models(night.warehouse), night.run_date)
-    return load_model(night.warehouse, live.version) if live else None
+    live = live_on(models(night), night.run_date)
+    return load_model(night, live["model_version"]) if live else None
 
 
-def recipe_of(model: ModelRecord) -> dict[str, Any]:
-    """The settings that decided what a model learned, without those of operation."""
-    stored: dict[str, Any] = json.loads(model.settings)
+def recipe_of(row: Row) -> dict[str, Any]:
+    """What decided what a model learned: its settings without those of operation."""
+    stored: dict[str, Any] = json.loads(row["settings"])
     return {name: value for name, value in stored.items() if name not in OPERATIONAL}
 
 
@@ -111,65 +114,72 @@ def train(
     if not tables.count(night, "interactions"):
         raise InputError(
             "there is nobody to learn from",
-            where=night.warehouse.table_path("interactions"),
+            where=f"{night.warehouse}/interactions",
             found=f"no rows of night {night.run_date}",
             fix="name a night that was made: `nocturne nights` lists them",
         )
     started = time.monotonic()
-    rows = StoredRows.at(night, "interactions", als.COLUMNS)
-    item_ids = tables.rows(night.warehouse, "item_index").sort_by("item_index")["item_id"].combine_chunks()
+    rows = tables.StoredRows.at(night, "interactions", als.COLUMNS)
+    item_ids = tables.rows(night, "item_index").sort_by("item_index")["item_id"].combine_chunks()
     half_life = night.settings.interactions.half_life_days
     training = als.train(rows, item_ids, night.run_date, half_life, settings, parent, progress)
-    inputs = {"interactions": rows.version, "item_index": tables.version(night.warehouse, "item_index")}
+    inputs = {"interactions": rows.version, "item_index": tables.version(night, "item_index")}
     return Trained(training, inputs, time.monotonic() - started)
 
 
-def add(warehouse: Warehouse, trained: Trained, *, origin: Origin, actor: str, reason: str) -> str:
+def add(night: Night, trained: Trained, *, origin: Origin, by: str, why: str) -> str:
     """Put a model into the registry as a candidate, unless it is there already; returns its version.
 
     Whoever calls this holds the lease.
 
     Args:
-        actor: who wants it.
-        reason: what it is for.
+        by: who wants it.
+        why: what it is for.
     """
-    present, record = models(warehouse), _record(trained, origin)
-    if record.version not in {model.version for model in present}:
-        _write_factors(warehouse, trained.training.model)
+    rows, row = models(night), _row(trained, origin)
+    model_version = str(row["model_version"])
+    if model_version not in {each["model_version"] for each in rows}:
+        _write_factors(night, trained.training.model)
         since = trained.training.model.anchor_date
-        after = model_transitions.with_transition(
-            [*present, record], record.version, CANDIDATE, since=since, actor=actor, reason=reason
+        write(
+            night,
+            rows,
+            model_transitions.moved(
+                [*rows, row], model_version, model_transitions.CANDIDATE, since=since, by=by, why=why
+            ),
         )
-        write(warehouse, present, after)
-    return record.version
+    return model_version
 
 
-def add_live(night: Night, trained: Trained, reason: str) -> None:
+def add_live(night: Night, trained: Trained, why: str) -> None:
     """Put the model of the night itself into the registry, live at once, in place of what the night trained before."""
-    present, record = models(night.warehouse), _record(trained, "train_als")
-    sequence = next((step.sequence for model in present for step in model.transitions if _own(night, step)), None)
-    others = model_transitions.without_transitions_of(present, THE_NIGHT, night.run_date)
-    same = next((model for model in others if model.version == record.version), None)
-    if same:
-        record = replace(record, transitions=same.transitions, metrics=same.metrics, origin=same.origin)
-    step = Transition(
-        sequence or model_transitions.next_sequence(others), LIVE, night.run_date, actor=THE_NIGHT, reason=reason
-    )
-    record = replace(record, transitions=tuple(sorted([*record.transitions, step], key=lambda each: each.sequence)))
-    after = [model for model in others if model.version != record.version]
-    _write_factors(night.warehouse, trained.training.model)
-    write(night.warehouse, present, with_states(_in_use([*after, record])))
+    rows, row = models(night), _row(trained, "train_als")
+    number = next((move["number"] for each in rows for move in each["moves"] if _own(night, move)), None)
+    others = model_transitions.without(rows, THE_NIGHT, night.run_date)
+    known = next((each for each in others if each["model_version"] == row["model_version"]), None)
+    if known:
+        row |= {name: known[name] for name in ("moves", "metrics", "origin")}
+    move = {
+        "number": number or model_transitions.next_number(others),
+        "state": LIVE,
+        "since": night.run_date,
+        "by": THE_NIGHT,
+        "why": why,
+    }
+    row["moves"] = sorted([*row["moves"], move], key=lambda each: int(each["number"]))
+    after = [each for each in others if each["model_version"] != row["model_version"]]
+    _write_factors(night, trained.training.model)
+    write(night, rows, settle(_used([*after, row])))
 
 
-def take_back(night: Night) -> None:
-    """Undo what the night made live when it ran before, if it did."""
-    present = models(night.warehouse)
-    if any(_own(night, step) for model in present for step in model.transitions):
-        others = model_transitions.without_transitions_of(present, THE_NIGHT, night.run_date)
-        write(night.warehouse, present, _in_use(others))
+def keep(night: Night) -> None:
+    """Take back what the night made live when it ran before, if it did."""
+    rows = models(night)
+    if any(_own(night, move) for row in rows for move in row["moves"]):
+        write(night, rows, _used(model_transitions.without(rows, THE_NIGHT, night.run_date)))
 
 
-def reject(night: Night, version: str, *, actor: str, reason: str) -> ModelRecord | None:
+def reject(night: Night, model_version: str, *, by: str, why: str) -> Row | None:
     """Turn a candidate down, or withdraw the live model from this night on; returns the model live afterwards.
 
     Whoever calls this holds the lease.
@@ -177,75 +187,61 @@ def reject(night: Night, version: str, *, actor: str, reason: str) -> ModelRecor
     Raises:
         SettingsError: there is no such model, or no reason is given.
     """
-    present = models(night.warehouse)
-    model = find(present, version)
-    require_reason(reason)
-    after = model_transitions.with_transition(
-        present, model.version, REJECTED, since=night.run_date, actor=actor, reason=reason
-    )
-    write(night.warehouse, present, after)
+    rows = models(night)
+    row = find(rows, model_version)
+    require_reason(why)
+    after = model_transitions.moved(rows, row["model_version"], REJECTED, since=night.run_date, by=by, why=why)
+    write(night, rows, after)
     return live_on(after, night.run_date)
 
 
-def require_reason(reason: str) -> None:
+def require_reason(why: str) -> None:
     """Raise SettingsError unless there is a reason."""
-    if not reason.strip():
+    if not why.strip():
         raise SettingsError("a move needs a reason", expected="--why TEXT, for whoever asks later")
 
 
-def write(warehouse: Warehouse, before: Sequence[ModelRecord], after: Sequence[ModelRecord]) -> None:
+def write(night: Night, before: list[Row], after: list[Row]) -> None:
     """Replace the rows of `models` that differ, in one commit; factors of models that are gone go as well."""
-    old, new = ({model.version: model for model in models} for models in (before, after))
+    old = {row["model_version"]: row for row in before}
+    new = {row["model_version"]: row for row in after}
     changed = sorted(name for name in old.keys() | new.keys() if old.get(name) != new.get(name))
     if not changed:
         return
-    rows = [new[name].to_row() for name in changed if name in new]
+    rows = [new[name] for name in changed if name in new]
     table = pa.Table.from_pylist(rows, schema=contract("models").arrow_schema)
-    writing.replace_rows(table, "models", warehouse, _is_version(changed))
+    tables.replace(table, "models", night, where=_named(changed))
     if gone := [name for name in changed if name not in new]:
-        none = contract("item_factors").arrow_schema.empty_table()
-        writing.replace_rows(none, "item_factors", warehouse, _is_version(gone))
+        tables.replace(contract("item_factors").arrow_schema.empty_table(), "item_factors", night, where=_named(gone))
 
 
-def _record(trained: Trained, origin: Origin) -> ModelRecord:
-    """A model that nobody has decided on yet."""
-    training = trained.training
-    return ModelRecord(
-        run_date=training.model.anchor_date,
-        version=training.model.version,
-        state=CANDIDATE,
-        transitions=(),
-        origin=origin,
-        parent=training.parent,
-        settings=training.model.settings.model_dump_json(),
-        anchor_date=training.model.anchor_date,
-        regularization=training.model.settings.regularization,
-        listeners=training.listeners,
-        items=len(training.model.item_indexes),
-        entries=training.entries,
-        spectrum=tuple(training.model.spectrum.tolist()),
-        losses=tuple(training.losses),
-        metrics=(),
-        code_version=code_version(),
-        inputs=trained.inputs,
-        seconds=trained.seconds,
-    )
+def _row(trained: Trained, origin: Origin) -> Row:
+    """A row of `models` that nobody has moved yet."""
+    return als.model_row(trained.training) | {
+        "state": model_transitions.CANDIDATE,
+        "moves": [],
+        "origin": origin,
+        "metrics": [],
+        "code_version": code_version(),
+        "inputs": [{"table": table, "version": number} for table, number in trained.inputs.items()],
+        "seconds": trained.seconds,
+    }
 
 
-def _own(night: Night, step: Transition) -> bool:
-    """Whether it is the night that decided this."""
-    return step.actor == THE_NIGHT and step.since == night.run_date
+def _own(night: Night, move: Mapping[str, Any]) -> bool:
+    """Whether it is the night that made this move."""
+    return bool(move["by"] == THE_NIGHT and move["since"] == night.run_date)
 
 
-def _in_use(models: Sequence[ModelRecord]) -> list[ModelRecord]:
+def _used(rows: list[Row]) -> list[Row]:
     """Without models that a night trained and nobody has anything to say of any more."""
-    return [model for model in models if model.transitions or model.origin != "train_als"]
+    return [row for row in rows if row["moves"] or row["origin"] != "train_als"]
 
 
-def _write_factors(warehouse: Warehouse, model: Model) -> None:
-    writing.replace_rows(factors_table(model), "item_factors", warehouse, _is_version([model.version]))
+def _write_factors(night: Night, model: Model) -> None:
+    tables.replace(factors_table(model), "item_factors", night, where=_named([model.version]))
 
 
-def _is_version(versions: Sequence[str]) -> str:
+def _named(versions: list[str]) -> str:
     """SQL predicate of some models."""
     return f"model_version IN ({', '.join(repr(name) for name in versions)})"

@@ -28,16 +28,16 @@ Row = dict[str, Any]
 
 def write_data_docs(night: Night) -> None:
     """Write the night's page and the index into WAREHOUSE/_data_docs. Only where the warehouse is a folder."""
-    if "://" in night.warehouse.path:
+    if "://" in night.warehouse:
         return
-    folder = Path(night.warehouse.path) / FOLDER
+    folder = Path(night.warehouse) / FOLDER
     folder.mkdir(parents=True, exist_ok=True)
-    tonight = tables.rows(night.warehouse, "validations", pc.field("run_date") == night.run_date).to_pylist()
+    tonight = tables.rows(night, "validations", pc.field("run_date") == night.run_date).to_pylist()
     _write(folder / f"{night.run_date}.html", _night_page(night.run_date, tonight))
     pages = sorted((date.fromisoformat(page.stem) for page in folder.glob("????-??-??.html")), reverse=True)
     since = pc.field("run_date") >= pages[:_DETAILED_NIGHTS][-1]
     columns = ["run_date", "table", "severity", "outcome"]
-    recent = tables.rows(night.warehouse, "validations", since, columns).to_pylist()
+    recent = tables.rows(night, "validations", since, columns).to_pylist()
     _write(folder / "index.html", _index(recent, pages[_DETAILED_NIGHTS:]))
 
 

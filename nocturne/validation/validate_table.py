@@ -13,17 +13,21 @@ import pyarrow.compute as pc
 from pyspark.sql import SparkSession
 
 from nocturne.core.night import Night
-from nocturne.storage import fingerprints, tables, writing
+from nocturne.serving import publications
+from nocturne.storage import fingerprints, tables
 from nocturne.storage.contracts import contract
+from nocturne.storage.history import closed_dates
 from nocturne.validation import suites
 from nocturne.validation.data_docs import write_data_docs
 from nocturne.validation.profiles import profile
 from nocturne.validation.suites import CRITICAL, Outcome
 
+__all__ = ["Verdict", "closed_dates", "validate"]
+
 
 @dataclass(frozen=True)
 class Verdict:
-    """The outcome of validating one table of a night.
+    """What validating one table of a night came to.
 
     Attributes:
         rows: rows of `validations`.
@@ -42,7 +46,8 @@ class Verdict:
 def validate(spark: SparkSession, night: Night, table_names: Sequence[str]) -> list[Verdict]:
     """Hold tables of the night against their suites and record the outcome.
 
-    Writes `validations` in one commit, and the Data Docs; it neither opens a gate nor closes one.
+    Writes `validations` in one commit, the Data Docs, and, if a critical expectation failed, the night's
+    state in `nights`; it never opens a gate.
 
     Args:
         table_names: tables of flow.GATED_TABLES.
@@ -53,26 +58,27 @@ def validate(spark: SparkSession, night: Night, table_names: Sequence[str]) -> l
     for table in table_names:
         suites.check_thresholds(table, night.settings.expectations.get(table, {}))
     suites.prepare()
-    row_hashes = fingerprints.row_hashes(spark, night, table_names)
-    verdicts = [_validate(spark, night, table, row_hashes[table]) for table in table_names]
+    content = fingerprints.content(spark, night, table_names)
+    verdicts = [_validate(spark, night, table, content[table]) for table in table_names]
     names = ", ".join(f"'{table}'" for table in table_names)
     rows = pa.concat_tables([verdict.rows for verdict in verdicts])
-    writing.replace_rows(
-        rows, "validations", night.warehouse, where=f"run_date = '{night.run_date}' AND `table` IN ({names})"
-    )
+    tables.replace(rows, "validations", night, where=f"run_date = '{night.run_date}' AND `table` IN ({names})")
+    if any(verdict.closed for verdict in verdicts):
+        _close(night)
     write_data_docs(night)
     return verdicts
 
 
-def _validate(spark: SparkSession, night: Night, table: str, row_hash: str) -> Verdict:
+def _validate(spark: SparkSession, night: Night, table: str, content: str) -> Verdict:
     started = time.monotonic()
-    files = fingerprints.file_hashes(night, table)
-    outcomes = suites.hold(table, profile(spark, night, table), night.settings.expectations.get(table, {}))
+    files = fingerprints.fingerprint(night, table)
+    found = profile(spark, night, table)
+    outcomes = suites.hold(table, found, night.settings.expectations.get(table, {}))
     seconds = time.monotonic() - started
     failed = sorted((each for each in outcomes if each.outcome == "failed"), key=lambda each: not each.closes)
     return Verdict(
         table=table,
-        rows=_rows(night, table, outcomes, seconds, {"content": row_hash, "files": files}),
+        rows=_rows(night, table, outcomes, seconds, {"content": content, "files": files}),
         seconds=seconds,
         closed=any(each.closes for each in outcomes),
         failures=[_sentence(table, each) for each in failed],
@@ -97,15 +103,18 @@ def _rows(night: Night, table: str, outcomes: list[Outcome], seconds: float, has
     return pa.Table.from_pylist(rows, schema=contract("validations").arrow_schema)
 
 
-def critical_failures(night: Night) -> list[str]:
-    """A sentence for every critical expectation of the night that failed, in all tables validated so far."""
+def _close(night: Night) -> None:
+    """Record in `nights` that the gate is closed, and why."""
     failed = (pc.field("severity") == CRITICAL) & (pc.field("outcome") == "failed")
-    rows = tables.rows(night.warehouse, "validations", (pc.field("run_date") == night.run_date) & failed)
+    rows = tables.rows(night, "validations", (pc.field("run_date") == night.run_date) & failed)
     rows = rows.sort_by([("table", "ascending"), ("expectation", "ascending")])
-    return [
-        f"{row['table']}: {row['expectation']} is {row['observed']:g}, expected {row['limit']}"
-        for row in rows.to_pylist()
-    ]
+    publications.close(
+        night,
+        [
+            f"{row['table']}: {row['expectation']} is {row['observed']:g}, expected {row['limit']}"
+            for row in rows.to_pylist()
+        ],
+    )
 
 
 def _sentence(table: str, outcome: Outcome) -> str:

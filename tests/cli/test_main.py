@@ -11,13 +11,13 @@ import typer
 from typer.testing import CliRunner
 
 from nocturne.cli.main import app
-from nocturne.core.night import Night, Warehouse
+from nocturne.core.night import Night
 from nocturne.core.settings import Settings, load_settings
 from nocturne.ingestion.importers import IMPORTERS
 from nocturne.serving import publications
 from nocturne.serving.cache import open_cache
 from nocturne.serving.rollout import refresh
-from nocturne.storage import writing
+from nocturne.storage import tables
 from nocturne.storage.contracts import contract
 from nocturne.storage.warehouse import create_missing
 from tests.fixtures.published_nights import ready
@@ -36,20 +36,20 @@ def cache(night):
     with open_cache(service.cache) as store:
         for run_date in (NIGHT - timedelta(days=1), NIGHT):
             made = ready(service, run_date, u1="song [b]book[/b]")
-            refresh(made.night, made.record, made.about, made.parts, store)
+            refresh(made.night, made.row, made.about, made.parts, store)
     return service.cache
 
 
 @pytest.fixture
 def warehouse(tmp_path):
     """Empty tables; returns a function that writes rows of the night, unset columns as given by default."""
-    night = Night(Warehouse(str(tmp_path / "warehouse"), load_settings(overrides=["tables.buckets=1"])), NIGHT, "", "")
-    create_missing(night.warehouse)
+    night = Night(NIGHT, "", str(tmp_path / "warehouse"), "", load_settings(overrides=["tables.buckets=1"]))
+    create_missing(night)
 
     def write(table, *rows):
         filled = [{"run_date": NIGHT} | row for row in rows]
-        writing.replace_night(pa.Table.from_pylist(filled, schema=contract(table).arrow_schema), table, night)
-        return night.warehouse.path
+        tables.replace(pa.Table.from_pylist(filled, schema=contract(table).arrow_schema), table, night)
+        return night.warehouse
 
     return write
 
@@ -122,10 +122,10 @@ def test_a_rollback_to_a_generation_that_is_not_kept_is_status_2(cache):
 def test_served_says_with_status_5_that_the_cache_went_back(cache, tmp_path):
     place = tmp_path / "warehouse"
     assert nocturne("served", "--cache", cache, "--warehouse", place).exit_code == 0
-    night = Night(Warehouse(str(place), load_settings()), NIGHT, "", cache)
+    night = Night(NIGHT, "", str(place), cache, load_settings())
     with open_cache(cache) as store:
         ahead = replace(store.pointer(), move=9)
-        publications.record_pointer(night.warehouse, store.place, ahead)
+        publications.record_pointer(night, store.place, ahead)
     answer = nocturne("served", "--cache", cache, "--warehouse", place)
     assert answer.exit_code == 5
     assert "went back behind the last move on record" in answer.stderr

@@ -19,7 +19,7 @@ import psutil
 import pytest
 from pyspark.sql import SparkSession
 
-from nocturne.core.night import Night, Warehouse
+from nocturne.core.night import Night
 from nocturne.core.settings import load_settings
 from nocturne.flow import TABLES
 from nocturne.pipeline.runner import run_nights
@@ -199,7 +199,6 @@ def test_a_backfill_goes_in_order_and_its_night_is_published_and_served_and_equa
     assert {event["extra"]["run_date"] for event in events} == {"2026-01-01"}
 
     # The tables are those of the same night in one process.
-    again = Warehouse(str(airflow.folder / "again"), load_settings(str(airflow.folder / "conf.toml")))
-    landing, cache = str(airflow.folder / "landing"), f"lmdb:{airflow.folder}/again-cache"
-    run_nights([Night(again, date(2026, 1, 1), landing, cache)])
-    assert compare_warehouses(warehouse, again.path) == []
+    places = str(airflow.folder / "landing"), str(airflow.folder / "again"), f"lmdb:{airflow.folder}/again-cache"
+    run_nights([Night(date(2026, 1, 1), *places, load_settings(str(airflow.folder / "conf.toml")))])
+    assert compare_warehouses(warehouse, places[1]) == []

@@ -12,7 +12,7 @@ from nocturne.core.errors import SettingsError
 from nocturne.evaluation.backtest import backtest, compare_models
 from nocturne.evaluation.held_out import Past, held_out_of, nights_between
 from nocturne.evaluation.systems import of_baseline, of_model, of_recipe, published
-from nocturne.storage.warehouse import with_stored_settings
+from nocturne.storage.warehouse import settled
 from nocturne.training import registry
 from tests.fixtures import two_listeners
 from tests.fixtures.two_tastes import FIRST, LISTENERS, heard_by, heard_on, item, publish, train, user, write
@@ -152,9 +152,9 @@ def test_what_the_gate_closed_on_is_neither_scored_nor_taken_for_true(nights):
 
 def test_the_half_life_is_the_one_that_the_warehouse_was_made_with(night):
     made = night(FIRST, "interactions.half_life_days=7", "tables.buckets=3")
-    asked = made.with_settings(made.settings.model_copy(update={"interactions": made.settings.interactions}))
-    assert with_stored_settings(asked.warehouse).settings.interactions.half_life_days == 7
-    assert with_stored_settings(asked.warehouse).settings.tables.buckets == 3
+    asked = replace(made, settings=made.settings.model_copy(update={"interactions": made.settings.interactions}))
+    assert settled(asked).settings.interactions.half_life_days == 7
+    assert settled(asked).settings.tables.buckets == 3
 
 
 def nocturne(*arguments):

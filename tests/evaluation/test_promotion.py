@@ -1,6 +1,7 @@
 """The gate of a candidate: what differences it objects to, and which nights it looks at; promotions that it decides."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import date, timedelta
 
 import pytest
@@ -11,9 +12,8 @@ from nocturne.core.settings import load_settings
 from nocturne.evaluation import promotion
 from nocturne.evaluation.promotion import Objection, evaluable, objections, promote
 from nocturne.evaluation.significance import Difference
-from nocturne.serving.publications import record_closed_gate
+from nocturne.serving.publications import close
 from nocturne.storage import tables
-from nocturne.storage.model_transitions import Transition
 from nocturne.training import registry
 from tests.fixtures import two_listeners
 
@@ -103,7 +103,7 @@ def compared(monkeypatch: pytest.MonkeyPatch) -> list[date]:
 
 
 def states(night: Night) -> dict[str, str]:
-    return {model.version: model.state for model in registry.models(night.warehouse)}
+    return {row["model_version"]: row["state"] for row in registry.models(night)}
 
 
 @pytest.mark.parametrize(
@@ -123,7 +123,7 @@ def test_nights_are_compared_that_both_models_know_and_that_were_listened_to_aft
 ) -> None:
     night = warehouse(decided)
     sections = night.settings.promotion.model_copy(update={"nights": nights})
-    night = night.with_settings(night.settings.model_copy(update={"promotion": sections}))
+    night = replace(night, settings=night.settings.model_copy(update={"promotion": sections}))
     compared = evaluable(night, (day(0), day(1)), days)
     assert [each.run_date for each in compared] == [day(offset) for offset in found]
 
@@ -132,19 +132,21 @@ def test_a_promoted_model_is_live_from_its_night_on_and_its_figures_stay_with_it
     warehouse: Callable[[int], Night], compared: list[date]
 ) -> None:
     night = warehouse(4)
-    said = promote(night, "new", actor="ana", reason="fresher")
+    said = promote(night, "new", by="ana", why="fresher")
     assert said.startswith("new is live from 2025-03-05 on; ndcg@20, all: 0.5000 against 0.5000")
     assert compared == [day(2)]
     assert states(night) == {"old": "retired", "new": "live"}
-    rows = {model.version: model for model in registry.models(night.warehouse)}
-    assert rows["new"].transitions == (Transition(2, "live", day(4), "ana", "fresher"),)
-    assert [(row["metric"], row["against"], row["nights"]) for row in rows["new"].metrics] == [
+    rows = {row["model_version"]: row for row in registry.models(night)}
+    assert rows["new"]["moves"] == [
+        {"number": 2, "state": "live", "since": day(4), "by": "ana", "why": "fresher"},
+    ]
+    assert [(row["metric"], row["against"], row["nights"]) for row in rows["new"]["metrics"]] == [
         ("ndcg@20", "old", "2025-03-03"),
         ("recall@20", "old", "2025-03-03"),
     ]
     live = {offset: tables.partitions(warehouse(offset), "models")[1] for offset in (0, 3, 4)}
     assert live == {0: ["old"], 3: ["old"], 4: ["new"]}
-    assert promote(night, "new", actor="ben", reason="again") == "new is live on 2025-03-05 already"
+    assert promote(night, "new", by="ben", why="again") == "new is live on 2025-03-05 already"
 
 
 @pytest.mark.parametrize(
@@ -161,17 +163,17 @@ def test_what_may_not_be_live_is_refused_and_the_refusal_is_on_record(
 ) -> None:
     night = warehouse(decided)
     if spoil == "gate":
-        record_closed_gate(warehouse(1), ["so"])
+        close(warehouse(1), ["so"])
     if spoil == "rejected":
-        registry.reject(night, "new", actor="ana", reason="so")
+        registry.reject(night, "new", by="ana", why="so")
     before = states(night)
     for _ in range(2):
         with pytest.raises(GateClosed, match=reason):
-            promote(night, "new", actor="ana", reason="a try")
+            promote(night, "new", by="ana", why="a try")
     assert states(night) == before
-    (new,) = [model for model in registry.models(night.warehouse) if model.version == "new"]
-    refusals = [step for step in new.transitions if step.state == "undecided"]
-    assert [(step.since, reason in step.reason) for step in refusals] == [(day(decided), True)]
+    (new,) = [row for row in registry.models(night) if row["model_version"] == "new"]
+    refusals = [move for move in new["moves"] if move["state"] == "undecided"]
+    assert [(move["since"], reason in move["why"]) for move in refusals] == [(day(decided), True)]
     assert compared == []
 
 
@@ -181,13 +183,13 @@ def test_a_worse_model_is_refused_with_its_figures_and_a_retired_one_comes_back_
     night = warehouse(4)
     monkeypatch.setattr(promotion, "compare", lambda *_: [SOUND[0], difference(-0.4, -0.3)])
     with pytest.raises(GateClosed, match=r"recall@20, all: 0\.2000 against 0\.5000"):
-        promote(night, "new", actor="ana", reason="a try")
-    (new,) = [model for model in registry.models(night.warehouse) if model.version == "new"]
-    assert [step.state for step in new.transitions] == ["refused"]
-    assert [row["difference"] for row in new.metrics] == [0.0, -0.3]
+        promote(night, "new", by="ana", why="a try")
+    (new,) = [row for row in registry.models(night) if row["model_version"] == "new"]
+    assert [move["state"] for move in new["moves"]] == ["refused"]
+    assert [row["difference"] for row in new["metrics"]] == [0.0, -0.3]
     monkeypatch.setattr(promotion, "compare", lambda *_: SOUND)
-    promote(night, "new", actor="ana", reason="another look")
-    promote(warehouse(5), "old", actor="ana", reason="back again")
+    promote(night, "new", by="ana", why="another look")
+    promote(warehouse(5), "old", by="ana", why="back again")
     assert states(night) == {"old": "live", "new": "retired"}
     live = {offset: tables.partitions(warehouse(offset), "models")[1] for offset in (3, 4, 5)}
     assert live == {3: ["old"], 4: ["new"], 5: ["old"]}
@@ -197,13 +199,13 @@ def test_where_no_model_is_live_there_is_nothing_to_be_worse_than(
     warehouse: Callable[[int], Night], compared: list[date]
 ) -> None:
     night = warehouse(4)
-    assert registry.reject(night, "old", actor="ana", reason="so") is None
-    assert promote(night, "new", actor="ana", reason="so").endswith("no other model was")
+    assert registry.reject(night, "old", by="ana", why="so") is None
+    assert promote(night, "new", by="ana", why="so").endswith("no other model was")
     assert compared == []
 
 
 def test_a_move_needs_a_reason_and_a_model_that_is_there(warehouse: Callable[[int], Night]) -> None:
     with pytest.raises(SettingsError, match="needs a reason"):
-        promote(warehouse(4), "new", actor="ana", reason=" ")
+        promote(warehouse(4), "new", by="ana", why=" ")
     with pytest.raises(SettingsError, match="one of old, new"):
-        registry.reject(warehouse(4), "newer", actor="ana", reason="so")
+        registry.reject(warehouse(4), "newer", by="ana", why="so")

@@ -75,7 +75,7 @@ def test_no_commit_of_a_night_happens_behind_a_point(
     """Versions that a night adds to the tables are as many as the points of Delta that it passes."""
 
     def version(service: Service, table: str) -> int:
-        return tables.version(service.night(1).warehouse, table)
+        return tables.version(service.night(1), table)
 
     added = {table: version(undisturbed, table) - version(first_night, table) for table in TABLES}
     told = {table: sum(f" {table} #" in point for point in passed if "worker" not in point) for table in TABLES}

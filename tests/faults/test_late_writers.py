@@ -23,7 +23,7 @@ def stop_before(farm: Nursery, service: Service, point: str, *command: str) -> J
     plan = {"folder": str(service.folder), "named": point, "stops": True}
     late = farm.start(*command, plan=plan, host="another-machine")
     assert late.stopped() == point
-    state = Path(service.warehouse.path, "_lease", "state.json")
+    state = Path(service.warehouse, "_lease", "state.json")
     said = json.loads(state.read_bytes())
     said["held"]["renewed"] -= lease.PROCESS_LASTS_SECONDS + 1
     state.write_text(json.dumps(said))
@@ -138,9 +138,9 @@ def test_of_two_racing_refreshes_the_later_night_is_served(
 def test_the_same_refresh_twice_changes_nothing(farm: Nursery, undisturbed: Service, tmp_path: Path) -> None:
     service = undisturbed.copied(tmp_path / "service")
     run(farm, "job", "refresh_cache", *service.options(1))
-    before = publications.all_records(service.night(1).warehouse), pointer_of(service.cache), kept_in(service.cache)
+    before = publications.known(service.night(1)), pointer_of(service.cache), kept_in(service.cache)
     run(farm, "job", "refresh_cache", *service.options(1))
-    again = publications.all_records(service.night(1).warehouse), pointer_of(service.cache), kept_in(service.cache)
+    again = publications.known(service.night(1)), pointer_of(service.cache), kept_in(service.cache)
     for known, *_ in (before, again):
         for row in known:
             row.pop("costs")  # of the refresh itself

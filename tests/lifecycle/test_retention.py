@@ -3,7 +3,7 @@
 import json
 import os
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
@@ -19,13 +19,11 @@ from nocturne.core.night import Night
 from nocturne.core.settings import load_settings
 from nocturne.flow import GATED_TABLES, TABLES
 from nocturne.lifecycle import expiry, retention
-from nocturne.lifecycle.expiry import Inventory, Limits, expired_partitions
+from nocturne.lifecycle.expiry import Inventory, Limits, outdated
 from nocturne.serving import publications
 from nocturne.serving.cache.pointer import Generation, Pointer, to_json
-from nocturne.serving.night_record import NightRecord
-from nocturne.storage import delta_log, fingerprints, tables, writing
+from nocturne.storage import delta_log, fingerprints, tables
 from nocturne.storage.contracts import contract
-from nocturne.storage.model_transitions import ModelRecord
 from tests.fixtures import two_listeners
 
 FIRST = date(2025, 3, 1)
@@ -83,19 +81,15 @@ def write_model(night: Night, *moves: tuple[int, str, date], state: str = "live"
     (row,) = two_listeners.models(night.run_date)
     rows = [row | {"model_version": version, "moves": told, "state": state}]
     where = f"model_version = '{version}'"
-    writing.replace_rows(pa.Table.from_pylist(rows, contract("models").arrow_schema), "models", night.warehouse, where)
+    tables.replace(pa.Table.from_pylist(rows, contract("models").arrow_schema), "models", night, where)
     factors = [each | {"model_version": version} for each in two_listeners.item_factors(night.run_date)]
-    writing.replace_rows(
-        pa.Table.from_pylist(factors, contract("item_factors").arrow_schema), "item_factors", night.warehouse, where
-    )
+    tables.replace(pa.Table.from_pylist(factors, contract("item_factors").arrow_schema), "item_factors", night, where)
     return version
 
 
-def record_of(
-    night: Night, state: str = "published", model: str | None = None, of=GATED_TABLES, **changes
-) -> NightRecord:
-    """The record of a night as its tables, or some of them, are now; changes are columns of `nights`."""
-    columns = {
+def row_of(night: Night, state: str = "published", model: str | None = None, of=GATED_TABLES, **changes) -> dict:
+    """The row of `nights` of a night as its tables, or some of them, are now."""
+    return {
         "run_date": night.run_date,
         "state": state,
         "generation": f"{night.run_date}-aaaaaaaa",
@@ -108,36 +102,30 @@ def record_of(
         "content": {},
         "expectations": [],
         "coverage": [],
-        "versions": {table: tables.version(night.warehouse, table) for table in of},
-        "files": {table: fingerprints.file_names_hash(night, table)[0] for table in of},
+        "versions": {table: tables.version(night, table) for table in of},
+        "files": {table: fingerprints.recorded(night, table)[0] for table in of},
         "costs": [],
         "manifest": "",
         "pointers": {},
-    }
-    return NightRecord.from_row(columns | changes)
+    } | changes
 
 
 def gone(night: Night, table: str, at_version: int, model_version: str | None = None) -> list[str]:
     """Data files of the night at a version that are not on the disk."""
-    return fingerprints.missing_files(
-        night, table, fingerprints.file_names_hash(night, table, at_version, model_version)[1]
+    return fingerprints.missing(night, table, fingerprints.recorded(night, table, at_version, model_version)[1])
+
+
+def record(night: Night, *rows: dict) -> None:
+    """Replace the night's rows of `nights`."""
+    two_listeners.write(
+        night, "nights", [row | {name: list(row[name].items()) for name in publications.MAPS} for row in rows]
     )
 
 
-def record(night: Night, *records: NightRecord) -> None:
-    """Replace the night's rows of `nights`."""
-    two_listeners.write(night, "nights", [each.to_row() for each in records])
-
-
-def publish(night: Night, **changes) -> NightRecord:
-    made = record_of(night, **changes)
-    record(night, made)
-    return made
-
-
-def retain(night: Night, caches: Iterable[Pointer] = (), *, dry_run: bool = False) -> list[retention.Removed]:
-    """Retention as of the day of a night."""
-    return retention.retain(night.warehouse, night.run_date, caches, dry_run=dry_run)
+def publish(night: Night, **changes) -> dict:
+    row = row_of(night, **changes)
+    record(night, row)
+    return row
 
 
 def pointer(*offsets: int, move: int = 1) -> Pointer:
@@ -147,21 +135,15 @@ def pointer(*offsets: int, move: int = 1) -> Pointer:
 
 
 def there(night: Night, table: str) -> list[date]:
-    return tables.dates(night.warehouse, table)
+    return tables.dates(night, table)
 
 
 def listing(night: Night, *, log: bool = True) -> dict[str, tuple[int, int]]:
     """Every file below the warehouse with its size and time."""
     files = [
-        path
-        for path in Path(night.warehouse.path).rglob("*")
-        if path.is_file() and (log or "_delta_log" not in path.parts)
+        path for path in Path(night.warehouse).rglob("*") if path.is_file() and (log or "_delta_log" not in path.parts)
     ]
     return {str(path): (path.stat().st_size, path.stat().st_mtime_ns) for path in files}
-
-
-def with_token(night: Night, token: int) -> Night:
-    return replace(night, warehouse=replace(night.warehouse, token=token))
 
 
 def removed_of(removed: list, table: str) -> retention.Removed:
@@ -179,33 +161,33 @@ def age(folder: str | Path, hours: float) -> None:
 def test_a_table_keeps_the_nights_that_settings_say_counted_back_from_the_run_date(at):
     for offset in range(6):
         write_night(at(offset))
-    removed = retain(at(6, items=2, ranked_lists=4))
+    removed = retention.retain(at(6, items=2, ranked_lists=4))
     assert there(at(6), "items") == [day(4), day(5)]
     assert there(at(6), "ranked_lists") == [day(2), day(3), day(4), day(5)]
     assert there(at(6), "ingests") == [day(offset) for offset in range(6)]
     of_items = removed_of(removed, "items")
     assert (of_items.partitions, of_items.rows, of_items.files) == (4, 20, 4)
     assert of_items.bytes > 0
-    assert len(list(Path(at(6).warehouse.path, "items").rglob("*.parquet"))) == 2
-    assert not list(Path(at(6).warehouse.path, "items").glob(f"run_date={day(0)}"))
+    assert len(list(Path(at(6).warehouse, "items").rglob("*.parquet"))) == 2
+    assert not list(Path(at(6).warehouse, "items").glob(f"run_date={day(0)}"))
 
 
 def test_nights_after_the_run_date_stay(at):
     for offset in range(6):
         write_night(at(offset))
-    retain(at(3, items=1))
+    retention.retain(at(3, items=1))
     assert there(at(6), "items") == [day(2), day(3), day(4), day(5)]
 
 
 @pytest.mark.parametrize(("name", "close"), [("listen", "listens"), ("ranked_list", "ranked_lists")])
 def test_a_limit_for_what_is_no_table_is_refused_with_the_close_names(at, name: str, close: str):
     with pytest.raises(SettingsError, match=rf"found: {name}\n  expected: .*{close}"):
-        retain(at(1, f"retention.nights.{name}=3"))
+        retention.retain(at(1, f"retention.nights.{name}=3"))
 
 
 def test_the_item_index_may_have_no_limit(at):
     with pytest.raises(SettingsError, match="item_index keeps every night"):
-        retain(at(1, "retention.nights.item_index=3"))
+        retention.retain(at(1, "retention.nights.item_index=3"))
 
 
 def test_every_limit_of_the_default_settings_is_that_of_a_table():
@@ -220,27 +202,26 @@ def test_a_served_night_and_those_to_roll_back_to_keep_all_their_tables(at):
     place = {"pointers": {"lmdb:/cache": to_json(pointer(3, 1)).decode()}}
     publish(at(3), **place)
     one = dict.fromkeys((*WRITTEN, "validations", "nights"), 1)
-    retain(at(9, **one), [pointer(2)])
+    retention.retain(at(9, **one), [pointer(2)])
     for table in (*WRITTEN, "validations", "nights"):
         assert {day(1), day(2), day(3), day(7)} <= set(there(at(9), table))
     assert there(at(9), "items") == [day(1), day(2), day(3), day(7)]
 
 
 def test_of_two_records_of_a_caches_pointer_the_last_move_counts(at):
-    pointers = [
-        {"a": to_json(pointer(1, move=2)).decode(), "b": to_json(pointer(4)).decode()},
-        {"a": to_json(pointer(2, move=7)).decode()},
-        {"a": to_json(pointer(3, move=3)).decode()},
+    rows = [
+        {"pointers": {"a": to_json(pointer(1, move=2)).decode(), "b": to_json(pointer(4)).decode()}},
+        {"pointers": {"a": to_json(pointer(2, move=7)).decode()}},
+        {"pointers": {"a": to_json(pointer(3, move=3)).decode()}},
     ]
-    records = [record_of(at(0), of=(), pointers=places) for places in pointers]
-    assert sorted(each.served.run_date for each in expiry.recorded_pointers(records)) == [day(2), day(4)]
+    assert sorted(each.served.run_date for each in expiry.recorded(rows)) == [day(2), day(4)]
 
 
 def test_nothing_goes_while_a_pointer_on_record_cannot_be_read(at):
     write_night(at(0))
     publish(at(0), pointers={"lmdb:/cache": "{}"})
     with pytest.raises(InputError, match="pointer"):
-        retain(at(9, items=1))
+        retention.retain(at(9, items=1))
     assert there(at(0), "items") == [day(0)]
 
 
@@ -249,8 +230,8 @@ def test_the_last_published_night_stays_however_old_it_is(at):
         write_night(at(offset))
     publish(at(0))
     publish(at(1))
-    record(at(2), record_of(at(2), "gate_closed", generation=None))
-    retain(at(90, items=1, ranked_lists=1, nights=1))
+    record(at(2), row_of(at(2), "gate_closed", generation=None))
+    retention.retain(at(90, items=1, ranked_lists=1, nights=1))
     assert there(at(2), "items") == there(at(2), "ranked_lists") == there(at(2), "nights") == [day(1)]
 
 
@@ -262,36 +243,34 @@ def test_what_the_next_night_is_built_on_stays():
     """The last two nights of the matrix and of pools, and before a closed night the last sound ones."""
     nights_there = dated(interactions=[0, 1, 2, 3, 4], pools=[0, 1, 2, 3, 4], items=[0, 1, 2, 3, 4])
     limits = Limits(day(90), dict.fromkeys(nights_there, 1))
-    gone = expired_partitions(Inventory(nights_there), limits, dedup_nights=1)
+    gone = outdated(Inventory(nights_there), limits, dedup_nights=1)
     assert gone["interactions"] == gone["pools"] == {day(0), day(1), day(2)}
     assert gone["items"] == nights_there["items"]
     closed = Inventory(nights_there, closed=frozenset({day(3), day(4)}))
-    assert expired_partitions(closed, limits, dedup_nights=1)["interactions"] == {day(0)}
+    assert outdated(closed, limits, dedup_nights=1)["interactions"] == {day(0)}
 
 
 def test_listens_that_the_matrix_lacks_or_that_tell_duplicates_stay():
     listened = dated(listens=[*range(10)], interactions=[3, 4, 5])
     limits = Limits(day(90), {"listens": 1})
-    gone = expired_partitions(Inventory(listened), limits, dedup_nights=2)
+    gone = outdated(Inventory(listened), limits, dedup_nights=2)
     assert gone["listens"] == {day(offset) for offset in range(5)}
     closed = Inventory(listened, closed=frozenset({day(4), day(5)}))
-    assert expired_partitions(closed, limits, dedup_nights=2)["listens"] == set()
+    assert outdated(closed, limits, dedup_nights=2)["listens"] == set()
     whole = dated(listens=[*range(10)], interactions=[*range(10)])
-    assert expired_partitions(Inventory(whole), limits, dedup_nights=4)["listens"] == {
-        day(offset) for offset in range(5)
-    }
+    assert outdated(Inventory(whole), limits, dedup_nights=4)["listens"] == {day(offset) for offset in range(5)}
 
 
 def test_what_closed_a_gate_is_known_for_as_long_as_anything_of_that_night_is_there():
     nights_there = dated(listens=[2, 3], validations=[0, 1, 2, 3])
     limits = Limits(day(90), {"validations": 1})
-    gone = expired_partitions(Inventory(nights_there, closed=frozenset({day(1), day(2)})), limits, dedup_nights=1)
+    gone = outdated(Inventory(nights_there, closed=frozenset({day(1), day(2)})), limits, dedup_nights=1)
     assert gone["validations"] == {day(0), day(1), day(3)}
 
 
-def model(offset: int, *transitions: tuple[int, str, int], state: str = "retired") -> ModelRecord:
-    steps = [(sequence, name, day(since)) for sequence, name, since in transitions]
-    return two_listeners.model(f"m{offset}", day(offset), *steps, state=state)
+def model(offset: int, *moves: tuple[int, str, int], state: str = "retired") -> dict:
+    told = [{"number": number, "state": name, "since": day(since)} for number, name, since in moves]
+    return {"model_version": f"m{offset}", "run_date": day(offset), "moves": told, "state": state}
 
 
 def test_models_that_are_live_were_live_on_lists_that_stay_or_come_back_by_a_rejection_stay():
@@ -303,10 +282,10 @@ def test_models_that_are_live_were_live_on_lists_that_stay_or_come_back_by_a_rej
         model(4, (6, "live", 20), state="live"),
         model(5, (7, "refused", 25), state="candidate"),
     ]
-    inventory = Inventory(dated(ranked_lists=[5]), rows, {each.version: each.run_date for each in rows})
-    gone = expired_partitions(inventory, Limits(day(90), {"models": 5, "item_factors": 5}), dedup_nights=1)
+    inventory = Inventory(dated(ranked_lists=[5]), rows, {row["model_version"]: row["run_date"] for row in rows})
+    gone = outdated(inventory, Limits(day(90), {"models": 5, "item_factors": 5}), dedup_nights=1)
     assert gone["models"] == gone["item_factors"] == {"m0", "m2", "m5"}
-    only_factors = expired_partitions(inventory, Limits(day(90), {"item_factors": 5}), dedup_nights=1)
+    only_factors = outdated(inventory, Limits(day(90), {"item_factors": 5}), dedup_nights=1)
     assert (only_factors["models"], only_factors["item_factors"]) == (set(), {"m0", "m2", "m5"})
 
 
@@ -316,21 +295,21 @@ def test_a_candidate_keeps_its_factors_for_as_long_as_its_row():
         model(1, (2, "candidate", 1), (3, "undecided", 2), state="candidate"),
         model(2, (4, "candidate", 2), (5, "refused", 3), state="candidate"),
     ]
-    inventory = Inventory({}, rows, {each.version: each.run_date for each in rows})
-    gone = expired_partitions(inventory, Limits(day(90), {"models": 400, "item_factors": 5}), dedup_nights=1)
+    inventory = Inventory({}, rows, {row["model_version"]: row["run_date"] for row in rows})
+    gone = outdated(inventory, Limits(day(90), {"models": 400, "item_factors": 5}), dedup_nights=1)
     assert (gone["models"], gone["item_factors"]) == (set(), {"m2"})
-    year_later = expired_partitions(inventory, Limits(day(490), {"models": 400, "item_factors": 5}), dedup_nights=1)
+    year_later = outdated(inventory, Limits(day(490), {"models": 400, "item_factors": 5}), dedup_nights=1)
     assert year_later["models"] == year_later["item_factors"] == {"m0", "m1", "m2"}
 
 
 def test_rows_and_factors_of_old_models_go_and_the_live_one_ranks_on(at):
     old = write_model(at(0), (1, "live", day(0)), state="retired")
     before, live = write_model(at(1), (2, "live", day(1)), state="retired"), write_model(at(2), (3, "live", day(2)))
-    removed = retain(at(90, models=5, item_factors=5))
+    removed = retention.retain(at(90, models=5, item_factors=5))
     for table in ("models", "item_factors"):
-        assert set(tables.rows(at(2).warehouse, table)["model_version"].to_pylist()) == {before, live}
+        assert set(tables.rows(at(2), table)["model_version"].to_pylist()) == {before, live}
         assert removed_of(removed, table).partitions == 1
-    assert not list(Path(at(2).warehouse.path, "item_factors").rglob(f"model_version={old}"))
+    assert not list(Path(at(2).warehouse, "item_factors").rglob(f"model_version={old}"))
 
 
 def test_a_published_night_that_was_run_again_since_is_still_read_at_its_version(at, spark):
@@ -339,37 +318,37 @@ def test_a_published_night_that_was_run_again_since_is_still_read_at_its_version
     for offset in (0, 1, 2):
         write_night(at(offset))
     publish(at(2))
-    at_version = row.manifest.versions["ranked_lists"]
-    table = at(0).warehouse.table_path("ranked_lists")
+    at_version = row["versions"]["ranked_lists"]
+    table = tables.table_path(at(0), "ranked_lists")
     old = {file for files in DeltaTable(table, version=at_version).file_uris() for file in [Path(files)]}
     assert not old & set(map(Path, DeltaTable(table).file_uris()))
-    retain(at(3, ranked_lists=5))
+    retention.retain(at(3, ranked_lists=5))
     assert DeltaTable(table, version=at_version).to_pyarrow_table().num_rows == 2
     assert spark.read.format("delta").option("versionAsOf", at_version).load(table).count() == 2
     assert not gone(at(0), "ranked_lists", at_version)
-    retain(at(6, ranked_lists=5))
+    retention.retain(at(6, ranked_lists=5))
     assert not any(path.exists() for path in old)
     assert spark.read.format("delta").load(table).count() == len(DeltaTable(table).to_pyarrow_table()) == 4
 
 
 def test_of_a_night_whose_gate_closed_when_it_was_run_again_the_published_tables_can_be_read(at):
     write_night(at(0))
-    row = record_of(at(0), "superseded")
+    row = row_of(at(0), "superseded")
     write_night(at(0))
-    record(at(0), record_of(at(0), "gate_closed", generation=None), row)
-    retain(at(1))
-    assert not gone(at(0), "listens", row.manifest.versions["listens"])
+    record(at(0), row_of(at(0), "gate_closed", generation=None), row)
+    retention.retain(at(1))
+    assert not gone(at(0), "listens", row["versions"]["listens"])
 
 
 def test_a_superseded_generation_stays_whole_while_a_cache_keeps_it(at):
     write_night(at(0))
-    first = record_of(at(0), "superseded")
+    first = row_of(at(0), "superseded")
     write_night(at(0))
-    record(at(0), record_of(at(0), generation=f"{day(0)}-bbbbbbbb"), first)
-    retain(at(1), [pointer(0)])
-    assert not gone(at(0), "pools", first.manifest.versions["pools"])
-    retain(at(1))
-    assert gone(at(0), "pools", first.manifest.versions["pools"])
+    record(at(0), row_of(at(0), generation=f"{day(0)}-bbbbbbbb"), first)
+    retention.retain(at(1), [pointer(0)])
+    assert not gone(at(0), "pools", first["versions"]["pools"])
+    retention.retain(at(1))
+    assert gone(at(0), "pools", first["versions"]["pools"])
 
 
 def test_the_row_of_a_model_stays_readable_as_a_published_night_saw_it(at):
@@ -377,12 +356,10 @@ def test_the_row_of_a_model_stays_readable_as_a_published_night_saw_it(at):
     write_night(at(0))
     row = publish(at(0), model=version)
     write_model(at(0), (1, "live", day(0)), (2, "rejected", day(5)), state="rejected")
-    retain(at(1))
-    assert not gone(at(0), "models", row.manifest.versions["models"], version)
+    retention.retain(at(1))
+    assert not gone(at(0), "models", row["versions"]["models"], version)
     (seen,) = (
-        DeltaTable(at(0).warehouse.table_path("models"), version=row.manifest.versions["models"])
-        .to_pyarrow_table()
-        .to_pylist()
+        DeltaTable(tables.table_path(at(0), "models"), version=row["versions"]["models"]).to_pyarrow_table().to_pylist()
     )
     assert seen["state"] == "live"
 
@@ -390,19 +367,19 @@ def test_the_row_of_a_model_stays_readable_as_a_published_night_saw_it(at):
 def test_files_stay_for_whoever_opened_a_table_before_its_nights_went(at):
     for offset in range(4):
         write_night(at(offset))
-    path = at(0).warehouse.table_path("items")
-    age(at(0).warehouse.path, hours=1_000)
+    path = tables.table_path(at(0), "items")
+    age(at(0).warehouse, hours=1_000)
     opened = DeltaTable(path)
     hours = "retention.removed_files_hours=48"
-    removed = retain(at(4, hours, items=1))
+    removed = retention.retain(at(4, hours, items=1))
     assert (removed_of(removed, "items").partitions, removed_of(removed, "items").files) == (3, 0)
     assert opened.to_pyarrow_table().num_rows == 20
-    assert removed_of(retain(at(4, items=1)), "items").files == 3
+    assert removed_of(retention.retain(at(4, items=1)), "items").files == 3
 
 
 def test_what_dead_tasks_and_drivers_left_goes(at):
     write_night(at(0))
-    warehouse = Path(at(0).warehouse.path)
+    warehouse = Path(at(0).warehouse)
     bucket = next((warehouse / "pools").glob(f"run_date={day(0)}/bucket=*"))
     dead = bucket.parents[1] / f"run_date={day(1)}" / "bucket=0"
     dead.mkdir(parents=True)
@@ -412,15 +389,15 @@ def test_what_dead_tasks_and_drivers_left_goes(at):
     left.append(warehouse / ".ranking-dead" / "ranker")
     for path in left:
         path.write_bytes(b"dead")
-    young = retain(at(1, "retention.removed_files_hours=48"))
+    young = retention.retain(at(1, "retention.removed_files_hours=48"))
     assert [path.exists() for path in left] == [True] * 4 + [False]
     assert (removed_of(young, ".ranking-*").files, removed_of(young, ".ranking-*").bytes) == (1, 4)
     assert not (warehouse / ".ranking-dead").exists()
-    removed = retain(at(1))
+    removed = retention.retain(at(1))
     assert not any(path.exists() for path in left)
     assert not dead.parent.exists()
     assert removed_of(removed, "pools").files == 3 + 1
-    assert tables.rows(at(0).warehouse, "pools").num_rows == 2
+    assert tables.rows(at(0), "pools").num_rows == 2
 
 
 def test_manifests_and_pages_of_nights_that_are_gone_go_and_others_stay(at):
@@ -432,14 +409,14 @@ def test_manifests_and_pages_of_nights_that_are_gone_go_and_others_stay(at):
         write_night(at(offset))
         publish(at(offset))
     for folder, files in names.items():
-        Path(at(0).warehouse.path, folder).mkdir()
+        Path(at(0).warehouse, folder).mkdir()
         for name in files:
-            Path(at(0).warehouse.path, folder, name).write_text("{}")
+            Path(at(0).warehouse, folder, name).write_text("{}")
     limits = {"nights": 3, "validations": 3}
-    retain(at(6, **limits), [pointer(0)])
-    assert all(Path(at(0).warehouse.path, folder, name).exists() for folder, files in names.items() for name in files)
-    retain(at(6, **limits))
-    left = {folder: sorted(path.name for path in Path(at(0).warehouse.path, folder).iterdir()) for folder in names}
+    retention.retain(at(6, **limits), [pointer(0)])
+    assert all(Path(at(0).warehouse, folder, name).exists() for folder, files in names.items() for name in files)
+    retention.retain(at(6, **limits))
+    left = {folder: sorted(path.name for path in Path(at(0).warehouse, folder).iterdir()) for folder in names}
     assert left == {
         "_manifests": [f"{day(5)}-aaaaaaaa.json", "notes.txt"],
         "_data_docs": [f"{day(5)}.html", "index.html"],
@@ -452,12 +429,12 @@ def test_a_dry_run_says_the_same_and_changes_nothing(at):
         publish(at(offset))
     write_model(at(0), (1, "live", day(0)))
     write_night(at(14))
-    Path(at(0).warehouse.path, ".ranking-dead").mkdir()
+    Path(at(0).warehouse, ".ranking-dead").mkdir()
     limits = {"items": 2, "pools": 3, "ranked_lists": 5, "nights": 6, "validations": 1}
     before = listing(at(0))
-    told = retain(at(15, **limits), dry_run=True)
+    told = retention.retain(at(15, **limits), dry_run=True)
     assert listing(at(0)) == before
-    assert told == retain(at(15, **limits))
+    assert told == retention.retain(at(15, **limits))
     assert removed_of(told, "nights").log_files > 0
     assert listing(at(0)) != before
 
@@ -467,9 +444,9 @@ def test_removing_nothing_writes_nothing(at):
         write_night(at(offset))
         publish(at(offset))
     limits = {"items": 4, "ranked_lists": 6}
-    retain(at(12, **limits))
+    retention.retain(at(12, **limits))
     before = listing(at(0))
-    removed = retain(at(12, **limits))
+    removed = retention.retain(at(12, **limits))
     assert listing(at(0)) == before
     assert {(each.partitions, each.rows, each.files, each.log_files, each.bytes) for each in removed} == {
         (0, 0, 0, 0, 0)
@@ -478,15 +455,7 @@ def test_removing_nothing_writes_nothing(at):
 
 @pytest.mark.parametrize(
     ("step", "after"),
-    [
-        ("_commit", 0),
-        ("_commit", 1),
-        ("_commit", 8),
-        ("_unlink", 0),
-        ("_unlink", 1),
-        ("_unlink", 6),
-        ("_remove_side_files", 0),
-    ],
+    [("_commit", 0), ("_commit", 1), ("_commit", 8), ("_unlink", 0), ("_unlink", 1), ("_unlink", 6), ("_sweep", 0)],
 )
 def test_a_retention_killed_anywhere_and_run_again_ends_the_same(at, monkeypatch, step: str, after: int):
     class Killed(BaseException):
@@ -507,28 +476,28 @@ def test_a_retention_killed_anywhere_and_run_again_ends_the_same(at, monkeypatch
     with monkeypatch.context() as patched:
         patched.setattr(retention, step, dies)
         with pytest.raises(Killed):
-            retain(at(4, **limits))
-    (last,) = [each for each in publications.all_records(at(0).warehouse) if each.run_date == day(3)]
-    assert not any(gone(at(3), table, last.manifest.versions[table]) for table in WRITTEN)
-    retain(at(4, **limits))
+            retention.retain(at(4, **limits))
+    (last,) = [row for row in publications.known(at(0)) if row["run_date"] == day(3)]
+    assert not any(gone(at(3), table, last["versions"][table]) for table in WRITTEN)
+    retention.retain(at(4, **limits))
     assert there(at(0), "items") == there(at(0), "nights") == [day(2), day(3)]
     assert there(at(0), "ranked_lists") == [day(3)]
     for table in TABLES:
-        delta = DeltaTable(at(0).warehouse.table_path(table))
+        delta = DeltaTable(tables.table_path(at(0), table))
         assert sorted(map(Path, delta.file_uris())) == sorted(
             Path(delta.table_uri.removeprefix("file://")).rglob("*.parquet")
         )
 
 
 def test_a_late_retention_deletes_nothing_once_another_process_took_over(at):
-    from nocturne.storage.warehouse import fence_out_previous_writers
+    from nocturne.storage.warehouse import keep_out_late_writers
 
     for offset in range(4):
-        write_night(with_token(at(offset), 1))
-    fence_out_previous_writers(with_token(at(0), 2).warehouse)
+        write_night(replace(at(offset), token=1))
+    keep_out_late_writers(replace(at(0), token=2))
     before = listing(at(0), log=False)
     with pytest.raises(ServiceError, match="another process has written this table"):
-        retain(with_token(at(9, items=1), 1))
+        retention.retain(replace(at(9, items=1), token=1))
     assert listing(at(0), log=False) == before
 
 
@@ -540,15 +509,15 @@ def test_the_log_keeps_every_version_that_a_kept_night_names_and_drops_the_older
             two_listeners.write(night, table, WRITTEN[table](day(offset)))
         rows.append(publish(night, of=("items", "ranked_lists")))
         if offset % 5 == 4:
-            retain(at(offset + 1, items=10, ranked_lists=10))
-    path = at(0).warehouse.table_path("items")
+            retention.retain(at(offset + 1, items=10, ranked_lists=10))
+    path = tables.table_path(at(0), "items")
     for row in rows[-10:]:
-        version = row.manifest.versions["items"]
-        of_night = DeltaTable(path, version=version).to_pyarrow_table(filters=[("run_date", "=", row.run_date)])
+        version = row["versions"]["items"]
+        of_night = DeltaTable(path, version=version).to_pyarrow_table(filters=[("run_date", "=", row["run_date"])])
         assert of_night.num_rows == 5
-    oldest = rows[-10].manifest.versions["items"]
+    oldest = rows[-10]["versions"]["items"]
     read = spark.read.format("delta").option("versionAsOf", oldest).load(path)
-    assert read.where(f"run_date = '{rows[-10].run_date}'").count() == 5
+    assert read.where(f"run_date = '{rows[-10]['run_date']}'").count() == 5
     assert spark.read.format("delta").load(path).count() == DeltaTable(path).to_pyarrow_table().num_rows == 50
     assert delta_log.Log.of(Path(path)).first > 20
 
@@ -556,20 +525,20 @@ def test_the_log_keeps_every_version_that_a_kept_night_names_and_drops_the_older
 def test_the_log_stays_for_the_hours_since_the_checkpoint_that_replaces_it(at):
     for offset in range(12):
         two_listeners.write(at(offset), "items", two_listeners.items(day(offset)))
-    path = Path(at(0).warehouse.table_path("items"))
+    path = Path(tables.table_path(at(0), "items"))
     age(path, hours=1_000)
     hours = "retention.removed_files_hours=48"
-    assert removed_of(retain(at(12, hours)), "items").log_files == 0
+    assert removed_of(retention.retain(at(12, hours)), "items").log_files == 0
     age(path, hours=47)
-    assert removed_of(retain(at(12, hours)), "items").log_files == 0
+    assert removed_of(retention.retain(at(12, hours)), "items").log_files == 0
     age(path, hours=49)
-    assert removed_of(retain(at(12, hours)), "items").log_files >= 12
+    assert removed_of(retention.retain(at(12, hours)), "items").log_files >= 12
 
 
 def test_a_checkpoint_that_no_hint_points_to_replaces_nothing(at):
     for offset in range(12):
         two_listeners.write(at(offset), "items", two_listeners.items(day(offset)))
-    path = Path(at(0).warehouse.table_path("items"))
+    path = Path(tables.table_path(at(0), "items"))
     DeltaTable(path).create_checkpoint()
     (path / "_delta_log" / "_last_checkpoint").unlink()
     assert delta_log.Log.of(path).unneeded([], 13, hours=0) == []
@@ -577,21 +546,21 @@ def test_a_checkpoint_that_no_hint_points_to_replaces_nothing(at):
 
 def test_delta_no_longer_cleans_up_a_log_that_retention_looks_after(at):
     night = at(0, items=35)
-    retain(night)
+    retention.retain(night)
     limits = night.settings.retention.nights
     assert delta_log.properties(limits["items"])["delta.deletedFileRetentionDuration"] == "interval 42 days"
     for table in TABLES:
-        properties = DeltaTable(night.warehouse.table_path(table)).metadata().configuration
+        properties = DeltaTable(tables.table_path(night, table)).metadata().configuration
         assert properties.items() >= delta_log.properties(limits.get(table)).items()
 
 
 def test_the_fence_outlasts_the_log_that_raised_it(at):
     for offset in range(15):
-        two_listeners.write(with_token(at(offset), 7), "items", two_listeners.items(day(offset)))
-    retain(with_token(at(15, items=2), 8))
-    assert min(delta_log.Log.of(Path(at(0).warehouse.table_path("items"))).commits) > 5
+        two_listeners.write(replace(at(offset), token=7), "items", two_listeners.items(day(offset)))
+    retention.retain(replace(at(15, items=2), token=8))
+    assert min(delta_log.Log.of(Path(tables.table_path(at(0), "items"))).commits) > 5
     with pytest.raises(ServiceError, match="another process"):
-        two_listeners.write(with_token(at(15), 7), "items", two_listeners.items(day(15)))
+        two_listeners.write(replace(at(15), token=7), "items", two_listeners.items(day(15)))
 
 
 def test_disk_and_log_stay_flat_over_many_nights(at):
@@ -601,7 +570,7 @@ def test_disk_and_log_stay_flat_over_many_nights(at):
         for table in written:
             two_listeners.write(night, table, WRITTEN[table](day(offset)))
         publish(night, of=written)
-        retain(at(offset + 1, **dict.fromkeys((*written, "nights"), 4)))
+        retention.retain(at(offset + 1, **dict.fromkeys((*written, "nights"), 4)))
         there = listing(at(0))
         found.append((len(there), sum(size for size, _ in there.values())))
     files, sizes = zip(*found, strict=True)
@@ -614,7 +583,7 @@ def test_the_command_prints_a_row_a_table_and_frees_what_it_says(at, tmp_path):
     for offset in range(4):
         write_night(at(offset))
     options = [text for each in limits_of(items=1) for text in ("--set", each)]
-    told = ["retain", "--warehouse", at(0).warehouse.path, "--run-date", str(day(4)), *options]
+    told = ["retain", "--warehouse", at(0).warehouse, "--run-date", str(day(4)), *options]
     dry = CliRunner().invoke(app, [*told, "--dry-run", "--json"])
     assert dry.exit_code == 0
     assert there(at(0), "items") == [day(0), day(1), day(2), day(3)]
@@ -636,12 +605,12 @@ def test_the_command_asks_the_cache_what_it_keeps(at):
         cache.load(kept.served.name, About(day(1), 0, (), pa.array([], pa.string())), [])
         cache.swap_pointer(None, kept)
     options = [text for each in limits_of(items=1) for text in ("--set", each)]
-    told = ["retain", "--warehouse", at(0).warehouse.path, "--run-date", str(day(4)), "--cache", at(0).cache, *options]
+    told = ["retain", "--warehouse", at(0).warehouse, "--run-date", str(day(4)), "--cache", at(0).cache, *options]
     assert CliRunner().invoke(app, told).exit_code == 0
     assert there(at(0), "items") == [day(0), day(1), day(3)]
 
 
 def test_a_day_to_come_is_refused(at):
-    done = CliRunner().invoke(app, ["retain", "--warehouse", at(0).warehouse.path, "--run-date", "2999-01-01"])
+    done = CliRunner().invoke(app, ["retain", "--warehouse", at(0).warehouse, "--run-date", "2999-01-01"])
     assert done.exit_code == 2
     assert "too early" in done.stderr

@@ -12,7 +12,7 @@ from nocturne.core.night import Night
 from nocturne.flow import stage
 from nocturne.pipeline.runner import run_stage, run_validation
 from nocturne.ranking.fallbacks import SOURCES
-from nocturne.storage import tables, writing
+from nocturne.storage import tables
 from tests.fixtures.simulated_service import NIGHTS, Service
 
 LAST = NIGHTS - 1
@@ -58,7 +58,7 @@ def test_what_was_withdrawn_leaves_the_pools_and_comes_back_on_the_night_it_may(
     items = tables.night_rows(night, "items").to_pylist()
     withdrawn = first[0]["items"][0]["item_id"]
     gone = [row | {"markets": []} if row["item_id"] == withdrawn else row for row in items]
-    writing.replace_night(pa.Table.from_pylist(gone, schema=tables.night_rows(night, "items").schema), "items", night)
+    tables.replace(pa.Table.from_pylist(gone, schema=tables.night_rows(night, "items").schema), "items", night)
     without, account = rank(spark, night)
     expected, _ = rank(spark, copied.night(LAST, SAME_MODEL, "ranking.carry_over=false"))
     assert without == expected
@@ -69,7 +69,7 @@ def test_what_was_withdrawn_leaves_the_pools_and_comes_back_on_the_night_it_may(
         rows = items if table == "items" else tables.night_rows(night, table).to_pylist()
         schema = tables.night_rows(night, table).schema
         moved = [row | {"run_date": tomorrow.run_date} for row in rows]
-        writing.replace_night(pa.Table.from_pylist(moved, schema=schema), table, tomorrow)
+        tables.replace(pa.Table.from_pylist(moved, schema=schema), table, tomorrow)
     back, account = rank(spark, tomorrow)
     assert [row["items"] for row in back] == [row["items"] for row in first]
     assert account["reasons"]["item_added"] > 0
@@ -98,12 +98,12 @@ def test_a_wrong_pool_has_everyone_computed_afresh_and_closes_the_gate_unless_a_
     expected, _ = rank(spark, night)
     pools = tables.night_rows(before, "pools")
     wrong = [row | {"items": row["items"][::-1]} for row in pools.to_pylist()]
-    writing.replace_night(pa.Table.from_pylist(wrong, schema=pools.schema), "pools", before)
+    tables.replace(pa.Table.from_pylist(wrong, schema=pools.schema), "pools", before)
     if recorded:
-        known = tables.rows(before.warehouse, "nights", pc.field("run_date") == before.run_date)
+        known = tables.rows(before, "nights", pc.field("run_date") == before.run_date)
         stale = pa.array(["stale"] * known.num_rows)
         place = known.schema.get_field_index("state")
-        writing.replace_night(known.set_column(place, known.schema.field("state"), stale), "nights", before)
+        tables.replace(known.set_column(place, known.schema.field("state"), stale), "nights", before)
     lists, account = rank(spark, night)
     assert lists == expected
     assert account["mismatches"] > 0

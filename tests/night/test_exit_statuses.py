@@ -10,9 +10,8 @@ from py4j.protocol import Py4JNetworkError
 from pyspark.sql import SparkSession
 from typer.testing import CliRunner
 
-from nocturne.cli.error_edge import edge
+from nocturne.cli.jobs import edge, nights_of
 from nocturne.cli.main import app
-from nocturne.cli.options import nights_to_run
 from tests.fixtures.simulated_service import FIRST, Service, event
 
 DAY = f"events/date={FIRST}"
@@ -148,7 +147,7 @@ def test_what_spark_and_arrow_say_of_damage_and_death_is_said_plainly(
 
 
 def test_a_range_is_one_night_after_the_other() -> None:
-    nights = nights_to_run(
+    nights = nights_of(
         None, datetime(2025, 2, 27, tzinfo=UTC), datetime(2025, 3, 1, tzinfo=UTC), "l", "w", "lmdb:c", None, None
     )
     assert [str(night.run_date) for night in nights] == ["2025-02-27", "2025-02-28", "2025-03-01"]

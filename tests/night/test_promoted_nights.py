@@ -2,6 +2,7 @@
 
 import json
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from click.testing import Result
@@ -13,7 +14,6 @@ from nocturne.flow import stage
 from nocturne.pipeline.runner import run_nights, run_stage
 from nocturne.serving.cache import open_cache
 from nocturne.storage import tables
-from nocturne.storage.model_transitions import ModelRecord
 from nocturne.training import registry
 from tests.fixtures.simulated_service import FIRST, NIGHTS, Service
 
@@ -36,8 +36,8 @@ def day(offset: int) -> str:
     return str(FIRST + timedelta(days=offset))
 
 
-def known(service: Service) -> dict[str, ModelRecord]:
-    return {model.version: model for model in registry.models(service.night(0).warehouse)}
+def known(service: Service) -> dict[str, dict[str, Any]]:
+    return {row["model_version"]: row for row in registry.models(service.night(0))}
 
 
 def models_of_lists(service: Service, offset: int) -> set[str]:
@@ -78,7 +78,7 @@ def test_a_worse_model_is_refused_a_better_one_serves_from_its_night_on_and_a_re
 ) -> None:
     service, live = poor
     worst, better = train(service, *WORST), train(service, *BETTER)
-    assert {name: model.state for name, model in known(service).items()} == {
+    assert {name: row["state"] for name, row in known(service).items()} == {
         live: "live",
         worst: "candidate",
         better: "candidate",
@@ -87,8 +87,8 @@ def test_a_worse_model_is_refused_a_better_one_serves_from_its_night_on_and_a_re
     refused = nocturne(service, "promote", worst, "--run-date", day(SERVED_FROM), "--why", "a try")
     assert refused.exit_code == 3
     assert "recall@20, all: " in refused.stderr
-    assert known(service)[worst].transitions[-1].state == "refused"
-    assert "recall@20, all: " in known(service)[worst].transitions[-1].reason
+    assert known(service)[worst]["moves"][-1]["state"] == "refused"
+    assert "recall@20, all: " in known(service)[worst]["moves"][-1]["why"]
 
     between = nocturne(service, "compare", worst, better[-8:], "--from", day(0), "--to", day(1), "--json")
     assert between.exit_code == 0, between.output
@@ -102,12 +102,14 @@ def test_a_worse_model_is_refused_a_better_one_serves_from_its_night_on_and_a_re
     made_live = nocturne(service, "promote", better, "--run-date", day(SERVED_FROM), "--why", "better", "--by", "ana")
     assert made_live.exit_code == 0, made_live.output
     assert f"lists of {day(SERVED_FROM)} to {day(SERVED_FROM)} were made before this" in made_live.stderr
-    assert {name: model.state for name, model in known(service).items()} == {
+    assert {name: row["state"] for name, row in known(service).items()} == {
         live: "retired",
         worst: "candidate",
         better: "live",
     }
-    figures = [row for row in known(service)[better].metrics if (row["metric"], row["segment"]) == ("ndcg@20", "all")]
+    figures = [
+        row for row in known(service)[better]["metrics"] if (row["metric"], row["segment"]) == ("ndcg@20", "all")
+    ]
     assert [(row["against"], row["nights"]) for row in figures] == [(live, day(0))]
     assert figures[0]["low"] > 0
 

@@ -15,7 +15,7 @@ from nocturne.flow import stage
 from nocturne.pipeline.runner import run_nights, run_stage, run_validation
 from nocturne.serving import publications
 from nocturne.serving.cache import open_cache
-from nocturne.storage import tables, writing
+from nocturne.storage import tables
 from nocturne.storage.contracts import contract
 from tests.fixtures.simulated_service import NIGHTS, Service
 
@@ -49,7 +49,7 @@ def list_what_nobody_may_hear(rows: pa.Table) -> pa.Table:
 
 
 def spoil(service: Service, night: Night, table: str, how: Spoil) -> None:
-    writing.replace_night(how(tables.night_rows(night, table)), table, night)
+    tables.replace(how(tables.night_rows(night, table)), table, night)
 
 
 def closes(spark: SparkSession, service: Service, night: Night, table: str, metric: str) -> None:
@@ -60,9 +60,9 @@ def closes(spark: SparkSession, service: Service, night: Night, table: str, metr
         run_validation(spark, night, [table], close=True)
     with pytest.raises(GateClosed, match=metric):
         run_stage(spark, night, stage("refresh_cache"))
-    record = [each for each in publications.all_records(night.warehouse) if each.run_date == night.run_date][-1]
-    assert record.state == "gate_closed"
-    assert metric in record.reason
+    row = [row for row in publications.known(night) if row["run_date"] == night.run_date][-1]
+    assert row["state"] == "gate_closed"
+    assert metric in row["reason"]
     with open_cache(service.cache, read_only=True) as cache:
         assert cache.pointer() == before
 
@@ -117,7 +117,7 @@ def test_a_table_that_changed_after_it_was_validated_is_not_served(spark: SparkS
 def test_a_night_that_was_not_validated_is_not_served(spark: SparkSession, copied: Service) -> None:
     night = copied.night(LAST)
     none = contract("validations").arrow_schema.empty_table()
-    writing.replace_rows(none, "validations", night.warehouse, f"run_date = '{night.run_date}' AND `table` = 'items'")
+    tables.replace(none, "validations", night, where=f"run_date = '{night.run_date}' AND `table` = 'items'")
     with pytest.raises(GateClosed, match="items was not validated"):
         run_stage(spark, night, stage("refresh_cache"))
 
@@ -129,8 +129,8 @@ def test_the_night_after_a_closed_gate_publishes_without_what_failed(spark: Spar
     with pytest.raises(GateClosed):
         run_validation(spark, bad, ["listens"], close=True)
     run_nights([good])
-    record = publications.all_records(good.warehouse)[-1]
-    assert (record.run_date, record.state) == (good.run_date, "published")
+    row = publications.known(good)[-1]
+    assert (row["run_date"], row["state"]) == (good.run_date, "published")
     ingested = pc.field("run_date").isin([copied.night(0).run_date, good.run_date])
-    heard = set(tables.rows(good.warehouse, "listens", ingested, ["user_id"])["user_id"].to_pylist())
+    heard = set(tables.rows(good, "listens", ingested, ["user_id"])["user_id"].to_pylist())
     assert set(tables.night_rows(good, "interactions", ["user_id"])["user_id"].to_pylist()) == heard

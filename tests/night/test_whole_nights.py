@@ -21,17 +21,17 @@ from tests.tools.compare_warehouses import compare_warehouses
 
 def rows(service: Service, table: str, offset: int | None = None) -> list[dict[str, object]]:
     night = service.night(offset or 0)
-    found = tables.rows(night.warehouse, table).to_pylist()
+    found = tables.rows(night, table).to_pylist()
     return [row for row in found if offset is None or row["run_date"] == night.run_date]
 
 
 def test_every_night_is_published_and_the_last_one_is_served(published: Service) -> None:
-    known = publications.all_records(published.night(0).warehouse)
-    assert [record.state for record in known] == ["published"] * NIGHTS
+    known = publications.known(published.night(0))
+    assert [row["state"] for row in known] == ["published"] * NIGHTS
     with open_cache(published.cache, read_only=True) as cache:
         pointer = cache.pointer()
         assert pointer
-        assert [generation.name for generation in pointer.kept] == [record.generation for record in reversed(known)]
+        assert [generation.name for generation in pointer.kept] == [row["generation"] for row in reversed(known)]
 
 
 def test_every_listener_known_gets_a_full_list_of_unheard_eligible_items(published: Service) -> None:
@@ -105,7 +105,7 @@ def test_an_earlier_night_made_anew_marks_later_ones_stale_and_leaves_the_pointe
     late = f'{{"event_id": "extra", "user_id": "u-extra", "item_id": "i-extra", "listened_at": "{FIRST}T12:00:00Z"}}\n'
     (day / "more.jsonl").write_text(late)
     run_nights([copied.night(0)])
-    assert [record.state for record in publications.all_records(copied.night(0).warehouse)] == [
+    assert [row["state"] for row in publications.known(copied.night(0))] == [
         "superseded",
         "published",
         "stale",

@@ -139,7 +139,7 @@ class Nights:
         """What the next night carries over from, and what was eligible then under the settings of that night."""
         self.pools = pools
         frozen = replace(service, rules=dict(service.rules))
-        self.then = lambda later: frozen.with_settings(later.settings).eligible()
+        self.then = lambda later: replace(frozen, settings=later.settings).eligible()
 
 
 EVENTS = st.one_of(

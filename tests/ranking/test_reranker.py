@@ -16,7 +16,7 @@ from nocturne.core.settings import RerankingSettings, load_settings
 from nocturne.ranking.item_traits import NONE, UNTAGGED, Traits, traits
 from nocturne.ranking.reranker import Reranker
 from nocturne.storage.contracts import contract
-from nocturne.training.confidences import Confidences
+from nocturne.training.model import Confidences
 
 NEUTRAL = load_settings().reranking
 JAZZ, ROCK, POP = 1, 2, 3

@@ -1,19 +1,13 @@
 from pyspark.sql import SparkSession
 
-from nocturne.core.night import Night
-from nocturne.serving.coverage import ITEMS, LISTS, Coverage, measure_coverage
-from nocturne.storage.stored_rows import StoredRows
+from nocturne.serving.coverage import reach
+from nocturne.validation.profiles.bucket_sums import snapshot
 from tests.fixtures import two_listeners
 
 
 def of(market: str, content_type: str, *counts: int) -> dict[str, str | int]:
     names = ("listeners", "personal", "full", "slots", "items")
     return {"market": market, "content_type": content_type, **dict(zip(names, counts, strict=True))}
-
-
-def measure(spark: SparkSession, night: Night, buckets: int) -> Coverage:
-    lists, items = StoredRows.at(night, "ranked_lists", LISTS), StoredRows.at(night, "items", ITEMS)
-    return measure_coverage(spark, lists, items, top_k=3, buckets=buckets)
 
 
 def test_lists_are_counted_by_market_and_content_type(spark: SparkSession, night):
@@ -25,9 +19,10 @@ def test_lists_are_counted_by_market_and_content_type(spark: SparkSession, night
     ana, ben = two_listeners.ranked_lists()
     ben |= {"bucket": 1, "source": "global_popular", "items": [{"item_id": item, "score": 1.0} for item in ("c", "z")]}
     two_listeners.write(tonight, "ranked_lists", [ana, ben | {"candidates": 3}])
-    found = measure(spark, tonight, buckets=2)
+    lists, items = snapshot(tonight, "ranked_lists"), snapshot(tonight, "items")
+    found = reach(spark, lists, items, top_k=3, buckets=2)
     assert found.heads == [("control", "als", two_listeners.MODEL), ("control", "global_popular", two_listeners.MODEL)]
-    assert found.rows == [
+    assert found.coverage == [
         of("", "", 1, 0, 0, 2, 2),
         of("", "podcast_episode", 1, 0, 0, 1, 1),
         of("", "unknown", 1, 0, 0, 1, 1),
@@ -44,5 +39,5 @@ def test_lists_are_counted_by_market_and_content_type(spark: SparkSession, night
 def test_a_night_without_lists_reaches_nothing(spark: SparkSession, night):
     tonight = night(two_listeners.TONIGHT, *two_listeners.SETTINGS)
     two_listeners.write(tonight, "items", two_listeners.items())
-    found = measure(spark, tonight, buckets=1)
-    assert (found.heads, found.rows) == ([], [])
+    found = reach(spark, snapshot(tonight, "ranked_lists"), snapshot(tonight, "items"), top_k=3, buckets=1)
+    assert (found.heads, found.coverage) == ([], [])

@@ -11,12 +11,13 @@ from deltalake import DeltaTable
 from pyspark.sql import SparkSession
 
 from nocturne.core.errors import ServiceError
-from nocturne.core.night import Night, Warehouse
-from nocturne.storage import lease, tables, writing
+from nocturne.core.night import Night
+from nocturne.storage import lease, tables
 from nocturne.storage.bucket_files import BucketWriter
 from nocturne.storage.contracts import contract
 from nocturne.storage.fencing import APPLICATION, options, refusals, require, stamp
-from nocturne.storage.warehouse import fence_out_previous_writers, leased
+from nocturne.storage.leased import leased
+from nocturne.storage.warehouse import keep_out_late_writers
 from tests.fixtures import two_listeners
 
 LATE = "another process has written this table meanwhile"
@@ -26,8 +27,7 @@ LATE = "another process has written this table meanwhile"
 def both(night) -> tuple[Night, Night]:
     """The night under an earlier token, and under a later one."""
     tonight = night(two_listeners.TONIGHT, "tables.buckets=1")
-    earlier, later = (replace(tonight, warehouse=replace(tonight.warehouse, token=token)) for token in (3, 4))
-    return earlier, later
+    return replace(tonight, token=3), replace(tonight, token=4)
 
 
 def quarantined(night: Night) -> int:
@@ -43,7 +43,7 @@ def test_every_commit_is_stamped_with_its_token_and_a_number_of_its_own(both):
     stamps = []
     for _ in range(2):
         two_listeners.write(later, "quarantine", two_listeners.quarantine())
-        stamps.append(tables.open_table(later.warehouse, "quarantine").transaction_version(APPLICATION))
+        stamps.append(tables.opened(later, "quarantine").transaction_version(APPLICATION))
     assert stamps == [4 * 2**32, 4 * 2**32 + 1]
 
 
@@ -57,15 +57,15 @@ def test_an_earlier_token_cannot_commit_after_a_later_one(both):
 
 def test_a_commit_on_its_way_is_refused_when_a_later_token_comes_in_between(both, monkeypatch: pytest.MonkeyPatch):
     earlier, later = both
-    open_for_writing = writing._open_for_writing
+    opened = tables.opened
 
-    def overtaken(warehouse: Warehouse, table: str) -> DeltaTable:
-        delta = open_for_writing(warehouse, table)
-        if warehouse.token == earlier.warehouse.token:
+    def overtaken(night: Night, table: str, at: int | None = None) -> DeltaTable:
+        found = opened(night, table, at)
+        if night.token == earlier.token:
             two_listeners.write(later, "quarantine", two_listeners.quarantine())
-        return delta
+        return found
 
-    monkeypatch.setattr(writing, "_open_for_writing", overtaken)
+    monkeypatch.setattr(tables, "opened", overtaken)
     with pytest.raises(ServiceError, match=LATE):
         two_listeners.write(earlier, "quarantine", [])
     assert quarantined(later) == 1
@@ -73,21 +73,21 @@ def test_a_commit_on_its_way_is_refused_when_a_later_token_comes_in_between(both
 
 def test_files_that_tasks_wrote_are_not_committed_late(spark: SparkSession, both):
     earlier, later = both
-    path = later.warehouse.table_path("pools")
+    path = tables.table_path(later, "pools")
     writer = BucketWriter(path, contract("pools").arrow_schema, str(two_listeners.TONIGHT), 0)
     writer.write(pa.Table.from_pylist(two_listeners.pools(), schema=contract("pools").arrow_schema))
-    fence_out_previous_writers(later.warehouse)
+    keep_out_late_writers(later)
     with pytest.raises(ServiceError, match=LATE):
-        writing.commit_files(spark, earlier, "pools", [writer.close()])
+        tables.commit(spark, earlier, "pools", [writer.close()])
     assert tables.count(later, "pools") == 0
 
 
 def test_spark_passes_over_a_late_commit_and_that_is_an_error(spark: SparkSession, both):
     earlier, later = both
     rows = spark.createDataFrame([(two_listeners.TONIGHT, "unparsable", "f", "raw")], columns_of("quarantine"))
-    number = stamp(tables.open_table(earlier.warehouse, "quarantine"), earlier.warehouse.token)
-    fence_out_previous_writers(later.warehouse)
-    path = later.warehouse.table_path("quarantine")
+    number = stamp(tables.opened(earlier, "quarantine"), earlier.token)
+    keep_out_late_writers(later)
+    path = tables.table_path(later, "quarantine")
     rows.write.format("delta").mode("append").options(**options(number)).save(path)
     with pytest.raises(ServiceError, match=LATE):
         require(path, number)
@@ -111,16 +111,16 @@ def test_a_spark_job_that_runs_when_a_later_process_takes_over_does_not_commit(
     def take_over() -> None:
         while not begun.exists():
             pass
-        fence_out_previous_writers(later.warehouse)
+        keep_out_late_writers(later)
         go_on.touch()
 
     rows = spark.createDataFrame([(two_listeners.TONIGHT, "unparsable", "f", "raw")], columns_of("quarantine"))
-    path, table = earlier.warehouse.table_path("quarantine"), tables.open_table(earlier.warehouse, "quarantine")
+    path, table = tables.table_path(earlier, "quarantine"), tables.opened(earlier, "quarantine")
     writer = rows.mapInArrow(held_up, columns_of("quarantine")).write.format("delta").mode("append")
     other = threading.Thread(target=take_over)
     other.start()
     with pytest.raises(ServiceError, match=LATE), refusals(table):
-        writer.options(**options(stamp(table, earlier.warehouse.token))).save(path)
+        writer.options(**options(stamp(table, earlier.token))).save(path)
     other.join()
     assert quarantined(later) == 0
 
@@ -129,13 +129,13 @@ def test_who_takes_over_from_a_process_that_never_left_stamps_every_table_first(
     tonight = night(two_listeners.TONIGHT)
     monkeypatch.setattr(lease, "PROCESS_LASTS_SECONDS", 0)
     monkeypatch.setattr(lease.socket, "gethostname", lambda: "host-that-sleeps")
-    late = leased(tonight.warehouse, tonight.run_date, "late")
-    of_late = late.__enter__()
+    late = leased([tonight], "late")
+    (of_late,) = late.__enter__()
     monkeypatch.setattr(lease.socket, "gethostname", lambda: "another-host")
-    with leased(tonight.warehouse, tonight.run_date, "next") as of_next:
+    with leased([tonight], "next") as (of_next,):
         assert of_next.token > of_late.token
         with pytest.raises(ServiceError, match=LATE):
-            two_listeners.write(replace(tonight, warehouse=of_late), "quarantine", two_listeners.quarantine())
+            two_listeners.write(of_late, "quarantine", two_listeners.quarantine())
     with pytest.raises(ServiceError, match="lease on the warehouse was lost"):
         late.__exit__(None, None, None)
     assert quarantined(tonight) == 0
@@ -143,8 +143,8 @@ def test_who_takes_over_from_a_process_that_never_left_stamps_every_table_first(
 
 def test_who_follows_a_process_that_left_stamps_nothing(night):
     tonight = night(date(2025, 3, 2))
-    before = tables.version(tonight.warehouse, "quarantine")
+    before = tables.version(tonight, "quarantine")
     for _ in range(2):
-        with leased(tonight.warehouse, tonight.run_date):
+        with leased([tonight]):
             pass
-    assert tables.version(tonight.warehouse, "quarantine") == before
+    assert tables.version(tonight, "quarantine") == before

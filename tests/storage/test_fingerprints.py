@@ -8,7 +8,7 @@ from pyspark.sql import SparkSession
 
 from nocturne.core.night import Night
 from nocturne.flow import GATED_TABLES
-from nocturne.storage import fingerprints, tables, writing
+from nocturne.storage import fingerprints, tables
 from tests.fixtures import two_listeners
 
 TABLES = ("listens", "rankings", "ranked_lists")
@@ -23,16 +23,16 @@ def tonight(night) -> Night:
 
 def only_file(night: Night, table: str) -> Path:
     (path,) = tables.files(night, table)["path"].to_pylist()
-    return Path(night.warehouse.table_path(table), path)
+    return Path(tables.table_path(night, table), path)
 
 
 def test_the_order_of_rows_and_measured_columns_change_no_hash(spark: SparkSession, tonight: Night):
-    before = fingerprints.row_hashes(spark, tonight, TABLES)
+    before = fingerprints.content(spark, tonight, TABLES)
     two_listeners.write(tonight, "listens", two_listeners.listens()[::-1])
     two_listeners.write(
         tonight, "rankings", [two_listeners.rankings()[0] | {"way": "another", "bytes": 1, "reasons": []}]
     )
-    assert fingerprints.row_hashes(spark, tonight, TABLES) == before
+    assert fingerprints.content(spark, tonight, TABLES) == before
 
 
 @pytest.mark.parametrize(
@@ -46,9 +46,9 @@ def test_the_order_of_rows_and_measured_columns_change_no_hash(spark: SparkSessi
     ids=["a row less", "a row twice", "a number", "an order of items"],
 )
 def test_other_rows_have_another_hash(spark: SparkSession, tonight: Night, table: str, rows: list[two_listeners.Row]):
-    before = fingerprints.row_hashes(spark, tonight, TABLES)
+    before = fingerprints.content(spark, tonight, TABLES)
     two_listeners.write(tonight, table, rows)
-    after = fingerprints.row_hashes(spark, tonight, TABLES)
+    after = fingerprints.content(spark, tonight, TABLES)
     assert {name for name in TABLES if after[name] != before[name]} == {table}
 
 
@@ -57,45 +57,45 @@ def test_a_map_hashes_alike_in_whatever_order_it_is_stored(spark: SparkSession, 
     found = []
     for order in (reasons, reasons[::-1]):
         two_listeners.write(tonight, "ingests", [two_listeners.ingests()[0] | {"reasons": order}])
-        found.append(fingerprints.row_hashes(spark, tonight, ["ingests"]))
+        found.append(fingerprints.content(spark, tonight, ["ingests"]))
     assert found[0] == found[1]
 
 
 def test_other_nights_count_nothing(spark: SparkSession, tonight: Night):
-    before = fingerprints.row_hashes(spark, tonight, GATED_TABLES)
+    before = fingerprints.content(spark, tonight, GATED_TABLES)
     tomorrow = replace(tonight, run_date=tonight.run_date + timedelta(days=1))
     two_listeners.write(tomorrow, "listens", two_listeners.listens(tomorrow.run_date))
-    assert fingerprints.row_hashes(spark, tonight, GATED_TABLES) == before
+    assert fingerprints.content(spark, tonight, GATED_TABLES) == before
 
 
 def test_a_flipped_bit_changes_the_fingerprint(tonight: Night):
-    before, file = fingerprints.file_hashes(tonight, "ranked_lists"), only_file(tonight, "ranked_lists")
+    before, file = fingerprints.fingerprint(tonight, "ranked_lists"), only_file(tonight, "ranked_lists")
     content = bytearray(file.read_bytes())
     content[len(content) // 2] ^= 1
     file.write_bytes(content)
-    assert fingerprints.file_hashes(tonight, "ranked_lists") != before
+    assert fingerprints.fingerprint(tonight, "ranked_lists") != before
 
 
 def test_a_file_that_is_gone_changes_the_fingerprint_and_is_missing(tonight: Night):
-    before, version = fingerprints.file_hashes(tonight, "items"), tables.version(tonight.warehouse, "items")
-    _, files = fingerprints.file_names_hash(tonight, "items", version)
-    assert fingerprints.missing_files(tonight, "items", files) == []
+    before, version = fingerprints.fingerprint(tonight, "items"), tables.version(tonight, "items")
+    _, files = fingerprints.recorded(tonight, "items", version)
+    assert fingerprints.missing(tonight, "items", files) == []
     file = only_file(tonight, "items")
     file.unlink()
-    assert fingerprints.file_hashes(tonight, "items") != before
-    assert [Path(path).name for path in fingerprints.missing_files(tonight, "items", files)] == [file.name]
+    assert fingerprints.fingerprint(tonight, "items") != before
+    assert [Path(path).name for path in fingerprints.missing(tonight, "items", files)] == [file.name]
 
 
 def test_the_names_of_a_version_stay_when_the_table_is_written_again(tonight: Night):
-    version, before = tables.version(tonight.warehouse, "items"), fingerprints.file_names_hash(tonight, "items")[0]
+    version, before = tables.version(tonight, "items"), fingerprints.recorded(tonight, "items")[0]
     two_listeners.write(tonight, "items", two_listeners.items())
-    assert fingerprints.file_names_hash(tonight, "items", version)[0] == before
-    assert fingerprints.file_names_hash(tonight, "items")[0] != before
+    assert fingerprints.recorded(tonight, "items", version)[0] == before
+    assert fingerprints.recorded(tonight, "items")[0] != before
 
 
 def test_a_move_of_a_model_changes_neither_fingerprint_nor_names(tonight: Night):
-    before = fingerprints.file_hashes(tonight, "models"), fingerprints.file_names_hash(tonight, "models")[0]
+    before = fingerprints.fingerprint(tonight, "models"), fingerprints.recorded(tonight, "models")[0]
     stored = tables.night_rows(tonight, "models")
     again = pa.Table.from_pylist([stored.to_pylist()[0] | {"seconds": 9.0}], schema=stored.schema)
-    writing.replace_rows(again, "models", tonight.warehouse, f"model_version = '{two_listeners.MODEL}'")
-    assert (fingerprints.file_hashes(tonight, "models"), fingerprints.file_names_hash(tonight, "models")[0]) == before
+    tables.replace(again, "models", tonight, where=f"model_version = '{two_listeners.MODEL}'")
+    assert (fingerprints.fingerprint(tonight, "models"), fingerprints.recorded(tonight, "models")[0]) == before

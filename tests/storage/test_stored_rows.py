@@ -4,10 +4,10 @@ import pyarrow as pa
 import pytest
 from deltalake import write_deltalake
 
-from nocturne.core.night import Night, Warehouse
+from nocturne.core.night import Night
 from nocturne.core.settings import load_settings
+from nocturne.storage import tables
 from nocturne.storage.contracts import contract
-from nocturne.storage.stored_rows import StoredRows
 from nocturne.storage.warehouse import create_missing
 from tests.fixtures import two_listeners
 
@@ -15,12 +15,9 @@ from tests.fixtures import two_listeners
 @pytest.fixture
 def night(tmp_path) -> Night:
     night = Night(
-        Warehouse(str(tmp_path / "warehouse"), load_settings(overrides=["tables.buckets=3"])),
-        two_listeners.TONIGHT,
-        "",
-        "lmdb:",
+        two_listeners.TONIGHT, "", str(tmp_path / "warehouse"), "lmdb:", load_settings(overrides=["tables.buckets=3"])
     )
-    create_missing(night.warehouse)
+    create_missing(night)
     return night
 
 
@@ -32,19 +29,19 @@ def write(night: Night, users: dict[str, int]) -> None:
     )
 
 
-def users(rows: StoredRows) -> list[str]:
+def users(rows: tables.StoredRows) -> list[str]:
     return [user for batch in rows for user in batch.column("user_id").to_pylist()]
 
 
 def test_rows_come_by_bucket_and_user(night: Night) -> None:
     write(night, {"d": 2, "a": 1, "e": 0, "c": 0, "b": 2})
 
-    assert users(StoredRows.at(night, "interactions", ["user_id"])) == ["c", "e", "a", "b", "d"]
+    assert users(tables.StoredRows.at(night, "interactions", ["user_id"])) == ["c", "e", "a", "b", "d"]
 
 
 def test_rows_stay_as_they_were_whatever_is_written_since(night: Night) -> None:
     write(night, {"a": 0, "b": 1})
-    rows = StoredRows.at(night, "interactions", ["user_id"])
+    rows = tables.StoredRows.at(night, "interactions", ["user_id"])
     write(night, {"z": 0})
 
     assert users(rows) == users(rows) == ["a", "b"]
@@ -53,17 +50,17 @@ def test_rows_stay_as_they_were_whatever_is_written_since(night: Night) -> None:
 def test_other_nights_and_other_columns_are_left_out(night: Night) -> None:
     yesterday = [row | {"user_id": "old"} for row in two_listeners.interactions(two_listeners.YESTERDAY)]
     write_deltalake(
-        night.warehouse.table_path("interactions"),
+        tables.table_path(night, "interactions"),
         pa.Table.from_pylist(yesterday, schema=contract("interactions").arrow_schema),
         mode="append",
     )
     write(night, {"a": 0})
     columns = ["user_id", "market", "item_indexes"]
-    (batch,) = StoredRows.at(night, "interactions", columns)
+    (batch,) = tables.StoredRows.at(night, "interactions", columns)
 
     assert batch.to_pylist() == [{"user_id": "a", "market": "SE", "item_indexes": [0, 1]}]
     assert set(batch.schema.names) == set(columns)
 
 
 def test_a_night_without_rows_has_none(night: Night) -> None:
-    assert users(StoredRows.at(night, "interactions", ["user_id"])) == []
+    assert users(tables.StoredRows.at(night, "interactions", ["user_id"])) == []

@@ -5,9 +5,9 @@ from datetime import date
 import pyarrow as pa
 import pytest
 
-from nocturne.core.night import Night, Warehouse
+from nocturne.core.night import Night
 from nocturne.core.settings import load_settings
-from nocturne.storage import writing
+from nocturne.storage import tables
 from nocturne.storage.contracts import contract
 from nocturne.storage.warehouse import create_missing
 from tests.tools.compare_warehouses import compare_warehouses
@@ -21,11 +21,11 @@ def write(tmp_path):
     """Writes rows of one night into the warehouse of that name."""
 
     def into(name, table, *rows):
-        night = Night(Warehouse(str(tmp_path / name), load_settings()), date(2025, 1, 1), "", "")
-        create_missing(night.warehouse)
+        night = Night(date(2025, 1, 1), "", str(tmp_path / name), "", load_settings())
+        create_missing(night)
         filled = [{"run_date": night.run_date} | row for row in rows]
-        writing.replace_night(pa.Table.from_pylist(filled, schema=contract(table).arrow_schema), table, night)
-        return night.warehouse.path
+        tables.replace(pa.Table.from_pylist(filled, schema=contract(table).arrow_schema), table, night)
+        return night.warehouse
 
     return into
 

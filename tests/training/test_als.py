@@ -12,10 +12,8 @@ import pytest
 from nocturne.core.errors import SettingsError
 from nocturne.core.settings import AlsSettings, load_settings
 from nocturne.ingestion.interactions import UNIT
-from nocturne.training import registry
-from nocturne.training.als import is_due, train
-from nocturne.training.confidences import confidence_rows, confidences, strengths
-from nocturne.training.model import factors_table, model_from_tables
+from nocturne.training.als import is_due, model_row, train
+from nocturne.training.model import confidence_rows, confidences, factors_table, model_from_tables, strengths
 
 HALF_LIFE = 10.0
 NIGHT = date(1970, 1, 21)  # day 20: two half-lives after the epoch
@@ -242,9 +240,7 @@ def test_the_factors_lie_on_their_principal_axes() -> None:
 
 def test_a_model_comes_back_from_its_tables_as_it_was() -> None:
     training = train([rows(taste_blocks())], ids(6), NIGHT, HALF_LIFE, als(popularity_exponent=0.3))
-    back = model_from_tables(
-        registry._record(registry.Trained(training, {}, 0.0), "tune"), factors_table(training.model), HALF_LIFE
-    )
+    back = model_from_tables(model_row(training), factors_table(training.model), HALF_LIFE)
     arrays = ("factors", "spectrum", "confidence_weights", "score_multipliers", "listeners", "item_indexes")
     assert (training.model.neighbours >= 0).any()
     for name in (*arrays, "neighbours", "similarities"):

@@ -12,10 +12,10 @@ import numpy as np
 import pyarrow as pa
 from deltalake import write_deltalake
 
-from nocturne.core.night import Night, Warehouse
+from nocturne.core.night import Night
 from nocturne.core.settings import load_settings
+from nocturne.storage import tables
 from nocturne.storage.contracts import contract
-from nocturne.storage.stored_rows import StoredRows
 from nocturne.storage.warehouse import create_missing
 from nocturne.training import als
 
@@ -51,12 +51,12 @@ def write(night: Night) -> None:
     """Append the night's rows, a bucket at a time."""
     for bucket in range(BUCKETS[night.run_date]):
         rows = bucket_rows(night.run_date, bucket)
-        write_deltalake(night.warehouse.table_path("interactions"), rows, mode="append")
+        write_deltalake(tables.table_path(night, "interactions"), rows, mode="append")
 
 
 def measure(night: Night) -> tuple[int, int]:
     """Bytes of the matrix, and the most memory this process has held up to the end of its training."""
-    rows = StoredRows.at(night, "interactions", als.COLUMNS)
+    rows = tables.StoredRows.at(night, "interactions", als.COLUMNS)
     ids = pa.array([str(index) for index in range(ITEMS)])
     training = als.train(rows, ids, night.run_date, 90.0, night.settings.als)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 2**10
@@ -67,9 +67,9 @@ def main() -> None:
     """Write, or measure in another process, whose memory has held nothing but the training."""
     folder = sys.argv[1]
     settings = load_settings(overrides=["als.factors=8", "als.iterations=1"])
-    nights = [Night(Warehouse(f"{folder}/warehouse", settings), day, folder, f"lmdb:{folder}/cache") for day in BUCKETS]
+    nights = [Night(day, folder, f"{folder}/warehouse", f"lmdb:{folder}/cache", settings) for day in BUCKETS]
     if sys.argv[2] == "write":
-        create_missing(nights[0].warehouse)
+        create_missing(nights[0])
         for night in nights:
             write(night)
         return

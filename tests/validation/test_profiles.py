@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 
 import pyarrow as pa
@@ -71,7 +72,9 @@ def test_overlap_is_the_share_of_a_list_that_was_in_the_same_listeners_list_befo
 
 
 def test_the_catalogue_is_compared_with_last_nights(tonight: Night) -> None:
-    two_listeners.write(tonight.on(two_listeners.YESTERDAY), "items", two_listeners.items(two_listeners.YESTERDAY))
+    two_listeners.write(
+        replace(tonight, run_date=two_listeners.YESTERDAY), "items", two_listeners.items(two_listeners.YESTERDAY)
+    )
     first, second, third, *_ = two_listeners.items()
     backwards = {"available_from": two_listeners.TONIGHT, "available_until": two_listeners.YESTERDAY}
     two_listeners.write(tonight, "items", [first | {"title": " "}, second, third | backwards, first])
@@ -127,7 +130,7 @@ def test_a_model_is_as_old_as_its_training(tonight: Night) -> None:
     trained_on = two_listeners.TONIGHT - timedelta(days=3)
     (model,) = two_listeners.models(trained_on)
     spoilt = {"losses": [0.5, 0.55, math.nan], "spectrum": [math.inf, 1.0]}
-    two_listeners.write(tonight.on(trained_on), "models", [model | spoilt])
+    two_listeners.write(replace(tonight, run_date=trained_on), "models", [model | spoilt])
 
     found = models.models(tonight)
 

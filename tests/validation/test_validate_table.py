@@ -2,7 +2,6 @@
 
 import shutil
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
 
@@ -11,7 +10,7 @@ import pytest
 from pyspark.sql import SparkSession
 
 from nocturne.core.errors import SettingsError
-from nocturne.core.night import Night, Warehouse
+from nocturne.core.night import Night
 from nocturne.core.settings import load_settings
 from nocturne.flow import GATED_TABLES
 from nocturne.serving import manifest, publications
@@ -27,8 +26,8 @@ SOUND = load_settings(overrides=two_listeners.SETTINGS)
 @pytest.fixture(scope="module")
 def sound_warehouse(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("sound") / "warehouse"
-    night = Night(Warehouse(str(folder), SOUND), two_listeners.TONIGHT, "landing", "lmdb:cache")
-    create_missing(night.warehouse)
+    night = Night(two_listeners.TONIGHT, "landing", str(folder), "lmdb:cache", SOUND)
+    create_missing(night)
     two_listeners.write_sound_world(night)
     return folder
 
@@ -37,18 +36,16 @@ def sound_warehouse(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def tonight(sound_warehouse: Path, tmp_path: Path) -> Night:
     """Tonight in a sound world of the test's own."""
     copy = shutil.copytree(sound_warehouse, tmp_path / "warehouse")
-    return Night(
-        Warehouse(str(copy), SOUND), two_listeners.TONIGHT, str(tmp_path / "landing"), f"lmdb:{tmp_path / 'cache'}"
-    )
+    return Night(two_listeners.TONIGHT, str(tmp_path / "landing"), str(copy), f"lmdb:{tmp_path / 'cache'}", SOUND)
 
 
 def outcomes(night: Night) -> dict[tuple[str, str, str], str]:
-    rows = tables.rows(night.warehouse, "validations", pc.field("run_date") == night.run_date).to_pylist()
+    rows = tables.rows(night, "validations", pc.field("run_date") == night.run_date).to_pylist()
     return {(row["table"], row["expectation"], row["severity"]): row["outcome"] for row in rows}
 
 
 def state(night: Night) -> dict[str, object]:
-    return {row["run_date"]: row for row in tables.rows(night.warehouse, "nights").to_pylist()}.get(night.run_date, {})
+    return {row["run_date"]: row for row in tables.rows(night, "nights").to_pylist()}.get(night.run_date, {})
 
 
 def test_a_sound_night_holds_every_expectation(spark: SparkSession, tonight: Night) -> None:
@@ -117,7 +114,7 @@ def spoil_with_too_few_propensities(night: Night) -> None:
 
 
 def spoil_with_a_tenth_of_the_volume(night: Night) -> None:
-    yesterday = Night(night.warehouse, two_listeners.YESTERDAY, night.landing, night.cache)
+    yesterday = Night(two_listeners.YESTERDAY, night.landing, night.warehouse, night.cache, night.settings)
     two_listeners.write(yesterday, "ingests", two_listeners.ingests(two_listeners.YESTERDAY, listens=30))
 
 
@@ -125,7 +122,7 @@ def spoil_with_a_stale_model(night: Night) -> None:
     two_listeners.write(night, "models", [])
     two_listeners.write(night, "item_factors", [])
     trained_on = two_listeners.TONIGHT - timedelta(days=15)
-    then = Night(night.warehouse, trained_on, night.landing, night.cache)
+    then = Night(trained_on, night.landing, night.warehouse, night.cache, night.settings)
     two_listeners.write(then, "models", two_listeners.models(trained_on))
     two_listeners.write(then, "item_factors", two_listeners.item_factors(trained_on))
 
@@ -154,7 +151,7 @@ def test_a_spoilt_night_closes_the_gate_and_says_why(
     assert verdict.failures[0].startswith(sentence)
     assert state(tonight)["state"] == "gate_closed"
     assert sentence.removesuffix(".") in str(state(tonight)["reason"])
-    assert validate_table.closed_dates(tonight.warehouse, [table]) == {two_listeners.TONIGHT}
+    assert validate_table.closed_dates(tonight, [table]) == {two_listeners.TONIGHT}
 
 
 def test_lists_out_of_order_with_unknown_listeners_or_of_another_model_close_the_gate(
@@ -246,38 +243,38 @@ def test_a_warning_does_not_close_the_gate(spark: SparkSession, tonight: Night) 
 def test_a_closed_gate_keeps_the_generation_that_is_served_and_stays_closed(
     spark: SparkSession, tonight: Night
 ) -> None:
-    manifest_of_lists = manifest.build_record(tonight, 2, "abcdef0123456789", ())
-    publications.publish(tonight, manifest_of_lists, None, frozen=False)
+    manifest_of_lists = manifest.sealed(publications.facts(tonight, 2, "abcdef0123456789", ()))
+    publications.publish(tonight, manifest_of_lists, None, held=False)
     spoil_with_a_nan_factor(tonight)
     validate_table.validate(spark, tonight, ["item_factors"])
-    found = [(record.state, record.generation) for record in publications.all_records(tonight.warehouse)]
+    found = [(row["state"], row["generation"]) for row in publications.known(tonight)]
     assert found == [("superseded", "2025-03-02-abcdef01"), ("gate_closed", None)]
 
     two_listeners.write(tonight, "item_factors", two_listeners.item_factors())
     validate_table.validate(spark, tonight, ["item_factors"])
 
-    assert publications.all_records(tonight.warehouse)[-1].state == "gate_closed"
-    assert validate_table.closed_dates(tonight.warehouse, ["item_factors"]) == set()
+    assert publications.known(tonight)[-1]["state"] == "gate_closed"
+    assert validate_table.closed_dates(tonight, ["item_factors"]) == set()
 
 
 def test_validating_a_table_again_replaces_its_own_rows_alone(spark: SparkSession, tonight: Night) -> None:
     validate_table.validate(spark, tonight, ["items", "models"])
-    before = tables.rows(tonight.warehouse, "validations").num_rows
+    before = tables.rows(tonight, "validations").num_rows
 
     validate_table.validate(spark, tonight, ["items"])
 
-    assert tables.rows(tonight.warehouse, "validations").num_rows == before
+    assert tables.rows(tonight, "validations").num_rows == before
 
 
 def test_validations_name_the_files_they_were_made_of(spark: SparkSession, tonight: Night) -> None:
     (verdict,) = validate_table.validate(spark, tonight, ["items"])
 
-    assert set(verdict.rows["files"].to_pylist()) == {fingerprints.file_hashes(tonight, "items")}
+    assert set(verdict.rows["files"].to_pylist()) == {fingerprints.fingerprint(tonight, "items")}
 
 
 def test_nights_whose_gate_closed_do_not_say_what_is_usual(spark: SparkSession, tonight: Night) -> None:
     def on(day: date) -> Night:
-        return Night(tonight.warehouse, day, tonight.landing, tonight.cache)
+        return Night(day, tonight.landing, tonight.warehouse, tonight.cache, tonight.settings)
 
     spoilt = two_listeners.YESTERDAY - timedelta(days=1)
     two_listeners.write(on(spoilt), "ingests", two_listeners.ingests(spoilt, listens=90) * 2)
@@ -289,7 +286,7 @@ def test_nights_whose_gate_closed_do_not_say_what_is_usual(spark: SparkSession, 
 
 def test_a_misspelt_threshold_is_a_settings_error(spark: SparkSession, tonight: Night) -> None:
     settings = load_settings(overrides=(*two_listeners.SETTINGS, "expectations.models.max_age_dais=3"))
-    misspelt = Night(replace(tonight.warehouse, settings=settings), tonight.run_date, tonight.landing, tonight.cache)
+    misspelt = Night(tonight.run_date, tonight.landing, tonight.warehouse, tonight.cache, settings)
 
     with pytest.raises(SettingsError, match=r"(?s)models.*max_age_dais is unknown"):
         validate_table.validate(spark, misspelt, ["models"])
@@ -299,7 +296,7 @@ def test_the_data_docs_show_every_night_and_what_failed(spark: SparkSession, ton
     spoil_with_a_nan_factor(tonight)
     validate_table.validate(spark, tonight, ["item_factors"])
 
-    folder = Path(tonight.warehouse.path) / "_data_docs"
+    folder = Path(tonight.warehouse) / "_data_docs"
     index, page = (folder / "index.html").read_text(), (folder / "2025-03-02.html").read_text()
     assert '<a href="2025-03-02.html#item_factors"><span class="critical">1 critical</span></a>' in index
     assert "Items with a factor that is NaN, null or infinite" in page

@@ -4,29 +4,30 @@ from collections.abc import Collection
 from datetime import date
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.dataset as ds
 
-from nocturne.core.arrays import Mask
+Mask = npt.NDArray[np.bool_]
 
 
 class Catalogue:
     """Which items may not be listed on a night.
 
     Args:
-        items: COLUMNS of the night's `items`.
+        items: rows of `items` of the night.
         explicit_blocked_markets: where explicit items are barred; "*": everywhere.
     """
 
-    COLUMNS = ("item_id", "explicit", "markets", "available_from", "available_until")
-
-    def __init__(self, items: pa.Table, run_date: date, explicit_blocked_markets: Collection[str]) -> None:
-        self._item_ids = items["item_id"].combine_chunks()
+    def __init__(self, items: ds.Dataset, run_date: date, explicit_blocked_markets: Collection[str]) -> None:
+        rows = items.to_table(columns=["item_id", "explicit", "markets", "available_from", "available_until"])
+        self._item_ids = rows["item_id"].combine_chunks()
         night = pa.scalar(run_date, pa.date32())
-        self._off = _mask(pc.greater(items["available_from"], night)) | _mask(pc.less(items["available_until"], night))
-        self._explicit = _mask(items["explicit"])
-        self._restricted = _mask(pc.is_valid(items["markets"]))
-        markets = items["markets"].combine_chunks()
+        self._off = _mask(pc.greater(rows["available_from"], night)) | _mask(pc.less(rows["available_until"], night))
+        self._explicit = _mask(rows["explicit"])
+        self._restricted = _mask(pc.is_valid(rows["markets"]))
+        markets = rows["markets"].combine_chunks()
         self._licence_of = pc.list_parent_indices(markets).to_numpy()
         self._licence_in = pc.list_flatten(markets)
         self._explicit_blocked_markets = frozenset(explicit_blocked_markets)

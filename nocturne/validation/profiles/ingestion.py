@@ -1,4 +1,4 @@
-"""Profiles of `listens`, `quarantine`, `ingests` and `items`: the day, whole and clean."""
+"""Profiles of what `ingest_events` writes: did the day arrive, whole and clean?"""
 
 from datetime import timedelta
 from typing import Any
@@ -26,15 +26,15 @@ def listens(spark: SparkSession, night: Night) -> Profile:
         f"OR coalesce(ms_played, 0) NOT BETWEEN 0 AND {limits.max_ms_played}",
     }
     rows = tables.read_night(spark, night, "listens")
-    sums = rows.agg(
+    found = rows.agg(
         F.count("*").alias("rows"),
         *(F.count_if(F.expr(check)).alias(name) for name, check in wrong.items()),
         F.count_if((F.col("listened_at") < earliest) | (F.col("listened_at") >= end)).alias("outside_day"),
         F.count_if(F.col("late") != (F.col("listened_at") < day)).alias("mislabelled_late"),
         F.count_if("late").alias("late"),
     ).first()
-    assert sums is not None
-    count = sums["rows"]
+    assert found is not None
+    count = found["rows"]
     distinct = rows.agg(F.count_distinct(F.xxhash64("event_id"))).first()
     assert distinct is not None
     if distinct[0] != count:
@@ -44,12 +44,12 @@ def listens(spark: SparkSession, night: Night) -> Profile:
     return {
         "listens_vs_recent": ratio(count, usual(night, "listens")) if count else None,
         "empty_day": float(count == 0),
-        "empty_keys": sums["empty_keys"],
+        "empty_keys": found["empty_keys"],
         "duplicate_events": count - distinct[0],
-        "outside_day": sums["outside_day"],
-        "mislabelled_late": sums["mislabelled_late"],
-        "impossible_values": sums["impossible_values"],
-        "share_late": share(sums["late"], count),
+        "outside_day": found["outside_day"],
+        "mislabelled_late": found["mislabelled_late"],
+        "impossible_values": found["impossible_values"],
+        "share_late": share(found["late"], count),
     }
 
 
@@ -57,36 +57,36 @@ def quarantine(night: Night) -> Profile:
     """Of the night's rejected events, against what `ingests` says about them."""
     rows = tables.night_rows(night, "quarantine", ["reason", "file"])
     counts = {row["values"]: row["counts"] for row in pc.value_counts(rows["reason"].combine_chunks()).to_pylist()}
-    recorded = dict(_ingest(night).get("reasons", []))
+    told = dict(_told(night).get("reasons", []))
     return {
         "unknown_reasons": sum(count for reason, count in counts.items() if reason not in REASONS),
         "unlike_ingests": sum(
-            abs(counts.get(reason, 0) - recorded.get(reason, 0)) for reason in counts.keys() | recorded.keys()
+            abs(counts.get(reason, 0) - told.get(reason, 0)) for reason in counts.keys() | told.keys()
         ),
         "unknown_files": total(pc.equal(rows["file"], "")),
     }
 
 
 def ingests(night: Night) -> Profile:
-    """Of the night's row of `ingests`."""
-    ingest = _ingest(night)
+    """Of the night's account of its rows."""
+    told = _told(night)
     count = tables.night_rows(night, "ingests", ["run_date"]).num_rows
     if count != 1:
         names = ("rows_lost", "unlike_listens", "unlike_quarantine", "share_unusable", "share_unparsable")
         more = ("share_duplicates", "share_bots", "listeners_vs_recent")
         return {"accounts": count, **dict.fromkeys((*names, *more))}
-    read, reasons = ingest["rows_read"], dict(ingest["reasons"])
+    read, reasons = told["rows_read"], dict(told["reasons"])
     bots = reasons.get("bot", 0)
     return {
         "accounts": count,
-        "rows_lost": abs(read - ingest["listens"] - ingest["duplicates"] - ingest["quarantined"]),
-        "unlike_listens": abs(ingest["listens"] - tables.count(night, "listens")),
-        "unlike_quarantine": abs(ingest["quarantined"] - tables.count(night, "quarantine")),
-        "share_unusable": share(ingest["quarantined"] - bots, read - bots),
+        "rows_lost": abs(read - told["listens"] - told["duplicates"] - told["quarantined"]),
+        "unlike_listens": abs(told["listens"] - tables.count(night, "listens")),
+        "unlike_quarantine": abs(told["quarantined"] - tables.count(night, "quarantine")),
+        "share_unusable": share(told["quarantined"] - bots, read - bots),
         "share_unparsable": share(reasons.get("unparsable", 0), read),
-        "share_duplicates": share(ingest["duplicates"], read),
+        "share_duplicates": share(told["duplicates"], read),
         "share_bots": share(bots, read),
-        "listeners_vs_recent": ratio(ingest["listeners"], usual(night, "listeners")) if ingest["listeners"] else None,
+        "listeners_vs_recent": ratio(told["listeners"], usual(night, "listeners")) if told["listeners"] else None,
     }
 
 
@@ -109,7 +109,7 @@ def items(night: Night) -> Profile:
     }
 
 
-def _ingest(night: Night) -> dict[str, Any]:
+def _told(night: Night) -> dict[str, Any]:
     """The night's row of `ingests`; empty if there is none."""
     rows = tables.night_rows(night, "ingests").to_pylist()
     return dict(rows[0]) if rows else {}

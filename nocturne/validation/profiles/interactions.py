@@ -1,8 +1,7 @@
-"""Profiles of `item_index` and `interactions`: every listener's row there, once, and well-formed."""
+"""Profiles of what `build_interactions` writes: is every listener's row there, once, and well-formed?"""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from datetime import date
 
 import numpy as np
 import pyarrow as pa
@@ -11,11 +10,10 @@ from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
 from nocturne.core.night import Night
-from nocturne.storage import tables, writing
+from nocturne.storage import tables
 from nocturne.storage.history import previous_night
-from nocturne.storage.stored_rows import StoredRows
 from nocturne.validation.profiles.arithmetic import Profile, ratio, repeated, share, total
-from nocturne.validation.profiles.bucket_sums import metrics_table, sum_over_buckets
+from nocturne.validation.profiles.bucket_sums import Snapshot, found, snapshot, sum_over_buckets
 
 _ALIGNED = ("play_sums", "second_sums", "last_heard")
 _COUNTED = (
@@ -34,9 +32,9 @@ _COLUMNS = ["user_id", "market", "item_indexes", *_ALIGNED, "changed_on"]
 
 def item_index(night: Night) -> Profile:
     """Of all indexes given so far: an earlier night made anew appends its new items after those of later nights."""
-    rows = tables.rows(night.warehouse, "item_index")
+    rows = tables.rows(night, "item_index")
     largest = pc.max(rows["item_index"]).as_py()
-    so_far, added = tables.count(night, "item_index"), tables.count_of(night.warehouse, "item_index", [night.run_date])
+    so_far, added = tables.count(night, "item_index"), tables.count_of(night, "item_index", [night.run_date])
     return {
         "duplicate_indexes": repeated(rows["item_index"]),
         "duplicate_items": repeated(rows["item_id"]),
@@ -47,17 +45,17 @@ def item_index(night: Night) -> Profile:
 
 def interactions(spark: SparkSession, night: Night) -> Profile:
     """Of every listener's row."""
-    stored, buckets = StoredRows.at(night, "interactions", _COLUMNS), night.settings.tables.buckets
-    items = tables.count_of(night.warehouse, "item_index", tables.dates(night.warehouse, "item_index"))
+    table, buckets = snapshot(night, "interactions"), night.settings.tables.buckets
+    items = tables.count_of(night, "item_index", tables.dates(night, "item_index"))
 
     def measure(task_buckets: Iterable[int]) -> Iterator[pa.Table]:
         for bucket in task_buckets:
-            yield metrics_table(_measure(stored.in_bucket(bucket), night.run_date, items))
+            yield found(_measure(table, bucket, items))
 
     sums = sum_over_buckets(spark, buckets, measure)
     rows = sums["rows", None]
     placed = tables.read_night(spark, night, "interactions").select("bucket", "user_id")
-    misplaced = placed.where(F.col("bucket") != writing.bucket("user_id", buckets))
+    misplaced = placed.where(F.col("bucket") != tables.bucket("user_id", buckets))
     previous = previous_night(night, "interactions")
     ingested = total(tables.night_rows(night, "ingests", ["listeners"])["listeners"])
     return {
@@ -71,17 +69,17 @@ def interactions(spark: SparkSession, night: Night) -> Profile:
     }
 
 
-def _measure(rows: StoredRows, run_date: date, items: int) -> dict[str, float]:
+def _measure(table: Snapshot, bucket: int, items: int) -> dict[str, float]:
     counts, users = Counter(dict.fromkeys(_COUNTED, 0.0)), []
-    for batch in rows:
+    for batch in table.bucket(bucket).to_batches(columns=_COLUMNS):
         users.append(batch["user_id"])
-        counts.update(_measure_batch(batch, run_date, items))
+        counts.update(_measure_batch(batch, table, items))
     if users:
         counts["duplicate_listeners"] = repeated(pa.chunked_array(users))
     return dict(counts)
 
 
-def _measure_batch(batch: pa.RecordBatch, run_date: date, items: int) -> dict[str, float]:
+def _measure_batch(batch: pa.RecordBatch, table: Snapshot, items: int) -> dict[str, float]:
     indexes = batch["item_indexes"]
     lengths = pc.list_value_length(indexes)
     misaligned = np.zeros(batch.num_rows, dtype=bool)
@@ -90,7 +88,7 @@ def _measure_batch(batch: pa.RecordBatch, run_date: date, items: int) -> dict[st
     row, index = pc.list_parent_indices(indexes).to_numpy(), indexes.flatten().to_numpy()
     not_ascending = (row[1:] == row[:-1]) & (index[1:] <= index[:-1])
     negative = sum(int((batch[name].flatten().to_numpy() < 0).sum()) for name in ("play_sums", "second_sums"))
-    tonight = pa.scalar(run_date, pa.date32())
+    tonight = pa.scalar(table.run_date, pa.date32())
     return {
         "rows": batch.num_rows,
         "changed": total(pc.equal(batch["changed_on"], tonight)),

@@ -1,4 +1,4 @@
-"""Profiles of `models` and `item_factors`: the model that lists depend on, whole, fresh and finite."""
+"""Profiles of what `train_als` writes: is the model that lists depend on whole, fresh and finite?"""
 
 import json
 import math
@@ -11,13 +11,13 @@ import pyarrow.compute as pc
 
 from nocturne.core.night import Night
 from nocturne.storage import tables
-from nocturne.storage.model_transitions import ModelRecord
 from nocturne.validation.profiles.arithmetic import Profile, repeated, share
 
 
-def live_models(night: Night) -> list[ModelRecord]:
-    """The models live on the night: one when all is well, none before anyone has listened."""
-    return [ModelRecord.from_row(row) for row in tables.night_rows(night, "models").to_pylist()]
+def live_models(night: Night) -> list[dict[str, Any]]:
+    """The rows of the model live on the night: one when all is well, none before anyone has listened."""
+    rows: list[dict[str, Any]] = tables.night_rows(night, "models").to_pylist()
+    return rows
 
 
 def models(night: Night) -> Profile:
@@ -28,16 +28,16 @@ def models(night: Night) -> Profile:
         unknown = ("model_age_days", "not_finite", "loss_rise", "listeners", "items", "entries")
         return {"live_models": float(len(live)) if needed else None, **dict.fromkeys(unknown)}
     model = live[0]
-    losses = model.losses
+    losses = model["losses"]
     rises = [later / earlier - 1 for earlier, later in pairwise(losses) if earlier > 0 and math.isfinite(later)]
     return {
         "live_models": 1,
-        "model_age_days": (night.run_date - model.run_date).days,
-        "not_finite": sum(not math.isfinite(number) for number in (*losses, *model.spectrum)),
+        "model_age_days": (night.run_date - model["run_date"]).days,
+        "not_finite": sum(not math.isfinite(number) for number in (*losses, *model["spectrum"])),
         "loss_rise": max(rises, default=0.0),
-        "listeners": model.listeners,
-        "items": model.items,
-        "entries": model.entries,
+        "listeners": model["listeners"],
+        "items": model["items"],
+        "entries": model["entries"],
     }
 
 
@@ -48,7 +48,7 @@ def item_factors(night: Night) -> Profile:
     live = live_models(night)
     items, length = 0, 0
     if live:
-        items, length = live[0].items, json.loads(live[0].settings)["factors"]
+        items, length = live[0]["items"], json.loads(live[0]["settings"])["factors"]
     wrong_length = pc.not_equal(pc.list_value_length(rows["factors"]), length)
     norms = np.concatenate([_norms(chunk) for chunk in rows["factors"].chunks] or [np.empty(0)])
     finite = norms[np.isfinite(norms)]

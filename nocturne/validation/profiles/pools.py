@@ -1,8 +1,7 @@
-"""Profiles of `pools` and `rankings`: sound pools, and a summary of the ranking that adds up."""
+"""Profiles of what `rank_users` leaves beside the lists: sound pools, and an account that adds up."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from datetime import date
 from typing import Any
 
 import numpy as np
@@ -12,9 +11,8 @@ from pyspark.sql import SparkSession
 
 from nocturne.core.night import Night
 from nocturne.storage import tables
-from nocturne.storage.stored_rows import StoredRows
 from nocturne.validation.profiles.arithmetic import Profile, repeated, share, total
-from nocturne.validation.profiles.bucket_sums import metrics_table, sum_over_buckets
+from nocturne.validation.profiles.bucket_sums import Snapshot, found, snapshot, sum_over_buckets
 
 _COLUMNS = ["user_id", "source", "items", "scores", "listed", "valid_until", "norm"]
 _COUNTED = ("rows", "misaligned", "unordered", "not_finite", "listed_beyond", "outdated", "without_norm", "repeated")
@@ -22,15 +20,15 @@ _COUNTED = ("rows", "misaligned", "unordered", "not_finite", "listed_beyond", "o
 
 def pools(spark: SparkSession, night: Night) -> Profile:
     """Of every listener's pool."""
-    rows, buckets = StoredRows.at(night, "pools", _COLUMNS), night.settings.tables.buckets
+    table, buckets = snapshot(night, "pools"), night.settings.tables.buckets
 
     def measure(task_buckets: Iterable[int]) -> Iterator[pa.Table]:
         for bucket in task_buckets:
-            yield metrics_table(_measure(rows.in_bucket(bucket), night.run_date))
+            yield found(_measure(table, bucket))
 
     sums = sum_over_buckets(spark, buckets, measure)
-    ranking = _ranking(night)
-    expected = ranking["personal"] + dict(ranking["reasons"]).get("previous", 0) if ranking else None
+    told = _told(night)
+    expected = told["personal"] + dict(told["reasons"]).get("previous", 0) if told else None
     return {
         "unlike_rankings": None if expected is None else abs(sums["rows", None] - expected),
         **{name: sums[name, None] for name in _COUNTED if name != "rows"},
@@ -38,44 +36,43 @@ def pools(spark: SparkSession, night: Night) -> Profile:
 
 
 def rankings(night: Night) -> Profile:
-    """Of the night's row of `rankings`."""
+    """Of the night's account of its ranking."""
     count = tables.night_rows(night, "rankings", ["run_date"]).num_rows
-    ranking = _ranking(night)
-    if not ranking:
+    told = _told(night)
+    if not told:
         names = ("unlike_lists", "unexplained_mismatches", "mismatches", "share_audited")
         return {"accounts": count, **dict.fromkeys(names)}
     settings = night.settings.ranking
-    asked = min(ranking["personal"], max(settings.audit_at_least, settings.audit_share * ranking["personal"]))
+    wanted = min(told["personal"], max(settings.audit_at_least, settings.audit_share * told["personal"]))
     return {
         "accounts": count,
-        "unlike_lists": abs(ranking["listeners"] - tables.count(night, "ranked_lists")),
-        "unexplained_mismatches": ranking["unexplained"],
-        "mismatches": ranking["mismatches"],
-        "share_audited": share(ranking["audited"], asked) if asked else None,
+        "unlike_lists": abs(told["listeners"] - tables.count(night, "ranked_lists")),
+        "unexplained_mismatches": told["unexplained"],
+        "mismatches": told["mismatches"],
+        "share_audited": share(told["audited"], wanted) if wanted else None,
     }
 
 
-def _ranking(night: Night) -> dict[str, Any]:
-    """The night's row of `rankings`; empty unless there is exactly one."""
+def _told(night: Night) -> dict[str, Any]:
     rows = tables.night_rows(night, "rankings").to_pylist()
     return rows[0] if len(rows) == 1 else {}
 
 
-def _measure(rows: StoredRows, run_date: date) -> dict[str, float]:
+def _measure(table: Snapshot, bucket: int) -> dict[str, float]:
     counts, users = Counter(dict.fromkeys(_COUNTED, 0.0)), []
-    for batch in rows:
+    for batch in table.bucket(bucket).to_batches(columns=_COLUMNS):
         users.append(batch["user_id"])
-        counts.update(_measure_batch(batch, run_date))
+        counts.update(_measure_batch(batch, table))
     if users:
         counts["repeated"] = repeated(pa.chunked_array(users))
     return dict(counts)
 
 
-def _measure_batch(batch: pa.RecordBatch, run_date: date) -> dict[str, float]:
+def _measure_batch(batch: pa.RecordBatch, table: Snapshot) -> dict[str, float]:
     lengths = pc.list_value_length(batch["scores"])
     row, score = pc.list_parent_indices(batch["scores"]).to_numpy(), batch["scores"].flatten().to_numpy()
     rising = (row[1:] == row[:-1]) & (score[1:] > score[:-1])
-    outdated = pc.less_equal(batch["valid_until"], pa.scalar(run_date, pa.date32()))
+    outdated = pc.less_equal(batch["valid_until"], pa.scalar(table.run_date, pa.date32()))
     without = pc.and_(pc.equal(batch["source"], "als"), pc.is_null(batch["norm"]))
     return {
         "rows": batch.num_rows,

@@ -1,9 +1,8 @@
-"""Profile of `ranked_lists`: for every listener a full, sound, fresh and varied list."""
+"""Profile of what `rank_users` writes: has every listener a full, sound, fresh and varied list?"""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from datetime import date
 
 import numpy as np
 import pyarrow as pa
@@ -12,9 +11,8 @@ from pyspark.sql import SparkSession
 
 from nocturne.core.night import Night
 from nocturne.storage.history import previous_night
-from nocturne.storage.stored_rows import StoredRows
 from nocturne.validation.profiles.arithmetic import Profile, repeated, share
-from nocturne.validation.profiles.bucket_sums import metrics_table, sum_over_buckets
+from nocturne.validation.profiles.bucket_sums import Snapshot, found, snapshot, sum_over_buckets
 from nocturne.validation.profiles.catalogue_rules import Catalogue
 from nocturne.validation.profiles.models import live_models
 
@@ -33,8 +31,8 @@ _FEWEST_COMPARED = 100
 
 
 @dataclass(frozen=True)
-class ListMeasurement:
-    """The measurement of a bucket of lists, as a task runs it.
+class Lists:
+    """What a task needs to measure a bucket of lists.
 
     Attributes:
         previous: the lists of the last sound night, if there is one.
@@ -42,11 +40,10 @@ class ListMeasurement:
         reranked: whether personal lists are ordered by more than their scores.
     """
 
-    run_date: date
-    lists: StoredRows
-    listeners: StoredRows
-    previous: StoredRows | None
-    items: StoredRows
+    lists: Snapshot
+    listeners: Snapshot
+    previous: Snapshot | None
+    items: Snapshot
     model_version: str
     top_k: int
     explicit_blocked_markets: tuple[str, ...]
@@ -55,28 +52,28 @@ class ListMeasurement:
 
     def measure(self, buckets: Iterable[int]) -> Iterator[pa.Table]:
         """Sums of the metrics over each bucket, and how often each item is listed in all of them."""
-        catalogue = Catalogue(self.items.to_table(), self.run_date, self.explicit_blocked_markets)
+        catalogue = Catalogue(self.items.rows(), self.lists.run_date, self.explicit_blocked_markets)
         for bucket in buckets:
             sums, listed = self._bucket(bucket, catalogue)
-            yield metrics_table(sums)
+            yield found(sums)
             yield listed
 
     def _bucket(self, bucket: int, catalogue: Catalogue) -> tuple[dict[str, float], pa.Table]:
         sums, users, keys, listed = Counter(dict.fromkeys(_COUNTED, 0.0)), [], [], []
-        lists = self.lists.in_bucket(bucket)
-        for batch in lists:
+        lists = self.lists.bucket(bucket)
+        for batch in lists.to_batches(columns=_COLUMNS, batch_size=_BATCH_ROWS):
             counts, items = self._batch(batch, catalogue)
             sums.update(counts)
             listed.append(items)
             users.append(batch["user_id"])
             keys.append(pc.binary_join_element_wise(batch["arm"], batch["user_id"], "\x1f"))
         listed_users = pa.chunked_array(users, pa.string())
-        listeners = self.listeners.in_bucket(bucket).to_table()["user_id"]
+        known = self.listeners.bucket(bucket).to_table(columns=["user_id"])["user_id"]
         sums["duplicate_keys"] = repeated(pa.chunked_array(keys, pa.string()))
-        sums["listeners_without_list"] = len(listeners) - _members(listeners, listed_users)
-        sums["lists_without_listener"] = len(listed_users) - _members(listed_users, listeners)
+        sums["listeners_without_list"] = len(known) - _members(known, listed_users)
+        sums["lists_without_listener"] = len(listed_users) - _members(listed_users, known)
         if self.previous:
-            sums.update(overlap(lists.head(self.compared), self.previous.in_bucket(bucket).head(self.compared)))
+            sums.update(overlap(lists.head(self.compared), self.previous.bucket(bucket).head(self.compared)))
         together = pa.concat_tables(listed, promote_options="default") if listed else _NOTHING_LISTED
         slots = together.group_by("item").aggregate([("value", "sum")]).rename_columns(["item", "value"])
         return dict(sums), slots.add_column(0, "metric", pa.array(["slots"] * slots.num_rows, pa.string()))
@@ -121,13 +118,12 @@ def ranked_lists(spark: SparkSession, night: Night) -> Profile:
     live = live_models(night)
     previous = previous_night(night, "ranked_lists")
     buckets = night.settings.tables.buckets
-    task = ListMeasurement(
-        run_date=night.run_date,
-        lists=StoredRows.at(night, "ranked_lists", _COLUMNS, batch_rows=_BATCH_ROWS),
-        listeners=StoredRows.at(night, "interactions", ["user_id"]),
-        previous=StoredRows.at(previous, "ranked_lists", _COLUMNS) if previous else None,
-        items=StoredRows.at(night, "items", Catalogue.COLUMNS),
-        model_version=live[0].version if live else "",
+    task = Lists(
+        lists=snapshot(night, "ranked_lists"),
+        listeners=snapshot(night, "interactions"),
+        previous=snapshot(previous, "ranked_lists") if previous else None,
+        items=snapshot(night, "items"),
+        model_version=live[0]["model_version"] if live else "",
         top_k=night.settings.ranking.top_k,
         explicit_blocked_markets=night.settings.ranking.explicit_blocked_markets,
         compared=max(_COMPARED // buckets, 1),
@@ -151,7 +147,7 @@ def ranked_lists(spark: SparkSession, night: Night) -> Profile:
         "propensities_unsound": sums["propensities_unsound"],
         "other_model": sums["other_model"],
         "share_fallback": share(sums["fallbacks"], sums["lists"]),
-        "share_of_model_listed": share(len(slots), live[0].items) if live and len(slots) else None,
+        "share_of_model_listed": share(len(slots), live[0]["items"]) if live and len(slots) else None,
         "share_of_top_items": share(_largest(slots), float(slots.sum())),
         "churn": 1 - sums["overlap"] / sums["compared"] if sums["compared"] >= _FEWEST_COMPARED else None,
     }

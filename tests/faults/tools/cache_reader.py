@@ -22,16 +22,13 @@ Lists = dict[str, ServedList]
 
 def promised(night: Night) -> dict[str, Lists]:
     """The lists of every night that was validated, by generation, as a cache must serve them."""
-    return {
-        record.generation: _lists(night, record.run_date, record.manifest.versions["ranked_lists"])
-        for record in publications.all_records(night.warehouse)
-        if record.generation
-    }
+    known = [row for row in publications.known(night) if row["generation"]]
+    return {row["generation"]: _lists(night, row["run_date"], row["versions"]["ranked_lists"]) for row in known}
 
 
 def _lists(night: Night, run_date: date, version: int) -> Lists:
     rows = (
-        tables.open_table(night.warehouse, "ranked_lists", version)
+        tables.opened(night, "ranked_lists", version)
         .to_pyarrow_dataset()
         .to_table(filter=pc.field("run_date") == run_date)
     )

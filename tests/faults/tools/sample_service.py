@@ -9,7 +9,7 @@ from typing import Any
 
 import redis
 
-from nocturne.core.night import Night, Warehouse
+from nocturne.core.night import Night
 from nocturne.core.settings import load_settings
 from nocturne.ingestion.simulator.simulate import simulate
 from nocturne.serving.cache import Pointer, open_cache
@@ -79,8 +79,9 @@ class Service:
 
     def night(self, offset: int) -> Night:
         """A night by its number."""
-        warehouse = Warehouse(self.warehouse, load_settings(self.conf))
-        return Night(warehouse, FIRST + timedelta(days=offset), str(self.landing), self.cache)
+        return Night(
+            FIRST + timedelta(days=offset), str(self.landing), self.warehouse, self.cache, load_settings(self.conf)
+        )
 
     def options(self, offset: int, *more: str) -> list[str]:
         """The options of a command line for a night."""
