@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 
 from nocturne.core.pages import page as whole_page
-from nocturne.core.templates import render
 from nocturne.evaluation import plots
 from nocturne.evaluation.backtest import Backtest, ScoredNight
 from nocturne.evaluation.metrics import accuracy, hits_of
 from nocturne.evaluation.significance import EVERYONE
+from nocturne.evaluation.templates import render
 
 WORST = 10
 _SEEDED_EXAMPLES = (1.0, 0.5, 0.0)

@@ -8,8 +8,8 @@ from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 from optuna.trial import TrialState
 
 from nocturne.core.pages import page as whole_page
-from nocturne.core.templates import render
 from nocturne.evaluation import plots, tuning
+from nocturne.evaluation.templates import render
 
 _BEST = 15
 _ENOUGH_TO_WEIGH = 10
