@@ -26,6 +26,7 @@ OF_PUBLISHED_NIGHTS = {"published", "copied", "accesses"}
 STARTING_SPARK = {"spark", "land", "fork_server"} | OF_PUBLISHED_NIGHTS
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark what starts Spark, and keep tests that share nights or processes in one worker, the longest first."""
     for item in items:
