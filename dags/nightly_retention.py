@@ -11,7 +11,7 @@ table, however old. So does each version that a kept night of `nights` names, to
 | failed | it means | do |
 | --- | --- | --- |
 | `take_lease` | nights wrote the warehouse all day | `nocturne lease show --warehouse W`; the next run does it all |
-| `retain`, tried once | settings, no night for two weeks, or a pointer on record that cannot be read | its log says what; mend; clear it |
+| `retain`, tried once | settings, no night for two weeks, an unreadable pointer | its log says what; mend; clear it |
 | `retain`, tried often | a disk or the serving cache | mend it; clear it |
 
 Whenever it is killed, run it again: what went is gone, what did not go yet goes then, and readers notice neither.

@@ -12,14 +12,16 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from nocturne.core.console import LOG_WIDTH
-from nocturne.core.errors import GateClosed
+from nocturne.core.errors import GateClosed, ServiceError
 from nocturne.core.night import Night
 from nocturne.core.spark.session import spark_session
 from nocturne.core.stage import Access
 from nocturne.flow import GATED_TABLES, NIGHTLY, VALIDATION, Stage
+from nocturne.ingestion import landing
 from nocturne.pipeline import costs
 from nocturne.pipeline.stages import STAGES
 from nocturne.serving import publications
+from nocturne.serving.cache import open_cache
 from nocturne.storage import tables
 from nocturne.storage.warehouse import leased
 from nocturne.validation.validate_table import Verdict, critical_failures, validate
@@ -33,8 +35,12 @@ console = Console(stderr=True, highlight=False, width=None if sys.stderr.isatty(
 def working_on(
     nights: Sequence[Night], app: str, lease_holder: str | None = None
 ) -> Iterator[tuple[SparkSession, list[Night]]]:
-    """A Spark session, and the nights under the lease on their warehouse, for as long as they are worked on."""
+    """A Spark session, and the nights under the lease on their warehouse, for as long as they are worked on.
+
+    What would stop the work later is checked before Spark is started: the first landing day, and the cache.
+    """
     warehouse = nights[0].warehouse
+    _check_places(nights[0], [stage for stage in NIGHTLY if app in {stage.name, "night"}])
     if app not in {NIGHTLY[0].name, "night"}:
         tables.require_warehouse(warehouse)
     with (
@@ -42,6 +48,14 @@ def working_on(
         spark_session(warehouse.settings.spark, app) as spark,
     ):
         yield spark, [replace(night, warehouse=writable) for night in nights]
+
+
+def _check_places(night: Night, stages: Sequence[Stage]) -> None:
+    if any("landing" in stage.reads for stage in stages):
+        landing.require_complete(night.landing, night.run_date)
+    if any(stage.name == "refresh_cache" for stage in stages):
+        with open_cache(night.cache, night.settings.cache) as cache:
+            cache.pointer()
 
 
 def run_nights(nights: Sequence[Night]) -> None:
@@ -68,7 +82,14 @@ def run_night(spark: SparkSession, night: Night) -> None:
     console.rule(f"night {night.run_date}", align="left")
     started = time.monotonic()
     for stage in NIGHTLY:
-        run_stage(spark, night, stage)
+        try:
+            run_stage(spark, night, stage)
+        except ServiceError:
+            if stage is NIGHTLY[-1]:
+                places = f"--landing {night.landing} --warehouse {night.warehouse.path} --cache URL"
+                command = f"spark-submit jobs/{stage.name}.py --run-date {night.run_date} {places}"
+                console.print(f"all but {stage.name} is done; to go on from there: {command}", soft_wrap=True)
+            raise
         run_validation(spark, night, [table for table in stage.writes if table in GATED_TABLES], close=True)
     console.print(f"night {night.run_date} published in {time.monotonic() - started:.1f} s")
 
