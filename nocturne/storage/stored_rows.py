@@ -106,8 +106,14 @@ class StoredRows:
         return chosen if self.bucket is None else chosen & (pc.field("bucket") == self.bucket)
 
     def _with_keys(self, batch: pa.RecordBatch, keys: dict[str, pa.Scalar]) -> pa.RecordBatch:
-        """The batch with the columns that files leave to the names of their folders."""
+        """The batch with the columns that files leave to the names of their folders, and timestamps of one type."""
         columns = [
-            pa.repeat(keys[name], batch.num_rows) if name in keys else batch.column(name) for name in self.columns
+            pa.repeat(keys[name], batch.num_rows) if name in keys else _in_microseconds(batch.column(name))
+            for name in self.columns
         ]
         return pa.RecordBatch.from_arrays(columns, names=list(self.columns))
+
+
+def _in_microseconds(column: pa.Array) -> pa.Array:
+    """Spark stores a timestamp as INT96, which is read in nanoseconds without a zone; delta-rs as what it is."""
+    return column.cast(pa.timestamp("us", "UTC")) if pa.types.is_timestamp(column.type) else column

@@ -52,6 +52,15 @@ def test_other_rows_have_another_hash(spark: SparkSession, tonight: Night, table
     assert {name for name in TABLES if after[name] != before[name]} == {table}
 
 
+def test_rows_hash_alike_whether_spark_or_delta_rs_wrote_them(spark: SparkSession, tonight: Night):
+    by_delta_rs = fingerprints.row_hashes(spark, tonight, TABLES)
+    for table in TABLES:
+        rows = tables.read_night(spark, tonight, table).collect()
+        frame = spark.createDataFrame(rows, tables.read_night(spark, tonight, table).schema)
+        writing.replace_night(frame, table, tonight)
+    assert fingerprints.row_hashes(spark, tonight, TABLES) == by_delta_rs
+
+
 def test_a_map_hashes_alike_in_whatever_order_it_is_stored(spark: SparkSession, tonight: Night):
     reasons = [("late", 1), ("unparsable", 2)]
     found = []
