@@ -64,7 +64,11 @@ def run(stage_name: str) -> None:
                 for night in tonight:
                     run_validation(spark, night, table or GATED_TABLES, close=True)
 
-    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+    app = typer.Typer(
+        add_completion=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+        pretty_exceptions_enable=False,
+    )
     epilog = (
         f"Example: spark-submit jobs/{doing.name}.py --run-date 2026-01-01 "
         "--landing data/landing --warehouse data/warehouse --cache lmdb:data/cache"

@@ -6,6 +6,7 @@ Heavy modules are imported by the commands that need them, so that `nocturne lis
 import sys
 from datetime import UTC, datetime
 from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -40,9 +41,26 @@ app = typer.Typer(
     help="Listening events in, every listener's validated list out, before morning.",
     epilog="Exit statuses: 0 done, 2 usage or settings, 3 gate closed, 4 bad input, 5 a service or disk failed.",
     no_args_is_help=True,
-    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
 )
+
+
+def _print_version(*, wanted: bool) -> None:
+    if wanted:
+        print(version("nocturne"))
+        raise typer.Exit
+
+
+@app.callback()
+def main(
+    _version: Annotated[
+        bool, typer.Option("--version", callback=lambda wanted: _print_version(wanted=wanted), is_eager=True)
+    ] = False,
+) -> None:
+    """Options of `nocturne` itself."""
+
+
 lease_app = typer.Typer(no_args_is_help=True, help="The lease on a warehouse: one night at a time writes it.")
 app.add_typer(lease_app, name="lease")
 app.add_typer(models.app, name="models")

@@ -1,6 +1,7 @@
 """What people type: each command's output, and its exit status when something is wrong."""
 
 import errno
+import importlib.metadata
 import json
 from dataclasses import replace
 from datetime import date, timedelta
@@ -166,6 +167,23 @@ def test_the_manifest_of_one_night_is_printed_whole_as_json(cache, tmp_path):
     [row] = json.loads(nocturne("nights", "--warehouse", tmp_path / "warehouse", "--run-date", NIGHT, "--json").stdout)
     assert set(row) == {column.name for column in contract("nights").columns}
     assert (row["run_date"], row["listeners"], len(row["manifest"])) == ("2025-01-02", 1, 64)
+
+
+@pytest.mark.parametrize("command", [[], ["night"], ["lease", "take"], ["models", "promote"]])
+def test_h_is_help_wherever_it_stands(command):
+    asked = [CliRunner().invoke(app, [*command, option]) for option in ("-h", "--help")]
+    assert [answer.exit_code for answer in asked] == [0, 0]
+    assert asked[0].stdout == asked[1].stdout
+    assert "Usage: " in asked[0].stdout
+
+
+def test_the_version_is_that_of_the_package():
+    answer = CliRunner().invoke(app, ["--version"])
+    assert (answer.exit_code, answer.stdout.strip()) == (0, importlib.metadata.version("nocturne"))
+
+
+def test_completion_can_be_installed():
+    assert "--install-completion" in CliRunner().invoke(app, ["--help"]).stdout
 
 
 def test_no_warehouse_is_status_2(tmp_path):
