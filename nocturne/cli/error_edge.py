@@ -6,7 +6,7 @@ import sys
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TextIO
 
 import typer
 from typer.core import TyperCommand
@@ -38,12 +38,22 @@ def edge() -> Iterator[None]:
     except (typer.Exit, typer.Abort):
         raise
     except Exception as error:
+        if isinstance(error, BrokenPipeError) and not _is_read(sys.stdout):
+            raise SystemExit(ExitStatus.SUCCESS) from error  # `| head` has seen enough
         failure = error if isinstance(error, NocturneError) else _translate(error)
         if failure is None:
             traceback.print_exc()
             raise SystemExit(ExitStatus.CRASHED) from error
         print(f"nocturne: {failure}", file=sys.stderr)
         raise SystemExit(failure.status) from error
+
+
+def _is_read(stream: TextIO) -> bool:
+    try:
+        stream.flush()
+    except BrokenPipeError:
+        return False
+    return True
 
 
 def _translate(error: Exception) -> NocturneError | None:

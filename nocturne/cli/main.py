@@ -3,12 +3,14 @@
 Heavy modules are imported by the commands that need them, so that `nocturne list` answers at once.
 """
 
+import os
 import sys
+from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NoReturn
 
 import typer
 from rich.console import Console
@@ -292,3 +294,20 @@ def show_lease(warehouse: WarehouseFolder, as_json: Json = False) -> None:
         for name, claim in [*claims, *(("waits", claim) for claim in state.waiting)]
     ]
     print_rows(rows, warehouse, as_json=as_json)
+
+
+def run() -> NoReturn:
+    """`nocturne`: the app, which ends with its own status.
+
+    The usual way out of Python tears threads of Arrow and delta-rs down, and now and then aborts with status 134 after
+    the whole answer was given.
+    """
+    status: int = ExitStatus.SUCCESS
+    try:
+        app()
+    except SystemExit as ended:
+        status = ended.code if isinstance(ended.code, int) else ExitStatus.CRASHED
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(BrokenPipeError):
+            stream.flush()
+    os._exit(status)

@@ -3,6 +3,8 @@
 import errno
 import importlib.metadata
 import json
+import subprocess
+import sys
 from dataclasses import replace
 from datetime import date, timedelta
 
@@ -175,6 +177,23 @@ def test_h_is_help_wherever_it_stands(command):
     assert [answer.exit_code for answer in asked] == [0, 0]
     assert asked[0].stdout == asked[1].stdout
     assert "Usage: " in asked[0].stdout
+
+
+def run_in_a_shell(line: str) -> subprocess.CompletedProcess[str]:
+    nocturne = f"{sys.executable} -c 'from nocturne.cli.main import run; run()'"
+    return subprocess.run(["bash", "-c", line.format(nocturne=nocturne)], capture_output=True, text=True, check=False)
+
+
+def test_a_process_ends_with_the_status_of_its_command():
+    assert run_in_a_shell("{nocturne} settings > /dev/null").returncode == 0
+    wrong = run_in_a_shell("{nocturne} nights --warehouse /nowhere")
+    assert (wrong.returncode, "/nowhere" in wrong.stderr) == (2, True)
+
+
+def test_a_reader_that_has_seen_enough_is_no_error():
+    read = run_in_a_shell("{nocturne} settings --json | true; echo ${{PIPESTATUS[0]}}")
+    assert read.stdout.splitlines()[-1] == "0"
+    assert read.stderr == ""
 
 
 def test_the_version_is_that_of_the_package():
