@@ -2,6 +2,7 @@
 
 import errno
 import re
+import select
 import sys
 import traceback
 from collections.abc import Iterator
@@ -49,11 +50,10 @@ def edge() -> Iterator[None]:
 
 
 def _is_read(stream: TextIO) -> bool:
-    try:
-        stream.flush()
-    except BrokenPipeError:
-        return False
-    return True
+    """False if the stream is a pipe that nobody reads any more."""
+    pipe = select.poll()
+    pipe.register(stream, 0)
+    return not any(event & select.POLLERR for _, event in pipe.poll(0))
 
 
 def _translate(error: Exception) -> NocturneError | None:

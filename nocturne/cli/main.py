@@ -307,6 +307,8 @@ def run() -> NoReturn:
         app()
     except SystemExit as ended:
         status = ended.code if isinstance(ended.code, int) else ExitStatus.CRASHED
+        if isinstance(ended.__context__, BrokenPipeError):  # rich, and click, would make a failure of it
+            status = ExitStatus.SUCCESS
     for stream in (sys.stdout, sys.stderr):
         with suppress(BrokenPipeError):
             stream.flush()
