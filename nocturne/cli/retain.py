@@ -2,13 +2,16 @@
 
 from dataclasses import asdict
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from nocturne.cli.options import DAY, Conf, Json, LeaseHolder, Set, WarehouseFolder, open_warehouse
 from nocturne.core.console import print_rows, say
 from nocturne.core.errors import UsageError
+
+if TYPE_CHECKING:
+    from nocturne.lifecycle.retention import Removed
 
 
 def retain(
@@ -51,9 +54,11 @@ def retain(
         removed = retention.retain(stored, day, pointers, dry_run=True)
     else:
         with leased(stored, day, lease_holder) as writable:
-            for table in retention.retain(writable, day, pointers, dry_run=True):
-                if table.partitions:
-                    say(f"removes {table.partitions} of {table.table}, {table.rows:,} rows: {', '.join(table.names)}")
-            removed = retention.retain(writable, day, pointers)
+            removed = retention.retain(writable, day, pointers, _announce)
     print_rows([asdict(each) for each in removed], warehouse, as_json=as_json)
     say(f"{'would free' if dry_run else 'freed'} {sum(each.bytes for each in removed) / 2**20:,.1f} MiB")
+
+
+def _announce(table: "Removed") -> None:
+    if table.partitions:
+        say(f"removes {table.partitions} of {table.table}, {table.rows:,} rows: {', '.join(table.names)}")

@@ -136,7 +136,7 @@ def expired_partitions(inventory: Inventory, limits: Limits, dedup_nights: int) 
     expired |= _expired_models(
         inventory, limits, inventory.dates.get("ranked_lists", frozenset()) - expired.get("ranked_lists", set())
     )
-    # What closed a night's gate is known for as long as anything of that night is inventory.
+    # What closed a night's gate is known for as long as anything of that night is in a table.
     left = {model.run_date for model in inventory.models if model.version not in expired["models"]}
     # So that nobody asks in vain why a generation was taken back.
     expired["nights"] = expired.get("nights", frozenset()) - inventory.rolled_back

@@ -75,7 +75,12 @@ class Removed:
 
 
 def retain(
-    warehouse: Warehouse, run_date: date, caches: Iterable[Pointer] = (), *, dry_run: bool = False
+    warehouse: Warehouse,
+    run_date: date,
+    caches: Iterable[Pointer] = (),
+    announce: Callable[[Removed], None] = lambda _removed: None,
+    *,
+    dry_run: bool = False,
 ) -> list[Removed]:
     """Remove what the settings of retention let go; returns what went, or would go, of every table and folder.
 
@@ -84,6 +89,7 @@ def retain(
     Args:
         run_date: the day that nights are counted back from, or from the day after the newest night if that is earlier.
         caches: pointers of caches, beside those on record in `nights`.
+        announce: told of the rows that go from every table, before any of them does.
 
     Raises:
         UsageError: a limit is set for what is no table or may not lose rows, there is no warehouse, or its newest
@@ -101,13 +107,15 @@ def retain(
     limits = Limits.of(warehouse.settings.retention, last_day_to_count_from(run_date, inventory.newest))
     expired = expired_partitions(inventory, limits, warehouse.settings.listens.dedup_nights)
     staying = [record for record in nights if record.run_date not in expired["nights"]]
-    removed = []
-    for table in stored:
+    removed = [_count_rows(table, expired[table.name]) for table in stored]
+    for of_table in removed:
+        announce(of_table)
+    for table, of_table in zip(stored, removed, strict=True):
         first = limits.first(table.name)
         promised = [
             record for record in staying if record.run_date >= first or record.run_date in inventory.fully_kept_nights
         ]
-        removed.append(_shrink_table(warehouse, table, expired[table.name], promised, names, dry_run=dry_run))
+        _shrink_table(warehouse, table, expired[table.name], promised, names, of_table, dry_run=dry_run)
     left = {table: days - expired[table] | inventory.fully_kept_nights for table, days in inventory.dates.items()}
     return [*removed, *_remove_side_files(warehouse, limits, left, dry_run=dry_run)]
 
@@ -180,23 +188,28 @@ def _take_inventory(
     )
 
 
+def _count_rows(table: TableOnDisk, expired: Collection[Any]) -> Removed:
+    return Removed(table.name, len(expired), table.rows_of(expired), names=sorted(map(str, expired)))
+
+
 def _shrink_table(
     warehouse: Warehouse,
     table: TableOnDisk,
     expired: Collection[Any],
     promised: Sequence[NightRecord],
     generations: Collection[str],
+    removed: Removed,
     *,
     dry_run: bool,
-) -> Removed:
+) -> None:
     """Remove partitions, then files, then log entries: each is needed by whoever still reads the one before.
 
     Args:
         promised: records of nights that the table still keeps.
         generations: those that caches keep.
+        removed: of the table; the files are added.
     """
     hours = warehouse.settings.retention.removed_files_hours
-    removed = Removed(table.name, len(expired), table.rows_of(expired), names=sorted(map(str, expired)))
     log, changes = Log.read(table.folder), _changes(warehouse, table, expired)
     leaving = {path for value in expired for path in table.files[value]}
     referenced = _referenced_files(table, expired, readable_records(promised, generations))
@@ -224,7 +237,6 @@ def _shrink_table(
     removed.log_files, removed.bytes = len(counted), removed.bytes + _size(counted)
     if not dry_run:
         _unlink(unneeded)
-    return removed
 
 
 def _referenced_files(table: TableOnDisk, expired: Collection[Any], promised: Sequence[NightRecord]) -> set[str]:

@@ -656,6 +656,7 @@ def test_the_command_prints_a_row_a_table_and_frees_what_it_says(at, tmp_path):
     done = CliRunner().invoke(app, [*told, "--json"])
     assert json.loads(done.stdout) == json.loads(dry.stdout)
     assert "freed 0." in done.stderr
+    assert "removes 3 of items, 15 rows: 2025-03-01, 2025-03-02, 2025-03-03\n" in done.stderr
     (of_items,) = [row for row in json.loads(done.stdout) if row["table"] == "items"]
     assert (of_items["partitions"], of_items["rows"], of_items["files"]) == (3, 15, 3)
     assert there(at(0), "items") == [day(3)]
