@@ -134,7 +134,7 @@ def test_a_docstring_begins_with_its_noun_or_its_verb():
     documented = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
     riddles = [
         f"{path.relative_to(ROOT)}: {docstring.splitlines()[0]}"
-        for path in OUR_CODE
+        for path in [*OUR_CODE, *(ROOT / "tests").rglob("*.py")]
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
         if isinstance(node, documented) and (docstring := ast.get_docstring(node))
         if docstring.split()[0] in {"What", "Which", "Whether", "Whatever", "How"}

@@ -1,4 +1,4 @@
-"""What people type: each command's output, and its exit status when something is wrong."""
+"""Commands as people type them: the output of each, and its exit status when something is wrong."""
 
 import errno
 import importlib.metadata

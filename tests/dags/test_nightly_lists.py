@@ -1,4 +1,4 @@
-"""What holds for the DAG whatever is added to the flow: policy, structure, run dates."""
+"""The nightly DAG, whatever is added to the flow: policy, structure, run dates."""
 
 import json
 import logging

@@ -86,7 +86,7 @@ class Airflow:
 
 
 def until(answer: Callable[[], T | None], seconds: float, waiting_for: str) -> T:
-    """What `answer` returns, as soon as that is something."""
+    """The first answer that is not None."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         if (found := answer()) is not None:

@@ -1,4 +1,4 @@
-"""What a search is scored by on rolling nights, and what becomes of its winner."""
+"""The score of a search on rolling nights, and its winner as a candidate."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Whatever happens between nights, every pool and every list is what a recomputation from the documentation gives.
+"""Every pool and list is what a recomputation from the documentation gives, whatever happens between nights.
 
 The recomputation shares no code with ranking (tests/fixtures/dense_recomputation.py). Both see the same rows; ranking
 also gets its own pools of the night before, and carries over what it may.
@@ -56,7 +56,7 @@ def day(number: int) -> date:
 
 @dataclass
 class World:
-    """What a night is computed from, changed by events.
+    """The input of a night, changed by events.
 
     Attributes:
         rows: of `interactions`, by listener.

@@ -1,4 +1,4 @@
-"""Which items resemble each other, and what a model remembers of it."""
+"""Neighbours: the items that resemble each other, as a model remembers them."""
 
 import numpy as np
 import pytest

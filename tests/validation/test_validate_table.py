@@ -1,4 +1,4 @@
-"""What closes the gate, what does not, and what is said about it."""
+"""Validation: the spoils that close the gate, those that do not, and the sentences on them."""
 
 import shutil
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""What holds of the cache in LMDB files alone."""
+"""The cache in LMDB files: what no other store has."""
 
 import os
 import resource

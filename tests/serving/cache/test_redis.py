@@ -1,4 +1,4 @@
-"""How the cache lies in Redis, how it is filled and emptied, and who may: against real servers."""
+"""The cache in Redis: its layout, its loads and drops, its users; against real servers."""
 
 import json
 import multiprocessing

@@ -1,4 +1,4 @@
-"""What holds of a serving cache, run against LMDB and against a real redis-server."""
+"""The serving cache, run against LMDB and against a real redis-server."""
 
 import multiprocessing
 import shutil
