@@ -12,7 +12,7 @@ from pyspark.sql import SparkSession
 from nocturne.core.night import Night, Warehouse
 from nocturne.core.settings import load_settings
 from nocturne.core.spark.session import spark_session
-from nocturne.storage.warehouse import create_missing
+from tests.fixtures.empty_warehouses import create_empty
 
 pytest_plugins = ["tests.fixtures.cache_servers", "tests.fixtures.properties", "tests.fixtures.simulated_service"]
 
@@ -48,11 +48,20 @@ def spark() -> Iterator[SparkSession]:
 @pytest.fixture
 def night(tmp_path: Path) -> Callable[..., Night]:
     """Makes nights of one warehouse, which exists and is empty: `night(date(2025, 3, 2), "ranking.top_k=2")`."""
+    return nights_in(tmp_path)
 
+
+@pytest.fixture(scope="module")
+def night_of_module(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Night]:
+    """Makes nights as `night` does, in a warehouse that the tests of a module share."""
+    return nights_in(tmp_path_factory.mktemp("module"))
+
+
+def nights_in(folder: Path) -> Callable[..., Night]:
     def make(run_date: date = date(2025, 3, 2), *overrides: str) -> Night:
-        warehouse = Warehouse(str(tmp_path / "warehouse"), load_settings(overrides=overrides))
-        made = Night(warehouse, run_date, str(tmp_path / "landing"), f"lmdb:{tmp_path / 'cache'}")
-        create_missing(made.warehouse)
-        return made
+        warehouse = Warehouse(str(folder / "warehouse"), load_settings(overrides=overrides))
+        if not (folder / "warehouse").exists():
+            create_empty(warehouse)
+        return Night(warehouse, run_date, str(folder / "landing"), f"lmdb:{folder / 'cache'}")
 
     return make

@@ -2,6 +2,8 @@
 
 import ast
 import sys
+from collections import defaultdict
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -16,9 +18,14 @@ MODULES = sorted((ROOT / "nocturne").rglob("*.py"))
 BESIDE_DAGS = {"nocturne.flow", "airflow", "nightly_lists", "tasks"} | sys.stdlib_module_names
 
 
+@cache
+def syntax_tree(path):
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
 def imports(path):
     """Every module that a file imports, wherever in the file."""
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in ast.walk(syntax_tree(path)):
         if isinstance(node, ast.Import):
             yield from (name.name for name in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -72,17 +79,20 @@ def test_a_stage_reads_nothing_that_neither_it_nor_an_earlier_stage_wrote():
         assert set(stage.reads) <= written, stage.name
 
 
-def uses(path, name):
-    """Functions of a file that name an attribute or variable, wherever in them; "" outside of any."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    inside = {
-        id(node): function.name
-        for function in ast.walk(tree)
-        if isinstance(function, ast.FunctionDef)
-        for node in ast.walk(function)
-    }
-    named = (node for node in ast.walk(tree) if name in {getattr(node, "attr", ""), getattr(node, "id", "")})
-    return {inside.get(id(node), "") for node in named}
+@cache
+def uses(path):
+    """Functions of a file by the attribute or variable that they name, wherever in them; "" outside of any."""
+    functions = defaultdict(set)
+
+    def visit(node, function):
+        function = node.name if isinstance(node, ast.FunctionDef) else function
+        for name in (getattr(node, "attr", None), getattr(node, "id", None)):
+            functions[name].add(function)
+        for child in ast.iter_child_nodes(node):
+            visit(child, function)
+
+    visit(syntax_tree(path), "")
+    return functions
 
 
 OUR_CODE = sorted(path for folder in ("nocturne", "jobs", "dags") for path in (ROOT / folder).rglob("*.py"))
@@ -97,16 +107,16 @@ OUR_CODE = sorted(path for folder in ("nocturne", "jobs", "dags") for path in (R
     ],
 )
 def test_the_pointer_moves_in_one_function_only(name, allowed):
-    assert {(path.name, function) for path in OUR_CODE for function in uses(path, name)} == allowed
+    assert {(path.name, function) for path in OUR_CODE for function in uses(path)[name]} == allowed
 
 
 def test_nobody_but_the_stores_names_the_key_of_the_pointer():
-    naming = {path.name for path in OUR_CODE if "nocturne:pointer" in path.read_text() or uses(path, "POINTER_KEY")}
+    naming = {path.name for path in OUR_CODE if "nocturne:pointer" in path.read_text() or uses(path)["POINTER_KEY"]}
     assert naming <= {"store.py", "scripts.py"}
 
 
 def test_the_pointer_moves_last_after_every_proof():
-    tree = ast.parse((ROOT / "nocturne" / "serving" / "rollout.py").read_text(encoding="utf-8"))
+    tree = syntax_tree(ROOT / "nocturne" / "serving" / "rollout.py")
     (move,) = (node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == "_move_pointer")
     calls = [node for node in ast.walk(move) if isinstance(node, ast.Call)]
     in_order = sorted(calls, key=lambda node: (node.lineno, node.col_offset))
@@ -125,7 +135,7 @@ def test_no_module_is_called_after_nothing(name):
 def test_modules_and_functions_are_short(path):
     text = path.read_text(encoding="utf-8")
     assert len(text.splitlines()) < 400
-    functions = (node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.FunctionDef))
+    functions = (node for node in ast.walk(syntax_tree(path)) if isinstance(node, ast.FunctionDef))
     assert [node.name for node in functions if lines_of_code(node) >= 60] == []
 
 
@@ -135,7 +145,7 @@ def test_a_docstring_begins_with_its_noun_or_its_verb():
     riddles = [
         f"{path.relative_to(ROOT)}: {docstring.splitlines()[0]}"
         for path in [*OUR_CODE, *(ROOT / "tests").rglob("*.py")]
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        for node in ast.walk(syntax_tree(path))
         if isinstance(node, documented) and (docstring := ast.get_docstring(node))
         if docstring.split()[0] in {"What", "Which", "Whether", "Whatever", "How"}
     ]

@@ -22,7 +22,7 @@ from nocturne.serving.cache import open_cache
 from nocturne.serving.rollout import refresh
 from nocturne.storage import writing
 from nocturne.storage.contracts import contract
-from nocturne.storage.warehouse import create_missing
+from tests.fixtures.empty_warehouses import create_empty
 from tests.fixtures.published_nights import ready
 
 NIGHT = date(2025, 1, 2)
@@ -32,9 +32,8 @@ def nocturne(*arguments):
     return CliRunner().invoke(app, [str(argument) for argument in arguments])
 
 
-@pytest.fixture
-def cache(night):
-    """Serves a list of two items to listener u1, and has the night before to go back to."""
+def serve_two_nights(night):
+    """A list of two items for listener u1 in a cache, and the night before to go back to."""
     service = night(NIGHT, "tables.buckets=1")
     with open_cache(service.cache) as store:
         for run_date in (NIGHT - timedelta(days=1), NIGHT):
@@ -43,11 +42,21 @@ def cache(night):
     return service.cache
 
 
+@pytest.fixture(scope="module")
+def cache_to_read(night_of_module):
+    return serve_two_nights(night_of_module)
+
+
+@pytest.fixture
+def cache(night):
+    return serve_two_nights(night)
+
+
 @pytest.fixture
 def warehouse(tmp_path):
     """Empty tables; returns a function that writes rows of the night, unset columns as given by default."""
     night = Night(Warehouse(str(tmp_path / "warehouse"), load_settings(overrides=["tables.buckets=1"])), NIGHT, "", "")
-    create_missing(night.warehouse)
+    create_empty(night.warehouse)
 
     def write(table, *rows):
         filled = [{"run_date": NIGHT} | row for row in rows]
@@ -62,14 +71,14 @@ def validation(table, expectation="rows", severity="critical", outcome="success"
     return measured | {"table": table, "expectation": expectation, "severity": severity, "outcome": outcome}
 
 
-def test_list_prints_the_items_best_first_and_brackets_as_they_are(cache):
-    lines = nocturne("list", "u1", "--cache", cache).stdout.splitlines()
+def test_list_prints_the_items_best_first_and_brackets_as_they_are(cache_to_read):
+    lines = nocturne("list", "u1", "--cache", cache_to_read).stdout.splitlines()
     assert lines[0] == "u1: night 2025-01-02, als als-1"
     assert [line.split() for line in lines[4:6]] == [["1", "song", "0.75"], ["2", "[b]book[/b]", "0.5"]]
 
 
-def test_list_as_json_holds_all_that_is_served(cache):
-    assert json.loads(nocturne("list", "u1", "--cache", cache, "--json").stdout) == {
+def test_list_as_json_holds_all_that_is_served(cache_to_read):
+    assert json.loads(nocturne("list", "u1", "--cache", cache_to_read, "--json").stdout) == {
         "user_id": "u1",
         "run_date": "2025-01-02",
         "arm": "control",
@@ -82,15 +91,15 @@ def test_list_as_json_holds_all_that_is_served(cache):
     }
 
 
-def test_list_takes_titles_from_the_catalogue_of_the_night(cache, warehouse):
+def test_list_takes_titles_from_the_catalogue_of_the_night(cache_to_read, warehouse):
     place = warehouse("items", {"item_id": "song", "content_type": "track", "title": "So What", "creator": "Miles"})
-    items = json.loads(nocturne("list", "u1", "--cache", cache, "--warehouse", place, "--json").stdout)["items"]
+    items = json.loads(nocturne("list", "u1", "--cache", cache_to_read, "--warehouse", place, "--json").stdout)["items"]
     assert items[0] == {"rank": 1, "item_id": "song", "title": "So What", "creator": "Miles", "score": 0.75}
     assert items[1] == {"rank": 2, "item_id": "[b]book[/b]", "title": None, "creator": None, "score": 0.5}
 
 
-def test_a_listener_without_a_list_is_status_2(cache):
-    answer = nocturne("list", "nobody", "--cache", cache)
+def test_a_listener_without_a_list_is_status_2(cache_to_read):
+    answer = nocturne("list", "nobody", "--cache", cache_to_read)
     assert (answer.exit_code, answer.stdout) == (2, "")
     assert "no list is served to this listener" in answer.stderr
 
@@ -184,6 +193,7 @@ def run_in_a_shell(line: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(["bash", "-c", line.format(nocturne=nocturne)], capture_output=True, text=True, check=False)
 
 
+@pytest.mark.slow
 def test_a_process_ends_with_the_status_of_its_command():
     assert run_in_a_shell("{nocturne} settings > /dev/null").returncode == 0
     wrong = run_in_a_shell("{nocturne} nights --warehouse /nowhere")
@@ -266,22 +276,22 @@ def test_nights_that_cannot_be_are_status_2(dates, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_full_disk_is_status_5(cache, monkeypatch):
+def test_a_full_disk_is_status_5(cache_to_read, monkeypatch):
     def full(*_, **__):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr("nocturne.serving.cache.open_cache", full)
-    answer = nocturne("served", "--cache", cache)
+    answer = nocturne("served", "--cache", cache_to_read)
     assert answer.exit_code == 5
     assert "the disk is full" in answer.stderr
 
 
-def test_an_error_that_nobody_foresaw_is_status_1_with_its_traceback(cache, monkeypatch):
+def test_an_error_that_nobody_foresaw_is_status_1_with_its_traceback(cache_to_read, monkeypatch):
     def broken(*_, **__):
         raise ZeroDivisionError
 
     monkeypatch.setattr("nocturne.serving.cache.open_cache", broken)
-    answer = nocturne("served", "--cache", cache)
+    answer = nocturne("served", "--cache", cache_to_read)
     assert answer.exit_code == 1
     assert "ZeroDivisionError" in answer.stderr
 

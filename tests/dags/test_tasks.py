@@ -24,9 +24,11 @@ def programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 
     monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
     monkeypatch.setenv("AIRFLOW_CONN_SPARK_DEFAULT", '{"conn_type": "spark", "host": "local[1]"}')
+    gc.freeze()  # only what the test leaves is looked through
     yield install
     with warnings.catch_warnings(action="ignore"):
         gc.collect()  # the provider leaves its pipe to the collector
+    gc.unfreeze()
 
 
 def job():

@@ -14,10 +14,10 @@ from tests.evaluation.test_backtest import perfect
 from tests.fixtures.two_tastes import item, publish, user, write
 
 
-@pytest.fixture
-def backtest(night):
+@pytest.fixture(scope="module")
+def backtest(night_of_module):
     """Two nights with perfect lists for everyone but listener 7, who gets nothing right."""
-    nights = write(night)[:2]
+    nights = write(night_of_module)[:2]
     for offset in range(2):
         of_the_other_taste = [item(15), item(16)]
         publish(nights[offset], perfect(offset) | {user(7): of_the_other_taste})

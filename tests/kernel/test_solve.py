@@ -1,5 +1,7 @@
 """Listeners' factors: implicit's own solution, whatever batch a listener is in."""
 
+from functools import cache
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -13,6 +15,7 @@ from nocturne.training.model import Confidences
 from nocturne.training.principal_axes import principal_axes
 
 
+@cache
 def catalogue(seed: int, items: int, width: int) -> tuple[np.ndarray, np.ndarray]:
     """Factors on their principal axes, of which the last is a tenth of the first; and their spectrum."""
     rng = np.random.default_rng(seed)

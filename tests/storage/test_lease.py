@@ -282,6 +282,7 @@ def test_a_job_that_waited_in_vain_leaves_the_queue(warehouse: str, other_proces
     assert lease.show(warehouse).waiting == ()
 
 
+@pytest.mark.slow
 def test_of_many_processes_at_once_one_at_a_time_holds_the_lease(warehouse: str, tmp_path: Path):
     code = """
 import sys, time

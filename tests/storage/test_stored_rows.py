@@ -8,8 +8,8 @@ from nocturne.core.night import Night, Warehouse
 from nocturne.core.settings import load_settings
 from nocturne.storage.contracts import contract
 from nocturne.storage.stored_rows import StoredRows
-from nocturne.storage.warehouse import create_missing
 from tests.fixtures import two_listeners
+from tests.fixtures.empty_warehouses import create_empty
 
 
 @pytest.fixture
@@ -20,7 +20,7 @@ def night(tmp_path) -> Night:
         "",
         "lmdb:",
     )
-    create_missing(night.warehouse)
+    create_empty(night.warehouse)
     return night
 
 

@@ -2,7 +2,6 @@
 
 import math
 
-import great_expectations as gx
 import pytest
 
 from nocturne.core.errors import UsageError
@@ -15,6 +14,8 @@ ITEM_INDEX = {"duplicate_indexes": 0.0, "duplicate_items": 0.0, "gaps": 0.0, "sh
 
 @pytest.mark.parametrize("table", GATED_TABLES)
 def test_great_expectations_reads_every_suite(table: str) -> None:
+    import great_expectations as gx  # of three seconds, which other tests need not wait
+
     suite = gx.ExpectationSuite(**suites.suite(table))
 
     assert suite.name == table

@@ -18,9 +18,9 @@ from nocturne.pipeline.runner import run_validation
 from nocturne.serving import manifest, publications
 from nocturne.storage import fingerprints, tables
 from nocturne.storage.history import closed_dates, usual
-from nocturne.storage.warehouse import create_missing
 from nocturne.validation import suites, validate_table
 from tests.fixtures import two_listeners
+from tests.fixtures.empty_warehouses import create_empty
 
 SOUND = load_settings(overrides=two_listeners.SETTINGS)
 
@@ -29,7 +29,7 @@ SOUND = load_settings(overrides=two_listeners.SETTINGS)
 def sound_warehouse(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("sound") / "warehouse"
     night = Night(Warehouse(str(folder), SOUND), two_listeners.TONIGHT, "landing", "lmdb:cache")
-    create_missing(night.warehouse)
+    create_empty(night.warehouse)
     two_listeners.write_sound_nights(night)
     return folder
 

@@ -153,6 +153,7 @@ def test_a_forked_child_reads_no_generation_that_was_dropped_meanwhile(tmp_path:
             assert snapshot.get("ann").item_ids == ("monday",)
 
 
+@pytest.mark.slow
 def test_a_child_reads_however_busy_the_threads_of_its_parent_were_when_it_was_forked(tmp_path: Path):
     with open_cache(f"lmdb:{tmp_path}") as cache:
         serve(cache, MONDAY, "monday", None)

@@ -44,6 +44,7 @@ def cache_url(redis_server: RedisServer) -> str:
     return redis_server.url
 
 
+@pytest.mark.slow
 def test_parts_are_loaded_by_several_processes_that_get_no_connection(cache: Cache, redis_server: RedisServer):
     def in_processes(function: Callable[[RowBatches], int], parts: Sequence[RowBatches]) -> list[int]:
         pickle.dumps(function)
@@ -87,7 +88,7 @@ def test_a_generation_is_deleted_a_few_lists_at_a_time(
 ):
     cache.load(MONDAY.name, info("x", lists=4_400), [[users(0, 4_400)]])
     left: list[tuple[float, int]] = []
-    monkeypatch.setattr(store.time, "sleep", lambda seconds: left.append((seconds, cache.count(MONDAY.name))))
+    monkeypatch.setattr(store, "sleep", lambda seconds: left.append((seconds, cache.count(MONDAY.name))))
     with open_cache(cache_url, settings(lists_per_second=1_000)) as slow:
         slow.drop(MONDAY.name)
     assert [seconds for seconds, _ in left] == [0.88] * 5
@@ -128,7 +129,7 @@ def test_all_tasks_together_load_at_most_so_many_lists_a_second(
     monkeypatch: pytest.MonkeyPatch,
 ):
     pieces: list[float] = []
-    monkeypatch.setattr(loader.time, "sleep", pieces.append)
+    monkeypatch.setattr(loader, "sleep", pieces.append)
     with open_cache(cache_url, settings(lists_per_second=100)) as cache:
         cache.load(MONDAY.name, ITEMS, [[users(0, 1_000)], [users(1_000, 2_000)]])
     # a quarter of a second each: the 80th begins 79 quarters after the first, less what the test itself took
@@ -265,6 +266,7 @@ def test_a_password_file_that_cannot_be_read_is_a_settings_error_without_what_is
     assert caught.value.__context__ is None
 
 
+@pytest.mark.slow
 def test_a_server_with_tls_is_trusted_by_the_authority_in_the_settings_alone(tmp_path: Path):
     server = start_redis_with_tls(tmp_path)
     try:

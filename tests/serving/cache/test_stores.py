@@ -193,6 +193,7 @@ def test_a_part_that_fails_leaves_nothing_behind(monday_served: Cache, part: Row
     assert monday_served.get("ann") == listed("monday")
 
 
+@pytest.mark.slow
 def test_a_loader_killed_half_way_leaves_the_old_generation_served_and_the_next_load_succeeds(
     cache_url: str,
     monday_served: Cache,

@@ -1,8 +1,8 @@
 """Loading lists into Redis: what every task does with its part, wherever it runs."""
 
-import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from time import sleep
 from typing import TYPE_CHECKING, cast
 
 import redis
@@ -57,7 +57,7 @@ class BatchesLoader:
             for piece in _pieces(_encoders[self.load].part(part), int(rate * PIECE_SECONDS) if rate else None):
                 with errors(place):
                     if rate:
-                        time.sleep(self._turn(client, len(piece)))
+                        sleep(self._turn(client, len(piece)))
                     store(client, self.generation, self.load, _by_bucket(opened.buckets, piece))
                 stored += len(piece)
             return stored

@@ -10,10 +10,10 @@
 Every key of a generation can be told from its name and `about`: nothing ever scans the server. None expires.
 """
 
-import time
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from time import sleep
 from typing import cast
 
 from nocturne.core.errors import ServiceError
@@ -148,7 +148,7 @@ class RedisCache(Cache):
             with errors(self.place):
                 self._redis.unlink(*cast("list[str]", keys))
             if rate:
-                time.sleep(len(keys) * BUCKET_LISTS / rate)
+                sleep(len(keys) * BUCKET_LISTS / rate)
 
     def _check_server(self) -> None:
         with errors(self.place):
