@@ -20,6 +20,8 @@ class ExitStatus(IntEnum):
     SERVICE_FAILED = 5
     TRY_AGAIN_LATER = 75
     """EX_TEMPFAIL of sysexits.h: another night holds the lease."""
+    INTERRUPTED = 130
+    """128 and SIGINT: by Ctrl-C."""
 
 
 RETRY_IS_POINTLESS = (ExitStatus.USAGE, ExitStatus.GATE_CLOSED, ExitStatus.BAD_INPUT)

@@ -38,6 +38,9 @@ def edge() -> Iterator[None]:
         yield
     except (typer.Exit, typer.Abort):
         raise
+    except KeyboardInterrupt as error:
+        print("nocturne: interrupted; run the same again", file=sys.stderr)
+        raise SystemExit(ExitStatus.INTERRUPTED) from error
     except Exception as error:
         if isinstance(error, BrokenPipeError) and not _is_read(sys.stdout):
             raise SystemExit(ExitStatus.SUCCESS) from error  # `| head` has seen enough

@@ -34,6 +34,7 @@ from nocturne.cli.options import (
     nights_to_run,
 )
 from nocturne.cli.retain import retain
+from nocturne.cli.status import status
 from nocturne.cli.tune import tune
 from nocturne.core.console import print_rows, say
 from nocturne.core.errors import GateClosed, UsageError
@@ -70,6 +71,7 @@ app.add_typer(evaluate_app, name="evaluate")
 command = partial(app.command, cls=Command)
 command()(tune)
 command()(retain)
+command()(status)
 command("list")(serving.list_user)
 command()(serving.served)
 command()(serving.rollback)

@@ -43,6 +43,12 @@ class InputError(NocturneError):
     status = ExitStatus.BAD_INPUT
 
 
+class Interrupted(NocturneError):  # noqa: N818 - nothing was wrong
+    """Somebody pressed Ctrl-C: run the same again."""
+
+    status = ExitStatus.INTERRUPTED
+
+
 class ServiceError(NocturneError):
     """A server, disk or lock that was needed did not serve: try again later."""
 

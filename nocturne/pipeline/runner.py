@@ -1,34 +1,30 @@
 """The one-process runner: stages run for nights, their tables validated, people told how it goes."""
 
+import os
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
-from datetime import timedelta
 
 from pyspark.sql import SparkSession
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.markup import escape
 
-from nocturne.core.console import LOG_WIDTH
-from nocturne.core.errors import GateClosed, ServiceError
+from nocturne import ROOT
+from nocturne.core.errors import GateClosed, Interrupted, NocturneError, ServiceError
 from nocturne.core.night import Night
 from nocturne.core.spark.session import spark_session
 from nocturne.core.stage import Access
 from nocturne.flow import GATED_TABLES, NIGHTLY, VALIDATION, Stage
 from nocturne.ingestion import landing
-from nocturne.pipeline import costs
+from nocturne.pipeline import costs, status
+from nocturne.pipeline.progress import console, show_progress
 from nocturne.pipeline.stages import STAGES
 from nocturne.serving import publications
 from nocturne.serving.cache import open_cache
-from nocturne.storage import tables
+from nocturne.storage import attempts, lease, tables
 from nocturne.storage.warehouse import leased
 from nocturne.validation.validate_table import Verdict, critical_failures, validate
-
-_SECONDS_BETWEEN_LINES = 15
-
-console = Console(stderr=True, highlight=False, width=None if sys.stderr.isatty() else LOG_WIDTH)
 
 
 @contextmanager
@@ -40,14 +36,26 @@ def working_on(
     What would stop the work later is checked before Spark is started: the first landing day, and the cache.
     """
     warehouse = nights[0].warehouse
-    _check_places(nights[0], [stage for stage in NIGHTLY if app in {stage.name, "night"}])
+    try:
+        _check_places(nights[0], [stage for stage in NIGHTLY if app in {stage.name, "night"}])
+    except NocturneError as error:
+        _record_early_failure(nights[0], app, error, lease_holder)
+        raise
     if app not in {NIGHTLY[0].name, "night"}:
         tables.require_warehouse(warehouse)
-    with (
-        leased(warehouse, nights[0].run_date, lease_holder) as writable,
-        spark_session(warehouse.settings.spark, app) as spark,
-    ):
+    with leased(warehouse, nights[0].run_date, lease_holder) as writable, ExitStack() as session:
+        with show_progress("spark", "starts"):
+            spark = session.enter_context(spark_session(warehouse.settings.spark, app))
         yield spark, [replace(night, warehouse=writable) for night in nights]
+
+
+def _record_early_failure(night: Night, app: str, error: NocturneError, lease_holder: str | None) -> None:
+    """Keep on record that a night could not begin, unless somebody else is at work on the warehouse."""
+    if tables.is_warehouse(night.warehouse):
+        grant = lease.show(night.warehouse.path).grant
+        if grant is None or grant.holder == lease_holder:
+            attempts.record(night, app, attempts.FAILED, str(error))
+            status.show_in_data_docs(night.warehouse)
 
 
 def _check_places(night: Night, stages: Sequence[Stage]) -> None:
@@ -65,16 +73,31 @@ def run_nights(nights: Sequence[Night]) -> None:
         GateClosed: after the last night, if any night's gate closed.
         NocturneError: at once, whatever else goes wrong.
     """
-    closed = []
+    closed: list[tuple[Night, GateClosed]] = []
     with working_on(nights, "night") as (spark, tonight):
         for night in tonight:
             try:
                 run_night(spark, night)
             except GateClosed as error:
-                console.print(f"[red]nocturne: {error}[/]")
-                closed.append(error)
+                console.print(f"nocturne: {error}", style="red", markup=False, soft_wrap=True)
+                closed.append((night, error))
+    if len(nights) == 1 and closed:
+        raise closed[0][1]
     if closed:
-        raise closed[-1]
+        raise _closed_gates(nights, closed)
+
+
+def _closed_gates(nights: Sequence[Night], closed: Sequence[tuple[Night, GateClosed]]) -> GateClosed:
+    """The error for a range of nights of which some gates closed."""
+    published = {night.run_date for night in nights} - {night.run_date for night, _ in closed}
+    return GateClosed(
+        f"the gate closed for {len(closed)} of {len(nights)} nights",
+        where=nights[0].warehouse.path,
+        found=", ".join(str(night.run_date) for night, _ in closed) + "; the reasons stand above",
+        expected="every critical expectation holds",
+        fix="mend what failed and run those nights again, then the nights after them; "
+        + (f"night {max(published)} was published" if published else "listeners keep the lists that are served"),
+    )
 
 
 def run_night(spark: SparkSession, night: Night) -> None:
@@ -87,8 +110,10 @@ def run_night(spark: SparkSession, night: Night) -> None:
         except ServiceError:
             if stage is NIGHTLY[-1]:
                 places = f"--landing {night.landing} --warehouse {night.warehouse.path} --cache URL"
-                command = f"spark-submit jobs/{stage.name}.py --run-date {night.run_date} {places}"
-                console.print(f"all but {stage.name} is done; to go on from there: {command}", soft_wrap=True)
+                command = f"{_python()} {_job(stage)} --run-date {night.run_date} {places}"
+                console.print(
+                    f"all but {stage.name} is done; to go on from there: {command}", markup=False, soft_wrap=True
+                )
             raise
         run_validation(spark, night, [table for table in stage.writes if table in GATED_TABLES], close=True)
     console.print(f"night {night.run_date} published in {time.monotonic() - started:.1f} s")
@@ -97,19 +122,12 @@ def run_night(spark: SparkSession, night: Night) -> None:
 def run_stage(spark: SparkSession, night: Night, stage: Stage) -> None:
     """Run one stage and print what it read, wrote and rejected, and how long it took."""
     started = time.monotonic()
-    with _progress(stage.name) as bar:
-        task = bar.add_task(stage.does, total=None)
-        log = _Log(stage.name)
-
-        def progress(done: int, total: int, what: str) -> None:
-            bar.update(task, completed=done, total=total, description=what)
-            log.note(done, total, what)
-
+    with _attempt(night, stage.name), show_progress(stage.name, stage.does, spark) as progress:
         result = STAGES[stage.name](spark, night.under(Access(stage)), progress)
     costs.record(night, stage, time.monotonic() - started, result.read)
     written = ", ".join(f"{table} {tables.count(night, table):,}" for table in stage.writes)
     rejected = f", rejected {result.rejected:,}" if result.rejected else ""
-    remark = f" ({result.remark})" if result.remark else ""
+    remark = f" ({escape(result.remark)})" if result.remark else ""
     console.print(
         f"{stage.name:<19} {time.monotonic() - started:6.1f} s  read {result.read:,}{rejected}; wrote {written}{remark}"
     )
@@ -124,9 +142,12 @@ def run_validation(spark: SparkSession, night: Night, names: Sequence[str], *, c
     if not names:
         return
     access = Access(VALIDATION)
-    verdicts = validate(spark, night.under(access), names)
+    with _attempt(night, VALIDATION.name), show_progress("validation", f"of {', '.join(names)}", spark):
+        verdicts = validate(spark, night.under(access), names)
     if any(verdict.closed for verdict in verdicts):
         publications.record_closed_gate(night.under(access), critical_failures(night.under(access)))
+        attempts.clear(night)
+    status.show_in_data_docs(night.warehouse)
     for verdict in verdicts:
         console.print(_summary(verdict))
     failures = [failure for verdict in verdicts if verdict.closed for failure in verdict.failures]
@@ -149,35 +170,45 @@ def _summary(verdict: Verdict) -> str:
         "[red]gate closed[/]" if verdict.closed else "[yellow]warning[/]" if "failed" in outcomes else "[green]ok[/]"
     )
     lines = [f"  {verdict.table:<17} {verdict.seconds:6.1f} s  {state}: {counts}"]
-    return "\n".join([*lines, *(f"    {failure}" for failure in verdict.failures)])
+    return "\n".join([*lines, *(f"    {escape(failure)}" for failure in verdict.failures)])
 
 
-class _Log:
-    """Progress where no bar can move, as in a task's log: a line now and then."""
+@contextmanager
+def _attempt(night: Night, stage: str) -> Iterator[None]:
+    """Keep on record that a stage is at work on a night, and how that ends.
 
-    def __init__(self, name: str) -> None:
-        self._name, self._started = name, time.monotonic()
-        self._due = self._started + _SECONDS_BETWEEN_LINES
+    Raises:
+        Interrupted: somebody pressed Ctrl-C meanwhile.
+    """
+    attempts.record(night, stage, attempts.RUNNING)
+    try:
+        yield
+    except KeyboardInterrupt as error:
+        _record_end(night, stage, attempts.INTERRUPTED)
+        raise Interrupted(f"interrupted at {stage} of night {night.run_date}; run the same again") from error
+    except GateClosed:
+        _record_end(night, stage, None)
+        raise
+    except Exception as error:
+        _record_end(night, stage, attempts.FAILED, str(error) or type(error).__name__)
+        raise
+    _record_end(night, stage, None if stage == NIGHTLY[-1].name else attempts.DONE)
 
-    def note(self, done: int, total: int, what: str) -> None:
-        """Say how far it is, how fast it goes and how long it will take, unless that was said just now."""
-        now = time.monotonic()
-        if sys.stderr.isatty() or now < self._due or not done:
-            return
-        self._due = now + _SECONDS_BETWEEN_LINES
-        rate = done / (now - self._started)
-        left = timedelta(seconds=round((total - done) / rate))
-        console.print(f"{self._name:<19} {done:,} of {total:,} {what}, {rate:,.1f} a second, {left} left")
+
+def _record_end(night: Night, stage: str, state: str | None, message: str = "") -> None:
+    """Keep on record how a stage ended; None where `nights` tells it."""
+    if state:
+        attempts.record(night, stage, state, message)
+    else:
+        attempts.clear(night)
+    if state != attempts.DONE:
+        status.show_in_data_docs(night.warehouse)
 
 
-def _progress(name: str) -> Progress:
-    return Progress(
-        TextColumn(f"{name:<19}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.description}"),
-        TimeRemainingColumn(),
-        console=console,
-        transient=True,
-        disable=not sys.stderr.isatty(),
-    )
+def _python() -> str:
+    """Python as it can be called from here."""
+    return os.path.relpath(sys.executable)
+
+
+def _job(stage: Stage) -> str:
+    return os.path.relpath(str(ROOT / "jobs" / f"{stage.name}.py"))

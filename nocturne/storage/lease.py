@@ -20,7 +20,15 @@ from dataclasses import dataclass, field, replace
 from datetime import date
 
 from nocturne.core.errors import ServiceError
-from nocturne.storage.lease_state import Claim, State, StateFile, lease_folder, open_state_file, process_start
+from nocturne.storage.lease_state import (
+    Claim,
+    State,
+    StateFile,
+    lease_folder,
+    open_state_file,
+    process_start,
+    read_state,
+)
 
 HEARTBEAT_SECONDS = 20.0
 
@@ -83,11 +91,11 @@ def release(warehouse: str, holder: str) -> bool:
 
 
 def show(warehouse: str) -> State:
-    """The state: who holds the lease and who waits, the earliest night first; claims that expired are left out."""
-    if not lease_folder(warehouse).is_dir():
-        return State()
-    with open_state_file(warehouse) as file:
-        return file.state
+    """The state: who holds the lease and who waits, the earliest night first; claims that expired are left out.
+
+    Takes no lock and writes nothing: a reader of the warehouse may ask.
+    """
+    return read_state(lease_folder(warehouse))
 
 
 @contextmanager

@@ -121,6 +121,23 @@ def open_state_file(warehouse: str) -> Iterator[StateFile]:
         ) from error
 
 
+def read_state(folder: Path) -> State:
+    """The state in a lease's folder without expired claims, as of its last whole write; an empty one if there is none.
+
+    Raises:
+        UsageError: the file may not be read.
+    """
+    try:
+        return _without_expired(_read_state(folder))
+    except OSError as error:
+        raise UsageError(
+            "the lease on the warehouse cannot be read",
+            where=str(folder),
+            found=str(error),
+            fix="ask for permission to read the warehouse",
+        ) from error
+
+
 def lease_folder(warehouse: str) -> Path:
     """Folder of the lease, which may not exist yet.
 

@@ -27,9 +27,14 @@ BUCKETED = ("interactions", "pools", "ranked_lists")
 """Tables with a row a listener, in one sorted file a bucket."""
 
 
+def is_warehouse(warehouse: Warehouse) -> bool:
+    """True if the folder holds Nocturne's tables."""
+    return bool(DeltaTable.is_deltatable(warehouse.table_path("listens")))
+
+
 def require_warehouse(warehouse: Warehouse) -> None:
     """Raise UsageError unless the warehouse holds tables."""
-    if not DeltaTable.is_deltatable(warehouse.table_path("listens")):
+    if not is_warehouse(warehouse):
         raise UsageError(
             "there is no warehouse",
             where=warehouse.path,

@@ -14,7 +14,7 @@ from typing import Any
 
 import pyarrow.compute as pc
 
-from nocturne.core.night import Night
+from nocturne.core.night import Night, Warehouse
 from nocturne.core.pages import render_page
 from nocturne.flow import GATED_TABLES
 from nocturne.storage import tables
@@ -29,19 +29,26 @@ Row = dict[str, Any]
 """A row of `validations`."""
 
 
-def write_data_docs(night: Night) -> None:
-    """Write the night's page and the index into WAREHOUSE/_data_docs. Only where the warehouse is a folder."""
+def write_night_page(night: Night) -> None:
+    """Write the night's page into WAREHOUSE/_data_docs. Only where the warehouse is a folder."""
     if "://" in night.warehouse.path:
         return
+    tonight = tables.rows(night.warehouse, "validations", pc.field("run_date") == night.run_date).to_pylist()
     folder = Path(night.warehouse.path) / FOLDER
     folder.mkdir(parents=True, exist_ok=True)
-    tonight = tables.rows(night.warehouse, "validations", pc.field("run_date") == night.run_date).to_pylist()
     _write(folder / f"{night.run_date}.html", night_page(night.run_date, tonight))
+
+
+def write_index(warehouse: Warehouse, status: Row) -> None:
+    """Write the index into WAREHOUSE/_data_docs, once there is a night to show."""
+    folder = Path(warehouse.path) / FOLDER
+    if "://" in warehouse.path or not folder.is_dir():
+        return
     written = sorted((date.fromisoformat(path.stem) for path in folder.glob("????-??-??.html")), reverse=True)
     since = pc.field("run_date") >= written[:_DETAILED_NIGHTS][-1]
     columns = ["run_date", "table", "severity", "outcome"]
-    recent = tables.rows(night.warehouse, "validations", since, columns).to_pylist()
-    _write(folder / "index.html", index_page(recent, written[_DETAILED_NIGHTS:]))
+    recent = tables.rows(warehouse, "validations", since, columns).to_pylist()
+    _write(folder / "index.html", index_page(status, recent, written[_DETAILED_NIGHTS:]))
 
 
 def night_page(run_date: date, rows: Iterable[Row]) -> str:
@@ -56,10 +63,11 @@ def night_page(run_date: date, rows: Iterable[Row]) -> str:
     )
 
 
-def index_page(rows: Iterable[Row], older: Iterable[date]) -> str:
-    """The index: nights newest first, with what failed in each table.
+def index_page(status: Row, rows: Iterable[Row], older: Iterable[date]) -> str:
+    """The index: the state of the service; then nights newest first, with what failed in each table.
 
     Args:
+        status: of the warehouse when the page was written: nights, serving, to_do.
         rows: run_date, table, severity and outcome of the nights that are shown in detail.
         older: nights that are linked only.
     """
@@ -69,7 +77,13 @@ def index_page(rows: Iterable[Row], older: Iterable[date]) -> str:
         for run_date, of_night in groupby(newest_first, key=lambda row: row["run_date"])
     ]
     return render_page(
-        _PACKAGE, "index.html.jinja", title="Nocturne Data Docs", tables=GATED_TABLES, nights=nights, older=older
+        _PACKAGE,
+        "index.html.jinja",
+        title="Nocturne Data Docs",
+        status=status,
+        tables=GATED_TABLES,
+        nights=nights,
+        older=older,
     )
 
 

@@ -16,7 +16,7 @@ from nocturne.core.night import Night
 from nocturne.storage import fingerprints, tables, writing
 from nocturne.storage.contracts import contract
 from nocturne.validation import suites
-from nocturne.validation.data_docs import write_data_docs
+from nocturne.validation.data_docs import write_night_page
 from nocturne.validation.profiles import profile
 from nocturne.validation.suites import CRITICAL, Outcome
 
@@ -42,7 +42,7 @@ class Verdict:
 def validate(spark: SparkSession, night: Night, table_names: Sequence[str]) -> list[Verdict]:
     """Hold tables of the night against their suites and record the outcome.
 
-    Writes `validations` in one commit, and the Data Docs; it neither opens a gate nor closes one.
+    Writes `validations` in one commit, and the night's page of the Data Docs; it neither opens a gate nor closes one.
 
     Args:
         table_names: tables of flow.GATED_TABLES.
@@ -60,7 +60,7 @@ def validate(spark: SparkSession, night: Night, table_names: Sequence[str]) -> l
     writing.replace_rows(
         rows, "validations", night.warehouse, where=f"run_date = '{night.run_date}' AND `table` IN ({names})"
     )
-    write_data_docs(night)
+    write_night_page(night)
     return verdicts
 
 

@@ -2,19 +2,24 @@
 
 import logging
 import os
+import signal
+import subprocess
 import sys
 import tempfile
+import threading
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from typing import TypeVar
+from contextlib import contextmanager, suppress
+from functools import partial
+from typing import IO, NoReturn, TypeVar
 
 from pyspark import SparkConf, SparkContext
+from pyspark.java_gateway import launch_gateway
 from pyspark.logger import PySparkLogger
 from pyspark.sql import SparkSession
 
 from nocturne import ROOT
-from nocturne.core.errors import NocturneError, UsageError
+from nocturne.core.errors import Interrupted, NocturneError, UsageError
 from nocturne.core.settings import SparkSettings
 from nocturne.core.spark.jars import DELTA_JARS, ensure_jars
 from nocturne.core.spark.java import find_java
@@ -28,6 +33,10 @@ ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MKL_NUM_THRE
 
 _PARTITIONS = "spark.sql.shuffle.partitions"
 _ROWS_PER_PARTITION = 1_000_000
+_SECONDS_TO_END = 5
+
+INCUBATOR = b"WARNING: Using incubator modules"
+"""Of the module that Spark computes on vectors with; Java says so at every start."""
 
 PANDAS_3 = "PySpark does not yet fully support pandas"
 """A warning of PySpark 4.2 at every pandas function; the suite shows that the features we use work."""
@@ -53,12 +62,19 @@ def spark_session(settings: SparkSettings, app: str = "nocturne") -> Iterator[Sp
         conf = _submitted_conf(settings) if submitted else _own_conf(settings)
         # Only tables without a path would be stored here, and there are none.
         conf.setIfMissing("spark.sql.warehouse.dir", scratch).setIfMissing("spark.app.name", app)
+        java = None if submitted else _start_java(conf)
         spark = SparkSession.builder.config(conf=conf).getOrCreate()
         spark.sparkContext.setLogLevel("ERROR")
+        _take_interrupts()
+        stop = spark.stop
         try:
             yield spark
+        except (KeyboardInterrupt, Interrupted):
+            if java:  # what it computes would take its time to stop
+                stop = partial(_end, java)
+            raise
         finally:
-            spark.stop()
+            stop()
 
 
 def map_on_executors(spark: SparkSession) -> Callable[[Callable[[Part], Result], Sequence[Part]], list[Result]]:
@@ -94,6 +110,41 @@ def scale_shuffles(spark: SparkSession, rows: int, settings: SparkSettings) -> I
         spark.conf.set(_PARTITIONS, str(settings.shuffle_partitions))
 
 
+def _start_java(conf: SparkConf) -> subprocess.Popen[bytes]:
+    """Start Spark's Java process, or return the one that this process has; its stderr without a known warning."""
+    gateway = SparkContext._gateway  # noqa: SLF001 - the only way to say how Java is started
+    if gateway is None:
+        gateway = launch_gateway(conf, {"stderr": subprocess.PIPE})  # type: ignore[no-untyped-call]
+        SparkContext._ensure_initialized(gateway=gateway)  # noqa: SLF001 - as above
+        threading.Thread(target=_pass_on, args=(gateway.proc.stderr,), name="Java's stderr", daemon=True).start()
+    java: subprocess.Popen[bytes] = gateway.proc
+    return java
+
+
+def _pass_on(lines: IO[bytes]) -> None:
+    for line in lines:
+        if INCUBATOR not in line:
+            sys.stderr.write(line.decode(errors="replace"))
+
+
+def _end(java: subprocess.Popen[bytes]) -> None:
+    java.terminate()
+    with suppress(subprocess.TimeoutExpired):
+        java.wait(_SECONDS_TO_END)
+    java.kill()
+
+
+def _take_interrupts() -> None:
+    """On Ctrl-C raise KeyboardInterrupt alone: PySpark's own handler waits, and py4j logs the call that it cuts off."""
+
+    def interrupt(*_: object) -> NoReturn:
+        logging.disable(logging.CRITICAL)
+        raise KeyboardInterrupt
+
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, interrupt)
+
+
 def _silence_known_warnings() -> None:
     warnings.filterwarnings("ignore", PANDAS_3, FutureWarning)
     for name in ("SQLQueryContextLogger", "DataFrameQueryContextLogger"):
@@ -113,7 +164,6 @@ def _own_conf(settings: SparkSettings) -> SparkConf:
         conf.set("spark.jars", ",".join(map(str, jars)))
     conf.set("spark.driver.memory", settings.driver_memory)
     conf.set("spark.driver.extraJavaOptions", f"-Dlog4j2.configurationFile={ROOT / 'conf' / 'log4j2.properties'}")
-    conf.set("spark.ui.showConsoleProgress", str(sys.stderr.isatty()).lower())
     for name, value in _every_session(settings).items():
         conf.set(name, value)
     return conf
@@ -129,7 +179,6 @@ def _submitted_conf(settings: SparkSettings) -> SparkConf:
         conf.setIfMissing("spark.driver.bindAddress", LOOPBACK).setIfMissing("spark.driver.host", LOOPBACK)
         # Java has started, so a UI could only be bound to loopback by its environment.
         conf.setIfMissing("spark.ui.enabled", str(os.environ.get("SPARK_LOCAL_IP") == LOOPBACK).lower())
-    conf.setIfMissing("spark.ui.showConsoleProgress", str(sys.stderr.isatty()).lower())
     for name, value in _every_session(settings).items():
         conf.setIfMissing(name, value)
     return conf
@@ -138,6 +187,7 @@ def _submitted_conf(settings: SparkSettings) -> SparkConf:
 def _every_session(settings: SparkSettings) -> dict[str, str]:
     partitions = str(settings.shuffle_partitions)
     return {
+        "spark.ui.showConsoleProgress": "false",  # the runner's own line tells of Spark's tasks
         "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
         "spark.sql.catalog.spark_catalog": "org.apache.spark.sql.delta.catalog.DeltaCatalog",
         "spark.sql.session.timeZone": "UTC",
