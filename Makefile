@@ -11,7 +11,7 @@ $(READY): uv.lock pyproject.toml setup/environment.sh
 	@setup/environment.sh
 	@touch $@
 
-.PHONY: help night test check soak campaign airflow screenshots cluster-night package docs bench clean
+.PHONY: help night ten-nights test check soak campaign airflow screenshots cluster-night package docs bench clean
 
 help: ## list these targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | while IFS=$$'\t' read -r name does; do \
@@ -19,6 +19,9 @@ help: ## list these targets
 
 night: $(READY) ## install, simulate a small service, run three nights, show two listeners' lists
 	@ops/demo.sh
+
+ten-nights: $(READY) ## after `make night`: seven more, so that backtests, searches and promotions have nights to work on
+	@ops/ten_nights.sh
 
 test: $(READY) ## install, then run the whole suite
 	@setup/environment.sh --tests

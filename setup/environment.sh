@@ -10,6 +10,24 @@ if [ -s /etc/ssl/certs/ca-certificates.crt ]; then export UV_SYSTEM_CERTS=true; 
 say() { echo "set-up: $*" >&2; }
 die() { say "$*"; exit 2; }
 
+# work TEXT COMMAND...: what is done, with a dot every five seconds for as long as the command works.
+work() {
+    printf 'set-up: %s ' "$1" >&2
+    shift
+    while sleep 5; do printf . >&2; done >/dev/null &
+    dots=$!
+    local status=0
+    "$@" || status=$?
+    end_dots
+    echo >&2
+    return "$status"
+}
+end_dots() {
+    if [ -n "${dots:-}" ]; then kill "$dots" && wait "$dots"; fi 2>/dev/null || true
+    dots=
+}
+trap end_dots EXIT
+
 apt_install() {
     command -v apt-get >/dev/null || die "install $* with this system's package manager, then start again"
     local as_root=()
@@ -17,23 +35,21 @@ apt_install() {
         sudo -n true 2>/dev/null || die "needs root for: sudo apt-get install $*"
         as_root=(sudo -n)
     fi
-    say "installing $* with apt-get"
-    "${as_root[@]}" apt-get update -qq
-    "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive \
+    work "listing packages" "${as_root[@]}" apt-get update -qq
+    work "installing $* with apt-get" "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive \
         apt-get install -qq -y --no-install-recommends "$@" >/dev/null
 }
 
 install_uv() {
     command -v uv >/dev/null && return
-    say "installing uv into .uv/"
     # Debian keeps the part of venv that installs pip in a package of its own.
     python3.11 -m venv .uv >/dev/null 2>&1 || { apt_install python3.11-venv; python3.11 -m venv --clear .uv; }
-    .uv/bin/pip install --quiet --disable-pip-version-check uv
+    work "installing uv into .uv/" .uv/bin/pip install --quiet --disable-pip-version-check uv
 }
 
 install_environment() {
-    say "installing the locked Python environment into .venv/"
-    uv sync --frozen --compile-bytecode --python 3.11 --quiet
+    work "installing the locked Python environment into .venv/, about 2 GB" \
+        uv sync --frozen --compile-bytecode --python 3.11 --quiet
     # implicit is built for OpenMP, and brings no runtime of it.
     .venv/bin/python -c 'import ctypes; ctypes.CDLL("libgomp.so.1")' 2>/dev/null || apt_install libgomp1
 }
@@ -45,8 +61,7 @@ install_java() {
 }
 
 install_jars() {
-    say "putting Delta's jars into Spark"
-    .venv/bin/python -m nocturne.core.spark.jars
+    work "putting Delta's jars into Spark" .venv/bin/python -m nocturne.core.spark.jars
 }
 
 if [ "${1:-}" = --tests ]; then
@@ -57,6 +72,5 @@ else
     install_environment
     install_java
     install_jars
-    say "compiling the ranking kernel"
-    .venv/bin/python -m nocturne.kernel
+    work "compiling the ranking kernel, about a minute" .venv/bin/python -m nocturne.kernel
 fi

@@ -14,7 +14,12 @@ from nocturne.core.settings import load_settings
 from nocturne.core.spark.session import spark_session
 from tests.fixtures.empty_warehouses import create_empty
 
-pytest_plugins = ["tests.fixtures.cache_servers", "tests.fixtures.properties", "tests.fixtures.simulated_service"]
+pytest_plugins = [
+    "tests.fixtures.cache_servers",
+    "tests.fixtures.properties",
+    "tests.fixtures.signs_of_life",
+    "tests.fixtures.simulated_service",
+]
 
 # Tests run many small jobs once: Java's second compiler would take longer than it saves.
 os.environ["JDK_JAVA_OPTIONS"] = "-XX:TieredStopAtLevel=1"

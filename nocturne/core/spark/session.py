@@ -150,6 +150,8 @@ def _silence_known_warnings() -> None:
     for name in ("SQLQueryContextLogger", "DataFrameQueryContextLogger"):
         # PySpark prints as JSON every error that it also raises.
         PySparkLogger.getLogger(name).setLevel(logging.CRITICAL)
+    # py4j logs the call that Ctrl-C cut off.
+    logging.getLogger().addFilter(lambda record: "KeyboardInterrupt" not in str(record.msg))
 
 
 def _own_conf(settings: SparkSettings) -> SparkConf:
