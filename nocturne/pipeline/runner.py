@@ -1,6 +1,7 @@
 """The one-process runner: stages run for nights, their tables validated, people told how it goes."""
 
 import os
+import shlex
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -109,10 +110,10 @@ def run_night(spark: SparkSession, night: Night) -> None:
             run_stage(spark, night, stage)
         except ServiceError:
             if stage is NIGHTLY[-1]:
-                places = f"--landing {night.landing} --warehouse {night.warehouse.path} --cache URL"
-                command = f"{_python()} {_job(stage)} --run-date {night.run_date} {places}"
                 console.print(
-                    f"all but {stage.name} is done; to go on from there: {command}", markup=False, soft_wrap=True
+                    f"all but {stage.name} is done; to go on from there: {_command(night, stage)}",
+                    markup=False,
+                    soft_wrap=True,
                 )
             raise
         run_validation(spark, night, [table for table in stage.writes if table in GATED_TABLES], close=True)
@@ -205,10 +206,9 @@ def _record_end(night: Night, stage: str, state: str | None, message: str = "") 
         status.show_in_data_docs(night.warehouse)
 
 
-def _python() -> str:
-    """Python as it can be called from here."""
-    return os.path.relpath(sys.executable)
-
-
-def _job(stage: Stage) -> str:
-    return os.path.relpath(str(ROOT / "jobs" / f"{stage.name}.py"))
+def _command(night: Night, stage: Stage) -> str:
+    """The command of one stage of a night, to be pasted; a password is not in it."""
+    places = ("--landing", night.landing, "--warehouse", night.warehouse.path)
+    cache = "URL" if "@" in night.cache else night.cache
+    program = (os.path.relpath(sys.executable), os.path.relpath(str(ROOT / "jobs" / f"{stage.name}.py")))
+    return shlex.join([*program, "--run-date", str(night.run_date), *places, "--cache", cache])

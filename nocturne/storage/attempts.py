@@ -60,7 +60,7 @@ def record(night: Night, stage: str, state: str, message: str = "") -> None:
         folder = _folder(night.warehouse)
         folder.mkdir(exist_ok=True)
         content = json.dumps(asdict(attempt), default=str, indent=1, ensure_ascii=False).encode()
-        write_atomically(folder / f"{night.run_date}.json", content)
+        write_atomically(folder / f"{night.run_date}.json", content, part=folder / f"{night.run_date}.new")
 
 
 def clear(night: Night) -> None:

@@ -1,6 +1,8 @@
 """The one-process runner: what it checks before Spark is started, and what it says when one stage is left."""
 
+import os
 import socket
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -61,6 +63,7 @@ def test_when_the_refresh_alone_is_left_its_command_is_printed(
         runner.run_night(None, landed)
     (line,) = [line for line in capsys.readouterr().err.splitlines() if "refresh_cache" in line]
     assert line == (
-        "all but refresh_cache is done; to go on from there: spark-submit jobs/refresh_cache.py "
-        f"--run-date {landed.run_date} --landing {landed.landing} --warehouse {landed.warehouse.path} --cache URL"
+        f"all but refresh_cache is done; to go on from there: {os.path.relpath(sys.executable)} jobs/refresh_cache.py "
+        f"--run-date {landed.run_date} --landing {landed.landing} --warehouse {landed.warehouse.path} "
+        f"--cache {landed.cache}"
     )

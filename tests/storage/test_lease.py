@@ -335,10 +335,19 @@ def test_a_process_that_was_stopped_with_the_lock_in_its_hand_is_told_and_not_wa
             assert keeper.stdout.readline() == "kept\n"
             keeper.send_signal(signal.SIGSTOP)
             with pytest.raises(ServiceError, match="another process keeps the lease's lock"):
-                lease.show(warehouse)
+                lease.release(warehouse, "run")
         finally:
             keeper.kill()
     assert lease.show(warehouse).grant is not None
+
+
+def test_who_holds_the_lease_is_told_to_a_reader_too(warehouse: str):
+    grant(warehouse, FIRST, "run")
+    stored = {path: path.stat().st_mtime_ns for path in Path(warehouse, "_lease").iterdir()}
+    Path(warehouse, "_lease", "lock").unlink()
+    assert lease.show(warehouse).grant is not None
+    left = {path: path.stat().st_mtime_ns for path in Path(warehouse, "_lease").iterdir()}
+    assert left == {path: time for path, time in stored.items() if path.name != "lock"}
 
 
 def test_a_warehouse_that_is_a_file_is_a_wrong_setting(tmp_path: Path):

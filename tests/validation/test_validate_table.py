@@ -19,6 +19,7 @@ from nocturne.serving import manifest, publications
 from nocturne.storage import fingerprints, tables
 from nocturne.storage.history import closed_dates, usual
 from nocturne.validation import suites, validate_table
+from nocturne.validation.data_docs import write_index
 from tests.fixtures import two_listeners
 from tests.fixtures.empty_warehouses import create_empty
 
@@ -300,6 +301,7 @@ def test_a_misspelt_threshold_is_a_settings_error(spark: SparkSession, tonight: 
 def test_the_data_docs_show_every_night_and_what_failed(spark: SparkSession, tonight: Night) -> None:
     spoil_with_a_nan_factor(tonight)
     validate_table.validate(spark, tonight, ["item_factors"])
+    write_index(tonight.warehouse, {"serving": [], "nights": [], "to_do": []})
 
     folder = Path(tonight.warehouse.path) / "_data_docs"
     index, page = (folder / "index.html").read_text(), (folder / "2025-03-02.html").read_text()
