@@ -36,6 +36,7 @@ from nocturne.serving.cache.pointer import Pointer
 from nocturne.serving.manifest import FOLDER as MANIFESTS
 from nocturne.serving.night_record import PUBLISHED, ROLLED_BACK, NightRecord
 from nocturne.storage import delta_log, fencing, fingerprints, tables
+from nocturne.storage.attempts import FOLDER as ATTEMPTS
 from nocturne.storage.contracts import contract
 from nocturne.storage.delta_log import Log
 from nocturne.storage.history import closed_dates
@@ -288,7 +289,7 @@ def _remove_side_files(
     files_by_folder = {
         SCRATCH: [path for scratch in folder.glob(SCRATCH) for path in scratch.rglob("*") if path.is_file()]
     }
-    for name, table in ((MANIFESTS, "nights"), (DATA_DOCS, "validations")):
+    for name, table in ((MANIFESTS, "nights"), (ATTEMPTS, "nights"), (DATA_DOCS, "validations")):
         days = {path: _day(path) for path in sorted((folder / name).glob("????-??-??*"))}
         files_by_folder[name] = [
             path for path, day in days.items() if day and day < limits.first(table) and day not in left[table]

@@ -19,7 +19,7 @@ from nocturne.storage import lease
 from nocturne.storage.lease_state import lease_folder
 
 RUNNING, DONE, FAILED, INTERRUPTED, KILLED = "running", "done", "failed", "interrupted", "killed"
-_FOLDER = "_attempts"
+FOLDER = "_attempts"
 
 
 @dataclass(frozen=True)
@@ -85,4 +85,4 @@ def all_attempts(warehouse: Warehouse) -> list[Attempt]:
 
 
 def _folder(warehouse: Warehouse) -> Path:
-    return lease_folder(warehouse.path).parent / _FOLDER
+    return lease_folder(warehouse.path).parent / FOLDER

@@ -461,6 +461,7 @@ def test_what_dead_tasks_and_drivers_left_goes(at):
 def test_manifests_and_pages_of_nights_that_are_gone_go_and_others_stay(at):
     names = {
         "_manifests": [f"{day(0)}-aaaaaaaa.json", f"{day(0)}-closed.json", f"{day(5)}-aaaaaaaa.json", "notes.txt"],
+        "_attempts": [f"{day(0)}.json", f"{day(5)}.json"],
         "_data_docs": [f"{day(0)}.html", f"{day(5)}.html", "index.html"],
     }
     for offset in (0, 5):
@@ -477,6 +478,7 @@ def test_manifests_and_pages_of_nights_that_are_gone_go_and_others_stay(at):
     left = {folder: sorted(path.name for path in Path(at(0).warehouse.path, folder).iterdir()) for folder in names}
     assert left == {
         "_manifests": [f"{day(5)}-aaaaaaaa.json", "notes.txt"],
+        "_attempts": [f"{day(5)}.json"],
         "_data_docs": [f"{day(5)}.html", "index.html"],
     }
 
