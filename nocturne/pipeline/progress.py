@@ -12,6 +12,7 @@ from py4j.protocol import Py4JError
 from pyspark.sql import SparkSession
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Column
 
 from nocturne.core.console import LOG_WIDTH
 from nocturne.core.stage import Progress as StageProgress
@@ -64,8 +65,13 @@ def show_progress(name: str, does: str, spark: SparkSession | None = None) -> It
 
 
 def _move_bar(name: str, work: _Work, spark: SparkSession | None, ended: threading.Event) -> None:
-    columns = (TextColumn(f"{name:<19}"), BarColumn(20), TimeElapsedColumn(), TextColumn("{task.description}"))
-    with Progress(*columns, console=console, transient=True) as progress:
+    columns = (
+        TextColumn(name, table_column=Column(width=19, no_wrap=True)),
+        BarColumn(table_column=Column(width=10)),
+        TimeElapsedColumn(table_column=Column(width=7)),
+        TextColumn("{task.description}", markup=False, table_column=Column(ratio=1, no_wrap=True, overflow="ellipsis")),
+    )
+    with Progress(*columns, console=console, transient=True, expand=True) as progress:
         bar = progress.add_task(str(work), total=None)
         while not ended.wait(_SECONDS_BETWEEN_MOVES):
             progress.update(bar, completed=work.done, total=work.total or None, description=f"{work}{_tasks(spark)}")
