@@ -136,7 +136,7 @@ class Wait(BaseSensorOperator):
     """A wait that says what did not come, when it gives up."""
 
     def awaited(self) -> str:
-        """What is waited for, and what to do when it does not come."""
+        """The end of the sentence `waited … for …`, with what to do about it."""
         raise NotImplementedError
 
     def execute(self, context: Context) -> Any:
