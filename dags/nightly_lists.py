@@ -12,7 +12,7 @@ until every critical expectation on every table holds.
 | `validate_<table>` | **the gate is closed** | its log says what was expected and found; mend; clear the job above it |
 | `refresh_cache` | the lists are sound, the cache did not take them | mend the cache; clear it |
 
-**Meanwhile** listeners get the lists served before: the log of the failed task says of which night.
+**Meanwhile** listeners get the lists served before: the last line of the failed task's log says of which night.
 Running a night again, or any of its tasks, changes nothing that was right.
 
 **By hand**: trigger with the param `run_date`. Without it: the last whole day before the logical date.
@@ -30,23 +30,27 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from airflow.sdk import (
-    DAG,
-    Asset,
-    Context,
-    CronDataIntervalTimetable,
-    ObjectStoragePath,
-    TaskGroup,
-    Variable,
-    task,
-)
+from airflow.sdk import DAG, Asset, Context, TaskGroup, Variable, task
 from airflow.sdk.exceptions import AirflowFailException
-from tasks import CACHE, CONF, EVERY_DAG, RETRIED, WAREHOUSE, RunCommand, SubmitJob, day_param, lease_tasks
+from tasks import (
+    CACHE,
+    CONF,
+    EVERY_DAG,
+    RETRIED,
+    WAREHOUSE,
+    AwaitMark,
+    RunCommand,
+    SubmitJob,
+    day_param,
+    lease_tasks,
+)
+from upcoming_cron import UpcomingCronTimetable
 
 from nocturne.flow import GATED_TABLES, NIGHTLY, TABLES, Stage, success_mark
 
 JOBS = Path(__file__).resolve().parents[1] / "jobs"
 RUN_DATE = "{{ run_date(params, data_interval_start | default(none)) }}"
+END_OF_GROUP = "::endgroup::"
 ASSETS = [Asset(f"nocturne.{table}") for table in TABLES]
 
 log = logging.getLogger(__name__)
@@ -62,26 +66,31 @@ def run_date(params: Mapping[str, Any], data_interval_start: datetime | None) ->
 
 
 def say_what_is_served(context: Context) -> None:
-    """Tell whoever reads the log of a failed task which night failed, and what listeners get meanwhile."""
-    failed = context["ti"]
+    """End the log of a failed task with one sentence: where and why it failed, what listeners get, what to do."""
+    log.info(END_OF_GROUP)  # Airflow folds what it does after a task, and a task that never began is in two groups
+    log.info(END_OF_GROUP)
+    reason = str(context.get("exception") or "it was ended from outside").partition("\n")[0]
+    log.error("%s failed: %s. %s", context["ti"].task_id, reason.rstrip("."), state_of_night(context))
+
+
+def state_of_night(context: Context) -> str:
+    """The sentence of `nocturne status` on the night of a run; in its place, whatever keeps it from speaking."""
     try:
         night = run_date(context["params"], context.get("data_interval_start"))
-    except AirflowFailException:
-        night = "that nobody named"
-    conf = Variable.get("nocturne_conf", "")
-    command = ["nocturne", "served", "--cache", Variable.get("nocturne_cache"), *(["--conf", conf] if conf else [])]
+    except (AirflowFailException, ValueError):
+        return "No night was begun: listeners keep the lists that are served."
     try:
-        served = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
-        meanwhile = (served.stdout + served.stderr).rstrip()
-    except (OSError, subprocess.TimeoutExpired) as error:
-        meanwhile = f"unknown: {error}"
-    log.error(
-        "The night %s failed at %s (run %s). What to do: the page of this DAG. Served meanwhile:\n%s",
-        night,
-        failed.task_id,
-        failed.run_id,
-        meanwhile,
-    )
+        conf = Variable.get("nocturne_conf", "")
+        places = ["--warehouse", Variable.get("nocturne_warehouse"), "--cache", Variable.get("nocturne_cache")]
+        command = ["nocturne", "status", *places, *(["--conf", conf] if conf else []), "--run-date", night]
+        status = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    except Exception as error:  # noqa: BLE001 - nothing that goes wrong here may hide what went wrong before
+        unknown = str(error)
+    else:
+        if said := " ".join(status.stdout.split()):
+            return said
+        unknown = " ".join(f"nocturne status exited with {status.returncode} {status.stderr}".split())
+    return f"Night {night}: the Docs of this DAG say what to do; what listeners get meanwhile is unknown: {unknown}."
 
 
 def submit(stage: Stage) -> SubmitJob:
@@ -121,7 +130,7 @@ with DAG(
     "nightly_lists",
     description="Every listener's list for tomorrow, from today's listening",
     doc_md=__doc__,
-    schedule=CronDataIntervalTimetable("0 0 * * *", timezone="UTC"),
+    schedule=UpcomingCronTimetable("0 0 * * *", timezone="UTC"),
     # The lease serialises nights. Here a limit of 1 would let a night that waits for its landing block one by hand.
     max_active_runs=4,
     params={
@@ -138,11 +147,6 @@ with DAG(
     **EVERY_DAG,
 ) as dag:
 
-    @task.sensor(mode="reschedule", poke_interval=60, timeout=timedelta(hours=12))
-    def landing_complete(mark: str) -> bool:
-        """Wait for the file that says that the landing day is complete."""
-        return ObjectStoragePath(mark).exists()
-
     @task(outlets=ASSETS)
     def announce(run_date: str, *, outlet_events: Any = None) -> None:
         """The night is published: tell the DAGs that are scheduled on its tables."""
@@ -156,7 +160,16 @@ with DAG(
         doc_md="one night at a time writes a warehouse; of those that wait, the earliest goes first",
     )
 
-    previous: Any = landing_complete(success_mark("{{ var.value.nocturne_landing }}", RUN_DATE)) >> take_lease
+    landing_complete = AwaitMark(
+        task_id="landing_complete",
+        doc_md="the producer's file that says that the landing day is complete",
+        mark=success_mark("{{ var.value.nocturne_landing }}", RUN_DATE),
+        run_date=RUN_DATE,
+        mode="reschedule",
+        poke_interval=60,
+        timeout=timedelta(hours=12),
+    )
+    previous: Any = landing_complete >> take_lease
     for stage in NIGHTLY:
         job = submit(stage)
         previous >> job

@@ -25,8 +25,9 @@ Variables: `nocturne_warehouse`, `nocturne_cache`, and optionally `nocturne_conf
 
 from datetime import timedelta
 
-from airflow.sdk import DAG, CronDataIntervalTimetable
+from airflow.sdk import DAG
 from tasks import BETWEEN_NIGHTS, CACHE, CONF, DAYS_BEFORE, RETRIED, WAREHOUSE, RunCommand, day_param, lease_tasks
+from upcoming_cron import UpcomingCronTimetable
 
 DAY = DAYS_BEFORE % 0
 HOLDER = "nightly_retention {{ run_id }}"
@@ -35,7 +36,7 @@ with DAG(
     "nightly_retention",
     description="What tables need not keep any longer is removed",
     doc_md=__doc__,
-    schedule=CronDataIntervalTimetable("0 9 * * *", timezone="UTC"),
+    schedule=UpcomingCronTimetable("0 9 * * *", timezone="UTC"),
     params={
         "run_date": day_param(
             "Day", "The day that nights are counted back from, YYYY-MM-DD. Empty: the day of the run."

@@ -1,6 +1,7 @@
 """The kinds of task that DAGs are made of: Nocturne's exit statuses, in Airflow's terms."""
 
 import os
+import shlex
 import signal
 import subprocess
 from collections.abc import Mapping, Sequence
@@ -11,8 +12,8 @@ from typing import Any
 
 from airflow.providers.apache.spark.operators.spark_submit import SparkSubmitOperator
 from airflow.providers.standard.hooks.subprocess import SubprocessHook
-from airflow.sdk import BaseOperator, BaseSensorOperator, Context, Param
-from airflow.sdk.exceptions import AirflowException, AirflowFailException
+from airflow.sdk import BaseOperator, BaseSensorOperator, Context, ObjectStoragePath, Param
+from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSensorTimeout
 
 from nocturne.flow import RETRY_IS_POINTLESS, ExitStatus
 
@@ -131,7 +132,43 @@ class RunCommand(BaseOperator):
         self._process.send_sigterm()
 
 
-class PollCommand(BaseSensorOperator):
+class Wait(BaseSensorOperator):
+    """A wait that says what did not come, when it gives up."""
+
+    def awaited(self) -> str:
+        """The end of the sentence `waited … for …`, with what to do about it."""
+        raise NotImplementedError
+
+    def execute(self, context: Context) -> Any:
+        """Wait; on time-out, which is not retried, say for what."""
+        try:
+            return super().execute(context)
+        except AirflowSensorTimeout as error:
+            raise AirflowSensorTimeout(f"waited {timedelta(seconds=self.timeout)} for {self.awaited()}") from error
+
+
+class AwaitMark(Wait):
+    """Wait for the file that says that a landing day is complete."""
+
+    template_fields: Sequence[str] = ("mark", "run_date")
+
+    def __init__(self, *, mark: str, run_date: str, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.mark, self.run_date = mark, run_date
+
+    def awaited(self) -> str:
+        """The mark, and who brings it."""
+        return f"{self.mark}, mark of landing day {self.run_date}: ask its producer; clear it when it is there"
+
+    def poke(self, context: Context) -> bool:  # noqa: ARG002 - Airflow's signature
+        """Look for the mark once."""
+        there = ObjectStoragePath(self.mark).exists()
+        found = "complete, its mark is there" if there else "not complete yet, its mark is missing"
+        self.log.info("Landing day %s is %s: %s", self.run_date, found, self.mark)
+        return there
+
+
+class PollCommand(Wait):
     """`nocturne ...` again and again, until it does not ask to be tried later."""
 
     template_fields: Sequence[str] = ("arguments",)
@@ -139,6 +176,10 @@ class PollCommand(BaseSensorOperator):
     def __init__(self, *, arguments: Sequence[str], **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.arguments = arguments
+
+    def awaited(self) -> str:
+        """The command as it can be typed."""
+        return f"`{shlex.join(['nocturne', *self.arguments])}`, which was never granted"
 
     def poke(self, context: Context) -> bool:  # noqa: ARG002
         """Run the command once; true when it is granted what it asks for."""

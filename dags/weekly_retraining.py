@@ -22,8 +22,9 @@ model's. A new recipe is a candidate of `nocturne models train` or `nocturne tun
 
 from datetime import timedelta
 
-from airflow.sdk import DAG, CronDataIntervalTimetable
+from airflow.sdk import DAG
 from tasks import BETWEEN_NIGHTS, CONF, DAYS_BEFORE, RETRIED, WAREHOUSE, RunCommand, day_param, lease_tasks
+from upcoming_cron import UpcomingCronTimetable
 
 FIRST_NIGHT, TRAINED_ON = DAYS_BEFORE % 0, DAYS_BEFORE % 2
 HOLDER = "weekly_retraining {{ run_id }}"
@@ -32,7 +33,7 @@ with DAG(
     "weekly_retraining",
     description="A fresh model, made live if it is no worse than the one that is",
     doc_md=__doc__,
-    schedule=CronDataIntervalTimetable("0 12 * * 0", timezone="UTC"),
+    schedule=UpcomingCronTimetable("0 12 * * 0", timezone="UTC"),
     params={
         "run_date": day_param(
             "First night", "The first night that the new model serves, YYYY-MM-DD. Empty: that of the day of the run."

@@ -16,8 +16,9 @@ Variables: `nocturne_warehouse`, and optionally `nocturne_conf` and `nocturne_st
 
 from datetime import timedelta
 
-from airflow.sdk import DAG, CronDataIntervalTimetable, Param
+from airflow.sdk import DAG, Param
 from tasks import BETWEEN_NIGHTS, CONF, DAYS_BEFORE, RETRIED, WAREHOUSE, RunCommand, day_param
+from upcoming_cron import UpcomingCronTimetable
 
 STUDIES = "{{ var.value.get('nocturne_studies', '') or var.value.nocturne_warehouse ~ '/_studies' }}"
 
@@ -25,7 +26,7 @@ with DAG(
     "weekly_tuning",
     description="A search for a better recipe; the winner stays a candidate",
     doc_md=__doc__,
-    schedule=CronDataIntervalTimetable("0 12 * * 6", timezone="UTC"),
+    schedule=UpcomingCronTimetable("0 12 * * 6", timezone="UTC"),
     params={
         "run_date": day_param(
             "Day", "The day after the last night to search on, YYYY-MM-DD. Empty: the day of the run."

@@ -18,6 +18,7 @@ settings=(
     AIRFLOW_HOME="$home"
     PYTHONPATH="$root/ops/airflow_settings"
     AIRFLOW__CORE__DAGS_FOLDER="$root/dags"
+    AIRFLOW__CORE__PLUGINS_FOLDER="$root/plugins"
     AIRFLOW__CORE__LOAD_EXAMPLES=False
     AIRFLOW__CORE__EXECUTOR=LocalExecutor
     AIRFLOW__CORE__PARALLELISM=4 # every task is a process of its own
@@ -40,13 +41,26 @@ for name in ${!OPENBLAS_@}; do settings+=("$name=${!name}"); done
 "$root/.venv/bin/python" -c "import sqlite3; sqlite3.connect('$home/airflow.db').execute('PRAGMA journal_mode = WAL')"
 if [ $# -gt 0 ]; then exec env -i "${settings[@]}" airflow "$@"; fi
 
-cat >&2 <<MESSAGE
-Airflow is starting; in about a minute it answers at $url (no log-in; this machine only; Ctrl-C ends it).
-  a night by hand   open the DAG nightly_lists, Trigger, name the night, such as one of:
-$(find -L "${LANDING:-$root/data/landing}/events" -name _SUCCESS 2>/dev/null | sed -E 's|.*date=(.*)/_SUCCESS|                      \1|' | sort | tail -3)
-                    or: ops/airflow.sh dags unpause nightly_lists
-                        ops/airflow.sh dags trigger nightly_lists --conf '{"run_date": "D"}'
-  a backfill        ops/airflow.sh backfill create --dag-id nightly_lists --from-date D1 --to-date D2
-  The log of everything is in $home/standalone.log.
+# What is shown can be pasted as it stands, into a terminal that has none of the settings of this one.
+here="$root/ops/airflow.sh"
+if [ ops/airflow.sh -ef "$here" ]; then here=ops/airflow.sh; fi
+for name in CONF CACHE WAREHOUSE LANDING PORT AIRFLOW_HOME; do
+    if [ -n "${!name:-}" ]; then here="$name=$(printf %q "${!name}") $here"; fi
+done
+mapfile -t days < <(find -L "${LANDING:-$root/data/landing}/events" -name _SUCCESS 2>/dev/null |
+    sed -E 's|.*date=(.*)/_SUCCESS|\1|' | sort | tail -3)
+echo "Airflow is starting; it answers in about a minute at $url (no log-in; this machine only; Ctrl-C ends it)." >&2
+if [ ${#days[@]} -gt 0 ]; then
+    cat >&2 <<MESSAGE
+  a night by hand, here the last one that has landed (in the UI: the DAG nightly_lists, Trigger, name the night):
+    $here dags unpause nightly_lists
+    $here dags trigger nightly_lists --conf '{"run_date": "${days[-1]}"}'
+  a backfill of several nights, oldest first:
+    $here dags unpause nightly_lists
+    $here backfill create --dag-id nightly_lists --from-date ${days[0]} --to-date ${days[-1]}
 MESSAGE
-exec env -i "${settings[@]}" airflow standalone >"$home/standalone.log" 2>&1
+else
+    echo "  No landing day is complete in ${LANDING:-$root/data/landing}; make night simulates three." >&2
+fi
+echo "  The log of everything is $home/standalone.log." >&2
+exec env -i "${settings[@]}" "$root/.venv/bin/python" "$root/ops/airflow_standalone.py" "$port" "$home/standalone.log"

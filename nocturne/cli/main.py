@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated, Literal, NoReturn
+from typing import Annotated, Any, Literal, NoReturn
 
 import typer
 from rich.console import Console
@@ -190,20 +190,32 @@ def validations(
     rows.sort(key=lambda row: (names.index(row["table"]), row["expectation"]))
     shown = ("table", "expectation", "severity", "observed", "limit", "outcome", "seconds")
     print_rows([{name: row[name] for name in shown} for row in rows], f"night {run_date.date()}", as_json=as_json)
-    broken = [
-        f"{row['table']}.{row['expectation']}"
+    failed = [
+        (row["severity"], f"{row['table']}.{row['expectation']}{_meaning(row)}")
         for row in rows
-        if row["severity"] == "critical" and row["outcome"] == "failed"
+        if row["outcome"] == "failed"
     ]
+    for severity, sentence in failed:
+        if severity != "critical":
+            say(f"{severity}: {sentence}")
+    broken = [sentence for severity, sentence in failed if severity == "critical"]
     absent = [f"{name} was not validated" for name in names if name not in {row["table"] for row in rows}]
     if broken or absent:
         raise GateClosed(
             f"the gate is closed for night {run_date.date()}",
             where=warehouse,
-            found=", ".join(broken + absent),
+            found="; ".join(broken + absent),
             expected="every critical expectation holds",
             fix="mend the data or the limits, then run the stage that writes the table again",
         )
+
+
+def _meaning(row: dict[str, Any]) -> str:
+    """The sentence that Data Docs have for an expectation."""
+    from nocturne.validation import suites
+
+    meaning = suites.meanings(row["table"]).get((row["expectation"], row["severity"]))
+    return f": {meaning}" if meaning else ""
 
 
 @command()

@@ -157,6 +157,17 @@ def test_a_critical_failure_is_status_3_and_named(warehouse):
     assert "found: listens.rows" in answer.stderr
 
 
+def test_an_expectation_that_failed_is_printed_with_the_sentence_that_data_docs_have_for_it(warehouse):
+    failed = [validation("listens", "listens_vs_recent", severity, "failed") for severity in ("critical", "warning")]
+    place = warehouse("validations", *failed)
+    answer = nocturne("validations", "--warehouse", place, "--run-date", NIGHT, "--table", "listens")
+    said = " ".join(answer.stderr.split())
+    assert (
+        "found: listens.listens_vs_recent: Accepted events beside the median of the last 7 sound nights: most" in said
+    )
+    assert "warning: listens.listens_vs_recent: Accepted events beside the median" in said
+
+
 def test_a_table_that_was_not_validated_is_status_3(warehouse):
     place = warehouse("validations", validation("listens"))
     answer = nocturne("validations", "--warehouse", place, "--run-date", NIGHT, "--table", "items")

@@ -6,8 +6,10 @@ import tempfile
 from pathlib import Path
 
 DAGS = Path(__file__).parents[2] / "dags"
+PLUGINS = Path(__file__).parents[2] / "plugins"
 
 os.environ["AIRFLOW_HOME"] = tempfile.mkdtemp(prefix="airflow-")
 os.environ["AIRFLOW__CORE__DAGS_FOLDER"] = str(DAGS)
+os.environ["AIRFLOW__CORE__PLUGINS_FOLDER"] = str(PLUGINS)
 os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "False"
 sys.path.insert(0, str(DAGS))

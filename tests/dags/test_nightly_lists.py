@@ -20,6 +20,7 @@ pytestmark = [  # Airflow's own, while it reads .airflowignore and its standard 
     pytest.mark.filterwarnings("ignore:GitWildMatchPattern:DeprecationWarning"),
     pytest.mark.filterwarnings("ignore:The .airflow.utils.operator_helpers"),
 ]
+RUN_DATE = "{{ run_date(params, data_interval_start | default(none)) }}"
 VARIABLES = {
     "nocturne_landing": "/data/landing",
     "nocturne_warehouse": "/data/warehouse",
@@ -56,8 +57,9 @@ def rendered_arguments(dag, task_id: str, **context) -> list[str]:
     variables = SimpleNamespace(**VARIABLES, get=lambda name, default: default)
     full = {"params": {"run_date": None}, "run_id": "run-1", "var": {"value": variables}, **context}
     task = dag.get_task(task_id)
-    fields = [getattr(task, name, None) for name in ("arguments", "application_args", "op_args") if hasattr(task, name)]
-    return list(task.render_template(fields[0], full, dag.get_template_env()))
+    fields = ("arguments", "application_args", "op_args", "run_date")
+    told = next(getattr(task, name) for name in fields if hasattr(task, name))
+    return list(task.render_template([told] if isinstance(told, str) else told, full, dag.get_template_env()))
 
 
 def run_dates(dag, **context) -> set[str]:
@@ -66,7 +68,7 @@ def run_dates(dag, **context) -> set[str]:
     for task in dag.tasks:
         arguments = [text.removeprefix("--run-date=") for text in rendered_arguments(dag, task.task_id, **context)]
         dates = [text for text in arguments if re.fullmatch(r"\d{4}-\d\d-\d\d", text)]
-        assert len(dates) == (0 if task.task_id in ("landing_complete", "release_lease") else 1)
+        assert len(dates) == (0 if task.task_id == "release_lease" else 1)
         told |= set(dates)
     return told
 
@@ -253,30 +255,70 @@ def test_a_backfill_gets_one_run_for_each_day_named_both_ends_included(dag, sche
 
 
 def test_the_run_waits_for_the_mark_of_its_own_day(dag):
-    (mark,) = rendered_arguments(dag, "landing_complete", params={"run_date": "2026-01-31"})
-    assert mark == "/data/landing/events/date=2026-01-31/_SUCCESS"
-
-
-def test_a_landing_day_is_complete_when_its_mark_is_there(dag, tmp_path):
-    complete = dag.get_task("landing_complete").python_callable
-    assert not complete(str(tmp_path / "_SUCCESS"))
-    (tmp_path / "_SUCCESS").touch()
-    assert complete(str(tmp_path / "_SUCCESS"))
+    assert dag.get_task("landing_complete").mark.endswith("/events/date=" + RUN_DATE + "/_SUCCESS")
+    assert rendered_arguments(dag, "landing_complete", params={"run_date": "2026-01-31"}) == ["2026-01-31"]
 
 
 # --- the callback -----------------------------------------------------------------------------------------------------
 
 
-def test_a_failure_names_the_task_and_what_listeners_get_meanwhile(dag, tmp_path, monkeypatch, caplog):
-    command = tmp_path / "nocturne"
-    command.write_text('#!/bin/sh\necho "$@: 2026-01-30"\n', encoding="utf-8")
-    command.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
-    callback = dag.get_task("rank_users").on_failure_callback[0]
-    module = sys.modules[callback.__module__]
-    monkeypatch.setattr(module.Variable, "get", VARIABLES.get)
-    with caplog.at_level(logging.ERROR, logger=module.log.name):
-        callback({"ti": SimpleNamespace(task_id="rank_users", run_id="run-1"), "params": {"run_date": "2026-01-31"}})
-    (message,) = caplog.messages
-    assert message.startswith("The night 2026-01-31 failed at rank_users (run run-1). ")
-    assert message.endswith("Served meanwhile:\nserved --cache lmdb:/data/cache: 2026-01-30")
+@pytest.fixture
+def last_lines(dag, tmp_path, monkeypatch, caplog):
+    """The lines at the end of the log of a task that failed, where `nocturne` is a program that does as told."""
+
+    def fail(does: str, *, task_id: str = "rank_users", night: str | None = "2026-01-31", **context) -> list[str]:
+        (tmp_path / "nocturne").write_text(f"#!/bin/sh\n{does}\n", encoding="utf-8")
+        (tmp_path / "nocturne").chmod(0o755)
+        monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+        callback = dag.get_task(task_id).on_failure_callback[0]
+        module = sys.modules[callback.__module__]
+        monkeypatch.setattr(module.Variable, "get", context.pop("variables", VARIABLES.get))
+        with caplog.at_level(logging.INFO, logger=module.log.name):
+            callback({"ti": SimpleNamespace(task_id=task_id), "params": {"run_date": night}, **context})
+        return caplog.messages
+
+    return fail
+
+
+def test_the_log_of_a_failed_task_ends_outside_any_group_with_what_nocturne_status_says_of_the_night(last_lines):
+    failed = ValueError("rank_users exited with 4 (bad input)\nmore")
+    *before, last = last_lines('echo "Night\n $@"', exception=failed)
+    assert before == ["::endgroup::"] * 2
+    places = "--warehouse /data/warehouse --cache lmdb:/data/cache"
+    assert last == (
+        f"rank_users failed: rank_users exited with 4 (bad input). Night status {places} --run-date 2026-01-31"
+    )
+
+
+def test_a_task_without_a_night_ends_its_log_likewise(last_lines):
+    missing = ValueError("this run has no logical date: trigger it with the param run_date")
+    assert last_lines("exit 1", task_id="landing_complete", night=None, exception=missing)[-1] == (
+        "landing_complete failed: this run has no logical date: trigger it with the param run_date. "
+        "No night was begun: listeners keep the lists that are served."
+    )
+
+
+def lacking(name: str, default: str = "") -> str:
+    raise KeyError(name)
+
+
+@pytest.mark.parametrize(
+    ("does", "context", "said"),
+    [
+        ("echo lost >&2; exit 5", {}, "nocturne status exited with 5 lost"),
+        ("kill -9 $$", {}, "nocturne status exited with -9"),
+        ("", {"variables": lacking}, "'nocturne_conf'"),
+    ],
+)
+def test_whatever_keeps_status_from_speaking_is_said_and_never_raised(last_lines, does, context, said):
+    assert last_lines(does, **context)[-1] == (
+        "rank_users failed: it was ended from outside. Night 2026-01-31: the Docs of this DAG say what to do; "
+        f"what listeners get meanwhile is unknown: {said}."
+    )
+
+
+def test_airflow_has_no_group_but_the_two_around_a_task_that_the_callback_ends():
+    from airflow.sdk.execution_time import task_runner
+
+    source = Path(task_runner.__file__).read_text(encoding="utf-8")
+    assert set(re.findall(r'"::group::(.*?)"', source)) == {"Pre Execute", "Post Execute"}

@@ -111,6 +111,48 @@ def test_a_lease_that_can_never_be_taken_is_not_asked_for_again(programs):
         poll().poke({})
 
 
+@pytest.fixture
+def landing(tmp_path):
+    """The wait for a landing day in this folder, an hour long."""
+    from tasks import AwaitMark
+
+    mark = str(tmp_path / "_SUCCESS")
+    return AwaitMark(task_id="landing_complete", mark=mark, run_date="2026-01-31", timeout=3600)
+
+
+def test_a_landing_day_is_complete_when_its_mark_is_there(landing, tmp_path):
+    assert not landing.poke({})
+    (tmp_path / "_SUCCESS").touch()
+    assert landing.poke({})
+
+
+def test_each_look_for_a_mark_says_which_day_and_which_mark_it_waits_for(landing, tmp_path, capsys):
+    landing.poke({})
+    (tmp_path / "_SUCCESS").touch()
+    landing.poke({})
+    missing, there = capsys.readouterr().out.splitlines()
+    assert f"Landing day 2026-01-31 is not complete yet, its mark is missing: {tmp_path}/_SUCCESS" in missing
+    assert f"Landing day 2026-01-31 is complete, its mark is there: {tmp_path}/_SUCCESS" in there
+
+
+def test_a_wait_that_gives_up_is_not_retried_and_says_which_mark_did_not_come(landing, tmp_path):
+    from airflow.sdk.exceptions import AirflowSensorTimeout
+
+    landing.timeout = -1
+    with pytest.raises(AirflowSensorTimeout, match=f"for {tmp_path}/_SUCCESS, mark of landing day 2026-01-31: ask"):
+        landing.execute({})
+
+
+def test_a_wait_for_the_lease_that_gives_up_says_what_was_never_granted(programs):
+    from airflow.sdk.exceptions import AirflowSensorTimeout
+
+    programs(75)
+    task = poll()
+    task.timeout = -1
+    with pytest.raises(AirflowSensorTimeout, match="for `nocturne lease take`, which was never granted"):
+        task.execute({})
+
+
 def gone(pid: int) -> bool:
     """True once the process has ended, reaped or not."""
     try:
