@@ -42,10 +42,10 @@ def print_rows(
     secondary: Sequence[str] = (),
     stream: TextIO | None = None,
 ) -> None:
-    """Print rows of one shape as a table, or as a JSON array.
+    """Print rows as a table, or as a JSON array.
 
     Args:
-        rows: values by column, None where there is none.
+        rows: values by column; empty where a row has none.
         title: stands above the table, and is no part of the JSON.
         as_json: print them all, as they are.
         secondary: columns that a narrow terminal can do without, the first to go first.
@@ -59,8 +59,9 @@ def print_rows(
         return
     stream = stream or sys.stdout
     width = terminal_width(stream)
-    columns = {name.replace("_", " "): [_text(row.get(name)) for row in rows] for name in rows[0]}
-    numbers = {name.replace("_", " ") for name in rows[0] if _are_numbers([row.get(name) for row in rows])}
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    columns = {name.replace("_", " "): [_text(row.get(name)) for row in rows] for name in names}
+    numbers = {name.replace("_", " ") for name in names if _are_numbers([row.get(name) for row in rows])}
     print(title, file=stream)
     for dropped in range(len(secondary) + 1):
         gone = [name.replace("_", " ") for name in secondary[:dropped]]
@@ -82,15 +83,15 @@ def print_record(record: Mapping[str, Any], title: str) -> None:
     plain = {name: value for name, value in record.items() if not _is_nested(value)}
     width = terminal_width(sys.stdout)
     print(f"{title}\n")
-    _print_lines({name.replace("_", " "): _text(value) for name, value in plain.items()}, width, sys.stdout)
+    _print_lines({name: _text(value) for name, value in plain.items()}, width, sys.stdout)
     print()
     for name, value in record.items():
         if name in plain or not value:
             continue
         if isinstance(value, Mapping):
-            print_record(value, name.replace("_", " "))
+            print_record(value, name)
         else:
-            print_rows(value, name.replace("_", " "))
+            print_rows(value, name)
 
 
 def terminal_width(stream: TextIO) -> int | None:
