@@ -12,7 +12,7 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated, Any, Literal, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
 
 import typer
 from rich.console import Console
@@ -40,6 +40,9 @@ from nocturne.cli.tune import tune
 from nocturne.core.console import print_json, print_rows, say
 from nocturne.core.errors import GateClosed, UsageError
 from nocturne.flow import GATED_TABLES, ExitStatus
+
+if TYPE_CHECKING:
+    from nocturne.storage.lease_state import State
 
 app = typer.Typer(
     cls=Group,
@@ -259,10 +262,13 @@ def take_lease(warehouse: WarehouseFolder, run_date: OneNight, holder: Holder, a
     from nocturne.storage import lease
 
     taken = lease.take(warehouse, run_date.date(), holder)
+    state = lease.show(warehouse)
     if as_json:
-        print_json({"taken": taken, "leases": _leases(warehouse)})
+        print_json({"taken": taken, "leases": _leases(state)})
     if not taken:
-        say(f"night {run_date.date()} waits: {lease.show(warehouse).grant or 'an earlier night comes first'}")
+        first = state.grant or state.waiting[0]
+        why = "it is the first in the queue, ask again" if first.holder == holder else f"{first} comes first"
+        say(f"night {run_date.date()} waits: {why}")
         raise typer.Exit(ExitStatus.TRY_AGAIN_LATER)
     say(f"{holder} holds the lease, for night {run_date.date()}")
 
@@ -276,7 +282,7 @@ def release_lease(warehouse: WarehouseFolder, holder: Holder, as_json: Json = Fa
 
     released = lease.release(warehouse, holder)
     if as_json:
-        print_json({"released": released, "leases": _leases(warehouse)})
+        print_json({"released": released, "leases": _leases(lease.show(warehouse))})
     say("released" if released else f"{holder} did not hold the lease")
 
 
@@ -285,14 +291,13 @@ def show_lease(warehouse: WarehouseFolder, as_json: Json = False) -> None:
 
     Example: nocturne lease show --warehouse data/warehouse
     """
-    print_rows(_leases(warehouse), warehouse, as_json=as_json)
-
-
-def _leases(warehouse: str) -> list[dict[str, Any]]:
-    """Who holds the lease, and who waits for it."""
     from nocturne.storage import lease
 
-    state = lease.show(warehouse)
+    print_rows(_leases(lease.show(warehouse)), warehouse, as_json=as_json)
+
+
+def _leases(state: "State") -> list[dict[str, Any]]:
+    """The claim that holds the lease, and those that wait for it."""
     claims = [("holds it", state.grant)] if state.grant else []
     return [
         {"state": name, "run_date": claim.run_date, "holder": claim.holder, "token": claim.token, "host": claim.host}

@@ -5,8 +5,8 @@ caller calls secondary go, then every row is a block of lines. In a log or a pip
 """
 
 import json
+import os
 import re
-import shutil
 import sys
 import textwrap
 from collections.abc import Collection, Mapping, Sequence
@@ -19,6 +19,8 @@ from rich.table import Table
 from rich.text import Text
 
 LOG_WIDTH = 160
+USUAL_WIDTH = 80
+"""Of terminals that do not know theirs."""
 GAP = 2
 FOLDED = 16
 """Cells that text is folded to at least."""
@@ -96,7 +98,7 @@ def print_record(record: Mapping[str, Any], title: str) -> None:
 
 def terminal_width(stream: TextIO) -> int | None:
     """Columns of the terminal that a stream is; None where it is none, as in a log or a pipe."""
-    return shutil.get_terminal_size().columns if stream.isatty() else None
+    return os.get_terminal_size(stream.fileno()).columns or USUAL_WIDTH if stream.isatty() else None
 
 
 def _column_widths(columns: Mapping[str, Sequence[str]], width: int | None) -> dict[str, int]:

@@ -236,8 +236,14 @@ def test_a_misspelt_setting_is_status_2_and_the_right_one_is_offered():
 
 def test_the_lease_is_queued_for_and_then_taken_by_asking_again(tmp_path):
     ask = ("lease", "take", "--warehouse", tmp_path, "--run-date", NIGHT, "--holder", "run-1")
-    assert nocturne(*ask).exit_code == 75
+    queued = nocturne(*ask)
+    assert (queued.exit_code, queued.stderr) == (
+        75,
+        "night 2025-01-02 waits: it is the first in the queue, ask again\n",
+    )
     assert nocturne(*ask).exit_code == 0
+    assert "night 2025-01-02 of run-1" in nocturne(*ask[:-1], "run-2").stderr
+    nocturne("lease", "release", "--warehouse", tmp_path, "--holder", "run-2")
     [row] = json.loads(nocturne("lease", "show", "--warehouse", tmp_path, "--json").stdout)
     assert (row["state"], row["holder"], row["run_date"]) == ("holds it", "run-1", "2025-01-02")
     released = nocturne("lease", "release", "--warehouse", tmp_path, "--holder", "run-1", "--json")

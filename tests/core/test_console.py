@@ -1,7 +1,11 @@
 """Tables and records at terminals of any width, and in logs: no value is ever cut."""
 
+import fcntl
 import io
 import json
+import os
+import struct
+import termios
 from datetime import date
 
 import pytest
@@ -140,6 +144,15 @@ def test_json_holds_every_column_whatever_the_width(monkeypatch, capsys):
     monkeypatch.setattr(console, "terminal_width", lambda _stream: 40)
     console.print_rows(NIGHTS, "data/warehouse", as_json=True, secondary=["generation"])
     assert json.loads(capsys.readouterr().out) == [row | {"run_date": str(row["run_date"])} for row in NIGHTS]
+
+
+@pytest.mark.parametrize(("columns", "width"), [(60, 60), (0, 80)])
+def test_the_width_is_that_of_the_terminal_which_is_written_to(columns, width):
+    ours, theirs = os.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+    with os.fdopen(theirs, "w") as stream:
+        assert console.terminal_width(stream) == width
+    os.close(ours)
 
 
 def test_what_is_no_terminal_has_no_width():
