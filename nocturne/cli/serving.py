@@ -24,6 +24,10 @@ ItsWarehouse = Annotated[
     str, typer.Option("--warehouse", help="the Delta tables; by default those that the cache names", metavar="DIR")
 ]
 
+Record = Annotated[
+    str, typer.Option("--warehouse", help="prove what is served by the record in these tables", metavar="DIR")
+]
+
 
 def list_user(
     user: Annotated[str, typer.Argument(help="the listener's id")],
@@ -57,9 +61,7 @@ def list_user(
         print_rows(rows, f"{user}: night {served.run_date}, {served.source} {served.model_version}")
 
 
-def served(
-    cache: Cache, warehouse: ItsWarehouse = "", conf: Conf = None, set_: Set = None, as_json: Json = False
-) -> None:
+def served(cache: Cache, warehouse: Record = "", conf: Conf = None, set_: Set = None, as_json: Json = False) -> None:
     """Print which night the cache serves, which ones a rollback could serve, and whether it is held.
 
     With --warehouse, also prove that this is what its last move on record left, as after a failover; status 5 if not.
