@@ -14,9 +14,8 @@ import time
 from pathlib import Path
 
 import numpy as np
-from rich.console import Console
-from rich.table import Table
 
+from nocturne.core.console import print_rows
 from nocturne.core.settings import Settings, load_settings
 from nocturne.evaluation.metrics import accuracy
 from nocturne.evaluation.significance import differences
@@ -71,13 +70,7 @@ def main() -> None:
             line[f"{row.metric} difference"] = [round(row.low, 4), round(row.high, 4)]
         lines.append(line | {"seconds": round(seconds, 1)})
         print(json.dumps(lines[-1]), file=sys.stdout if options.json else sys.stderr, flush=True)
-    table = Table(title="Gowalla, valid", title_justify="left")
-    columns = list(dict.fromkeys(name for line in lines for name in line))
-    for column in columns:
-        table.add_column(column)
-    for line in lines:
-        table.add_row(*(str(line.get(column, "")) for column in columns))
-    Console(stderr=True, width=None if sys.stderr.isatty() else 160).print(table)
+    print_rows(lines, "Gowalla, valid", stream=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -28,9 +28,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import redis
-from rich.console import Console
-from rich.table import Table
 
+from nocturne.core.console import print_rows
 from nocturne.serving.cache import Cache, Generation, GenerationInfo, ListKind, ParallelMap, Pointer, open_cache
 from nocturne.serving.cache.encoding import Encoder
 
@@ -241,23 +240,15 @@ def main() -> None:
     if options.json:
         print("\n".join(json.dumps(each) for each in lines))
         return
-    console = Console(width=160)
-    table = Table(title=title, title_justify="left")
     columns = ("what", "lists", "seconds", "lists a second", "per core second", "bytes a listener")
-    for column in (*columns, "rate / plain", "bytes / plain"):
-        table.add_column(column, justify="left" if column == "what" else "right")
-    base = lines[-1]
+    rows, base = [], lines[-1]
     for each in lines:
-        cells = [
-            f"{value:,}" if isinstance(value, int | float) else value for value in (each.get(c, "") for c in columns)
-        ]
         loads = "load" in str(each["what"]) or "plain" in str(each["what"])
-        rate = f"{int(each['lists a second']) / int(base['lists a second']):.2f}" if loads else ""
-        size = (
-            f"{int(each['bytes a listener']) / int(base['bytes a listener']):.2f}" if each["bytes a listener"] else ""
-        )
-        table.add_row(*cells, rate, size)
-    console.print(table)
+        rate = round(int(each["lists a second"]) / int(base["lists a second"]), 2) if loads else None
+        weight = each["bytes a listener"]
+        size = round(int(weight) / int(base["bytes a listener"]), 2) if weight else None
+        rows.append({name: each.get(name) for name in columns} | {"rate / plain": rate, "bytes / plain": size})
+    print_rows(rows, title)
 
 
 if __name__ == "__main__":

@@ -21,9 +21,8 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from rich.console import Console
-from rich.table import Table
 
+from nocturne.core.console import print_rows
 from nocturne.core.night import Night, Warehouse
 from nocturne.core.settings import load_settings
 from nocturne.core.spark.session import spark_session
@@ -108,15 +107,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         systems = measure(options.source, Path(folder), options.seed, options.overrides)
     title = f"Last.fm, a tenth withheld, seed {options.seed}; ours minus each baseline, 95 %"
-    table = Table(title=title, title_justify="left")
-    columns = list(dict.fromkeys(name for system in systems for name in system))
-    for name in columns:
-        table.add_column(name)
-    for system in systems:
-        table.add_row(*(str(system.get(name, "")) for name in columns))
-        if options.json:
-            print(json.dumps(system))
-    Console(stderr=True, width=None if sys.stderr.isatty() else 160).print(table)
+    for system in systems if options.json else ():
+        print(json.dumps(system))
+    print_rows(systems, title, stream=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -46,12 +46,11 @@ from unittest.mock import patch
 
 import numpy as np
 from implicit.cpu.als import AlternatingLeastSquares
-from rich.console import Console
-from rich.table import Table
 from scipy.sparse import csr_matrix
 from threadpoolctl import threadpool_limits
 
 from benchmarks import gowalla
+from nocturne.core.console import print_rows
 from nocturne.core.csr import CsrRows
 from nocturne.kernel.audit import audit
 from nocturne.kernel.autotune import KernelPlan, autotune, rank
@@ -320,10 +319,8 @@ def main() -> None:
                 lines.append(line)
                 if options.json:
                     print(json.dumps(line), flush=True)
-    table = Table(*COLUMNS, title=f"Gowalla, {heard.shape[0]} x {heard.shape[1]}, best of {options.repeats}")
-    for line in lines:
-        table.add_row(*("" if line.get(name) is None else str(line[name]) for name in COLUMNS))
-    Console(stderr=True, width=None if sys.stderr.isatty() else 240).print(table)
+    rows = [{name: line.get(name) for name in COLUMNS} for line in lines]
+    print_rows(rows, f"Gowalla, {heard.shape[0]} x {heard.shape[1]}, best of {options.repeats}", stream=sys.stderr)
 
 
 def measure_factors(

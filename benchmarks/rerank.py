@@ -26,12 +26,11 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from rich.console import Console
-from rich.table import Table
 from scipy.sparse import csr_matrix, diags_array
 
 from benchmarks import lastfm
 from benchmarks.train import rows
+from nocturne.core.console import print_rows
 from nocturne.core.csr import CsrRows
 from nocturne.core.settings import RerankingSettings, Settings, load_settings
 from nocturne.evaluation import metrics
@@ -298,12 +297,7 @@ def divergence(heard: csr_matrix, listed: csr_matrix) -> float:
 
 def show(lines: list[Line], title: str) -> None:
     """Print the measurements of a data set for people."""
-    table = Table(title=title, title_justify="left")
-    for name in lines[0]:
-        table.add_column(name)
-    for line in lines:
-        table.add_row(*map(str, line.values()))
-    Console(stderr=True, width=None if sys.stderr.isatty() else 240).print(table)
+    print_rows(lines, title, stream=sys.stderr)
 
 
 def main() -> None:

@@ -17,9 +17,7 @@ import time
 from datetime import date, timedelta
 from pathlib import Path
 
-from rich.console import Console
-from rich.table import Table
-
+from nocturne.core.console import print_rows, say
 from nocturne.core.errors import GateClosed
 from nocturne.core.night import Night, Warehouse
 from nocturne.core.settings import Settings, load_settings
@@ -61,7 +59,10 @@ def measure(folder: Path, offset: int, seconds: float, retained: float, *, close
     }
 
 
-def run(folder: Path, nights: int, settings: Settings, console: Console) -> list[Line]:
+SIZES = {"data": "bytes", "log": "log_bytes", "cache": "cache_bytes"}
+
+
+def run(folder: Path, nights: int, settings: Settings) -> list[Line]:
     """Run the nights, each followed by retention on the day after it."""
     lines = []
     with spark_session(settings.spark, "benchmark"):
@@ -80,7 +81,7 @@ def run(folder: Path, nights: int, settings: Settings, console: Console) -> list
                 retain(writable, tomorrow)
             lines.append(measure(folder, offset, done - started, time.monotonic() - done, closed=closed))
             if lines[-1]["night"] % EVERY == 0:
-                console.print(" ".join(f"{name} {value:,.4g}" for name, value in lines[-1].items()))
+                say(" ".join(f"{name} {value:,.4g}" for name, value in lines[-1].items()))
     return lines
 
 
@@ -99,25 +100,21 @@ def main() -> None:
     parser.add_argument("--keep", type=int, default=7, help="nights that tables keep")
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
-    console = Console(stderr=True)
     with tempfile.TemporaryDirectory() as folder:
         landing = Path(folder) / "landing"
         simulate(landing, arguments.listeners, arguments.items, arguments.nights, seed=1, start=FIRST)
-        lines = run(Path(folder), arguments.nights, limits(arguments.keep), console)
+        lines = run(Path(folder), arguments.nights, limits(arguments.keep))
     for line in lines if arguments.json else ():
         sys.stdout.write(json.dumps(line) + "\n")
-    shown = Table("night", "MiB", "files", "log MiB", "log files", "cache MiB", title=f"{len(lines)} nights")
-    for line in lines[EVERY - 1 :: EVERY] or lines[-1:]:
-        sizes = (line["bytes"], line["files"], line["log_bytes"], line["log_files"], line["cache_bytes"])
-        mebibytes = [
-            f"{size / 2**20:,.2f}" if place in {0, 2, 4} else f"{size:,.0f}" for place, size in enumerate(sizes)
-        ]
-        shown.add_row(f"{line['night']:.0f}", *mebibytes)
-    console.print(shown)
+    shown = [
+        {"night": line["night"]}
+        | {f"{name} MiB": round(line[column] / 2**20, 2) for name, column in SIZES.items()}
+        | {"files": line["files"], "log files": line["log_files"]}
+        for line in lines[EVERY - 1 :: EVERY] or lines[-1:]
+    ]
+    print_rows(shown, f"{len(lines)} nights", stream=sys.stderr)
     ratios = ", ".join(f"{name} {growth(lines, name):.3f}" for name in ("bytes", "files", "log_bytes", "log_files"))
-    console.print(
-        f"last quarter over second quarter: {ratios}; {sum(line['closed'] for line in lines):.0f} gates closed"
-    )
+    say(f"last quarter over second quarter: {ratios}; {sum(line['closed'] for line in lines):.0f} gates closed")
 
 
 if __name__ == "__main__":

@@ -16,9 +16,7 @@ import tempfile
 from datetime import date, timedelta
 from pathlib import Path
 
-from rich.console import Console
-from rich.table import Table
-
+from nocturne.core.console import print_rows
 from nocturne.core.night import Night, Warehouse
 from nocturne.core.settings import Settings, load_settings
 from nocturne.evaluation.backtest import Backtest, run_backtest, summary
@@ -72,14 +70,10 @@ def main() -> None:
         if options.report:
             options.report.write_text(backtest_page(found), encoding="utf-8")
     rows = summary(found)
-    table = Table(title=f"Online Retail, {len(evaluated)} nights, {options.days} days after each", title_justify="left")
-    for name in rows[0]:
-        table.add_column(name)
-    for row in rows:
-        table.add_row(*map(str, row.values()))
-        if options.json:
-            print(json.dumps(row))
-    Console(stderr=True, width=None if sys.stderr.isatty() else 160).print(table)
+    for row in rows if options.json else ():
+        print(json.dumps(row))
+    title = f"Online Retail, {len(evaluated)} nights, {options.days} days after each"
+    print_rows(rows, title, stream=sys.stderr)
     print(f"the best baseline by NDCG: {found.best_baseline}", file=sys.stderr)
 
 

@@ -28,11 +28,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pyspark.sql import SparkSession
-from rich.console import Console
-from rich.table import Table
 
 from benchmarks.memory import watching
 from benchmarks.rank_curves import BATCH, curves, invent_rows
+from nocturne.core.console import print_rows, say
 from nocturne.core.hashing import hash_ids
 from nocturne.core.night import Night, Warehouse
 from nocturne.core.settings import load_settings
@@ -241,7 +240,6 @@ def main() -> None:
     parser.add_argument("--set", action="append", default=[], dest="overrides", help="section.key=value")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
-    console = Console(stderr=True, width=None if sys.stderr.isatty() else 160)
     with tempfile.TemporaryDirectory() as scratch:
         folder = options.folder or Path(scratch)
         if options.curves:
@@ -253,19 +251,16 @@ def main() -> None:
                 days = max(1, round(options.interactions / EVENTS_A_NIGHT))
                 land(folder, options.listeners, options.items, days, options.seed)
             lines = nights(folder, options)
-        table = Table(title=f"{options.listeners:,} listeners, {options.items:,} items", title_justify="left")
+        rows: list[Line] = []
         for line in lines:
             if options.json:
                 print(json.dumps(line), flush=True)
-            if not table.columns:
-                for name in line:
-                    if not isinstance(line[name], dict):
-                        table.add_column(name)
-            if set(line) >= {str(column.header) for column in table.columns}:
-                table.add_row(*(str(line[str(column.header)]) for column in table.columns))
+            names = rows[0] if rows else [name for name, value in line.items() if not isinstance(value, dict)]
+            if set(names) <= set(line):
+                rows.append({name: line[name] for name in names})
             else:
-                console.print(line)
-        console.print(table)
+                say(json.dumps(line))
+        print_rows(rows, f"{options.listeners:,} listeners, {options.items:,} items", stream=sys.stderr)
 
 
 if __name__ == "__main__":

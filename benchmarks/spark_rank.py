@@ -23,11 +23,10 @@ import pandas as pd
 import pyarrow as pa
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
-from rich.console import Console
-from rich.table import Table
 from scipy.sparse import csr_matrix
 
 from benchmarks import gowalla
+from nocturne.core.console import print_rows
 from nocturne.core.night import Night, Warehouse
 from nocturne.core.settings import load_settings
 from nocturne.core.spark.session import spark_session
@@ -155,14 +154,14 @@ def main() -> None:
     train, valid, _ = gowalla.read(options.gowalla)
     heard = csr_matrix(train + valid)
     heard.sort_indices()
-    table = Table("system", "factors", "seconds", "times MLlib's speed", "share of solving", title="Gowalla, whole job")
+    lines = []
     for factors in options.factors:
         with tempfile.TemporaryDirectory() as folder:
             for line in measure(heard, factors, options.top_k, Path(folder), options.overrides):
-                table.add_row(*("" if value is None else str(value) for value in line.values()))
+                lines.append(line)
                 if options.json:
                     print(json.dumps(line), flush=True)
-    Console(stderr=True, width=None if sys.stderr.isatty() else 160).print(table)
+    print_rows(lines, "Gowalla, whole job", stream=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -25,12 +25,11 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-from rich.console import Console
-from rich.table import Table
 from scipy.sparse import csr_matrix
 from scipy.stats import bootstrap
 
 from benchmarks import gowalla
+from nocturne.core.console import print_rows
 from nocturne.core.settings import AlsSettings, load_settings
 from nocturne.ingestion.interactions import EPOCH, UNIT
 from nocturne.kernel.solve import solve_users
@@ -217,13 +216,8 @@ def measure_warm_start(heard: csr_matrix, held_out: csr_matrix, settings: AlsSet
 
 def show(lines: list[Line], title: str) -> None:
     """Print a part's measurements for people."""
-    table = Table(title=title, title_justify="left")
-    names = list(dict.fromkeys(name for line in lines for name in line if name != "part"))
-    for name in names:
-        table.add_column(name)
-    for line in lines:
-        table.add_row(*(str(line.get(name, "")) for name in names))
-    Console(stderr=True, width=None if sys.stderr.isatty() else 180).print(table)
+    rows = [{name: value for name, value in line.items() if name != "part"} for line in lines]
+    print_rows(rows, title, stream=sys.stderr)
 
 
 def main() -> None:

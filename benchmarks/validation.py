@@ -14,9 +14,7 @@ import time
 from datetime import date
 from pathlib import Path
 
-from rich.console import Console
-from rich.table import Table
-
+from nocturne.core.console import print_rows, say
 from nocturne.core.night import Night, Warehouse
 from nocturne.core.settings import load_settings
 from nocturne.core.spark.session import spark_session
@@ -64,20 +62,22 @@ def main() -> None:
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         measured = measure(arguments.listeners, arguments.items, Path(folder), arguments.overrides)
-    shown = Table(
-        "stage or table", "rows", "seconds", title=f"{arguments.listeners:,} listeners, {arguments.items:,} items"
-    )
+    rows: list[dict[str, object]] = []
     for line in measured:
         if "validation of" not in line:
             name = line.get("stage") or f"  {line['table']}"
-            shown.add_row(str(name), f"{line['rows']:,}" if "rows" in line else "", f"{line['seconds']:.1f}")
+            rows.append({"stage or table": name, "rows": line.get("rows"), "seconds": round(float(line["seconds"]), 1)})
         if arguments.json:
             sys.stdout.write(json.dumps(line) + "\n")
     made = sum(float(line["seconds"]) for line in measured if "stage" in line)
     validated = sum(float(line["seconds"]) for line in measured if "validation of" in line)
     share = validated / (made + validated)
-    shown.add_row("validation of the night, records and Data Docs included", "", f"{validated:.1f}")
-    Console(stderr=True).print(shown, f"validation is {share:.1%} of the {made + validated:.0f} s of the night")
+    whole = {
+        "stage or table": "validation of the night, records and Data Docs included",
+        "seconds": round(validated, 1),
+    }
+    print_rows([*rows, whole], f"{arguments.listeners:,} listeners, {arguments.items:,} items", stream=sys.stderr)
+    say(f"validation is {share:.1%} of the {made + validated:.0f} s of the night")
 
 
 if __name__ == "__main__":

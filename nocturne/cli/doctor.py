@@ -13,6 +13,7 @@ from pathlib import Path
 from rich.console import Console
 
 from nocturne import ROOT
+from nocturne.core.console import print_json
 from nocturne.core.errors import NocturneError, ServiceError, UsageError
 from nocturne.core.settings import CacheSettings, load_settings
 from nocturne.flow import ExitStatus
@@ -30,26 +31,30 @@ sys.exit(bool(bag.import_errors) or not bag.dags)
 """
 
 
-def examine(cache: str | None, settings: CacheSettings | None = None) -> ExitStatus:
-    """Run every check and print a line for each, the fix below a failed one.
+def examine(cache: str | None, settings: CacheSettings | None = None, *, as_json: bool = False) -> ExitStatus:
+    """Run every check and tell of each on stderr, the fix below a failed one.
 
     Args:
         cache: URL of a cache to check beside the embedded one.
         settings: how it is reached; by default those of conf/default.toml.
+        as_json: print a row for each check on stdout, when all are done.
 
     Returns:
         0, or the gravest status among the failures: 5 for services and disks, 2 for what is to be set up.
     """
-    console, statuses = Console(stderr=True), [ExitStatus.SUCCESS]
+    console, rows, statuses = Console(stderr=True), [], [ExitStatus.SUCCESS]
     checks = dict(CHECKS)
     if cache:
         checks["cache"] = lambda: check_cache(cache, settings)
     for name, check in checks.items():
         status, line = _run_check(check)
         statuses.append(status)
+        rows.append({"check": name, "status": int(status), "found": line})
         mark = "[red]failed[/]" if status else "[green]ok[/]    "
         console.print(f"{mark} {name}: ", end="")
         console.print(line, markup=False, highlight=False, soft_wrap=True)
+    if as_json:
+        print_json(rows)
     return max(statuses)
 
 

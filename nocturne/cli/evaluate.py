@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from nocturne.cli.error_edge import Command
+from nocturne.cli.help import Command, Group
 from nocturne.cli.lightgcn import lightgcn
 from nocturne.cli.options import DAY, Conf, Json, Set, WarehouseFolder, open_warehouse
 from nocturne.core.console import print_json, print_rows, say
@@ -24,7 +24,9 @@ if TYPE_CHECKING:
     from nocturne.evaluation.held_out import ListeningHistory
     from nocturne.evaluation.systems import System
 
-evaluate_app = typer.Typer(no_args_is_help=True, help="Offline evaluation: lists held against what was then heard.")
+evaluate_app = typer.Typer(
+    cls=Group, no_args_is_help=True, help="Offline evaluation: lists held against what was then heard."
+)
 command = partial(evaluate_app.command, cls=Command)
 command()(lightgcn)
 
@@ -56,6 +58,7 @@ def backtest(
     """Score the lists of past nights on what was listened to afterwards: published ones, models, recipes, baselines.
 
     Everything is compared with the first --model, else with the published lists, else with the first --recipe.
+
     Baselines: popular, popular-recent, item-knn, ease, mllib-als, implicit-als.
 
     Example: nocturne evaluate backtest --warehouse data/warehouse --from 2025-01-01 --to 2025-01-02 --days 1
@@ -162,10 +165,11 @@ def _systems(
 def _progress(resources: ExitStack) -> Callable[[int, int, str], None]:
     """A bar on the terminal; nothing in a log."""
     from rich.console import Console
+    from rich.markup import escape
     from rich.progress import Progress
 
     bar = resources.enter_context(
         Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty())
     )
     task: Any = bar.add_task("scoring", total=None)
-    return lambda done, total, what: bar.update(task, completed=done, total=total, description=what)
+    return lambda done, total, what: bar.update(task, completed=done, total=total, description=escape(what))

@@ -1,8 +1,8 @@
-"""The command line of a job: options, the error edge, and one stage for some nights."""
+"""The command line of a job: options, and one stage for some nights."""
 
 import typer
 
-from nocturne.cli.error_edge import edge
+from nocturne.cli.help import Command
 from nocturne.cli.options import (
     Cache,
     Conf,
@@ -22,8 +22,11 @@ from nocturne.flow import GATED_TABLES, VALIDATION, stage
 
 def run(stage_name: str) -> None:
     """Run one stage from a command line: what `jobs/<stage>.py` is."""
-    from nocturne.pipeline.runner import run_stage, run_validation, working_on
+    job_app(stage_name)()
 
+
+def job_app(stage_name: str) -> typer.Typer:
+    """The command line of a stage."""
     doing = stage(stage_name)
 
     def job(
@@ -38,13 +41,14 @@ def run(stage_name: str) -> None:
         lease_holder: LeaseHolder = None,
         validate: Validate = False,
     ) -> None:
-        with edge():
-            nights = nights_to_run(run_date, first, last, landing, warehouse, cache, conf, set_)
-            with working_on(nights, doing.name, lease_holder) as (spark, tonight):
-                for night in tonight:
-                    run_stage(spark, night, doing)
-                    if validate:
-                        run_validation(spark, night, [table for table in doing.writes if table in GATED_TABLES])
+        from nocturne.pipeline.runner import run_stage, run_validation, working_on
+
+        nights = nights_to_run(run_date, first, last, landing, warehouse, cache, conf, set_)
+        with working_on(nights, doing.name, lease_holder) as (spark, tonight):
+            for night in tonight:
+                run_stage(spark, night, doing)
+                if validate:
+                    run_validation(spark, night, [table for table in doing.writes if table in GATED_TABLES])
 
     def validation_job(
         landing: Landing,
@@ -58,21 +62,20 @@ def run(stage_name: str) -> None:
         set_: Set = None,
         lease_holder: LeaseHolder = None,
     ) -> None:
-        with edge():
-            nights = nights_to_run(run_date, first, last, landing, warehouse, cache, conf, set_)
-            with working_on(nights, doing.name, lease_holder) as (spark, tonight):
-                for night in tonight:
-                    run_validation(spark, night, table or GATED_TABLES, close=True)
+        from nocturne.pipeline.runner import run_validation, working_on
+
+        nights = nights_to_run(run_date, first, last, landing, warehouse, cache, conf, set_)
+        with working_on(nights, doing.name, lease_holder) as (spark, tonight):
+            for night in tonight:
+                run_validation(spark, night, table or GATED_TABLES, close=True)
 
     app = typer.Typer(
         add_completion=False,
         context_settings={"help_option_names": ["-h", "--help"]},
         pretty_exceptions_enable=False,
     )
-    epilog = (
-        f"Example: spark-submit jobs/{doing.name}.py --run-date 2026-01-01 "
-        "--landing data/landing --warehouse data/warehouse --cache lmdb:data/cache"
-    )
+    places = "--landing data/landing --warehouse data/warehouse --cache lmdb:data/cache"
+    example = f"Example: {doing.name} --run-date 2025-01-03 {places}"
     command = validation_job if doing is VALIDATION else job
-    app.command(help=doing.does[0].upper() + doing.does[1:] + ".", epilog=epilog)(command)
-    app()
+    app.command(cls=Command, help=f"{doing.does[0].upper()}{doing.does[1:]}.\n\n{example}")(command)
+    return app

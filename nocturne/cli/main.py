@@ -4,20 +4,22 @@ Heavy modules are imported by the commands that need them, so that `nocturne lis
 """
 
 import os
+import shlex
 import sys
+from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import asdict
 from datetime import UTC, datetime
-from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated, Any, Literal, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
 
 import typer
 from rich.console import Console
 
 from nocturne.cli import models, serving
-from nocturne.cli.error_edge import Command
 from nocturne.cli.evaluate import evaluate_app
+from nocturne.cli.help import Command, Group, program
 from nocturne.cli.options import (
     DAY,
     Cache,
@@ -36,13 +38,17 @@ from nocturne.cli.options import (
 from nocturne.cli.retain import retain
 from nocturne.cli.status import status
 from nocturne.cli.tune import tune
-from nocturne.core.console import print_rows, say
+from nocturne.core.console import print_json, print_rows, say
 from nocturne.core.errors import GateClosed, UsageError
 from nocturne.flow import GATED_TABLES, ExitStatus
 
+if TYPE_CHECKING:
+    from nocturne.storage.lease_state import State
+
 app = typer.Typer(
+    cls=Group,
     help="Listening events in, every listener's validated list out, before morning.",
-    epilog="Exit statuses: 0 done, 2 usage or settings, 3 gate closed, 4 bad input, 5 a service or disk failed.",
+    epilog="Exit statuses: 0 done, 2 usage or settings, 3 gate closed, 4 bad input, 5 a service or disk failed, 130 interrupted.",
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
@@ -64,24 +70,9 @@ def main(
     """Options of `nocturne` itself."""
 
 
-lease_app = typer.Typer(no_args_is_help=True, help="The lease on a warehouse: one night at a time writes it.")
-app.add_typer(lease_app, name="lease")
-app.add_typer(models.app, name="models")
-app.add_typer(evaluate_app, name="evaluate")
-command = partial(app.command, cls=Command)
-command()(tune)
-command()(retain)
-command()(status)
-command("list")(serving.list_user)
-command()(serving.served)
-command()(serving.rollback)
-command()(serving.release)
-lease_command = partial(lease_app.command, cls=Command)
-
 Holder = Annotated[str, typer.Option(help="who holds the lease, such as the id of a DAG run", metavar="NAME")]
 
 
-@command()
 def night(
     landing: Landing,
     warehouse: WarehouseFolder,
@@ -94,15 +85,14 @@ def night(
 ) -> None:
     """Run whole nights in this process, in order: every stage, every table validated, the cache refreshed.
 
-    Example: nocturne night --run-date 2026-01-01 --landing data/landing --warehouse data/warehouse
-    --cache lmdb:data/cache
+    Example: nocturne night --from 2025-01-01 --to 2025-01-03 --landing data/landing
+    --warehouse data/warehouse --cache lmdb:data/cache
     """
     from nocturne.pipeline.runner import run_nights
 
     run_nights(nights_to_run(run_date, first, last, landing, warehouse, cache, conf, set_))
 
 
-@command()
 def simulate(
     landing: Landing,
     listeners: Annotated[int, typer.Option(help="how many; a tenth join over the nights")],
@@ -113,6 +103,7 @@ def simulate(
         2025, 1, 1, tzinfo=UTC
     ),
     dirt: Annotated[float, typer.Option(help="broken events per sound one")] = 0.01,
+    as_json: Json = False,
 ) -> None:
     """Invent a service: a landing zone, and beside it the truth it was drawn from.
 
@@ -134,6 +125,8 @@ def simulate(
             dirt,
             lambda done, total: progress.update(task, completed=done, total=total),
         )
+    if as_json:
+        print_json(asdict(summary))
     first, last = summary.days
     listened = summary.kinds.get("listens", 0)
     say(
@@ -142,7 +135,6 @@ def simulate(
     )
 
 
-@command("import")
 def import_source(
     source: Annotated[
         Literal["lastfm-2k", "online-retail", "lastfm-1k", "gowalla"], typer.Argument(help="which data set")
@@ -152,6 +144,7 @@ def import_source(
     date: Annotated[
         datetime, typer.Option(help="day of rows that have none", show_default="2011-01-01", **DAY)
     ] = datetime(2011, 1, 1, tzinfo=UTC),
+    as_json: Json = False,
 ) -> None:
     """Turn a public data set into a landing zone, dirty rows and all.
 
@@ -160,12 +153,14 @@ def import_source(
     from nocturne.ingestion.importers import IMPORTERS
 
     summary = IMPORTERS[source](path, Path(landing), date.date())
+    if as_json:
+        print_json(asdict(summary))
     first, last = summary.days
     say(f"{landing}: {summary.rows:,} events from {first} to {last}, {summary.items:,} items. {summary.note}")
-    say(f"next: nocturne night --from {first} --to {last} --landing {landing} --warehouse DIR --cache lmdb:DIR")
+    places = f"--landing {shlex.quote(landing)} --warehouse data/warehouse --cache lmdb:data/cache"
+    say(f"next: {program()} night --from {first} --to {last} {places}")
 
 
-@command()
 def validations(
     warehouse: WarehouseFolder,
     run_date: OneNight,
@@ -174,7 +169,7 @@ def validations(
 ) -> None:
     """Print what was expected of a night's tables and what was found; status 3 if that closes the gate.
 
-    Example: nocturne validations --warehouse data/warehouse --run-date 2026-01-01 --table listens
+    Example: nocturne validations --warehouse data/warehouse --run-date 2025-01-03 --table listens
     """
     import pyarrow.compute as pc
 
@@ -189,7 +184,12 @@ def validations(
     rows = tables.rows(Warehouse(warehouse, load_settings()), "validations", of_night).to_pylist()
     rows.sort(key=lambda row: (names.index(row["table"]), row["expectation"]))
     shown = ("table", "expectation", "severity", "observed", "limit", "outcome", "seconds")
-    print_rows([{name: row[name] for name in shown} for row in rows], f"night {run_date.date()}", as_json=as_json)
+    print_rows(
+        [{name: row[name] for name in shown} for row in rows],
+        f"night {run_date.date()}",
+        as_json=as_json,
+        secondary=("seconds", "severity"),
+    )
     failed = [
         (row["severity"], f"{row['table']}.{row['expectation']}{_meaning(row)}")
         for row in rows
@@ -218,9 +218,10 @@ def _meaning(row: dict[str, Any]) -> str:
     return f": {meaning}" if meaning else ""
 
 
-@command()
 def nights(warehouse: WarehouseFolder, run_date: RunDate = None, as_json: Json = False) -> None:
     """Print every night of a warehouse: published or not, why, what it cost, and its manifest.
+
+    Nights that run, or stopped before that, come last.
 
     With --run-date and --json: the whole manifest of that night, with hashes, versions, expectations and coverage.
 
@@ -228,9 +229,11 @@ def nights(warehouse: WarehouseFolder, run_date: RunDate = None, as_json: Json =
     """
     from nocturne.core.night import Warehouse
     from nocturne.core.settings import load_settings
+    from nocturne.pipeline.status import unfinished_nights
     from nocturne.serving.publications import all_records
 
-    records = all_records(Warehouse(warehouse, load_settings()))
+    stored = Warehouse(warehouse, load_settings())
+    records = all_records(stored)
     rows = [record.columns() for record in records if run_date is None or record.run_date == run_date.date()]
     if not as_json:
         shown = ("run_date", "state", "generation", "listeners", "model_version", "reason")
@@ -239,10 +242,14 @@ def nights(warehouse: WarehouseFolder, run_date: RunDate = None, as_json: Json =
             | {"seconds": sum(cost["seconds"] for cost in row["costs"]), "manifest": row["manifest"][:12]}
             for row in rows
         ]
-    print_rows(rows, warehouse, as_json=as_json)
+    rows += [
+        {"run_date": night.run_date, "state": night.state, "reason": night.explanation}
+        for night in unfinished_nights(stored)
+        if run_date is None or night.run_date == run_date.date()
+    ]
+    print_rows(rows, warehouse, as_json=as_json, secondary=("manifest", "seconds", "generation"))
 
 
-@command()
 def settings(conf: Conf = None, set_: Set = None, as_json: Json = False) -> None:
     """Print every setting: its value, its range, what it means.
 
@@ -253,47 +260,54 @@ def settings(conf: Conf = None, set_: Set = None, as_json: Json = False) -> None
     print_rows(describe(load_settings(conf, set_ or ())), "settings", as_json=as_json)
 
 
-@command()
 def doctor(
     cache: Annotated[str | None, typer.Option(help="check this cache too", metavar="URL")] = None,
     conf: Conf = None,
     set_: Set = None,
+    as_json: Json = False,
 ) -> None:
     """Check everything that a night needs on this machine, and say how to mend what fails.
 
-    Example: nocturne doctor --cache redis://localhost:6379/0
+    Example: nocturne doctor --cache lmdb:data/cache
     """
     from nocturne.cli.doctor import examine
     from nocturne.core.settings import load_settings
 
-    raise typer.Exit(examine(cache, load_settings(conf, set_ or ()).cache))
+    raise typer.Exit(examine(cache, load_settings(conf, set_ or ()).cache, as_json=as_json))
 
 
-@lease_command("take")
-def take_lease(warehouse: WarehouseFolder, run_date: OneNight, holder: Holder) -> None:
+def take_lease(warehouse: WarehouseFolder, run_date: OneNight, holder: Holder, as_json: Json = False) -> None:
     """Take the lease for a run that outlives this command; status 75 while other nights come first.
 
-    Example: nocturne lease take --warehouse data/warehouse --run-date 2026-01-01 --holder manual-1
+    Example: nocturne lease take --warehouse data/warehouse --run-date 2025-01-04 --holder manual-1
     """
     from nocturne.storage import lease
 
-    if not lease.take(warehouse, run_date.date(), holder):
-        say(f"night {run_date.date()} waits: {lease.show(warehouse).grant or 'an earlier night comes first'}")
+    taken = lease.take(warehouse, run_date.date(), holder)
+    state = lease.show(warehouse)
+    if as_json:
+        print_json({"taken": taken, "leases": _leases(state)})
+    if not taken:
+        first = state.grant or state.waiting[0]
+        why = "it is the first in the queue, ask again" if first.holder == holder else f"{first} comes first"
+        say(f"night {run_date.date()} waits: {why}")
         raise typer.Exit(ExitStatus.TRY_AGAIN_LATER)
+    say(f"{holder} holds the lease, for night {run_date.date()}")
 
 
-@lease_command("release")
-def release_lease(warehouse: WarehouseFolder, holder: Holder) -> None:
+def release_lease(warehouse: WarehouseFolder, holder: Holder, as_json: Json = False) -> None:
     """Give the lease, or a place in the queue, back.
 
     Example: nocturne lease release --warehouse data/warehouse --holder manual-1
     """
     from nocturne.storage import lease
 
-    say("released" if lease.release(warehouse, holder) else f"{holder} did not hold the lease")
+    released = lease.release(warehouse, holder)
+    if as_json:
+        print_json({"released": released, "leases": _leases(lease.show(warehouse))})
+    say("released" if released else f"{holder} did not hold the lease")
 
 
-@lease_command("show")
 def show_lease(warehouse: WarehouseFolder, as_json: Json = False) -> None:
     """Print who holds the lease and who waits for it, the next one first.
 
@@ -301,13 +315,45 @@ def show_lease(warehouse: WarehouseFolder, as_json: Json = False) -> None:
     """
     from nocturne.storage import lease
 
-    state = lease.show(warehouse)
+    print_rows(_leases(lease.show(warehouse)), warehouse, as_json=as_json)
+
+
+def _leases(state: "State") -> list[dict[str, Any]]:
+    """The claim that holds the lease, and those that wait for it."""
     claims = [("holds it", state.grant)] if state.grant else []
-    rows = [
+    return [
         {"state": name, "run_date": claim.run_date, "holder": claim.holder, "token": claim.token, "host": claim.host}
         for name, claim in [*claims, *(("waits", claim) for claim in state.waiting)]
     ]
-    print_rows(rows, warehouse, as_json=as_json)
+
+
+COMMANDS: dict[str, dict[str, Callable[..., None]]] = {
+    "A night": {"night": night},
+    "What is served": {
+        "list": serving.list_user,
+        "served": serving.served,
+        "rollback": serving.rollback,
+        "release": serving.release,
+    },
+    "Looking at nights": {"status": status, "nights": nights, "validations": validations},
+    "Models": {"tune": tune},
+    "Data": {"simulate": simulate, "import": import_source, "retain": retain},
+    "This machine": {"doctor": doctor, "settings": settings},
+}
+"""Commands in the order of the help, by the heading that they stand under."""
+
+lease_app = typer.Typer(
+    cls=Group, no_args_is_help=True, help="The lease on a warehouse: one night at a time writes it."
+)
+lease_app.command("take", cls=Command)(take_lease)
+lease_app.command("release", cls=Command)(release_lease)
+lease_app.command("show", cls=Command)(show_lease)
+for panel, commands in COMMANDS.items():
+    for name, function in commands.items():
+        app.command(name, cls=Command, rich_help_panel=panel)(function)
+app.add_typer(lease_app, name="lease", rich_help_panel="A night")
+app.add_typer(models.app, name="models", rich_help_panel="Models")
+app.add_typer(evaluate_app, name="evaluate", rich_help_panel="Models")
 
 
 def run() -> NoReturn:

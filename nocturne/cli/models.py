@@ -1,24 +1,28 @@
 """`nocturne models ...`: the registry, and who may be live."""
 
 import getpass
+import json
+import shlex
 import sys
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from nocturne.cli.error_edge import Command
+from nocturne.cli.help import Command, Group, folded, program
 from nocturne.cli.options import DAY, Conf, Json, LeaseHolder, OneNight, Set, WarehouseFolder, open_warehouse
-from nocturne.core.console import print_json, print_rows, say
-from nocturne.core.errors import UsageError
+from nocturne.core.console import print_json, print_record, print_rows, say
+from nocturne.core.errors import GateClosed, UsageError
 
 if TYPE_CHECKING:
     from nocturne.core.night import Night
     from nocturne.evaluation.significance import Difference
+    from nocturne.storage.model_transitions import ModelRecord
 
-app = typer.Typer(no_args_is_help=True, help="The registry of models: train, compare, promote, reject.")
-command = partial(app.command, cls=Command)
+app = typer.Typer(cls=Group, no_args_is_help=True, help="The registry of models: train, compare, promote, reject.")
+look = partial(app.command, cls=Command, rich_help_panel="Looking at models")
+change = partial(app.command, cls=Command, rich_help_panel="Changing them")
 
 Version = Annotated[str, typer.Argument(help="the model, by its version or the end of it", metavar="VERSION")]
 Why = Annotated[str, typer.Option(help="the reason, for whoever asks later", metavar="TEXT")]
@@ -26,7 +30,7 @@ By = Annotated[str | None, typer.Option(help="who decides; by default the user",
 Days = Annotated[int, typer.Option(help="days of listening that a night's lists are scored on", min=1)]
 
 
-@command("list")
+@look("list")
 def list_models(warehouse: WarehouseFolder, as_json: Json = False) -> None:
     """Print every model: its state, from when on, by whom and why.
 
@@ -40,10 +44,10 @@ def list_models(warehouse: WarehouseFolder, as_json: Json = False) -> None:
         moved = {"last_move": last.get("state")} | {name: last.get(name) for name in ("since", "by", "why")}
         row = model.to_row()
         shown.append({name: row[name] for name in ("model_version", "state", "origin", "items")} | moved)
-    print_rows(shown, warehouse, as_json=as_json)
+    print_rows(shown, warehouse, as_json=as_json, secondary=("last_move", "items", "origin"))
 
 
-@command()
+@look()
 def show(version: Version, warehouse: WarehouseFolder, as_json: Json = False) -> None:
     """Print all that is known of a model: recipe, inputs, moves, comparisons.
 
@@ -55,14 +59,11 @@ def show(version: Version, warehouse: WarehouseFolder, as_json: Json = False) ->
     if as_json:
         print_json(row)
         return
-    apart = {"moves", "metrics", "spectrum", "losses"}
-    facts = [{"": name, "value": str(value)} for name, value in row.items() if name not in apart]
-    print_rows(facts, row["model_version"])
-    print_rows(row["moves"], "moves")
-    print_rows(row["metrics"], "comparisons")
+    nested = {"settings": json.loads(row["settings"]), "comparisons": row["metrics"]}
+    print_record({name: value for name, value in row.items() if name != "metrics"} | nested, row["model_version"])
 
 
-@command()
+@change()
 def train(
     warehouse: WarehouseFolder,
     run_date: OneNight,
@@ -74,12 +75,13 @@ def train(
     conf: Conf = None,
     set_: Set = None,
     lease_holder: LeaseHolder = None,
+    as_json: Json = False,
 ) -> None:
     """Train a candidate on a night's interactions, and print its version.
 
     Its recipe is that of --conf and --set where they are given, otherwise that of the live model.
 
-    Example: nocturne models train --warehouse data/warehouse --run-date 2026-01-01 --set als.factors=96
+    Example: nocturne models train --warehouse data/warehouse --run-date 2025-01-03 --set als.factors=96
     """
     from rich.console import Console
     from rich.progress import Progress
@@ -99,11 +101,16 @@ def train(
         trained = registry.train(night, settings, parent, lambda done, _loss: progress.update(task, completed=done))
     with leased(night.warehouse, night.run_date, lease_holder) as writable:
         added = registry.add(writable, trained, origin="retrain", actor=by or getpass.getuser(), reason=why)
-    say(f"trained in {trained.seconds:.1f} s; next: nocturne models promote {added}")
-    print(added)
+    places = f"--warehouse {shlex.quote(warehouse)} --run-date {night.run_date + timedelta(days=1)}"
+    next_step = f'{program()} models promote {added} {places} --why "a candidate"'
+    say(f"trained in {trained.seconds:.1f} s; next, to have it live from a later night on:\n{folded(next_step)}")
+    if as_json:
+        print_json({"model_version": added, "run_date": night.run_date, "seconds": round(trained.seconds, 3)})
+    else:
+        print(added)
 
 
-@command()
+@look()
 def compare(
     version: Version,
     warehouse: WarehouseFolder,
@@ -117,7 +124,7 @@ def compare(
 ) -> None:
     """Score two models' lists of some nights on the listening after them; the figures are kept with the first one.
 
-    Example: nocturne models compare 1a2b3c4d --warehouse data/warehouse --from 2026-01-03 --to 2026-01-05
+    Example: nocturne models compare 1a2b3c4d --warehouse data/warehouse --from 2025-01-01 --to 2025-01-02
     """
     from nocturne.evaluation import promotion
     from nocturne.evaluation.held_out import nights_between
@@ -141,7 +148,7 @@ def compare(
     print_rows(_figures(differences), f"{model.version} against {against.version}", as_json=as_json)
 
 
-@command()
+@change()
 def promote(
     version: Version,
     warehouse: WarehouseFolder,
@@ -152,22 +159,50 @@ def promote(
     conf: Conf = None,
     set_: Set = None,
     lease_holder: LeaseHolder = None,
+    as_json: Json = False,
 ) -> None:
     """Make a model live from a night on, if it is no worse than the live one; status 3 if it is refused.
 
-    Example: nocturne models promote 1a2b3c4d --warehouse data/warehouse --run-date 2026-01-08 --why "fresher"
+    Example: nocturne models promote 1a2b3c4d --warehouse data/warehouse --run-date 2025-01-04 --why "fresher"
     """
     from nocturne.core.night import Night
     from nocturne.evaluation import promotion
+    from nocturne.storage.model_transitions import live_on
     from nocturne.storage.warehouse import leased
+    from nocturne.training import registry
 
     with leased(open_warehouse(warehouse, conf, set_), run_date.date(), lease_holder) as writable:
         night = Night(writable, run_date.date())
-        print(promotion.promote(night, version, actor=by or getpass.getuser(), reason=why, days=days))
+        live = live_on(registry.models(writable), night.run_date)
+        try:
+            decision = promotion.promote(night, version, actor=by or getpass.getuser(), reason=why, days=days)
+        except GateClosed:
+            if as_json:
+                print_json(_decision(night, version, live))
+            raise
+    decided = _decision(night, version, live)
+    if as_json:
+        print_json(decided)
+    else:
+        print(decision)
+        if decided["comparison"]:
+            against, on = (decided["comparison"][0][name] for name in ("against", "nights"))
+            figures = [{name: row[name] for name in _FIGURES} for row in decided["comparison"]]
+            print_rows(figures, f"against {against}, on nights {on}; low and high: 95 % of the difference")
     _warn_of_lists_made(night)
 
 
-@command()
+def _decision(night: "Night", version: str, live: "ModelRecord | None") -> dict[str, Any]:
+    """The last move of a model, and how it compared with the model that was live, if it was."""
+    from nocturne.training import registry
+
+    model = registry.find(registry.models(night.warehouse), version)
+    compared = [row for row in model.metrics if live and row["against"] == live.version]
+    last = [row for row in compared if row["nights"] == compared[-1]["nights"]]
+    return {"model_version": model.version, **model.transitions[-1].to_row(), "comparison": last}
+
+
+@change()
 def reject(
     version: Version,
     warehouse: WarehouseFolder,
@@ -175,12 +210,13 @@ def reject(
     why: Why,
     by: By = None,
     lease_holder: LeaseHolder = None,
+    as_json: Json = False,
 ) -> None:
     """Turn a candidate down; or withdraw the live model from a night on, and the one before it is live again.
 
     What listeners are served right now changes with the next night; `nocturne rollback` changes it at once.
 
-    Example: nocturne models reject 1a2b3c4d --warehouse data/warehouse --run-date 2026-01-09 --why "only podcasts"
+    Example: nocturne models reject 1a2b3c4d --warehouse data/warehouse --run-date 2025-01-04 --why "only podcasts"
     """
     from nocturne.core.night import Night
     from nocturne.storage.warehouse import leased
@@ -190,9 +226,17 @@ def reject(
         night = Night(writable, run_date.date())
         live = registry.reject(night, version, actor=by or getpass.getuser(), reason=why)
     after = f"{live.version} is live" if live else "no model is: the night trains one by the settings"
-    print(f"rejected; on {night.run_date} {after}")
+    if as_json:
+        rejected = registry.find(registry.models(night.warehouse), version)
+        move = rejected.transitions[-1].to_row()
+        print_json({"model_version": rejected.version, **move, "live": live.version if live else None})
+    else:
+        print(f"rejected; on {night.run_date} {after}")
     _warn_of_lists_made(night)
-    say("listeners keep the lists that are served until that night: `nocturne rollback` serves the ones before at once")
+    say(
+        "listeners keep the lists that are served until that night: "
+        f"`{program()} rollback` serves the ones before at once"
+    )
 
 
 def _warn_of_lists_made(night: "Night") -> None:
@@ -202,6 +246,9 @@ def _warn_of_lists_made(night: "Night") -> None:
     made = [day for day in tables.dates(night.warehouse, "ranked_lists") if day >= night.run_date]
     if made:
         say(f"lists of {made[0]} to {made[-1]} were made before this: run those nights again")
+
+
+_FIGURES = ("metric", "segment", "listeners", "value", "difference", "low", "high")
 
 
 def _figures(differences: "list[Difference]") -> list[dict[str, Any]]:

@@ -62,6 +62,25 @@ def nights_to_run(
     return [Night(Warehouse(warehouse, settings), day, landing, cache) for day in days]
 
 
+def require_cache(url: str) -> None:
+    """Raise UsageError unless there is a cache to read: a mistyped path is no empty cache, and none is made of it."""
+    from pathlib import Path
+
+    from nocturne.core.errors import UsageError
+    from nocturne.serving.cache import check_url
+
+    check_url(url)
+    scheme, _, place = url.partition(":")
+    if scheme == "lmdb" and not Path(place).is_dir():
+        raise UsageError(
+            "there is no cache here",
+            where=url,
+            found=f"no folder {place}",
+            expected="the --cache that nights were run with",
+            fix="check the path and the folder that you are in; the first night makes the cache",
+        )
+
+
 def open_warehouse(folder: str, conf: str | None = None, overrides: Sequence[str] | None = None) -> Warehouse:
     """The warehouse in a folder, with the settings that are fixed for its life.
 

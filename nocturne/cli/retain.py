@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from nocturne.cli.options import DAY, Conf, Json, LeaseHolder, Set, WarehouseFolder, open_warehouse
+from nocturne.cli.options import DAY, Conf, Json, LeaseHolder, Set, WarehouseFolder, open_warehouse, require_cache
 from nocturne.core.console import print_rows, say
 from nocturne.core.errors import UsageError
 
@@ -33,7 +33,7 @@ def retain(
     Nights are counted back from that day, or from the day after the newest published night if that is earlier. What
     is served, what a rollback may serve and what the next night is built on stays. Limits: [retention].
 
-    Example: nocturne retain --warehouse data/warehouse --run-date 2026-03-01 --cache lmdb:data/cache --dry-run
+    Example: nocturne retain --warehouse data/warehouse --run-date 2025-01-03 --cache lmdb:data/cache --dry-run
     """
     from nocturne.lifecycle import retention
     from nocturne.serving.cache import open_cache
@@ -47,6 +47,7 @@ def retain(
     stored = open_warehouse(warehouse, conf, set_)
     pointers = []
     if cache:
+        require_cache(cache)
         with open_cache(cache, stored.settings.cache, read_only=True) as store:
             pointer = store.pointer()
             pointers = [pointer] if pointer else []

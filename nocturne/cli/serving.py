@@ -1,21 +1,31 @@
 """`nocturne list | served | rollback | release`: what listeners are served, and taking it back."""
 
-from collections.abc import Sequence
+import shlex
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import date
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from nocturne.cli.options import Cache, Conf, Json, Set, open_warehouse
-from nocturne.core.console import print_json, print_rows
+from nocturne.cli.help import folded, job, program
+from nocturne.cli.options import Cache, Conf, Json, Set, open_warehouse, require_cache
+from nocturne.core.console import print_json, print_rows, say
 from nocturne.core.errors import UsageError
 
 if TYPE_CHECKING:
+    from nocturne.core.night import Warehouse
+    from nocturne.core.settings import CacheSettings
+    from nocturne.serving.cache import Cache as ServingCache
     from nocturne.serving.cache import Pointer
 
 Titles = Annotated[str | None, typer.Option("--warehouse", help="take titles from this warehouse", metavar="DIR")]
 ItsWarehouse = Annotated[
     str, typer.Option("--warehouse", help="the Delta tables; by default those that the cache names", metavar="DIR")
+]
+
+Record = Annotated[
+    str, typer.Option("--warehouse", help="prove what is served by the record in these tables", metavar="DIR")
 ]
 
 
@@ -29,13 +39,14 @@ def list_user(
 ) -> None:
     """Print the list that is being served to a listener.
 
-    Example: nocturne list listener-7 --cache lmdb:data/cache --warehouse data/warehouse
+    Example: nocturne list u00000007 --cache lmdb:data/cache --warehouse data/warehouse
     """
     from nocturne.core.settings import load_settings
-    from nocturne.serving.cache import open_cache
 
-    with open_cache(cache, load_settings(conf, set_ or ()).cache, read_only=True) as store:
+    with _opened(cache, load_settings(conf, set_ or ()).cache) as store:
         served = store.get(user)
+        if served is None and store.pointer() is None:
+            raise _serves_nothing(store)
     if served is None:
         raise UsageError("no list is served to this listener", found=user, fix="check the id, and --cache")
     names = _names(warehouse, served.run_date, served.item_ids) if warehouse else {}
@@ -50,9 +61,7 @@ def list_user(
         print_rows(rows, f"{user}: night {served.run_date}, {served.source} {served.model_version}")
 
 
-def served(
-    cache: Cache, warehouse: ItsWarehouse = "", conf: Conf = None, set_: Set = None, as_json: Json = False
-) -> None:
+def served(cache: Cache, warehouse: Record = "", conf: Conf = None, set_: Set = None, as_json: Json = False) -> None:
     """Print which night the cache serves, which ones a rollback could serve, and whether it is held.
 
     With --warehouse, also prove that this is what its last move on record left, as after a failover; status 5 if not.
@@ -62,11 +71,10 @@ def served(
     from nocturne.core.night import Warehouse
     from nocturne.core.settings import load_settings
     from nocturne.serving import rollout
-    from nocturne.serving.cache import open_cache
 
     settings = load_settings(conf, set_ or ())
-    with open_cache(cache, settings.cache, read_only=True) as store:
-        _print_pointer(store.pointer(), as_json=as_json)
+    with _opened(cache, settings.cache) as store:
+        _print_pointer(store.pointer(), store.place, as_json=as_json)
         if warehouse:
             rollout.require_recorded(Warehouse(warehouse, settings), store)
 
@@ -84,15 +92,19 @@ def rollback(
 ) -> None:
     """Serve an earlier night's lists, and keep serving them until `nocturne release`.
 
-    Example: nocturne rollback --cache lmdb:data/cache --why "lists of 7 March are all podcasts"
+    Example: nocturne rollback --cache lmdb:data/cache --why "lists of 3 January are all podcasts"
     """
     from nocturne.core.settings import load_settings
+    from nocturne.pipeline.status import show_in_data_docs
     from nocturne.serving import rollout
-    from nocturne.serving.cache import open_cache
 
-    with open_cache(cache, load_settings(conf, set_ or ()).cache) as store:
+    with _opened(cache, load_settings(conf, set_ or ()).cache, write=True) as store:
         served = open_warehouse(rollout.warehouse_of(store, warehouse), conf, set_)
-        _print_pointer(rollout.rollback(served, store, why, to), as_json=as_json)
+        pointer = rollout.rollback(served, store, why, to)
+        show_in_data_docs(served)
+        _print_pointer(pointer, store.place, as_json=as_json)
+    command = f"{program()} release --cache {shlex.quote(store.place)}"
+    say(f"listeners get the lists of night {pointer.served.run_date}, whatever is published, until\n{folded(command)}")
 
 
 def release(
@@ -103,24 +115,72 @@ def release(
     Example: nocturne release --cache lmdb:data/cache
     """
     from nocturne.core.settings import load_settings
+    from nocturne.pipeline.status import show_in_data_docs
     from nocturne.serving import rollout
+
+    with _opened(cache, load_settings(conf, set_ or ()).cache, write=True) as store:
+        served = open_warehouse(rollout.warehouse_of(store, warehouse), conf, set_)
+        pointer = rollout.release(served, store)
+        show_in_data_docs(served)
+        _print_pointer(pointer, store.place, as_json=as_json)
+    say(
+        f"listeners get the lists of night {pointer.served.run_date} until the next night is published, which is served"
+    )
+    if newer := _newest_made(served, pointer):
+        places = ("--landing", "data/landing", "--warehouse", served.path, "--cache", store.place)
+        command = f"{job('refresh_cache')} --run-date {newer} {shlex.join(places)}"
+        say(f"to serve night {newer}, the newest there is, now:\n{folded(command)}")
+
+
+@contextmanager
+def _opened(url: str, settings: "CacheSettings", *, write: bool = False) -> Iterator["ServingCache"]:
+    """A cache that is there; to move its pointer it has to serve something.
+
+    Raises:
+        UsageError: there is none, or it serves nothing.
+    """
     from nocturne.serving.cache import open_cache
 
-    with open_cache(cache, load_settings(conf, set_ or ()).cache) as store:
-        served = open_warehouse(rollout.warehouse_of(store, warehouse), conf, set_)
-        _print_pointer(rollout.release(served, store), as_json=as_json)
+    require_cache(url)
+    with open_cache(url, settings, read_only=True) as store:
+        if not write:
+            yield store
+            return
+        if store.pointer() is None:
+            raise _serves_nothing(store)
+    with open_cache(url, settings) as store:
+        yield store
 
 
-def _print_pointer(pointer: "Pointer | None", *, as_json: bool) -> None:
+def _serves_nothing(store: "ServingCache") -> UsageError:
+    return UsageError(
+        "the cache is empty: it serves no night yet",
+        where=store.place,
+        fix="run a night with this --cache, or check that it is the one you mean",
+    )
+
+
+def _newest_made(warehouse: "Warehouse", pointer: "Pointer") -> date | None:
+    """The newest night that was published, or taken back, after the one that is served; None if there is none."""
+    from nocturne.serving.night_record import PUBLISHED, ROLLED_BACK
+    from nocturne.serving.publications import all_records
+
+    made = [record.run_date for record in all_records(warehouse) if record.state in {PUBLISHED, ROLLED_BACK}]
+    return max((day for day in made if day > pointer.served.run_date), default=None)
+
+
+def _print_pointer(pointer: "Pointer | None", place: str, *, as_json: bool) -> None:
     """The night that is served first, then the ones that a rollback could serve."""
+    if pointer is None:
+        say(f"{place}: the cache is empty, it serves no night yet")
     retained = pointer.retained if pointer else ()
     rows = [
         {"": "served" if place == 0 else "earlier", "run_date": generation.run_date, "generation": generation.name}
         for place, generation in enumerate(retained)
     ]
-    print_rows(
-        rows, f"held: {pointer.frozen_reason}" if pointer and pointer.frozen_reason else "serving", as_json=as_json
-    )
+    if rows or as_json:
+        held = f"held: {pointer.frozen_reason}" if pointer and pointer.frozen_reason else "serving"
+        print_rows(rows, held, as_json=as_json)
 
 
 def _names(warehouse: str, run_date: date, items: Sequence[str]) -> dict[str, dict[str, str | None]]:

@@ -83,7 +83,7 @@ def promote(night: Night, version: str, *, actor: str, reason: str, days: int = 
         )
     after = with_transition(models, model.version, LIVE, since=since, actor=actor, reason=reason)
     registry.write(night.warehouse, registry.models(night.warehouse), after)
-    return f"{model.version} is live from {since} on; {_summary(differences) if live else 'no other model was'}"
+    return f"{model.version} is live from {since} on" + ("" if live else "; no other model was")
 
 
 def evaluable_nights(night: Night, trained_on: Iterable[date], days: int) -> list[Night]:
@@ -218,7 +218,3 @@ def _expected(settings: PromotionSettings) -> str:
 
 def _meanwhile(live: ModelRecord | None) -> str:
     return f"{live.version} stays live" if live else "no model is live"
-
-
-def _summary(differences: Iterable[Difference]) -> str:
-    return "; ".join(describe(each) for each in differences if each.segment == EVERYONE)

@@ -1,6 +1,7 @@
 """The status of a warehouse: how its last nights went, what listeners are served, and what to do about it."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import date
 from typing import Any
@@ -105,24 +106,29 @@ def read_status(
     records = {record.run_date: record for record in publications.all_records(warehouse)}
     serving = (_ask(cache, settings),) if cache else tuple(_recorded(warehouse, list(records.values())))
     generations = {each.generation for each in serving}
-    state = lease.show(warehouse.path)
     nights = {day: _published(record, record.generation in generations) for day, record in records.items()}
-    for attempt in attempts.all_attempts(warehouse):
-        night = _attempted(attempt, state)
-        published = records.get(attempt.run_date)
-        if published and published.state == PUBLISHED:
-            night = replace(night, explanation=f"{night.explanation}; it was published before")
-        nights[attempt.run_date] = night
-    for claim in state.waiting:
-        day = date.fromisoformat(claim.run_date)
-        nights[day] = NightStatus(day, WAITING, f"for the lease: {state.grant or 'an earlier night comes first'}")
+    for night in unfinished_nights(warehouse):
+        before = records.get(night.run_date)
+        again = "; it was published before" if before and before.state == PUBLISHED else ""
+        nights[night.run_date] = replace(night, explanation=f"{night.explanation}{again}")
     newest_first = sorted(nights.values(), key=lambda night: night.run_date, reverse=True)
     return Status(warehouse.path, tuple(newest_first[:last]), serving)
 
 
+def unfinished_nights(warehouse: Warehouse) -> list[NightStatus]:
+    """Nights that run, wait, or stopped before they were published or their gate closed, in order of night."""
+    state = lease.show(warehouse.path)
+    nights = {attempt.run_date: _attempted(attempt, state) for attempt in attempts.all_attempts(warehouse)}
+    for claim in state.waiting:
+        day = date.fromisoformat(claim.run_date)
+        nights[day] = NightStatus(day, WAITING, f"for the lease: {state.grant or 'an earlier night comes first'}")
+    return [nights[day] for day in sorted(nights)]
+
+
 def show_in_data_docs(warehouse: Warehouse) -> None:
-    """Write the status to the top of the Data Docs."""
-    write_index(warehouse, read_status(warehouse).to_json())
+    """Write the status to the top of the Data Docs; where they cannot be written, nothing else depends on them."""
+    with suppress(OSError):
+        write_index(warehouse, read_status(warehouse).to_json())
 
 
 def _published(record: NightRecord, served: bool) -> NightStatus:

@@ -1,5 +1,7 @@
 """The doctor tells what is wrong, how to mend it, and never stops at the first failure."""
 
+import json
+
 import pytest
 
 from nocturne.cli import doctor
@@ -35,6 +37,15 @@ def test_every_check_gets_a_line_though_an_earlier_one_failed(patient, capsys):
     assert doctor.examine(None) == ExitStatus.SERVICE_FAILED
     lines = capsys.readouterr().err.splitlines()
     assert lines == ["failed disk: too little room", "  what to do: free some", "ok     python: 3.11.7"]
+
+
+def test_the_checks_as_json_are_a_row_each_with_its_status(patient, capsys):
+    patient(disk=failing(ServiceError("too little room", fix="free some")), python=lambda: "3.11.7")
+    doctor.examine(None, as_json=True)
+    assert json.loads(capsys.readouterr().out) == [
+        {"check": "disk", "status": 5, "found": "too little room\n  what to do: free some"},
+        {"check": "python", "status": 0, "found": "3.11.7"},
+    ]
 
 
 def test_all_checks_passed_is_status_0(patient):

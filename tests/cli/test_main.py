@@ -10,7 +10,6 @@ from datetime import date, timedelta
 
 import pyarrow as pa
 import pytest
-import typer
 from typer.testing import CliRunner
 
 from nocturne.cli.main import app
@@ -248,18 +247,35 @@ def test_a_misspelt_setting_is_status_2_and_the_right_one_is_offered():
 
 def test_the_lease_is_queued_for_and_then_taken_by_asking_again(tmp_path):
     ask = ("lease", "take", "--warehouse", tmp_path, "--run-date", NIGHT, "--holder", "run-1")
-    assert nocturne(*ask).exit_code == 75
+    queued = nocturne(*ask)
+    assert (queued.exit_code, queued.stderr) == (
+        75,
+        "night 2025-01-02 waits: it is the first in the queue, ask again\n",
+    )
     assert nocturne(*ask).exit_code == 0
+    assert "night 2025-01-02 of run-1" in nocturne(*ask[:-1], "run-2").stderr
+    nocturne("lease", "release", "--warehouse", tmp_path, "--holder", "run-2")
     [row] = json.loads(nocturne("lease", "show", "--warehouse", tmp_path, "--json").stdout)
     assert (row["state"], row["holder"], row["run_date"]) == ("holds it", "run-1", "2025-01-02")
-    nocturne("lease", "release", "--warehouse", tmp_path, "--holder", "run-1")
+    released = nocturne("lease", "release", "--warehouse", tmp_path, "--holder", "run-1", "--json")
+    assert json.loads(released.stdout) == {"released": True, "leases": []}
     assert json.loads(nocturne("lease", "show", "--warehouse", tmp_path, "--json").stdout) == []
+
+
+def test_a_place_in_the_queue_as_json_is_one_document_beside_the_remark(tmp_path):
+    nocturne("lease", "take", "--warehouse", tmp_path, "--run-date", NIGHT, "--holder", "run-1", "--json")
+    waits = nocturne("lease", "take", "--warehouse", tmp_path, "--run-date", NIGHT, "--holder", "run-2", "--json")
+    answer = json.loads(waits.stdout)
+    assert (waits.exit_code, answer["taken"]) == (75, False)
+    assert "run-2" in {row["holder"] for row in answer["leases"]}
+    assert "waits: " in waits.stderr
 
 
 def test_simulate_writes_complete_days_and_the_truth_beside_them(tmp_path):
     numbers = ("--listeners", 20, "--items", 20, "--nights", 2, "--seed", 1)
-    answer = nocturne("simulate", "--landing", tmp_path / "landing", *numbers, "--start", "2025-03-01")
+    answer = nocturne("simulate", "--landing", tmp_path / "landing", *numbers, "--start", "2025-03-01", "--json")
     assert answer.exit_code == 0
+    assert json.loads(answer.stdout)["days"] == ["2025-03-01", "2025-03-02"]
     days = sorted(mark.parent.name for mark in tmp_path.glob("landing/events/*/_SUCCESS"))
     assert days == ["date=2025-03-01", "date=2025-03-02"]
     assert (tmp_path / "landing-truth").is_dir()
@@ -305,16 +321,3 @@ def test_an_error_that_nobody_foresaw_is_status_1_with_its_traceback(cache_to_re
     answer = nocturne("served", "--cache", cache_to_read)
     assert answer.exit_code == 1
     assert "ZeroDivisionError" in answer.stderr
-
-
-def commands(group, path=()):
-    for name, command in sorted(group.commands.items()):
-        if hasattr(command, "commands"):
-            yield from commands(command, (*path, name))
-        else:
-            yield " ".join((*path, name)), command
-
-
-@pytest.mark.parametrize(("name", "command"), list(commands(typer.main.get_command(app))))
-def test_every_command_shows_an_example_of_itself(name, command):
-    assert f"Example: nocturne {name} " in command.help.replace("\n", " ")
