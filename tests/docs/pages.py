@@ -2,8 +2,10 @@
 
 import json
 import re
+import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 from markdown_it import MarkdownIt  # comes with rich
@@ -12,7 +14,7 @@ from markdown_it.token import Token
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted(
     [ROOT / name for name in ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "AGENTS.md")]
-    + list((ROOT / "docs").rglob("*.md"))
+    + [page for page in (ROOT / "docs").rglob("*.md") if page.parent.name != "tools"]
 )
 RUNNABLE = {"sh", "python"}
 SHOWN = {"text", "toml", "json"}
@@ -62,15 +64,23 @@ def links(page: Path) -> list[str]:
 def anchors(page: Path) -> set[str]:
     """The names by which links reach the headings of a page."""
     tokens = _tokens(page)
-    titles = (after.content for token, after in zip(tokens, tokens[1:], strict=False) if token.type == "heading_open")
+    titles = (after.content for token, after in pairwise(tokens) if token.type == "heading_open")
     return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
 
 
-def commands(code: str) -> list[str]:
-    """The commands of a shell block, lines that go on joined, comments left out."""
-    lines = code.replace("\\\n", " ").splitlines()
-    parts = (part for line in lines for part in re.split(r"\s\|\s|&&|;", re.sub(r"(^|\s)#.*", "", line)))
-    return [part.strip() for part in parts if part.strip()]
+def commands(code: str) -> list[list[str]]:
+    """The words of each command of a shell block, without variables set before it and the files it writes."""
+    found: list[list[str]] = []
+    for line in code.replace("\\\n", " ").splitlines():
+        lexer = shlex.shlex(re.sub(r"(^|\s)#.*", "", line), posix=True, punctuation_chars=True)
+        lexer.whitespace_split, lexer.commenters = True, ""
+        found.append([])
+        for word in lexer:
+            if set(word) <= set("();|&"):
+                found.append([])
+            elif not (set(word) <= set("<>&") and next(lexer)) and (found[-1] or not re.match(r"\w+=", word)):
+                found[-1].append(word)
+    return [words for words in found if words]
 
 
 def notebook_cells(notebook: Path) -> list[str]:
