@@ -49,9 +49,8 @@ def _example(table: str) -> str:
     query = (TOOLS / "queries" / f"{table}.sql").read_text(encoding="utf-8")
     named = sorted({name for name in re.findall(r"(?:FROM|JOIN) (\w+)", query) if name in TABLES})
     reads = [f'{name} = DeltaTable("data/warehouse/{name}").to_pyarrow_dataset()' for name in named]
-    return "\n".join(
-        ["import duckdb", "from deltalake import DeltaTable", "", *reads, f'print(duckdb.sql("""\n{query}"""))']
-    )
+    ask = ['query = """', query.rstrip(), '"""', "print(duckdb.sql(query))"]
+    return "\n".join(["import duckdb", "from deltalake import DeltaTable", "", *reads, *ask])
 
 
 def _row(column: Column) -> str:
