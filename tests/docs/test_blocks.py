@@ -58,6 +58,7 @@ def paste_in(folder: Path, language: str, code: str) -> subprocess.CompletedProc
         "LANG": "C.UTF-8",
         "COLUMNS": "80",
         "PYTHONPATH": str(ROOT),  # this code, wherever the environment was installed
+        "AIRFLOW_HOME": str(folder / "airflow"),  # importing Airflow writes there, by default into the home directory
         "JDK_JAVA_OPTIONS": os.environ.get("JDK_JAVA_OPTIONS", ""),
     }
     command = ["bash", "-euo", "pipefail", "-c", code] if language == "sh" else [".venv/bin/python", "-c", code]
