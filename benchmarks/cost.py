@@ -97,9 +97,11 @@ For {service.listeners / 1e6:,.0f} million listeners and {service.items / 1e6:,.
 {service.machines} machines of {service.cores} cores and {service.memory_gib} GiB. {service.changed:.0%} of the listeners are active in a day, with
 {service.events_a_listener:g} events each. Everything is worked out from two runs on a machine of 2 cores that other work shared:
 
-    python -m benchmarks.scale --listeners 100000 --items 20000 --interactions 9 --json > events.jsonl
-    python -m benchmarks.scale --stored --set als.iterations=3 --json > stored.jsonl
-    python -m benchmarks.cost events.jsonl stored.jsonl > docs/cost.md
+```sh not-run="measures for half an hour"
+.venv/bin/python -m benchmarks.scale --listeners 100000 --items 20000 --interactions 9 --json > data/events.jsonl
+.venv/bin/python -m benchmarks.scale --stored --set als.iterations=3 --json > data/stored.jsonl
+.venv/bin/python -m benchmarks.cost data/events.jsonl data/stored.jsonl > docs/cost.md
+```
 
 | measured | | run |
 | --- | --- | --- |
@@ -133,7 +135,7 @@ copies every pool and list, which costs more than computing those that changed o
 
 What does not follow from these constants: stragglers, a network, object storage; and the share of items that norms leave out,
 which is the model's: where they leave out nothing, a pair takes 2 operations a factor at the rate of sgemm, and 151 GFLOP/s
-(`python -m benchmarks.rank`) are 13 core picoseconds: its line above would be about three times as long. Ingestion was measured
+(`.venv/bin/python -m benchmarks.rank`) are 13 core picoseconds: its line above would be about three times as long. Ingestion was measured
 while four other processes wanted the two cores.
 """
 

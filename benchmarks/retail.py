@@ -8,10 +8,8 @@ Exit status 1 if a count differs, the conservation law breaks, or a night does n
 
 import argparse
 import csv
-import io
 import json
 import sys
-import tarfile
 import tempfile
 import time
 from collections import Counter, defaultdict
@@ -23,6 +21,7 @@ from rich.progress import track
 from nocturne.core.night import Night, Warehouse
 from nocturne.core.settings import ListenSettings, Settings, load_settings
 from nocturne.ingestion.importers import IMPORTERS
+from nocturne.ingestion.importers.archive import open_source
 from nocturne.pipeline.runner import run_nights, working_on
 from nocturne.pipeline.stages import STAGES
 from nocturne.storage import tables
@@ -34,13 +33,11 @@ Row = tuple[str, ...]
 def raw_days(source: Path) -> dict[date, list[Row]]:
     """The rows of every file, as they came."""
     days = {}
-    with tarfile.open(source) as archive:
-        for member in archive:
-            if member.isfile() and member.name.endswith(".csv"):
-                file = archive.extractfile(member)
-                assert file
-                rows = list(csv.reader(io.TextIOWrapper(file, "utf-8", newline="")))
-                days[date.fromisoformat(Path(member.name).stem)] = [tuple(row) for row in rows[1:]]
+    with open_source(source) as files:
+        for path in files.find_all("????-??-??.csv"):
+            with path.open(encoding="utf-8", newline="") as file:
+                _header, *rows = csv.reader(file)
+            days[date.fromisoformat(path.stem)] = [tuple(row) for row in rows]
     return days
 
 

@@ -1,18 +1,22 @@
-"""Print docs/tables.md: every table of the warehouse, from its contract and the declaration of the flow."""
+"""Print docs/tables.md: every table of the warehouse, from its contract and the declaration of the flow.
+
+Its head is tables_head.md, and a table's query queries/<table>.sql.
+"""
+
+import re
+from pathlib import Path
 
 from nocturne.flow import NIGHTLY, TABLES, VALIDATION
 from nocturne.storage.contracts import Column, contract
 
 STAGES = (*NIGHTLY, VALIDATION)
 
+TOOLS = Path(__file__).parent
+
 
 def tables_page() -> str:
     """The page as Markdown."""
-    head = (
-        "# The tables\n\n"
-        "Each is a Delta directory `WAREHOUSE/<table>`. Written by `make docs` from `schemas/*.sql`; do not edit.\n"
-        "Columns marked *(measured)* depend on the run; all others depend on the input alone.\n"
-    )
+    head = (TOOLS / "tables_head.md").read_text(encoding="utf-8")
     return "\n".join([head, *(_section(table) for table in TABLES)])
 
 
@@ -34,8 +38,19 @@ def _section(table: str) -> str:
             *map(_row, promised.columns),
             "",
             *(["Every row holds:", "", *checks, ""] if checks else []),
+            f"```python\n{_example(table)}\n```",
+            "",
         ]
     )
+
+
+def _example(table: str) -> str:
+    """The query of a table as a Python program."""
+    query = (TOOLS / "queries" / f"{table}.sql").read_text(encoding="utf-8")
+    named = sorted({name for name in re.findall(r"(?:FROM|JOIN) (\w+)", query) if name in TABLES})
+    reads = [f'{name} = DeltaTable("data/warehouse/{name}").to_pyarrow_dataset()' for name in named]
+    ask = ['query = """', query.rstrip(), '"""', "print(duckdb.sql(query))"]
+    return "\n".join(["import duckdb", "from deltalake import DeltaTable", "", *reads, *ask])
 
 
 def _row(column: Column) -> str:

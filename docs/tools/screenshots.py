@@ -8,6 +8,7 @@ DevTools protocol, because the pages draw themselves long after they are loaded.
 
 import base64
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -129,8 +130,16 @@ def newest_docs(warehouse: Path) -> Path:
     return nights[-1]
 
 
+def first_plot(report: Path) -> str:
+    """The first plot of a backtest's page."""
+    drawn = re.search(r"<svg.*?</svg>", report.read_text(encoding="utf-8"), re.DOTALL)
+    if drawn is None:
+        sys.exit(f"{report} has no plot: `nocturne evaluate backtest --report {report}` with something to compare")
+    return drawn[0] + "\n"
+
+
 def main(airflow: str = "http://127.0.0.1:8080", warehouse: str = str(ROOT / "data" / "warehouse")) -> None:
-    """Take both pictures."""
+    """Take both pictures, and the plot of the backtest in README.md where there is one."""
     run = finished_run(airflow)
     with browser(1600, 1000) as page:
         page.show(f"{airflow}/dags/nightly_lists/runs/{quote(run)}", "refresh_cache")
@@ -139,6 +148,8 @@ def main(airflow: str = "http://127.0.0.1:8080", warehouse: str = str(ROOT / "da
         page.picture(IMAGES / "airflow-run.png")
         page.show(newest_docs(Path(warehouse)).as_uri(), "listens")
         page.picture(IMAGES / "data-docs.png")
+    if (report := ROOT / "data" / "backtest.html").exists():
+        (IMAGES / "backtest.svg").write_text(first_plot(report), encoding="utf-8")
 
 
 if __name__ == "__main__":
