@@ -48,7 +48,8 @@ if TYPE_CHECKING:
 app = typer.Typer(
     cls=Group,
     help="Listening events in, every listener's validated list out, before morning.",
-    epilog="Exit statuses: 0 done, 2 usage or settings, 3 gate closed, 4 bad input, 5 a service or disk failed, 130 interrupted.",
+    epilog="Exit statuses: 0 done, 2 usage or settings, 3 gate closed, 4 bad input, 5 a service or disk failed, "
+    "130 interrupted.",
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
