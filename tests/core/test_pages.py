@@ -11,7 +11,13 @@ from jinja2 import UndefinedError
 from nocturne.core.pages import render_page
 
 PACKAGE = Path(__file__).parents[2] / "nocturne"
-INDEX = {"tables": ("items",), "nights": [("<night>", {"items": {"critical": 1, "warning": 2}})], "older": []}
+STATUS = {"serving": [], "nights": [], "to_do": []}
+INDEX = {
+    "status": STATUS,
+    "tables": ("items",),
+    "nights": [("<night>", {"items": {"critical": 1, "warning": 2}})],
+    "older": [],
+}
 
 
 def test_a_page_has_its_title_twice_and_what_it_shows_is_text_and_no_markup():
