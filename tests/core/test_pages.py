@@ -33,7 +33,7 @@ def test_a_summary_counts_what_failed_by_severity():
 
 
 def test_a_value_that_a_template_names_and_is_not_given_is_an_error():
-    with pytest.raises(UndefinedError, match="'older' is undefined"):
+    with pytest.raises(UndefinedError, match="'status' is undefined"):
         render_page("nocturne.validation", "index.html.jinja", title="Docs", tables=(), nights=[])
 
 
