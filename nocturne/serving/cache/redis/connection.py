@@ -32,6 +32,9 @@ WRITER_RULES = "~nocturne:* +@all"
 READER_RULES = "~nocturne:* +@read +@connection +select +info +time +eval +zadd +zrem"
 """Rules of ACL SETUSER: a snapshot is registered with the server, by a script."""
 
+_OF_SCRIPTS = re.compile(r"ACL failure|user executing the script can't")
+"""Errors of servers of several releases for a script that does what its user may not."""
+
 LOST = "LOST"
 """Beginning of the error of our own scripts that says that the server has lost the generation."""
 
@@ -137,7 +140,7 @@ def errors(place: str) -> Iterator[None]:
 
 def _refused(place: str, error: ResponseError) -> UsageError | ServiceError:
     text = str(error)
-    if isinstance(error, NoPermissionError) or "ACL failure" in text:
+    if isinstance(error, NoPermissionError) or _OF_SCRIPTS.search(text):
         return UsageError(
             "the user may not do this on the Redis server",
             where=place,
