@@ -177,7 +177,7 @@ def _reranker(night: Night, model: Model) -> Reranker | None:
     settings = night.settings.reranking
     if settings.neutral:
         return None
-    index = tables.night_rows(night, "item_index")
+    index = tables.rows(night.warehouse, "item_index")
     met = index["first_night"].take(pc.index_in(model.item_ids, value_set=index["item_id"].combine_chunks()))
     catalogue = tables.night_rows(night, "items")
     of_items = traits(model.item_ids, catalogue, met.combine_chunks(), night.run_date, settings.fresh_nights)

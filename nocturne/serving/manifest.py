@@ -91,13 +91,15 @@ def write_file(night: Night, record: NightRecord) -> None:
 def verify(night: Night, record: NightRecord | None, expected: Mapping[str, Collection[str]]) -> Manifest:
     """Prove a manifest before the pointer moves to its generation; returns it.
 
-    Its row and its file bear the same checksum, which is that of their content; every critical expectation was
-    evaluated and none failed; each table still has, at its version, the files that the night was validated with.
+    Its row and its file bear the same checksum, which is that of their content; no critical expectation failed, and
+    none is missing of any table that was validated; each table still has, at its version, the files that the night
+    was validated with.
 
     Args:
         night: the night of the manifest.
         record: its row of `nights`; None if there is none.
-        expected: names of the critical expectations of every gated table, by table.
+        expected: names of the critical expectations that must be among them, by table; those of today for a night
+            that is published, none for one that was published when they may have been others.
 
     Raises:
         InputError: the night may not be served, or its manifest is not what it was.
@@ -111,8 +113,10 @@ def verify(night: Night, record: NightRecord | None, expected: Mapping[str, Coll
     checksum, stored = manifest.checksum, _checksum_of_file(night, manifest)
     if {record.checksum, stored} != {checksum}:
         raise _unsound(night, f"{record.checksum} in `nights`, {stored} in the file", f"{checksum} over its content")
-    evaluated = {(row["table"], row["expectation"]) for row in manifest.expectations if row["outcome"] != "failed"}
-    open_ones = sorted({(table, name) for table, names in expected.items() for name in names} - evaluated)
+    failed = {(row["table"], row["expectation"]) for row in manifest.expectations if row["outcome"] == "failed"}
+    present = {(row["table"], row["expectation"]) for row in manifest.expectations} - failed
+    open_ones = sorted(failed | {(table, name) for table, names in expected.items() for name in names} - present)
+    open_ones += [(table, "*") for table in sorted(set(manifest.row_hashes) - {table for table, _ in present})]
     if open_ones:
         raise _unsound(night, f"{'.'.join(open_ones[0])} was not held", "every critical expectation held")
     for table in manifest.file_names_hashes:

@@ -47,9 +47,8 @@ def publish(night: Night, record: NightRecord, reason: str | None, *, frozen: bo
     Args:
         record: its manifest, and nothing served yet.
         reason: why the pointer will not move to it; None if it will.
-        frozen: whether a rollback freezes the pointer: what it took back stays so.
+        frozen: whether a rollback holds a cache: what it took back stays so.
     """
-    manifest.write_file(night, record)
     present = all_records(night.warehouse)
     same = next((each for each in present if each.generation == record.generation), None)
     new = replace(record, reason=reason, pointers=same.pointers if same else {})
@@ -61,6 +60,7 @@ def publish(night: Night, record: NightRecord, reason: str | None, *, frozen: bo
         if each.run_date == night.run_date and each.generation not in {None, record.generation}
     ]
     _write(night.warehouse, [new, *others])
+    manifest.write_file(night, record)  # after the commit, which a writer that comes late does not get past
     if same is None or same.manifest.row_hashes != record.manifest.row_hashes:
         for later in present:
             if later.run_date > night.run_date and later.state == PUBLISHED:
@@ -72,7 +72,6 @@ def record_closed_gate(night: Night, reasons: Sequence[str]) -> None:
     """Record that the gate is closed, and why; what was published of the night before is superseded."""
     record = manifest.build_record(night, tables.count(night, "ranked_lists"), None, ())
     closed = replace(record, state=GATE_CLOSED, reason="; ".join(reasons))
-    manifest.write_file(night, closed)
     reason = "the night was run again and its gate closed: read its tables at `versions`"
     earlier = [
         record if record.state == ROLLED_BACK else replace(record, state=SUPERSEDED, reason=reason)
@@ -80,6 +79,7 @@ def record_closed_gate(night: Night, reasons: Sequence[str]) -> None:
         if record.run_date == night.run_date and record.generation
     ]
     _write(night.warehouse, [closed, *earlier])
+    manifest.write_file(night, closed)
 
 
 def recorded_pointer(warehouse: Warehouse, place: str) -> Pointer | None:
@@ -98,6 +98,23 @@ def record_pointer(warehouse: Warehouse, place: str, pointer: Pointer) -> None:
         pointer.served.name,
         lambda record: replace(record, pointers={**record.pointers, place: text}),
     )
+
+
+def is_held(warehouse: Warehouse) -> bool:
+    """True if the last move on record of any cache left it held: what was withdrawn stays so."""
+    places = {place for record in all_records(warehouse) for place in record.pointers}
+    pointers = [recorded_pointer(warehouse, place) for place in places]
+    return any(pointer and pointer.frozen_reason is not None for pointer in pointers)
+
+
+def served_since(warehouse: Warehouse, place: str, generation: str) -> list[str]:
+    """Generations that a cache came to serve after this one, by the moves on record."""
+    moves = {
+        record.generation: from_json(record.pointers[place].encode()).version
+        for record in all_records(warehouse)
+        if record.generation and place in record.pointers
+    }
+    return [name for name, move in moves.items() if move > moves.get(generation, 0) and name != generation]
 
 
 def mark_rolled_back(warehouse: Warehouse, generations: Sequence[str], reason: str) -> None:

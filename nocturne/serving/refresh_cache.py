@@ -9,9 +9,9 @@ from nocturne.core.spark.session import map_on_executors
 from nocturne.core.stage import Progress, StageResult
 from nocturne.flow import GATED_TABLES
 from nocturne.serving import coverage, manifest, publications
-from nocturne.serving.cache import GenerationInfo, ListKind, open_cache
+from nocturne.serving.cache import GenerationInfo, ListKind, Pointer, open_cache
 from nocturne.serving.coverage import measure_coverage
-from nocturne.serving.rollout import LISTS, refresh
+from nocturne.serving.rollout import LISTS, Refreshed, refresh
 from nocturne.storage import fingerprints, tables
 from nocturne.storage.stored_rows import StoredRows
 from nocturne.validation.gate import gate
@@ -37,7 +37,8 @@ def refresh_cache(spark: SparkSession, night: Night, progress: Progress) -> Stag
     counts = measure_coverage(spark, listed, items, night.settings.ranking.top_k, buckets)
     digest = next(row["content"] for row in validations.to_pylist() if row["table"] == "ranked_lists")
     record = manifest.build_record(night, listeners, digest, counts.rows)
-    item_ids = tables.night_rows(night, "item_index").sort_by("item_index")["item_id"]
+    # The whole index: a night that was mended may list what a later night was the first to number.
+    item_ids = tables.rows(night.warehouse, "item_index").sort_by("item_index")["item_id"]
     about = GenerationInfo(night.run_date, listeners, tuple(ListKind(*head) for head in counts.heads), item_ids)
     stored = StoredRows.at(night, "ranked_lists", LISTS)
     parts = [stored.in_bucket(bucket) for bucket in range(buckets)]
@@ -46,4 +47,10 @@ def refresh_cache(spark: SparkSession, night: Night, progress: Progress) -> Stag
         done = refresh(
             night, record, about, parts, cache, map_parts, lambda loaded: progress(loaded, listeners, "lists")
         )
-    return StageResult(listeners, remark=done.reason or f"serving {done.generation}")
+        pointer = cache.pointer()
+    return StageResult(listeners, remark=done.reason or _remark(done, pointer))
+
+
+def _remark(done: Refreshed, pointer: Pointer | None) -> str:
+    served = pointer.served.name if pointer else "nothing"
+    return f"serving {served}" if served == done.generation else f"{done.generation} is kept; serving {served}"

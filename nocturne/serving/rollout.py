@@ -1,18 +1,29 @@
 """The refresh and the rollback, and the one place where the pointer that readers follow moves."""
 
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryFile
 
 import pyarrow as pa
 
 from nocturne.core.errors import ServiceError, UsageError
 from nocturne.core.night import Night, Warehouse
 from nocturne.serving import publications
-from nocturne.serving.cache import Cache, Generation, GenerationInfo, ParallelMap, Pointer, Progress, RowBatches
+from nocturne.serving.cache import (
+    Cache,
+    Generation,
+    GenerationInfo,
+    ListKind,
+    ParallelMap,
+    Pointer,
+    Progress,
+    RowBatches,
+)
 from nocturne.serving.cache.pointer import advance, refusal, roll_back, unfreeze
 from nocturne.serving.manifest import verify
-from nocturne.serving.night_record import Manifest, NightRecord
+from nocturne.serving.night_record import ROLLED_BACK, Manifest, NightRecord
 from nocturne.storage.stored_rows import StoredRows
 from nocturne.validation.suites import critical_expectations
 
@@ -22,6 +33,10 @@ LISTS = ("user_id", "arm", "source", "model_version", "items")
 SAMPLED_BUCKETS = 16
 SAMPLED_LISTS = 64
 """Of a bucket: read back and compared before the pointer moves."""
+
+
+OF_ITS_TIME: Mapping[str, Collection[str]] = {}
+"""No names of critical expectations: a manifest of before is held to those that it was written with."""
 
 
 @dataclass(frozen=True)
@@ -65,27 +80,32 @@ def refresh(
         progress: told how many lists are loaded.
 
     Raises:
+        UsageError: the cache serves another warehouse.
         InputError: a list cannot be stored, or the manifest does not hold.
         ServiceError: the cache failed, did not read back what was loaded, or its pointer moved meanwhile
             (PointerMoved); what was served is still served.
     """
     assert record.generation
     new, listeners = Generation(record.generation, night.run_date), record.manifest.listeners
+    _require_same_service(night.warehouse, cache)
     pointer, recovered = _recover_pointer(night.warehouse, cache, new)
-    reason = None if recovered and new in recovered.retained else refusal(recovered, new)
+    held = publications.is_held(night.warehouse)
+    kept = recovered is not None and new in recovered.retained
+    reason = None if kept else refusal(recovered, new) or (_withdrawal(night.warehouse, new) if held else None)
     # A generation without lists cannot be told from none by their number.
     if not reason and (not listeners or cache.count(new.name) != listeners):
         loaded = cache.load(new.name, info, lists, map_parts, progress)
         _keep_if_whole(cache, new.name, loaded, listeners)
-    publications.publish(night, record, reason, frozen=recovered is not None and recovered.frozen_reason is not None)
+    publications.publish(night, record, reason, frozen=held)
     if reason:
         return Refreshed(None, moved=False, reason=reason, listeners=0)
     keep, last = night.settings.cache.generations, publications.recorded_pointer(night.warehouse, cache.place)
     advanced = advance(recovered, new, night.warehouse.folder, keep, last.version if last else 0)
-    target = recovered if recovered and new in recovered.retained else advanced
+    target = recovered if recovered and kept else advanced
     moved = target != pointer
     if moved:
-        _move_pointer(night.warehouse, cache, pointer, target)
+        names = critical_expectations() if target.served == new else OF_ITS_TIME
+        _move_pointer(night.warehouse, cache, pointer, target, names)
     publications.record_pointer(night.warehouse, cache.place, target)
     _tidy(cache, target)
     return Refreshed(new.name, moved=moved, reason=None, listeners=listeners)
@@ -99,14 +119,18 @@ def rollback(warehouse: Warehouse, cache: Cache, why: str, to: str | None = None
         to: the generation; by default the one before.
 
     Raises:
-        UsageError: there is no such generation, the pointer is held already, or no reason is given.
+        UsageError: there is no such generation, the pointer is held already, no reason is given, or the move could
+            not be recorded.
         InputError: the manifest of that generation does not hold.
         ServiceError: the cache failed, or has lost that generation.
     """
     pointer = cache.pointer()
     target = roll_back(pointer, why, to)
+    assert pointer
+    _require_recordable(warehouse)
     _move_pointer(warehouse, cache, pointer, target)
-    _record(warehouse, cache, target)
+    passed_over = [each.name for each in pointer.retained[: pointer.retained.index(target.served)]]
+    _record(warehouse, cache, target, passed_over)
     return target
 
 
@@ -114,13 +138,14 @@ def release(warehouse: Warehouse, cache: Cache) -> Pointer:
     """Let the next refresh move the pointer again; returns the new pointer. Without a hold it does nothing.
 
     Raises:
-        UsageError: the cache serves nothing.
+        UsageError: the cache serves nothing, or the move could not be recorded.
         InputError: the manifest of what is served does not hold.
         ServiceError: the cache failed.
     """
     pointer = cache.pointer()
     target = unfreeze(pointer)
     if target != pointer:
+        _require_recordable(warehouse)
         _move_pointer(warehouse, cache, pointer, target)
         publications.record_pointer(warehouse, cache.place, target)
     return target
@@ -156,11 +181,49 @@ def warehouse_of(cache: Cache, path: str) -> str:
     return folder
 
 
+def _require_same_service(warehouse: Warehouse, cache: Cache) -> None:
+    """Raise UsageError if the cache serves lists of another warehouse; one that was mounted elsewhere knows them."""
+    pointer = cache.pointer()
+    if not pointer or pointer.warehouse in {"", warehouse.folder}:
+        return
+    if not publications.find_generation(warehouse, pointer.served.name):
+        raise UsageError(
+            "the cache serves another warehouse",
+            where=cache.place,
+            found=f"{pointer.served.name} of {pointer.warehouse}",
+            expected=f"a generation of {warehouse.folder}",
+            fix="name a cache of this warehouse's own, or an empty one",
+        )
+
+
+def _require_recordable(warehouse: Warehouse) -> None:
+    """Raise UsageError unless this user may write `nights`: a move that is not on record may be undone."""
+    log = Path(warehouse.table_path("nights"), "_delta_log")
+    try:
+        with TemporaryFile(dir=log):
+            pass
+    except OSError as error:
+        raise UsageError(
+            "the move could not be recorded, and is not made",
+            where=str(log),
+            found=error.strerror or str(error),
+            expected="a folder that this user may write",
+            fix="run it as whoever runs the nights",
+        ) from error
+
+
+def _withdrawal(warehouse: Warehouse, new: Generation) -> str | None:
+    """Why a generation stays withdrawn while a rollback holds a cache; None if it was not withdrawn."""
+    record = publications.find_generation(warehouse, new.name)
+    return f"withdrawn: {record.reason}" if record and record.state == ROLLED_BACK else None
+
+
 def _recover_pointer(warehouse: Warehouse, cache: Cache, new: Generation) -> tuple[Pointer | None, Pointer | None]:
     """The pointer as the cache has it, and as it should be by the last move on record.
 
     A cache that failed over, or was restored, may have lost the last moves. What it lost is put right here, if it
-    still has those lists or is about to get them. An emptied cache starts afresh, unless it was held.
+    still has those lists or is about to get them. An emptied cache starts afresh, unless it was held: then it is
+    loaded again with what it was held on.
     """
     pointer, recorded = cache.pointer(), publications.recorded_pointer(warehouse, cache.place)
     if pointer and (recorded is None or pointer.version > recorded.version):
@@ -171,30 +234,66 @@ def _recover_pointer(warehouse: Warehouse, cache: Cache, new: Generation) -> tup
     lost = replace(recorded, earlier=tuple(each for each in recorded.earlier if each.name in available))
     if pointer is None and not lost.frozen_reason:
         return None, None
-    if lost.served != new and _is_whole(warehouse, cache, lost.served):
+    if lost.served == new:
+        return pointer, lost
+    if lost.frozen_reason and not _is_whole(warehouse, cache, lost.served):
+        _load_again(warehouse, cache, lost.served)
+    if _is_whole(warehouse, cache, lost.served):
         _move_pointer(warehouse, cache, pointer, lost)
         return lost, lost
     return pointer, lost
 
 
-def _record(warehouse: Warehouse, cache: Cache, pointer: Pointer) -> None:
-    """Record where the pointer came to; if it was rolled back, what was served of later nights is withdrawn."""
+def _load_again(warehouse: Warehouse, cache: Cache, generation: Generation) -> None:
+    """Load a generation that was published from its tables, as they were then."""
+    record = publications.find_generation(warehouse, generation.name)
+    if record is None:
+        return
+    night, versions = Night(warehouse, generation.run_date), record.manifest.versions
+    lists = replace(StoredRows.at(night, "ranked_lists", LISTS), version=versions["ranked_lists"])
+    index = replace(StoredRows.at(night, "item_index", ("item_index", "item_id")), version=versions["item_index"])
+    kinds = lists.to_table().group_by(["arm", "source", "model_version"]).aggregate([]).to_pylist()
+    info = GenerationInfo(
+        generation.run_date,
+        record.manifest.listeners,
+        sorted(ListKind(**kind) for kind in kinds),
+        index.to_table().sort_by("item_index")["item_id"],
+    )
+    parts = [lists.in_bucket(bucket) for bucket in range(night.settings.tables.buckets)]
+    loaded = cache.load(generation.name, info, parts)
+    _keep_if_whole(cache, generation.name, loaded, record.manifest.listeners)
+
+
+def _record(warehouse: Warehouse, cache: Cache, pointer: Pointer, passed_over: Sequence[str] = ()) -> None:
+    """Record where the pointer came to; if it was rolled back, what was served after that is withdrawn.
+
+    Args:
+        passed_over: generations that the move passed over, where it was just made.
+    """
     if pointer.frozen_reason:
-        later = [each for each in publications.all_records(warehouse) if each.run_date > pointer.served.run_date]
-        served = [each.generation for each in later if each.generation and cache.place in each.pointers]
-        publications.mark_rolled_back(warehouse, served, pointer.frozen_reason)
+        since = publications.served_since(warehouse, cache.place, pointer.served.name)
+        publications.mark_rolled_back(warehouse, [*dict.fromkeys([*passed_over, *since])], pointer.frozen_reason)
     publications.record_pointer(warehouse, cache.place, pointer)
 
 
-def _move_pointer(warehouse: Warehouse, cache: Cache, expected_pointer: Pointer | None, target: Pointer) -> None:
+def _move_pointer(
+    warehouse: Warehouse,
+    cache: Cache,
+    expected_pointer: Pointer | None,
+    target: Pointer,
+    names: Mapping[str, Collection[str]] = OF_ITS_TIME,
+) -> None:
     """Move the pointer: the only function that does, forwards and back.
 
     By compare-and-set against the pointer that was decided on, after the manifest of the generation was proved
     again and a sample of its lists, read back from the cache, is byte for byte what the table says.
+
+    Args:
+        names: names of critical expectations that the manifest must hold.
     """
     night = Night(warehouse, target.served.run_date)
     record = publications.find_generation(warehouse, target.served.name)
-    manifest = verify(night, record, critical_expectations())
+    manifest = verify(night, record, names)
     _require_whole(cache, target.served.name, manifest.listeners, manifest.listeners)
     _require_sample(night, cache, manifest)
     cache.swap_pointer(expected_pointer, target)

@@ -1,6 +1,7 @@
 """The refresh and the rollback, against LMDB and a real redis-server."""
 
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -20,6 +21,8 @@ from nocturne.serving.cache.lmdb.store import LmdbCache
 from nocturne.serving.night_record import NightRecord
 from nocturne.serving.rollout import Refreshed, release, require_recorded, rollback
 from nocturne.storage import tables, writing
+from nocturne.storage.warehouse import create_missing
+from tests.fixtures import two_listeners
 from tests.fixtures.published_nights import Ready, ready
 
 pytestmark = pytest.mark.slow
@@ -374,6 +377,140 @@ def test_a_table_whose_log_lost_its_last_version_moves_no_pointer(service: Night
     with pytest.raises((InputError, ServiceError)):
         serve(wednesday, cache)
     assert first_items(cache, "ann") == ("tuesday",)
+
+
+# What was withdrawn stays withdrawn, and is told rightly
+
+
+def test_a_rollback_within_one_date_withdraws_the_later_lists_of_it(service: Night, monday: Ready, cache: Cache):
+    serve(monday, cache)
+    again = ready(service, MONDAY, ann="monday again")
+    serve(again, cache)
+    rollback(service.warehouse, cache, "worse than before")
+    assert first_items(cache, "ann") == ("monday",)
+    assert states(service) == {monday.record.generation: "superseded", again.record.generation: "rolled_back"}
+    assert serve(unread(again), cache).reason == f"held on {monday.record.generation}: worse than before"
+    assert states(service)[again.record.generation] == "rolled_back"
+
+
+def test_what_one_cache_withdrew_no_other_cache_publishes_or_serves_until_it_is_released(
+    service: Night, two_nights, cache: Cache, tmp_path: Path
+):
+    tuesday = two_nights[1]
+    rollback(service.warehouse, cache, "too much jazz")
+    with open_cache(f"lmdb:{tmp_path / 'other'}") as other:
+        assert serve(unread(tuesday), other).reason == "withdrawn: too much jazz"
+        assert other.pointer() is None
+        assert states(service)[tuesday.record.generation] == "rolled_back"
+        release(service.warehouse, cache)
+        assert serve(tuesday, other).moved
+    assert states(service)[tuesday.record.generation] == "published"
+
+
+def test_a_rollback_under_another_spelling_of_the_url_withdraws_what_was_served(
+    service: Night, monday: Ready, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    tuesday = ready(service, TUESDAY, ann="tuesday")
+    with open_cache(f"lmdb:{tmp_path / 'cache'}") as cache:
+        serve(monday, cache)
+        serve(tuesday, cache)
+    monkeypatch.chdir(tmp_path)
+    with open_cache("lmdb:./cache") as cache:
+        assert cache.place == f"lmdb:{tmp_path / 'cache'}"
+        rollback(service.warehouse, cache, "too much jazz")
+    assert states(service) == {monday.record.generation: "published", tuesday.record.generation: "rolled_back"}
+
+
+def test_an_emptied_cache_under_a_hold_serves_again_what_it_was_held_on(service: Night, tmp_path: Path):
+    two_listeners.write(service, "item_index", [{"first_night": MONDAY, "item_index": 0, "item_id": "monday"}])
+    monday, tuesday = ready(service, MONDAY, ann="monday"), ready(service, TUESDAY, ann="tuesday")
+    with open_cache(f"lmdb:{tmp_path / 'held'}") as cache:
+        serve(monday, cache)
+        serve(tuesday, cache)
+        rollback(service.warehouse, cache, "too much jazz")
+        held = cache.pointer()
+    shutil.rmtree(tmp_path / "held")
+    with open_cache(f"lmdb:{tmp_path / 'held'}") as cache:
+        wednesday = ready(service, WEDNESDAY, ann="wednesday")
+        assert serve(unread(wednesday), cache).reason == f"held on {monday.record.generation}: too much jazz"
+        assert cache.pointer() == replace(held, earlier=())
+        assert first_items(cache, "ann") == ("monday",)
+
+
+def test_an_expectation_that_came_later_locks_neither_rollback_nor_release(
+    service: Night, two_nights, cache: Cache, monkeypatch: pytest.MonkeyPatch
+):
+    names = {**rollout.critical_expectations()}
+    names["listens"] = [*names["listens"], "of_tomorrow"]
+    monkeypatch.setattr(rollout, "critical_expectations", lambda: names)
+    rollback(service.warehouse, cache, "too much jazz")
+    release(service.warehouse, cache)
+    assert first_items(cache, "ann") == ("monday",)
+    with pytest.raises(InputError, match=r"listens\.of_tomorrow was not held"):
+        serve(ready(service, WEDNESDAY, ann="wednesday"), cache)
+
+
+def test_a_manifest_without_a_critical_expectation_of_a_table_serves_nothing_whenever_it_was_written(
+    service: Night, two_nights, cache: Cache
+):
+    monday = two_nights[0].record
+    without_listens = tuple(row for row in monday.manifest.expectations if row["table"] != "listens")
+    changed = with_expectations(monday, without_listens)
+    with pytest.raises(InputError, match=r"listens\.\* was not held"):
+        manifest_after(service, changed)
+
+
+def manifest_after(service: Night, record: NightRecord) -> None:
+    manifest.write_file(service, record)
+    manifest.verify(service, record, {})
+
+
+def test_a_cache_of_another_warehouse_is_refused(service: Night, two_nights, cache: Cache, tmp_path: Path):
+    elsewhere = replace(service, warehouse=replace(service.warehouse, path=str(tmp_path / "elsewhere")))
+    create_missing(elsewhere.warehouse)
+    other = ready(elsewhere, WEDNESDAY, ann="other")
+    with pytest.raises(UsageError, match=r"(?s)serves another warehouse.*warehouse's own"):
+        serve(unread(other), cache)
+    assert first_items(cache, "ann") == ("tuesday",)
+    assert states(elsewhere) == {}
+
+
+def test_a_warehouse_that_was_mounted_elsewhere_goes_on(service: Night, two_nights, cache: Cache, tmp_path: Path):
+    Path(service.warehouse.path).rename(tmp_path / "elsewhere")
+    elsewhere = replace(service, warehouse=replace(service.warehouse, path=str(tmp_path / "elsewhere")))
+    assert serve(ready(elsewhere, WEDNESDAY, ann="wednesday"), cache).moved
+
+
+def test_who_may_not_write_the_warehouse_moves_no_pointer(
+    service: Night, two_nights, cache: Cache, monkeypatch: pytest.MonkeyPatch
+):
+    def refuse(**_: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(rollout, "TemporaryFile", refuse)
+    before = cache.pointer()
+    with pytest.raises(UsageError, match=r"(?s)could not be recorded.*Permission denied"):
+        rollback(service.warehouse, cache, "too much jazz")
+    assert cache.pointer() == before
+    assert set(states(service).values()) == {"published"}
+
+
+def test_a_writer_that_comes_late_changes_no_manifest(service: Night, two_nights, monkeypatch: pytest.MonkeyPatch):
+    tuesday = two_nights[1]
+    path = manifest.file_path(service, tuesday.record.manifest)
+    before = path.read_bytes()
+
+    def refuse(*_: object, **__: object) -> None:
+        raise ServiceError("the lease was lost")
+
+    monkeypatch.setattr(writing, "replace_rows", refuse)
+    changed = replace(tuesday.record, costs=({"stage": "late"},))
+    with pytest.raises(ServiceError, match="lease was lost"):
+        publications.publish(tuesday.night, changed, None, frozen=False)
+    with pytest.raises(ServiceError, match="lease was lost"):
+        publications.record_closed_gate(tuesday.night, ["late"])
+    assert path.read_bytes() == before
+    assert not list(path.parent.glob("*-closed.json"))
 
 
 # A cache that went back

@@ -15,7 +15,7 @@ from nocturne.core.errors import ServiceError, UsageError
 from nocturne.core.settings import CacheSettings, load_settings
 from nocturne.serving.cache import Cache, Pointer, RowBatches, ServedList, open_cache
 from nocturne.serving.cache.pointer import to_json
-from nocturne.serving.cache.redis import generations, loader, store
+from nocturne.serving.cache.redis import connection, generations, loader, store
 from tests.fixtures.cache_servers import (
     ITEMS,
     MONDAY,
@@ -137,6 +137,39 @@ def test_all_tasks_together_load_at_most_so_many_lists_a_second(
     assert pieces[0] == 0
     assert pieces[79] == pytest.approx(79 * 0.25, abs=5)
     assert all(later - earlier <= 0.2501 for earlier, later in pairwise(pieces))
+
+
+@pytest.mark.parametrize("path", ["x", "1x", "0/1", "-1", "1.0"])
+def test_a_url_that_names_no_database_is_a_usage_error_and_never_database_0(path: str):
+    with pytest.raises(UsageError, match="URL is not understood"):
+        open_cache(f"redis://localhost/{path}")
+
+
+def test_a_database_that_the_server_does_not_have_is_told(redis_server: RedisServer):
+    with (
+        pytest.raises(UsageError, match="no such database"),
+        open_cache(redis_server.url.removesuffix("0") + "99", read_only=True) as cache,
+    ):
+        cache.pointer()
+
+
+@pytest.mark.parametrize("database", [0, 1])
+def test_a_reader_made_as_the_message_says_reads_any_database_and_takes_snapshots(
+    redis_server: RedisServer, database: int
+):
+    url = redis_server.url.removesuffix("0") + str(database)
+    with open_cache(url) as cache:
+        serve(cache, MONDAY, "monday", None)
+    redis_server.client.execute_command("ACL", "SETUSER", "guest", "on", ">word", *connection.READER_RULES.split())
+    as_reader = f"redis://guest:word@127.0.0.1:{redis_server.port}/{database}"
+    with open_cache(as_reader, read_only=True) as cache:
+        assert cache.get("ann") == MONDAYS_LIST
+        with cache.snapshot() as snapshot:
+            assert snapshot.get("ann") == MONDAYS_LIST
+    with open_cache(as_reader) as cache, pytest.raises(UsageError, match="may not do this"):
+        cache.load(TUESDAY.name, ITEMS, [])
+    with open_cache(url) as cache:
+        cache._redis.flushdb()
 
 
 def test_a_snapshot_keeps_its_generation_from_being_dropped_until_it_lets_go(

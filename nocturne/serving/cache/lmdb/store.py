@@ -32,7 +32,7 @@ class LmdbCache(Cache):
     """A cache on the local disk, read in-process. Any number of readers; one loader at a time."""
 
     def __init__(self, path: Path, *, read_only: bool = False) -> None:
-        super().__init__(f"lmdb:{path}", read_only=read_only)
+        super().__init__(f"lmdb:{path.absolute()}", read_only=read_only)
         self._generations = path / "generations"
         self._pointer_folder = path / "pointer"
         self._pointers: Any = None  # an environment, once it is open

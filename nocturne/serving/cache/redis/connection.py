@@ -1,5 +1,6 @@
 """A connection to a Redis server by URL and settings; neither its password nor a listener is in any message."""
 
+import re
 import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -27,6 +28,13 @@ CONNECT_SECONDS = 5
 READ_SECONDS, LOAD_SECONDS = 5, 30
 """Seconds that an answer may take: somebody waits for a list, and nobody for a load."""
 
+WRITER_RULES = "~nocturne:* +@all"
+READER_RULES = "~nocturne:* +@read +@connection +select +info +time +eval +zadd +zrem"
+"""Rules of ACL SETUSER: a snapshot is registered with the server, by a script."""
+
+_OF_SCRIPTS = re.compile(r"ACL failure|user executing the script can't")
+"""Errors of servers of several releases for a script that does what its user may not."""
+
 LOST = "LOST"
 """Beginning of the error of our own scripts that says that the server has lost the generation."""
 
@@ -45,6 +53,8 @@ def connect(url: str, settings: CacheSettings, *, read_only: bool) -> tuple[redi
     try:
         parts = urlsplit(url)
         host, port, given = parts.hostname, parts.port, parts.password
+        if not re.fullmatch(r"/?[0-9]*", parts.path):  # the client would take it for database 0
+            host = None
     except ValueError:  # not passed on: it may quote the password
         host = None
     if host is not None:
@@ -116,23 +126,9 @@ def errors(place: str) -> Iterator[None]:
         ) from error
     except ReadOnlyError as error:
         raise replica(place, str(error)) from error
-    except NoPermissionError as error:
-        raise UsageError(
-            "the user may not do this on the Redis server",
-            where=place,
-            found=_told(error),
-            fix="`ACL SETUSER <user> ~nocturne:* +@all`, or for readers `+@read`",
-        ) from None
     except ResponseError as error:
-        # not passed on: the server may quote a key, which names a listener
-        raise ServiceError(
-            "the Redis server refuses",
-            where=place,
-            found=_told(error),
-            fix="the server may have been restarted and lost what was loaded: run again"
-            if LOST in str(error)
-            else "check the server's log, then run again",
-        ) from None
+        # the cause is not passed on: the server may quote a key, which names a listener
+        raise _refused(place, error) from None
     except (RedisError, OSError) as error:
         raise ServiceError(
             "the Redis server does not serve",
@@ -140,6 +136,32 @@ def errors(place: str) -> Iterator[None]:
             found=str(error),
             fix="check that the server runs and can be reached, then run again",
         ) from error
+
+
+def _refused(place: str, error: ResponseError) -> UsageError | ServiceError:
+    text = str(error)
+    if isinstance(error, NoPermissionError) or _OF_SCRIPTS.search(text):
+        return UsageError(
+            "the user may not do this on the Redis server",
+            where=place,
+            found=_told(error),
+            fix=f"`ACL SETUSER <user> {WRITER_RULES}`, or for readers `ACL SETUSER <user> {READER_RULES}`",
+        )
+    if "DB index" in text:
+        return UsageError(
+            "the Redis server has no such database",
+            where=place,
+            found=_told(error),
+            fix="name another one, or raise `databases` in redis.conf",
+        )
+    return ServiceError(
+        "the Redis server refuses",
+        where=place,
+        found=_told(error),
+        fix="the server may have been restarted and lost what was loaded: run again"
+        if LOST in text
+        else "check the server's log, then run again",
+    )
 
 
 def replica(place: str, found: str) -> ServiceError:
