@@ -3,7 +3,6 @@
 import json
 import multiprocessing
 import pickle
-import time
 from collections.abc import Callable, Sequence
 from datetime import date
 from itertools import pairwise
@@ -202,13 +201,14 @@ def test_the_pointer_does_not_move_to_a_generation_that_a_late_loader_began_anew
     assert monday_served.pointer() == Pointer(MONDAY)
 
 
-def test_a_reader_that_died_lapses(monday_served: Cache, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(generations, "LAPSE_SECONDS", 0.05)
+def test_a_reader_that_died_lapses(monday_served: Cache, redis_server: RedisServer):
     snapshot = monday_served.snapshot()
     held = snapshot.__enter__()
     serve(monday_served, TUESDAY, "tuesday", Pointer(MONDAY))
     assert not monday_served.drop(MONDAY.name)
-    time.sleep(0.06)
+    readers = generations.readers_key(MONDAY.name)
+    ((reader, lapses_at),) = redis_server.client.zrange(readers, 0, -1, withscores=True)
+    redis_server.client.zadd(readers, {reader: lapses_at - generations.LAPSE_SECONDS})
     assert monday_served.drop(MONDAY.name)
     with pytest.raises(ServiceError, match="dropped while it was read"):
         held.get("ann")
@@ -216,13 +216,15 @@ def test_a_reader_that_died_lapses(monday_served: Cache, monkeypatch: pytest.Mon
     assert monday_served.generations() == [TUESDAY.name]
 
 
-def test_a_snapshot_that_is_read_is_renewed(monday_served: Cache, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(generations, "LAPSE_SECONDS", 0.2)
+def test_a_snapshot_that_is_read_is_renewed(
+    monday_served: Cache, redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
+):
     monkeypatch.setattr(generations, "RENEW_SECONDS", 0.0)
     with monday_served.snapshot() as snapshot:
-        for _ in range(6):
-            time.sleep(0.05)
-            assert snapshot.get("ann") == MONDAYS_LIST
+        readers = generations.readers_key(MONDAY.name)
+        ((reader, first),) = redis_server.client.zrange(readers, 0, -1, withscores=True)
+        assert snapshot.get("ann") == MONDAYS_LIST
+        assert redis_server.client.zscore(readers, reader) > first
         assert not monday_served.drop(MONDAY.name)
 
 
