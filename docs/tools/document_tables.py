@@ -48,9 +48,9 @@ def _example(table: str) -> str:
     """The query of a table as a Python program."""
     query = (TOOLS / "queries" / f"{table}.sql").read_text(encoding="utf-8")
     named = sorted({name for name in re.findall(r"(?:FROM|JOIN) (\w+)", query) if name in TABLES})
-    reads = [f'{name} = DeltaTable("data/warehouse/{name}").to_pyarrow_dataset()' for name in named]
+    reads = [f'{name} = polars.scan_delta("data/warehouse/{name}")' for name in named]
     ask = ['query = """', query.rstrip(), '"""', "print(duckdb.sql(query))"]
-    return "\n".join(["import duckdb", "from deltalake import DeltaTable", "", *reads, *ask])
+    return "\n".join(["import duckdb", "import polars", "", *reads, *ask])
 
 
 def _row(column: Column) -> str:
