@@ -1,68 +1,77 @@
-"""The landed catalogue -> items. Unlike events it must be right as a whole: every list of the night depends on it."""
+"""The landed catalogue -> items. Unlike events it must be right as a whole: every list of the night depends on it.
 
-from pyspark.sql import DataFrame
-from pyspark.sql import functions as F
+A value that is left out lifts a restriction: without markets an item may be listed everywhere, without dates for good.
+So every value of every row is right, or the night fails.
+"""
+
+import json
+import re
+from collections import Counter
+from collections.abc import Callable
+from datetime import UTC, date, datetime
+from typing import Any
+
+import pyarrow as pa
 
 from nocturne.core.errors import InputError
+from nocturne.core.night import Night
+from nocturne.ingestion.landing_files import CATALOGUE_FIELDS
+from nocturne.storage.contracts import contract
 
 CONTENT_TYPES = ("track", "podcast_episode", "audiobook", "other")
 
 _EXAMPLES = 3
+_BOOLEANS = {word: True for word in ("true", "t", "yes", "y", "1")} | {
+    word: False for word in ("false", "f", "no", "n", "0")
+}
+_DAY = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
+_DAY_AND_TIME = re.compile(_DAY.pattern + r"[T ]\d{2}:\d{2}.*", re.ASCII)
+_WHOLE_NUMBER = re.compile(r"[+]?\d{1,18}", re.ASCII)
+_INVISIBLE = re.compile(r"[\s\u00ad\u200b-\u200f\u2028-\u202e\u2060-\u2064\ufeff\x00-\x1f\x7f-\x9f]*")
 
 
-def parse_items(landed: DataFrame) -> DataFrame:
-    """Parse the catalogue's fields into the types of `items`.
+def parse_items(landed: pa.Table, night: Night) -> pa.Table:
+    """The rows of `items`.
 
     Args:
-        landed: as from `landing.read_catalogue`.
+        landed: from `landing.read_catalogue`.
 
-    Returns:
-        The columns of `items` without run_date, and `problem`: the reason why a row cannot be used, or null.
+    Raises:
+        InputError: a value of a row cannot be right, or two rows share an item_id.
     """
-    text = {name: F.when(F.trim(name) != "", F.trim(name)) for name in _TYPED}
-    typed = {name: text[name].try_cast(kind) for name, kind in _TYPED.items()}
-    unreadable = [
-        F.when(text[name].isNotNull() & typed[name].isNull(), f"{name} is no {_TYPED[name]}") for name in _TYPED
-    ]
-    problem = F.coalesce(
-        F.when(~F.col("parsed"), "unparsable"),
-        F.when(F.col("item_id").isNull() | (F.trim("item_id") == ""), "missing item_id"),
-        F.when(F.col("content_type").isNull() | ~F.col("content_type").isin(*CONTENT_TYPES), "unknown content_type"),
-        *unreadable,
+    rows = landed.to_pydict()
+    items: dict[str, list[Any]] = {name: [] for name in CATALOGUE_FIELDS}
+    problems = []
+    times = Counter(rows["item_id"])
+    for number, item_id in enumerate(rows["item_id"]):
+        fields = {name: rows[name][number] for name in CATALOGUE_FIELDS}
+        problem = None if rows["parsed"][number] else "unparsable"
+        problem = problem or _problem_of_id(item_id, night.settings.listens.max_id_bytes)
+        try:
+            values = {name: _PARSERS[name](fields[name]) for name in CATALOGUE_FIELDS}
+        except ValueError as error:
+            problem = problem or str(error)
+        else:
+            problem = problem or _problem_of_dates(values["available_from"], values["available_until"])
+            for name, value in values.items():
+                items[name].append(value)
+        if not problem and times[item_id] > 1:
+            problem = f"{times[item_id]} times"
+        if problem:
+            place = f"item {item_id!r}" if item_id else f"the row {rows['raw'][number]!r:.200}"
+            problems.append(f"{place} in {rows['file'][number]}: {problem}")
+    if problems:
+        _refuse(problems, f"{night.landing}/items")
+    items["run_date"] = [night.run_date] * len(times)
+    return pa.Table.from_pydict(items, schema=contract("items").arrow_schema)
+
+
+def _refuse(problems: list[str], where: str) -> None:
+    more = len(problems) - _EXAMPLES
+    raise InputError(
+        "the catalogue cannot be used",
+        where=where,
+        found="; ".join(sorted(problems)[:_EXAMPLES]) + (f"; {more} more rows" if more > 0 else ""),
+        expected=f"one row per item, with a content_type of {', '.join(CONTENT_TYPES)}, and no value that is wrong",
+        fix="ask the producer to land it again; docs/landing.md says how",
     )
-    return landed.select(
-        "item_id",
-        "content_type",
-        "title",
-        "creator",
-        "tags",
-        *(typed[name].alias(name) for name in ("duration_ms", "explicit")),
-        "markets",
-        *(typed[name].alias(name) for name in ("available_from", "available_until")),
-        problem.alias("problem"),
-        "file",
-    )
-
-
-def require_usable_items(items: DataFrame, where: str) -> None:
-    """Raise InputError where a row of `parse_items` has a problem or shares its item_id with another."""
-    unusable = (
-        items.groupBy("item_id")
-        .agg(F.count("*").alias("rows"), F.min("problem").alias("problem"), F.min("file").alias("file"))
-        .where(F.col("problem").isNotNull() | (F.col("rows") > 1))
-        .orderBy("item_id")
-        .limit(_EXAMPLES)
-        .collect()
-    )
-    if unusable:
-        examples = [f"item {row.item_id!r} in {row.file}: {row.problem or f'{row.rows} times'}" for row in unusable]
-        raise InputError(
-            "the catalogue cannot be used",
-            where=where,
-            found="; ".join(examples) + ("; perhaps more" if len(examples) == _EXAMPLES else ""),
-            expected=f"one row per item, with a content_type of {', '.join(CONTENT_TYPES)}",
-            fix="ask the producer to land it again; docs/landing.md says how",
-        )
-
-
-_TYPED = {"duration_ms": "bigint", "explicit": "boolean", "available_from": "date", "available_until": "date"}
