@@ -1,7 +1,7 @@
 """The landed catalogue -> items. Unlike events it must be right as a whole: every list of the night depends on it.
 
-A value that is left out lifts a restriction: without markets an item may be listed everywhere, without dates for good.
-So every value of every row is right, or the night fails.
+A value that is passed over lifts a restriction: without markets an item may be listed everywhere, without dates for
+good. So every value of every row is right, or the night fails.
 """
 
 import json
@@ -14,56 +14,46 @@ from typing import Any
 import pyarrow as pa
 
 from nocturne.core.errors import InputError
-from nocturne.core.night import Night
+from nocturne.ingestion.landed_rows import is_blank
 from nocturne.ingestion.landing_files import CATALOGUE_FIELDS
 from nocturne.storage.contracts import contract
 
 CONTENT_TYPES = ("track", "podcast_episode", "audiobook", "other")
 
 _EXAMPLES = 3
-_BOOLEANS = {word: True for word in ("true", "t", "yes", "y", "1")} | {
-    word: False for word in ("false", "f", "no", "n", "0")
-}
-_DAY = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
-_DAY_AND_TIME = re.compile(_DAY.pattern + r"[T ]\d{2}:\d{2}.*", re.ASCII)
-_WHOLE_NUMBER = re.compile(r"[+]?\d{1,18}", re.ASCII)
-_INVISIBLE = re.compile(r"[\s\u00ad\u200b-\u200f\u2028-\u202e\u2060-\u2064\ufeff\x00-\x1f\x7f-\x9f]*")
+_BOOLEANS = dict.fromkeys(("true", "t", "yes", "y", "1"), True) | dict.fromkeys(("false", "f", "no", "n", "0"), False)
+_DAY_AND_TIME = re.compile(r"\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}.*)?", re.ASCII)
+_WHOLE_NUMBER = re.compile(r"\+?\d{1,18}", re.ASCII)
 
 
-def parse_items(landed: pa.Table, night: Night) -> pa.Table:
-    """The rows of `items`.
+def parse_items(landed: pa.Table, where: str, longest_id: int) -> pa.Table:
+    """The columns of `items` without run_date.
 
     Args:
         landed: from `landing.read_catalogue`.
+        where: the folder, for messages.
+        longest_id: bytes of UTF-8.
 
     Raises:
-        InputError: a value of a row cannot be right, or two rows share an item_id.
+        InputError: a value cannot be right, or two rows share an item_id; it names a few of the rows.
     """
     rows = landed.to_pydict()
     items: dict[str, list[Any]] = {name: [] for name in CATALOGUE_FIELDS}
-    problems = []
     times = Counter(rows["item_id"])
+    problems = []
     for number, item_id in enumerate(rows["item_id"]):
-        fields = {name: rows[name][number] for name in CATALOGUE_FIELDS}
-        problem = None if rows["parsed"][number] else "unparsable"
-        problem = problem or _problem_of_id(item_id, night.settings.listens.max_id_bytes)
         try:
-            values = {name: _PARSERS[name](fields[name]) for name in CATALOGUE_FIELDS}
+            _check_row(rows["parsed"][number], item_id, longest_id, times[item_id])
+            for name, parse in _PARSERS.items():
+                items[name].append(parse(name, rows[name][number]))
+            _check_dates(items["available_from"][-1], items["available_until"][-1])
         except ValueError as error:
-            problem = problem or str(error)
-        else:
-            problem = problem or _problem_of_dates(values["available_from"], values["available_until"])
-            for name, value in values.items():
-                items[name].append(value)
-        if not problem and times[item_id] > 1:
-            problem = f"{times[item_id]} times"
-        if problem:
-            place = f"item {item_id!r}" if item_id else f"the row {rows['raw'][number]!r:.200}"
-            problems.append(f"{place} in {rows['file'][number]}: {problem}")
+            row = f"item {item_id!r}" if item_id else f"row {(rows['raw'][number] or '')[:200]!r}"
+            problems.append(f"{row} in {rows['file'][number]}: {error}")
     if problems:
-        _refuse(problems, f"{night.landing}/items")
-    items["run_date"] = [night.run_date] * len(times)
-    return pa.Table.from_pydict(items, schema=contract("items").arrow_schema)
+        _refuse(problems, where)
+    kinds = [field for field in contract("items").arrow_schema if field.name in items]
+    return pa.table({field.name: pa.array(items[field.name], field.type) for field in kinds})
 
 
 def _refuse(problems: list[str], where: str) -> None:
@@ -71,7 +61,84 @@ def _refuse(problems: list[str], where: str) -> None:
     raise InputError(
         "the catalogue cannot be used",
         where=where,
-        found="; ".join(sorted(problems)[:_EXAMPLES]) + (f"; {more} more rows" if more > 0 else ""),
+        found="; ".join(sorted(problems)[:_EXAMPLES]) + (f"; {more} more" if more > 0 else ""),
         expected=f"one row per item, with a content_type of {', '.join(CONTENT_TYPES)}, and no value that is wrong",
         fix="ask the producer to land it again; docs/landing.md says how",
     )
+
+
+def _check_row(parsed: bool, item_id: str | None, longest: int, times: int) -> None:
+    if not parsed:
+        raise ValueError("unparsable")
+    if item_id is None or is_blank(item_id):
+        raise ValueError("missing item_id")
+    if len(item_id.encode()) > longest:
+        raise ValueError(f"item_id is longer than {longest} bytes")
+    if times > 1:
+        raise ValueError(f"{times} times")
+
+
+def _check_dates(first: date | None, last: date | None) -> None:
+    if first and last and first > last:
+        raise ValueError(f"available_from {first} is after available_until {last}")
+
+
+def _text(_: str, text: str | None) -> str | None:
+    return text or None
+
+
+def _content_type(_: str, text: str | None) -> str:
+    if text not in CONTENT_TYPES:
+        raise ValueError("unknown content_type")
+    return text
+
+
+def _whole_number(name: str, text: str | None) -> int | None:
+    text = (text or "").strip()
+    if text and not _WHOLE_NUMBER.fullmatch(text):
+        raise ValueError(f"{name} is no whole number from 0 on: {text[:50]!r}")
+    return int(text) if text else None
+
+
+def _boolean(name: str, text: str | None) -> bool | None:
+    text = (text or "").strip()
+    if text and text.lower() not in _BOOLEANS:
+        raise ValueError(f"{name} is neither true nor false: {text[:50]!r}")
+    return _BOOLEANS[text.lower()] if text else None
+
+
+def _date(name: str, text: str | None) -> date | None:
+    text = (text or "").strip()
+    if not text:
+        return None
+    try:
+        time = datetime.fromisoformat(text if _DAY_AND_TIME.fullmatch(text) else "")
+        return (time.astimezone(UTC) if time.tzinfo else time).date()
+    except (ValueError, OverflowError) as error:
+        raise ValueError(f"{name} is no date: {text[:50]!r}") from error
+
+
+def _list(name: str, text: str | None) -> list[str] | None:
+    try:
+        values = None if text is None else json.loads(text)
+    except (ValueError, RecursionError):
+        values = text
+    if values is None:
+        return None
+    if not isinstance(values, list) or not all(isinstance(value, str) and not is_blank(value) for value in values):
+        raise ValueError(f"{name} is no list of texts, none of them null or blank: {str(text)[:100]}")
+    return values
+
+
+_PARSERS: dict[str, Callable[[str, str | None], Any]] = {
+    "item_id": _text,
+    "content_type": _content_type,
+    "title": _text,
+    "creator": _text,
+    "tags": _list,
+    "duration_ms": _whole_number,
+    "explicit": _boolean,
+    "markets": _list,
+    "available_from": _date,
+    "available_until": _date,
+}

@@ -1,10 +1,11 @@
-"""Rows of landed files, as text: every row is one row, whatever is wrong with it, in the work of a Spark task.
+r"""Rows of landed files, as text: every row is one row, whatever is wrong with it, in the work of a Spark task.
 
-A row of text is one line. What cannot be taken apart is kept as it lies there, bytes that are no UTF-8 as `\\xe9`.
+A row of text is one line. What cannot be taken apart is kept as it lies there, bytes that are no UTF-8 as `\xe9`.
 """
 
 import csv
 import json
+import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -30,6 +31,10 @@ Parse = Callable[[str], Texts]
 """Takes a line apart into the texts of the fields; raises ValueError, RecursionError or csv.Error where it cannot."""
 
 
+_UNSEEN = frozenset({"Zs", "Zl", "Zp", "Cc", "Cf"})
+"""Unicode's categories of spaces, control characters and marks without a shape."""
+
+
 class Part(NamedTuple):
     """Part of a file that is read at once: bytes from `start` to `end`, or row groups of Parquet."""
 
@@ -46,6 +51,11 @@ def landed_schema(fields: Sequence[str]) -> pa.Schema:
     """
     texts = [(field, pa.string()) for field in ("file", "raw", *fields)]
     return pa.schema([*texts[:2], ("parsed", pa.bool_()), *texts[2:], ("failure", pa.string())])
+
+
+def is_blank(text: str) -> bool:
+    """True if nothing of the text can be seen."""
+    return all(unicodedata.category(character) in _UNSEEN for character in text)
 
 
 def read_parts(parts: Iterable[Part], fields: Sequence[str]) -> Iterator[pa.RecordBatch]:

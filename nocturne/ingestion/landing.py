@@ -6,6 +6,7 @@ From every file format a row arrives as the line it was and the text of each fie
 
 from collections.abc import Iterator, Sequence
 from datetime import date
+from itertools import pairwise
 
 import pyarrow as pa
 from pyspark.sql import DataFrame, SparkSession
@@ -25,6 +26,7 @@ from nocturne.ingestion.landing_files import (
 )
 
 _MOST_DIGITS = 18
+_MARK_BYTES = 1000
 _PART_BYTES = 16 * 2**20
 _OPENING_BYTES = 2**20
 """Bytes that could be read in the time that it takes to open a file."""
@@ -40,7 +42,8 @@ def require_complete(landing: str, run_date: date) -> int | None:
         InputError: there is no mark, or it holds something other than a count.
     """
     mark = success_mark(landing, run_date)
-    content = landing_files.read_small_file(*mark.rsplit("/", 1), at_most=_MOST_DIGITS + 100)
+    folder, _, name = mark.rpartition("/")
+    content = landing_files.read_start(folder, name, _MARK_BYTES)
     if content is None:
         raise InputError(
             "the landing day is not complete",
@@ -169,4 +172,4 @@ def _split(file: LandedFile) -> list[Part]:
     whole = _whole(file)
     count = 1 if file.format == "jsonl.gz" else min(max(1, file.size // _PART_BYTES), whole.end or 1)
     bounds = [whole.end * number // count for number in range(count + 1)]
-    return [Part(file, start, end) for start, end in zip(bounds, bounds[1:], strict=False)]
+    return [Part(file, start, end) for start, end in pairwise(bounds)]

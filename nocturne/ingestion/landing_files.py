@@ -1,4 +1,4 @@
-"""Files of the landing zone: which there are, what they hold, how many rows; each opened by its own name, never a pattern.
+"""Files of the landing zone: which there are, what they hold, how many rows. Each is opened by its name, no pattern.
 
 What a file holds is looked at here, and its rows are counted, apart from `landed_rows`, which reads them.
 """
@@ -8,7 +8,7 @@ import gzip
 import io
 import os
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,8 +43,6 @@ Format = Literal["parquet", "jsonl", "jsonl.gz", "csv"]
 
 _FORMATS: tuple[Format, ...] = ("parquet", "jsonl", "jsonl.gz", "csv")
 _BUFFER_BYTES = 2**20
-_WHOLE = ("ms_played", "plays", "duration_ms")
-_DATES = ("available_from", "available_until")
 
 
 @dataclass(frozen=True)
@@ -101,7 +99,7 @@ def list_files(folder: str) -> list[str]:
             if name.startswith(("_", ".")):
                 continue
             names.append(name)
-            if not _is_text(name):
+            if not _is_utf8(name):
                 problems.append(f"{name!r} has a name that is no UTF-8")
             elif kind != FileType.File:
                 problems.append(f"{name} is {_KINDS.get(kind, 'no file')}")
@@ -154,7 +152,7 @@ def open_file(folder: str, name: str) -> pa.NativeFile:
     return files.open_input_file(f"{path}/{name}")
 
 
-def read_small_file(folder: str, name: str, at_most: int) -> bytes | None:
+def read_start(folder: str, name: str, at_most: int) -> bytes | None:
     """The first bytes of a file; None if there is none.
 
     Raises:
@@ -202,11 +200,11 @@ def _entries(folder: str) -> Iterator[tuple[str, FileType]]:
         for info in files.get_file_info(FileSelector(path, allow_not_found=True)):
             yield info.base_name, info.type
     elif os.path.lexists(path):
-        for name in os.listdir(path):  # Arrow leaves links to nowhere out
-            yield name, files.get_file_info(f"{path}/{name}").type if _is_text(name) else FileType.Unknown
+        for name in (entry.name for entry in Path(path).iterdir()):  # Arrow leaves links to nowhere out
+            yield name, files.get_file_info(f"{path}/{name}").type if _is_utf8(name) else FileType.Unknown
 
 
-def _is_text(name: str) -> bool:
+def _is_utf8(name: str) -> bool:
     """False for a name whose bytes are no UTF-8, which Arrow does not take."""
     try:
         name.encode()
@@ -271,23 +269,42 @@ def _look_at_parquet(folder: str, name: str, fields: Sequence[str], required: Se
 
 def _expected_type(name: str, kind: pa.DataType) -> str | None:
     """The types that a Parquet column of this field may have, if this is none of them."""
+    fits, expected = _PARQUET_TYPES.get(name, (_is_text, "string"))
+    return None if pa.types.is_null(kind) or fits(kind) else expected
+
+
+def _is_text(kind: pa.DataType) -> bool:
     if pa.types.is_dictionary(kind):
         kind = kind.value_type
-    is_text = pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
-    if pa.types.is_null(kind):
-        return None
-    if name in LIST_FIELDS:
-        is_list = pa.types.is_list(kind) or pa.types.is_large_list(kind)
-        return None if is_list and _expected_type("", kind.value_type) is None else "list of strings"
-    if is_text:
-        return None
-    if name in _WHOLE:
-        return None if pa.types.is_integer(kind) else "whole number"
-    if name == "explicit":
-        return None if pa.types.is_boolean(kind) else "boolean"
-    if name == "listened_at" or name in _DATES:
-        whole_units = pa.types.is_timestamp(kind) and kind.unit in {"ms", "us"}
-        if whole_units or (name in _DATES and pa.types.is_date(kind)):
-            return None
-        return "string or timestamp in milliseconds or microseconds" + (", or date" if name in _DATES else "")
-    return "string"
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))
+
+
+def _is_whole(kind: pa.DataType) -> bool:
+    return pa.types.is_integer(kind) or _is_text(kind)
+
+
+def _is_boolean(kind: pa.DataType) -> bool:
+    return pa.types.is_boolean(kind) or _is_text(kind)
+
+
+def _is_time(kind: pa.DataType) -> bool:
+    return (pa.types.is_timestamp(kind) and kind.unit in {"ms", "us"}) or _is_text(kind)
+
+
+def _is_day(kind: pa.DataType) -> bool:
+    return pa.types.is_date(kind) or _is_time(kind)
+
+
+def _is_list_of_texts(kind: pa.DataType) -> bool:
+    is_list = pa.types.is_list(kind) or pa.types.is_large_list(kind)
+    return is_list and (pa.types.is_null(kind.value_type) or _is_text(kind.value_type))
+
+
+_PARQUET_TYPES: dict[str, tuple[Callable[[pa.DataType], bool], str]] = {
+    "listened_at": (_is_time, "string or timestamp in milliseconds or microseconds"),
+    **dict.fromkeys(("ms_played", "plays", "duration_ms"), (_is_whole, "whole number")),
+    "explicit": (_is_boolean, "boolean"),
+    **dict.fromkeys(LIST_FIELDS, (_is_list_of_texts, "list of strings")),
+    **dict.fromkeys(("available_from", "available_until"), (_is_day, "string, date or timestamp")),
+}
+"""Test of a column's type by field, and the types for people; other fields are strings."""
