@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from nocturne.core.errors import InputError
@@ -25,6 +26,9 @@ from nocturne.ingestion.landing_files import (
 
 _BATCH_ROWS = 16_384
 _BATCH_BYTES = 8 * 2**20
+_UNITS_A_SECOND = {"s": 1, "ms": 1_000, "us": 1_000_000}
+_YEAR_1, _YEAR_10000 = -62_135_596_800, 253_402_300_800
+"""Their beginnings, in seconds since 1970."""
 
 Texts = Sequence[str | None]
 Parse = Callable[[str], Texts]
@@ -206,14 +210,28 @@ def _column_text(name: str, column: pa.Array, parsed: list[bool]) -> pa.Array:
     if name in LIST_FIELDS:
         texts = [None if value is None else json.dumps(value) for value in column.to_pylist()]
         return pa.array(texts, pa.string())
+    if pa.types.is_date(column.type):
+        column = column.cast(pa.timestamp("ms" if pa.types.is_date64(column.type) else "s"))
     if pa.types.is_timestamp(column.type):
-        column = column.cast(pa.timestamp(column.type.unit, "UTC"))
+        return _time_text(column)
     text = column.cast(pa.string())
     try:
         text.validate(full=True)
     except pa.ArrowInvalid:
         return pa.array(_escape(text, parsed), pa.string())
     return text
+
+
+def _time_text(column: pa.Array) -> pa.Array:
+    """Times in ISO 8601, UTC; those of other years than 1 to 9999 as numbers, which are no times."""
+    numbers, units = column.cast(pa.int64()), _UNITS_A_SECOND[column.type.unit]
+    # Arrow writes a year in 16 bits: 67561 would become 2025.
+    is_sound = pc.and_(
+        pc.greater_equal(numbers, _YEAR_1 * units),
+        pc.less(numbers, _YEAR_10000 * units),
+    )
+    times = column.cast(pa.timestamp(column.type.unit, "UTC")).cast(pa.string())
+    return pc.if_else(is_sound, times, numbers.cast(pa.string()))
 
 
 def _escape(texts: pa.Array, parsed: list[bool]) -> Iterator[str | None]:

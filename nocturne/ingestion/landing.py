@@ -84,7 +84,7 @@ def read_events(spark: SparkSession, files: Sequence[LandedFile]) -> DataFrame:
         One row per landed row: `file` (name without folders), `raw` (the line; null in Parquet), `parsed` (whether the
         row could be taken apart), the text of each of EVENT_FIELDS, and `failure`, as in `landed_rows`.
     """
-    shares = _share_out(files)
+    shares = share_out(files)
     schema = ", ".join(
         f"{field.name} {'BOOLEAN' if pa.types.is_boolean(field.type) else 'STRING'}"
         for field in landed_schema(EVENT_FIELDS)
@@ -154,22 +154,22 @@ def _whole(file: LandedFile) -> Part:
     return Part(file, 0, {"parquet": file.row_groups, "jsonl.gz": 2**63}.get(file.format, file.size))
 
 
-def _share_out(files: Sequence[LandedFile]) -> list[list[Part]]:
-    """Parts of the files, in shares of about the same work."""
+def share_out(files: Sequence[LandedFile], part_bytes: int = _PART_BYTES) -> list[list[Part]]:
+    """Parts of the files, every byte of them once, in shares of about the same work."""
     shares: list[list[Part]] = []
     room = 0
     for file in files:
-        for part in _split(file):
+        for part in _split(file, part_bytes):
             if room <= 0:
                 shares.append([])
-                room = _PART_BYTES
+                room = part_bytes
             shares[-1].append(part)
-            room -= _OPENING_BYTES + min(file.size, _PART_BYTES)
+            room -= _OPENING_BYTES + min(file.size, part_bytes)
     return shares
 
 
-def _split(file: LandedFile) -> list[Part]:
+def _split(file: LandedFile, part_bytes: int) -> list[Part]:
     whole = _whole(file)
-    count = 1 if file.format == "jsonl.gz" else min(max(1, file.size // _PART_BYTES), whole.end or 1)
+    count = 1 if file.format == "jsonl.gz" else min(max(1, file.size // part_bytes), whole.end or 1)
     bounds = [whole.end * number // count for number in range(count + 1)]
     return [Part(file, start, end) for start, end in pairwise(bounds)]

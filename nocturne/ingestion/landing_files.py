@@ -54,7 +54,8 @@ class LandedFile:
         name: its name there.
         columns: of a CSV or Parquet file, in its order; none of JSON lines, where each names its own.
         rows: lines that are not blank, without the header, or rows of the Parquet footer.
-        size: bytes; of a Parquet file its row groups, since that is how it is shared out.
+        size: bytes.
+        row_groups: of a Parquet file, which is read by them.
     """
 
     folder: str
