@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from pydantic_core import from_json
 
 from nocturne.core.errors import InputError
 from nocturne.ingestion.landing_files import (
@@ -26,6 +27,7 @@ from nocturne.ingestion.landing_files import (
 
 _BATCH_ROWS = 16_384
 _BATCH_BYTES = 8 * 2**20
+_PLAIN_NUMBERS = 10**18
 _UNITS_A_SECOND = {"s": 1, "ms": 1_000, "us": 1_000_000}
 _YEAR_1, _YEAR_10000 = -62_135_596_800, 253_402_300_800
 """Their beginnings, in seconds since 1970."""
@@ -150,6 +152,8 @@ _decode = json.JSONDecoder(object_pairs_hook=_object, parse_float=str, parse_int
 
 def _json_parser(fields: Sequence[str]) -> Parse:
     def parse(line: str) -> Texts:
+        if (plain := _plain_texts(line, fields)) is not None:
+            return plain
         row = _decode(line)
         if not isinstance(row, dict) or (isinstance(row, _Ambiguous) and not row.repeated.isdisjoint(fields)):
             raise ValueError("no object, or one that names a field twice")
@@ -159,6 +163,28 @@ def _json_parser(fields: Sequence[str]) -> Parse:
         return texts
 
     return parse
+
+
+def _plain_texts(line: str, fields: Sequence[str]) -> Texts | None:
+    """The texts of an object of texts and whole numbers, several times as fast; None where a closer look is needed."""
+    try:
+        row = from_json(line)
+    except ValueError:
+        return None
+    # As many quotes as names and texts need: no name stands there twice, and nothing in a text or a list does.
+    if (
+        type(row) is not dict
+        or "\\" in line
+        or line.count('"') != 2 * (len(row) + [*map(type, row.values())].count(str))
+    ):
+        return None
+    texts = [row.get(name) for name in fields]
+    for place, value in enumerate(texts):
+        if value is not None and type(value) is not str:
+            if type(value) is not int or not 0 < value < _PLAIN_NUMBERS:  # -0 is not 0
+                return None
+            texts[place] = str(value)
+    return texts
 
 
 def _text(name: str, value: object) -> str | None:
@@ -230,7 +256,7 @@ def _time_text(column: pa.Array) -> pa.Array:
         pc.greater_equal(numbers, _YEAR_1 * units),
         pc.less(numbers, _YEAR_10000 * units),
     )
-    times = column.cast(pa.timestamp(column.type.unit, "UTC")).cast(pa.string())
+    times = column.cast(pa.timestamp(column.type.unit)).cast(pa.string())  # with a zone Arrow takes ten times as long
     return pc.if_else(is_sound, times, numbers.cast(pa.string()))
 
 

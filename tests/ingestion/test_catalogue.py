@@ -12,6 +12,9 @@ from nocturne.ingestion.catalogue import parse_items
 from nocturne.ingestion.landing import read_catalogue
 from tests.fixtures.landed_files import Content, write_file
 
+DATES = '"available_from": "2025-03-01", "available_until": "2025-03-02T01:00+02:00"'
+LENGTH = '"duration_ms": 7'
+CSV_HEADER = "item_id,content_type,tags,explicit,duration_ms,available_from,available_until"
 TRACK = '"item_id": "a", "content_type": "track"'
 
 
@@ -30,13 +33,11 @@ def parquet(**columns: object) -> pa.Table:
     [
         (
             "a.jsonl",
-            f'{{{TRACK}, "title": "", "tags": ["x", "y"], "explicit": true, "markets": [], "duration_ms": 7, '
-            '"available_from": "2025-03-01", "available_until": "2025-03-02T01:00:00+02:00"}\n\n',
+            f'{{{TRACK}, "title": "", {DATES}, "tags": ["x", "y"], "explicit": true, "markets": [], {LENGTH}}}\n\n',
         ),
         (
             "a.csv",
-            "\ufeffitem_id,content_type,tags,explicit,duration_ms,available_from,available_until\n"
-            "a,track,x|y,True, 7 ,2025-03-01T23:00Z,2025-03-01\n",
+            f"\ufeff{CSV_HEADER}\na,track,x|y,True, 7 ,2025-03-01T23:00Z,2025-03-01\n",
         ),
         (
             "a.parquet",

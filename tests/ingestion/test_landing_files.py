@@ -51,7 +51,7 @@ def test_what_begins_with_a_dot_or_an_underscore_is_nothing(tmp_path: Path) -> N
         write_file(tmp_path, name, b"crc\0")
     for name in ("_temporary", ".tmp", "_delta_log"):
         write_file(tmp_path, f"{name}/inside.jsonl", LINE % 2)
-    os.symlink("/nowhere", tmp_path / EVENTS / ".gone")
+    (tmp_path / EVENTS / ".gone").symlink_to("/nowhere")
     assert [row["event_id"] for row in read_rows(look_at_all(tmp_path))] == ["1"]
 
 
@@ -67,7 +67,7 @@ def test_what_begins_with_a_dot_or_an_underscore_is_nothing(tmp_path: Path) -> N
         (lambda path: path.with_suffix(".json").touch(), "more.json is of an unknown kind"),
         (lambda path: path.with_suffix(".JSONL").touch(), "more.JSONL is of an unknown kind"),
         (lambda path: path.with_name("date=1").mkdir(), "date=1 is a folder"),
-        (lambda path: open(os.fsencode(path.parent) + b"/\xff.jsonl", "w").close(), r"'\\udcff.jsonl'"),
+        (lambda path: path.with_name("\udcff.jsonl").touch(), r"'\\udcff.jsonl'"),
     ],
 )
 def test_what_is_no_file_is_told_by_name(tmp_path: Path, folder: str, make: object, says: str) -> None:
