@@ -1,6 +1,7 @@
 """The landing zone read by Spark: the same rows as were counted, whatever format they came in, or the file is named."""
 
 import gzip
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -79,9 +80,9 @@ def test_a_file_that_changes_between_counting_and_reading_is_told_by_name(spark:
 
 
 def test_odd_rows_of_every_format_are_conserved_and_quarantine_can_be_read_by_anyone(
-    spark: SparkSession, night: "type[Night]", tmp_path: Path
+    spark: SparkSession, night: Callable[..., Night]
 ) -> None:
-    tonight = night(DAY)  # type: ignore[arg-type, call-arg]
+    tonight = night(DAY)
     zone = Path(tonight.landing)
     lines = [
         f"{{{SOUND % 1}}}{{{SOUND % 2}}}",

@@ -1,0 +1,299 @@
+"""Whatever bytes are landed: every row is accounted for, or the file is named; and what was accepted stops no later stage."""
+
+import gzip
+import json
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from pyspark.sql import SparkSession
+
+from nocturne.core.errors import GateClosed, InputError
+from nocturne.core.night import Night, Warehouse
+from nocturne.core.settings import load_settings
+from nocturne.ingestion import landed_rows
+from nocturne.ingestion.catalogue import parse_items
+from nocturne.ingestion.landed_rows import read_parts
+from nocturne.ingestion.landing import read_catalogue, share_out
+from nocturne.ingestion.landing_files import EVENT_FIELDS, REQUIRED_EVENT_FIELDS, list_files, look_at
+from nocturne.pipeline import runner
+from nocturne.serving.cache import open_cache
+from tests.fixtures.landed_files import DAY, EVENTS, TIME
+
+FIELDS = (*EVENT_FIELDS, "content_type", "markets", "tags", "available_from", "explicit", "User_ID", "a b")
+ODD = (
+    "",
+    " ",
+    "\t",
+    "\0",
+    "\ud83d",
+    "😀",
+    "\u200b",
+    "\u2028",
+    "\r",
+    "é" * 300,
+    "NaN",
+    "17850.0",
+    "a\nb",
+    '"',
+    "|",
+    "\\",
+)
+TEXTS = st.one_of(st.sampled_from([*ODD, TIME, "2025-03-02Tgarbage", "track", "u", "i"]), st.text(max_size=8))
+VALUES = st.recursive(
+    TEXTS | st.none() | st.booleans() | st.integers() | st.floats(),
+    lambda inner: st.lists(inner, max_size=2),
+    max_leaves=3,
+)
+SEPARATORS = (b"\n", b"\r\n", b"\n\n", b"\r", b"", b" ", b"\x00", b"\n\t\n", b"\n\xef\xbb\xbf")
+
+
+def json_line(pairs: list[tuple[str, Any]], *, ascii_only: bool) -> bytes:
+    members = (f"{json.dumps(name)}: {json.dumps(value, ensure_ascii=ascii_only)}" for name, value in pairs)
+    return f"{{{', '.join(members)}}}".encode(errors="surrogatepass")
+
+
+JSON_LINES = st.builds(
+    json_line, st.lists(st.tuples(st.sampled_from(FIELDS), VALUES), max_size=6), ascii_only=st.booleans()
+)
+CSV_LINES = st.lists(TEXTS, min_size=3, max_size=6).map(lambda row: ",".join(row).encode(errors="surrogatepass"))
+HEADERS = st.permutations(["event_id", "user_id", "item_id", "listened_at", "x y"]).map(
+    lambda names: ",".join(names).encode()
+)
+LINES = st.one_of(JSON_LINES, CSV_LINES, st.binary(max_size=20))
+
+
+def joined(lines: list[bytes], separators: list[bytes]) -> bytes:
+    return b"".join(part for pair in zip(lines, separators, strict=False) for part in pair)
+
+
+BODIES = st.builds(joined, st.lists(LINES, max_size=8), st.lists(st.sampled_from(SEPARATORS), min_size=8, max_size=8))
+
+
+def table(columns: dict[str, tuple[Any, list[Any]]], rows: int) -> bytes:
+    """A Parquet file of columns by name: a type, and values, of which there may be too few."""
+    arrays = {name: pa.array([*values, *[None] * rows][:rows], kind) for name, (kind, values) in columns.items()}
+    sink = pa.BufferOutputStream()
+    pq.write_table(pa.table(arrays), sink, row_group_size=2)
+    content: bytes = sink.getvalue().to_pybytes()
+    return content
+
+
+def column(kind: pa.DataType, values: st.SearchStrategy[Any]) -> st.SearchStrategy[tuple[pa.DataType, list[Any]]]:
+    return st.tuples(st.just(kind), st.lists(st.none() | values, max_size=4))
+
+
+VALID_TEXTS = TEXTS.filter(lambda text: "\ud83d" not in text and text.isprintable())
+INTS = st.integers(-(2**63), 2**63 - 1)
+TEXT_COLUMNS = column(pa.string(), VALID_TEXTS)
+COLUMNS = st.one_of(
+    TEXT_COLUMNS,
+    *(
+        column(kind, INTS)
+        for kind in (pa.int64(), pa.timestamp("us"), pa.timestamp("ms", "Europe/Oslo"), pa.timestamp("ns"))
+    ),
+    column(pa.bool_(), st.booleans()),
+    column(pa.binary(), st.binary(max_size=3)),
+    column(pa.list_(pa.string()), st.lists(st.none() | VALID_TEXTS, max_size=2)),
+    column(pa.date32(), st.integers(-(2**31), 2**31 - 1)),
+)
+TABLES = st.builds(
+    table,
+    st.builds(
+        lambda sound, others: sound | others,
+        st.fixed_dictionaries(dict.fromkeys((*REQUIRED_EVENT_FIELDS, "content_type"), TEXT_COLUMNS)),
+        st.dictionaries(st.sampled_from(FIELDS[3:]), COLUMNS, max_size=3),
+    ),
+    st.integers(0, 4),
+)
+
+
+def damaged(content: bytes, cut: int, flip: int) -> bytes:
+    """The content cut short or with another byte, where asked for."""
+    if cut:
+        content = content[: -(cut % (len(content) + 1)) or None]
+    if flip and content:
+        place = flip % len(content)
+        content = content[:place] + bytes([content[place] ^ 0x55]) + content[place + 1 :]
+    return content
+
+
+SOMETIMES = st.one_of(st.just(0), st.just(0), st.integers(1, 5_000))
+FILES = st.one_of(
+    st.tuples(st.just("jsonl"), BODIES),
+    st.tuples(st.just("csv"), st.builds(lambda header, body: header + b"\n" + body, HEADERS, BODIES)),
+    st.tuples(st.just("csv"), BODIES),
+    st.tuples(
+        st.just("jsonl.gz"),
+        st.builds(damaged, BODIES.map(lambda body: gzip.compress(body, mtime=0)), SOMETIMES, SOMETIMES),
+    ),
+    st.tuples(st.just("parquet"), st.builds(damaged, TABLES, SOMETIMES, SOMETIMES)),
+)
+NAMES = st.text(st.characters(exclude_characters="/\0", exclude_categories=["Cs"]), min_size=1, max_size=5).filter(
+    lambda name: name[0] not in "._"
+)
+
+
+def physical_rows(ending: str, content: bytes) -> int:
+    if ending == "parquet":
+        return int(pq.read_metadata(pa.BufferReader(content)).num_rows)
+    text = (gzip.decompress(content) if ending == "jsonl.gz" else content).removeprefix(b"\xef\xbb\xbf")
+    lines = text.split(b"\n")[1 if ending == "csv" else 0 :]
+    return sum(bool(line.strip()) for line in lines)
+
+
+@settings(max_examples=300)
+@given(name=NAMES, file=FILES, part_bytes=st.integers(1, 400))
+def test_every_row_of_a_file_is_read_once_as_text_or_the_file_is_named(
+    name: str, file: tuple[str, bytes], part_bytes: int
+) -> None:
+    ending, content = file
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, f"{name}.{ending}")
+        path.write_bytes(content)
+        try:
+            files = [look_at(folder, found, EVENT_FIELDS, REQUIRED_EVENT_FIELDS) for found in list_files(folder)]
+        except InputError as error:
+            assert path.name in str(error)
+            return
+        shares = share_out(files, part_bytes)
+        rows = [row for share in shares for batch in read_parts(share, EVENT_FIELDS) for row in batch.to_pylist()]
+    if any(row["failure"] for row in rows):
+        assert all(path.name in row["failure"] for row in rows if row["failure"])
+        return
+    assert len(rows) == files[0].rows == physical_rows(ending, content)
+    assert {row["file"] for row in rows} <= {path.name}
+
+
+@settings(max_examples=300)
+@given(file=FILES)
+def test_a_catalogue_is_parsed_or_refused_with_the_name_of_its_file(file: tuple[str, bytes]) -> None:
+    ending, content = file
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "items", f"some.{ending}")
+        path.parent.mkdir()
+        path.write_bytes(content)
+        try:
+            items = parse_items(read_catalogue(folder), folder, 511)
+        except InputError as error:
+            assert path.name in str(error)
+        else:
+            items.validate(full=True)
+            assert items["item_id"].null_count == items["content_type"].null_count == 0
+
+
+@settings(max_examples=500)
+@given(
+    line=JSON_LINES
+    | st.builds(
+        lambda pairs: json_line(pairs, ascii_only=True), st.lists(st.tuples(st.sampled_from(FIELDS), TEXTS | INTS))
+    )
+)
+@example(b'{"user_id": "a", "user_id" : "a"}')
+@example(b'{"user_id": -0, "plays": 0}')
+def test_the_quick_way_through_a_line_gives_what_the_thorough_one_does(line: bytes) -> None:
+    try:
+        text = line.decode()
+    except UnicodeDecodeError:
+        return
+    quick = landed_rows._plain_texts(text, EVENT_FIELDS)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(landed_rows, "_plain_texts", lambda *_: None)
+        try:
+            thorough = landed_rows._json_parser(EVENT_FIELDS)(text)
+        except ValueError:
+            thorough = None
+    assert quick is None or quick == thorough
+
+
+@pytest.fixture(scope="module")
+def run_night(spark: SparkSession) -> Callable[[str], Night]:
+    def run(folder: str) -> Night:
+        overrides = ("als.factors=4", "ranking.top_k=3", "tables.buckets=1")
+        night = Night(
+            Warehouse(f"{folder}/warehouse", load_settings(overrides=overrides)),
+            DAY,
+            f"{folder}/landing",
+            f"lmdb:{folder}/cache",
+        )
+        runner.run_nights([night])
+        return night
+
+    return run
+
+
+IDS = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=12) | st.sampled_from(
+    [
+        *(text for text in ODD if "\ud83d" not in text),
+        "u'; DROP",
+        "../..",
+        "%s",
+        "x" * 511,
+        "é" * 255,
+        "a,b",
+        "\x1f",
+        "_",
+        "null",
+    ]
+)
+
+
+@settings(max_examples=1)
+@given(
+    ids=st.lists(st.tuples(IDS, IDS, IDS, IDS), min_size=60, max_size=60),
+    items=st.lists(IDS, max_size=9, unique=True),
+    dirt=st.lists(st.one_of(JSON_LINES, st.binary(max_size=20)), max_size=4),
+)
+def test_what_ingestion_accepts_stops_no_later_stage(
+    run_night: Callable[[str], Night], ids: list[tuple[str, ...]], items: list[str], dirt: list[bytes]
+) -> None:
+    events = [
+        {
+            "event_id": f"{n}{a}",
+            "user_id": user,
+            "item_id": item,
+            "listened_at": TIME,
+            "market": market,
+            "context": a,
+            "device": market,
+        }
+        for n, (user, item, market, a) in enumerate(ids)
+    ]
+    catalogue = [
+        {
+            "item_id": item,
+            "content_type": "track",
+            "title": item,
+            "creator": item,
+            "tags": [f"x{item}"],
+            "markets": markets,
+        }
+        for item, markets in zip(items, [[], None, ["SE", "é"]] * 3, strict=False)
+        if not landed_rows.is_blank(item) and len(item.encode()) <= 511
+    ]
+    with tempfile.TemporaryDirectory() as folder:
+        day, shelf = Path(folder, "landing", EVENTS), Path(folder, "landing", "items")
+        day.mkdir(parents=True)
+        shelf.mkdir()
+        (day / "e [1]%20:é.jsonl").write_bytes(b"\n".join([*(json.dumps(event).encode() for event in events), *dirt]))
+        (shelf / "items.jsonl").write_text("".join(json.dumps(item) + "\n" for item in catalogue))
+        (day / "_SUCCESS").touch()
+        try:
+            night = run_night(folder)
+        except GateClosed:
+            return
+        except InputError as error:
+            assert ".jsonl" in str(error)
+            return
+        with open_cache(night.cache, night.settings.cache, read_only=True) as cache:
+            sound = [
+                user for user, item, *_ in ids if not landed_rows.is_blank(user) and not landed_rows.is_blank(item)
+            ]
+            heard = [user for user in sound if len(user.encode()) <= 511]
+            assert sum(cache.get(user) is not None for user in heard) >= len(heard) - 600
