@@ -4,8 +4,12 @@ from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
 
+from nocturne.core.errors import UsageError
 from nocturne.core.settings import Settings
 from nocturne.core.stage import Access
+
+_UNSAFE = frozenset("[]{}*?\\^|%")
+"""Characters that Delta's libraries take for a pattern or an escape, or give up on, in the path of a table."""
 
 
 @dataclass(frozen=True)
@@ -23,6 +27,17 @@ class Warehouse:
     settings: Settings
     token: int | None = None
     access: Access | None = None
+
+    def __post_init__(self) -> None:
+        unsafe = sorted(character for character in _UNSAFE.intersection(self.folder) if "://" not in self.path)
+        if unsafe or not self.path.isprintable():
+            raise UsageError(
+                "a warehouse cannot lie in a folder of this name",
+                where=self.folder,
+                found=" ".join(unsafe) or "a character that cannot be printed",
+                expected=f"a path without {' '.join(sorted(_UNSAFE))}",
+                fix="give another --warehouse; landing zone and cache may stay where they are",
+            )
 
     @property
     def folder(self) -> str:

@@ -29,6 +29,9 @@ class ListenSettings(Section):
     unknown_items: Annotated[
         Literal["keep", "quarantine"], Field(description="what becomes of events whose item is not in the catalogue")
     ]
+    max_id_bytes: Annotated[
+        int, Field(ge=1, description="longest id of an event, listener or item, bytes of UTF-8; LMDB holds 511")
+    ]
     max_ms_played: Annotated[int, Field(ge=1, description="longest listening time of one event, milliseconds")]
     max_plays: Annotated[int, Field(ge=1, description="most plays that one event may stand for")]
     basket_rows: Annotated[

@@ -1,68 +1,144 @@
-"""The landed catalogue -> items. Unlike events it must be right as a whole: every list of the night depends on it."""
+"""The landed catalogue -> items. Unlike events it must be right as a whole: every list of the night depends on it.
 
-from pyspark.sql import DataFrame
-from pyspark.sql import functions as F
+A value that is passed over lifts a restriction: without markets an item may be listed everywhere, without dates for
+good. So every value of every row is right, or the night fails.
+"""
+
+import json
+import re
+from collections import Counter
+from collections.abc import Callable
+from datetime import UTC, date, datetime
+from typing import Any
+
+import pyarrow as pa
 
 from nocturne.core.errors import InputError
+from nocturne.ingestion.landed_rows import is_blank
+from nocturne.ingestion.landing_files import CATALOGUE_FIELDS
+from nocturne.storage.contracts import contract
 
 CONTENT_TYPES = ("track", "podcast_episode", "audiobook", "other")
 
 _EXAMPLES = 3
+_BOOLEANS = dict.fromkeys(("true", "t", "yes", "y", "1"), True) | dict.fromkeys(("false", "f", "no", "n", "0"), False)
+_DAY_AND_TIME = re.compile(r"\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}.*)?", re.ASCII)
+_WHOLE_NUMBER = re.compile(r"\+?\d{1,18}", re.ASCII)
 
 
-def parse_items(landed: DataFrame) -> DataFrame:
-    """Parse the catalogue's fields into the types of `items`.
+def parse_items(landed: pa.Table, where: str, longest_id: int) -> pa.Table:
+    """The columns of `items` without run_date.
 
     Args:
-        landed: as from `landing.read_catalogue`.
+        landed: from `landing.read_catalogue`.
+        where: the folder, for messages.
+        longest_id: bytes of UTF-8.
 
-    Returns:
-        The columns of `items` without run_date, and `problem`: the reason why a row cannot be used, or null.
+    Raises:
+        InputError: a value cannot be right, or two rows share an item_id; it names a few of the rows.
     """
-    text = {name: F.when(F.trim(name) != "", F.trim(name)) for name in _TYPED}
-    typed = {name: text[name].try_cast(kind) for name, kind in _TYPED.items()}
-    unreadable = [
-        F.when(text[name].isNotNull() & typed[name].isNull(), f"{name} is no {_TYPED[name]}") for name in _TYPED
-    ]
-    problem = F.coalesce(
-        F.when(~F.col("parsed"), "unparsable"),
-        F.when(F.col("item_id").isNull() | (F.trim("item_id") == ""), "missing item_id"),
-        F.when(F.col("content_type").isNull() | ~F.col("content_type").isin(*CONTENT_TYPES), "unknown content_type"),
-        *unreadable,
+    rows = landed.to_pydict()
+    items: dict[str, list[Any]] = {name: [] for name in CATALOGUE_FIELDS}
+    times = Counter(rows["item_id"])
+    problems = []
+    for number, item_id in enumerate(rows["item_id"]):
+        try:
+            _check_row(rows["parsed"][number], item_id, longest_id, times[item_id])
+            for name, parse in _PARSERS.items():
+                items[name].append(parse(name, rows[name][number]))
+            _check_dates(items["available_from"][-1], items["available_until"][-1])
+        except ValueError as error:
+            row = f"item {item_id!r}" if item_id else f"row {(rows['raw'][number] or '')[:200]!r}"
+            problems.append(f"{row} in {rows['file'][number]}: {error}")
+    if problems:
+        _refuse(problems, where)
+    kinds = [field for field in contract("items").arrow_schema if field.name in items]
+    return pa.table({field.name: pa.array(items[field.name], field.type) for field in kinds})
+
+
+def _refuse(problems: list[str], where: str) -> None:
+    more = len(problems) - _EXAMPLES
+    raise InputError(
+        "the catalogue cannot be used",
+        where=where,
+        found="; ".join(sorted(problems)[:_EXAMPLES]) + (f"; {more} more" if more > 0 else ""),
+        expected=f"one row per item, with a content_type of {', '.join(CONTENT_TYPES)}, and no value that is wrong",
+        fix="ask the producer to land it again; docs/landing.md says how",
     )
-    return landed.select(
-        "item_id",
-        "content_type",
-        "title",
-        "creator",
-        "tags",
-        *(typed[name].alias(name) for name in ("duration_ms", "explicit")),
-        "markets",
-        *(typed[name].alias(name) for name in ("available_from", "available_until")),
-        problem.alias("problem"),
-        "file",
-    )
 
 
-def require_usable_items(items: DataFrame, where: str) -> None:
-    """Raise InputError where a row of `parse_items` has a problem or shares its item_id with another."""
-    unusable = (
-        items.groupBy("item_id")
-        .agg(F.count("*").alias("rows"), F.min("problem").alias("problem"), F.min("file").alias("file"))
-        .where(F.col("problem").isNotNull() | (F.col("rows") > 1))
-        .orderBy("item_id")
-        .limit(_EXAMPLES)
-        .collect()
-    )
-    if unusable:
-        examples = [f"item {row.item_id!r} in {row.file}: {row.problem or f'{row.rows} times'}" for row in unusable]
-        raise InputError(
-            "the catalogue cannot be used",
-            where=where,
-            found="; ".join(examples) + ("; perhaps more" if len(examples) == _EXAMPLES else ""),
-            expected=f"one row per item, with a content_type of {', '.join(CONTENT_TYPES)}",
-            fix="ask the producer to land it again; docs/landing.md says how",
-        )
+def _check_row(parsed: bool, item_id: str | None, longest: int, times: int) -> None:
+    if not parsed:
+        raise ValueError("unparsable")
+    if item_id is None or is_blank(item_id):
+        raise ValueError("missing item_id")
+    if len(item_id.encode()) > longest:
+        raise ValueError(f"item_id is longer than {longest} bytes")
+    if times > 1:
+        raise ValueError(f"{times} times")
 
 
-_TYPED = {"duration_ms": "bigint", "explicit": "boolean", "available_from": "date", "available_until": "date"}
+def _check_dates(first: date | None, last: date | None) -> None:
+    if first and last and first > last:
+        raise ValueError(f"available_from {first} is after available_until {last}")
+
+
+def _text(_: str, text: str | None) -> str | None:
+    return text or None
+
+
+def _content_type(_: str, text: str | None) -> str:
+    if text not in CONTENT_TYPES:
+        raise ValueError("unknown content_type")
+    return text
+
+
+def _whole_number(name: str, text: str | None) -> int | None:
+    text = (text or "").strip()
+    if text and not _WHOLE_NUMBER.fullmatch(text):
+        raise ValueError(f"{name} is no whole number from 0 on: {text[:50]!r}")
+    return int(text) if text else None
+
+
+def _boolean(name: str, text: str | None) -> bool | None:
+    text = (text or "").strip()
+    if text and text.lower() not in _BOOLEANS:
+        raise ValueError(f"{name} is neither true nor false: {text[:50]!r}")
+    return _BOOLEANS[text.lower()] if text else None
+
+
+def _date(name: str, text: str | None) -> date | None:
+    text = (text or "").strip()
+    if not text:
+        return None
+    try:
+        time = datetime.fromisoformat(text if _DAY_AND_TIME.fullmatch(text) else "")
+        return (time.astimezone(UTC) if time.tzinfo else time).date()
+    except (ValueError, OverflowError) as error:
+        raise ValueError(f"{name} is no date: {text[:50]!r}") from error
+
+
+def _list(name: str, text: str | None) -> list[str] | None:
+    try:
+        values = None if text is None else json.loads(text)
+    except (ValueError, RecursionError):
+        values = text
+    if values is None:
+        return None
+    if not isinstance(values, list) or not all(isinstance(value, str) and not is_blank(value) for value in values):
+        raise ValueError(f"{name} is no list of texts, none of them null or blank: {str(text)[:100]}")
+    return values
+
+
+_PARSERS: dict[str, Callable[[str, str | None], Any]] = {
+    "item_id": _text,
+    "content_type": _content_type,
+    "title": _text,
+    "creator": _text,
+    "tags": _list,
+    "duration_ms": _whole_number,
+    "explicit": _boolean,
+    "markets": _list,
+    "available_from": _date,
+    "available_until": _date,
+}

@@ -10,12 +10,14 @@ from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
 from nocturne.core.settings import ListenSettings
+from nocturne.ingestion.landing_files import EVENT_FIELDS, ID_FIELDS
 
 REASONS = (
     "unparsable",
     "missing_event_id",
     "missing_user_id",
     "missing_item_id",
+    "long_id",
     "invalid_time",
     "invalid_ms_played",
     "invalid_plays",
@@ -28,11 +30,16 @@ DUPLICATE = "duplicate"
 LISTEN = "listen"
 
 _ISO_8601 = r"^\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}(:\d{2}([.,]\d{1,9})?)?(Z|[+-]\d{2}(:?\d{2})?)?$"
+_USUAL_TIME = r"^\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}:\d{2}(\.\d{1,9})?(Z|[+-]\d{2}:\d{2})?$"
+_SEEN = r"[^\s\p{Z}\p{Cc}\p{Cf}]"
+"""A character that can be seen."""
 _WHOLE_NUMBER = r"^[+-]?\d{1,18}$"
 
 
 def check_events(events: DataFrame, catalogue: DataFrame, run_date: date, settings: ListenSettings) -> DataFrame:
     """Give every landed row its typed values and its outcome: the first reason that speaks against it, if any.
+
+    A row of Parquet has no line: its fields as JSON stand for it.
 
     Args:
         events: as from `landing.read_events`.
@@ -44,14 +51,12 @@ def check_events(events: DataFrame, catalogue: DataFrame, run_date: date, settin
     """
     typed = events.select(
         "file",
-        "raw",
+        F.coalesce("raw", F.to_json(F.struct(*EVENT_FIELDS))).alias("raw"),
         "parsed",
         "event_id",
         "user_id",
         "item_id",
-        F.when(F.trim("listened_at").rlike(_ISO_8601), F.trim("listened_at").try_cast("timestamp")).alias(
-            "listened_at"
-        ),
+        _parse_time("listened_at").alias("listened_at"),
         F.trim("ms_played").alias("ms_text"),
         _parse_whole_number("ms_played").alias("ms_played"),
         F.trim("plays").alias("plays_text"),
@@ -66,9 +71,8 @@ def check_events(events: DataFrame, catalogue: DataFrame, run_date: date, settin
     wrong_plays = F.col("plays").isNull() | ~F.col("plays").between(1, settings.max_plays)
     checks = {
         "unparsable": ~F.col("parsed"),
-        "missing_event_id": _is_missing("event_id"),
-        "missing_user_id": _is_missing("user_id"),
-        "missing_item_id": _is_missing("item_id"),
+        **{f"missing_{name}": _is_missing(name) for name in ID_FIELDS},
+        "long_id": F.greatest(*map(F.octet_length, ID_FIELDS)) > settings.max_id_bytes,
         "invalid_time": F.col("listened_at").isNull(),
         "invalid_ms_played": _is_given("ms_text") & wrong_ms,
         "invalid_plays": _is_given("plays_text") & wrong_plays,
@@ -190,11 +194,21 @@ def mark_bots(deduplicated: DataFrame, settings: ListenSettings) -> DataFrame:
 
 
 def _is_missing(name: str) -> Column:
-    return F.col(name).isNull() | (F.trim(name) == "")
+    return F.col(name).isNull() | ~F.col(name).rlike(_SEEN)
 
 
 def _is_given(name: str) -> Column:
     return F.col(name).isNotNull() & (F.trim(name) != "")
+
+
+def _parse_time(name: str) -> Column:
+    """A time in ISO 8601, which may leave out seconds and minutes of the offset, as Spark must not."""
+    text = F.trim(name)
+    seconds = F.regexp_replace(F.translate(text, ",", "."), r"^(.{13}:\d{2})(?!:)", "$1:00")
+    offset = F.regexp_replace(seconds, r"(:.*[+-]\d{2}):?(\d{2})?$", "$1:$2")
+    full = F.regexp_replace(offset, ":$", ":00")
+    usual = F.when(text.rlike(_USUAL_TIME), text).when(text.rlike(_ISO_8601), full)
+    return usual.try_cast("timestamp")
 
 
 def _parse_whole_number(name: str) -> Column:

@@ -14,7 +14,7 @@ from nocturne.core.spark.session import scale_shuffles
 from nocturne.core.stage import Progress, StageResult
 from nocturne.flow import stage
 from nocturne.ingestion import landing
-from nocturne.ingestion.catalogue import parse_items, require_usable_items
+from nocturne.ingestion.catalogue import parse_items
 from nocturne.ingestion.cleaning import (
     DUPLICATE,
     LISTEN,
@@ -38,14 +38,12 @@ def ingest_events(spark: SparkSession, night: Night, progress: Progress) -> Stag
     """Read the landing day, judge every event, and write each where it belongs; then prove that none was lost."""
     announced = landing.require_complete(night.landing, night.run_date)
     settings = night.settings.listens
-    items = parse_items(landing.read_catalogue(spark, night.landing))
-    require_usable_items(items, f"{night.landing}/items")
-    run_date = F.lit(night.run_date)
-    catalogue = items.drop("problem", "file").withColumn("run_date", run_date)
-    writing.replace_night(catalogue, "items", night, at_most=items.count())
+    catalogue = parse_items(landing.read_catalogue(night.landing), f"{night.landing}/items", settings.max_id_bytes)
+    run_dates = pa.repeat(pa.scalar(night.run_date), catalogue.num_rows)
+    writing.replace_night(catalogue.append_column("run_date", run_dates), "items", night)
 
-    events = landing.read_events(spark, night.landing, night.run_date)
-    rows_read = events.count()
+    files = landing.list_events(spark, night.landing, night.run_date)
+    rows_read = sum(file.rows for file in files)
     if announced not in (None, rows_read):
         raise InputError(
             "the landing day is not what its completion mark announces",
@@ -54,9 +52,13 @@ def ingest_events(spark: SparkSession, night: Night, progress: Progress) -> Stag
             expected=f"{announced} rows",
             fix="wait for the missing files, or ask the producer",
         )
-    checked = check_events(events, tables.read_night(spark, night, "items"), night.run_date, settings)
-    recent = _recent_listens(spark, night)
+    run_date = F.lit(night.run_date)
     with ExitStack() as cleanup, scale_shuffles(spark, rows_read, night.settings.spark):
+        events = landing.read_events(spark, files)
+        cleanup.callback(events.persist().unpersist)  # files are read once, and what was checked is what is used
+        landing.require_every_row(events, files)
+        checked = check_events(events, tables.read_night(spark, night, "items"), night.run_date, settings)
+        recent = _recent_listens(spark, night)
         certain, doubtful, recent = _parted(cleanup, checked, recent, rows_read, settings)
         judged = mark_bots(mark_duplicates(doubtful, recent), settings)
         cleanup.callback(judged.persist().unpersist)

@@ -1,9 +1,11 @@
 """Cleaning: every kind of corruption gets its own reason, by the documented order; nothing is lost."""
 
+import json
 from datetime import date
 
 import pytest
 from pyspark.sql import DataFrame, Row, SparkSession
+from pyspark.sql import functions as F
 
 from nocturne.core.settings import ListenSettings, load_settings
 from nocturne.ingestion.cleaning import (
@@ -17,7 +19,7 @@ from nocturne.ingestion.cleaning import (
     repeated_ids,
     split_doubtful_rows,
 )
-from nocturne.ingestion.landing import EVENT_FIELDS
+from nocturne.ingestion.landing_files import EVENT_FIELDS
 
 DAY = date(2025, 3, 2)
 SETTINGS = load_settings().listens
@@ -29,6 +31,13 @@ EXPECTED = [
     ({"listened_at": "2025-03-02T23:59:59.999999Z"}, LISTEN),
     ({"listened_at": "2025-03-02 10:00"}, LISTEN),
     ({"listened_at": "2025-03-03T00:30:00+01:00"}, LISTEN),
+    ({"listened_at": "2025-03-02T10:00:00,123Z"}, LISTEN),
+    ({"listened_at": "2025-03-02T10:00Z"}, LISTEN),
+    ({"listened_at": "2025-03-03T00:30+01"}, LISTEN),
+    ({"listened_at": "2025-03-02T23:30:00.5-0025"}, LISTEN),
+    ({"listened_at": " 2025-03-02 10:00:00.123456789 "}, LISTEN),
+    ({"user_id": "u" * 511, "event_id": "é" * 255}, LISTEN),
+    ({"user_id": "\0 u"}, LISTEN),
     ({"listened_at": "2025-02-28T00:00:00Z"}, LISTEN),
     ({"ms_played": "", "plays": " "}, LISTEN),
     ({"ms_played": "0", "plays": "1000000"}, LISTEN),
@@ -37,11 +46,24 @@ EXPECTED = [
     ({"event_id": " "}, "missing_event_id"),
     ({"user_id": None, "plays": "-1"}, "missing_user_id"),
     ({"user_id": ""}, "missing_user_id"),
+    ({"user_id": "\t"}, "missing_user_id"),
+    ({"user_id": "\r\n\v\f"}, "missing_user_id"),
+    ({"user_id": "\u00a0\u2003\u3000\u2028"}, "missing_user_id"),
+    ({"user_id": "\u200b\ufeff\0"}, "missing_user_id"),
+    ({"event_id": "e" * 512, "listened_at": None}, "long_id"),
+    ({"user_id": "u" * 512}, "long_id"),
+    ({"item_id": "é" * 256}, "long_id"),
     ({"item_id": None, "listened_at": None}, "missing_item_id"),
     ({"listened_at": None}, "invalid_time"),
     ({"listened_at": "2025"}, "invalid_time"),
     ({"listened_at": "2025-02-30T10:00:00Z"}, "invalid_time"),
     ({"listened_at": "yesterday"}, "invalid_time"),
+    ({"listened_at": "2025-03-02"}, "invalid_time"),
+    ({"listened_at": "2025-03-02T10"}, "invalid_time"),
+    ({"listened_at": "2025-03-02Tgarbage"}, "invalid_time"),
+    ({"listened_at": "2025-03-02T10:00:00Zgarbage"}, "invalid_time"),
+    ({"listened_at": "2025-03-02T24:30Z"}, "invalid_time"),
+    ({"listened_at": "2025-03-02T10:00+99"}, "invalid_time"),
     ({"listened_at": "1740909600000", "plays": "0"}, "invalid_time"),
     ({"ms_played": "-1", "plays": "0"}, "invalid_ms_played"),
     ({"ms_played": "1.5"}, "invalid_ms_played"),
@@ -83,7 +105,9 @@ def judged(spark: SparkSession) -> list[Row]:
     return clean(spark, *events, unknown_items="quarantine")
 
 
-@pytest.mark.parametrize("number", range(len(EXPECTED)), ids=[f"{outcome}-{changes}" for changes, outcome in EXPECTED])
+@pytest.mark.parametrize(
+    "number", range(len(EXPECTED)), ids=[f"{outcome}-{changes}"[:60] for changes, outcome in EXPECTED]
+)
 def test_an_event_gets_the_first_reason_that_speaks_against_it(judged: list[Row], number: int) -> None:
     assert judged[number].outcome == EXPECTED[number][1]
 
@@ -93,10 +117,38 @@ def test_every_reason_but_bot_is_among_the_cases_above() -> None:
 
 
 def test_values_are_typed_and_absent_ones_have_their_defaults(judged: list[Row]) -> None:
-    assert (judged[0].plays, judged[0].ms_played, judged[0].market, judged[0].late) == (1, None, None, False)
-    assert (judged[6].plays, judged[6].ms_played) == (1_000_000, 0)
-    assert judged[3].listened_at.isoformat() == "2025-03-02T23:30:00"
-    assert judged[4].late
+    of = {str(changes): row for (changes, _), row in zip(EXPECTED, judged, strict=True)}
+    plain, most, earlier = (
+        of[str(changes)]
+        for changes in ({}, {"ms_played": "0", "plays": "1000000"}, {"listened_at": "2025-02-28T00:00:00Z"})
+    )
+    assert (plain.plays, plain.ms_played, plain.market, plain.late) == (1, None, None, False)
+    assert (most.plays, most.ms_played) == (1_000_000, 0)
+    assert earlier.late
+
+
+def test_times_of_any_form_are_the_same_instants_in_utc(judged: list[Row]) -> None:
+    times = {
+        changes["listened_at"]: row
+        for (changes, _), row in zip(EXPECTED, judged, strict=True)
+        if "listened_at" in changes
+    }
+    for text, time in {
+        "2025-03-02 10:00": "2025-03-02T10:00:00",
+        "2025-03-02T10:00Z": "2025-03-02T10:00:00",
+        "2025-03-02T10:00:00,123Z": "2025-03-02T10:00:00.123000",
+        "2025-03-03T00:30:00+01:00": "2025-03-02T23:30:00",
+        "2025-03-03T00:30+01": "2025-03-02T23:30:00",
+        "2025-03-02T23:30:00.5-0025": "2025-03-02T23:55:00.500000",
+        " 2025-03-02 10:00:00.123456789 ": "2025-03-02T10:00:00.123456",
+    }.items():
+        assert times[text].listened_at.isoformat() == time
+
+
+def test_a_row_without_a_line_is_kept_as_its_fields_in_json(spark: SparkSession) -> None:
+    rows = landed(spark, GOOD | {"plays": "0"}).withColumn("raw", F.lit(None).cast("string"))
+    (row,) = check_events(rows, spark.createDataFrame([], "item_id STRING"), DAY, SETTINGS).collect()
+    assert json.loads(row.raw) == GOOD | {"plays": "0"}
 
 
 def test_an_unknown_item_is_kept_unless_settings_say_otherwise(spark: SparkSession) -> None:

@@ -1,140 +1,116 @@
-"""The landing zone: four formats read alike, and files that cannot be right refused with a clear message."""
+"""The landing zone read by Spark: the same rows as were counted, whatever format they came in, or the file is named."""
 
 import gzip
 from collections.abc import Callable
-from datetime import UTC, date, datetime
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
+from deltalake import DeltaTable
 from pyspark.sql import SparkSession
 
 from nocturne.core.errors import InputError
-from nocturne.ingestion.landing import EVENT_FIELDS, read_catalogue, read_events, require_complete
+from nocturne.core.night import Night
+from nocturne.ingestion import landing
+from nocturne.ingestion.ingest_events import ingest_events
+from nocturne.ingestion.landing_files import EVENT_FIELDS
+from tests.fixtures.landed_files import DAY, TIME, parquet, write_file
 
-DAY = date(2025, 3, 2)
-
-
-@pytest.fixture
-def land(tmp_path: Path) -> Callable[..., str]:
-    """Write a file of the day and return the landing zone: `land("a.csv", "...")`."""
-
-    def write(name: str, content: str | bytes | pa.Table, folder: str = f"events/date={DAY}") -> str:
-        path = tmp_path / folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if isinstance(content, pa.Table):
-            pq.write_table(content, path)
-        elif name.endswith(".gz"):
-            path.write_bytes(gzip.compress(content.encode()))
-        else:
-            path.write_bytes(content if isinstance(content, bytes) else content.encode())
-        return str(tmp_path)
-
-    return write
+SOUND = f'"event_id": "%s", "user_id": "u", "item_id": "i", "listened_at": "{TIME}"'
 
 
-def test_every_format_gives_the_same_fields_and_keeps_the_line(spark: SparkSession, land: Callable[..., str]) -> None:
-    land(
-        "a.jsonl",
-        '{"event_id": "1", "user_id": "u", "item_id": "i", "listened_at": "2025-03-02T10:00:00Z", "plays": 2}\n\n',
-    )
-    land(
-        "b.jsonl.gz",
-        '{"event_id": "2", "user_id": "u", "item_id": "i", "listened_at": "2025-03-02T10:00:00Z", "plays": "2"}',
-    )
-    land("c.csv", 'event_id,user_id,item_id,listened_at,plays,extra\n3,u,i,"2025-03-02T10:00:00Z",2,x\n')
-    land("d.csv", '\ufeff"plays","listened_at","item_id","user_id","event_id"\r\n2,2025-03-02T10:00:00Z,i,u,4\r\n')
-    landing = land(
-        "e.parquet",
-        pa.table(
-            {
-                "event_id": ["5"],
-                "user_id": ["u"],
-                "item_id": ["i"],
-                "listened_at": pa.array([datetime(2025, 3, 2, 10, tzinfo=UTC)], pa.timestamp("us", "UTC")),
-                "plays": pa.array([2], pa.int32()),
-            }
-        ),
-    )
-    rows = sorted(read_events(spark, landing, DAY).collect(), key=lambda row: row.event_id)
-    assert [row.file for row in rows] == ["a.jsonl", "b.jsonl.gz", "c.csv", "d.csv", "e.parquet"]
-    assert {(row.parsed, row.user_id, row.item_id, row.plays, row.ms_played) for row in rows} == {
+def read(spark: SparkSession, zone: Path) -> list[dict[str, object]]:
+    files = landing.list_events(spark, str(zone), DAY)
+    events = landing.read_events(spark, files).persist()
+    landing.require_every_row(events, files)
+    return sorted((row.asDict() for row in events.collect()), key=lambda row: str(row["file"]))
+
+
+def test_every_format_gives_the_same_fields_and_keeps_the_line(spark: SparkSession, tmp_path: Path) -> None:
+    write_file(tmp_path, "a.jsonl", f'{{{SOUND % 1}, "plays": 2}}\n\n')
+    write_file(tmp_path, "b.jsonl.gz", f'{{{SOUND % 2}, "plays": "2"}}')
+    write_file(tmp_path, "c.csv", f'event_id,user_id,item_id,listened_at,plays,extra\n3,u,i,"{TIME}",2,x\n')
+    write_file(tmp_path, "d.csv", f'\ufeff"plays","listened_at","item_id","user_id","event_id"\r\n2,{TIME},i,u,4\r\n')
+    times = pa.array([datetime(2025, 3, 2, 10, tzinfo=UTC)], pa.timestamp("us", "UTC"))
+    write_file(tmp_path, "e.parquet", parquet(event_id=["5"], listened_at=times, plays=pa.array([2], pa.int32())))
+    rows = read(spark, tmp_path)
+    assert [row["file"] for row in rows] == ["a.jsonl", "b.jsonl.gz", "c.csv", "d.csv", "e.parquet"]
+    assert [row["event_id"] for row in rows] == ["1", "2", "3", "4", "5"]
+    assert {(row["parsed"], row["user_id"], row["item_id"], row["plays"], row["ms_played"]) for row in rows} == {
         (True, "u", "i", "2", None)
     }
-    assert {row.listened_at[:10] for row in rows} == {"2025-03-02"}
-    assert rows[2].raw == '3,u,i,"2025-03-02T10:00:00Z",2,x'
-    assert '"event_id":"5"' in rows[4].raw
-
-
-def test_lines_that_cannot_be_taken_apart_are_marked_and_kept(spark: SparkSession, land: Callable[..., str]) -> None:
-    landing = land("a.jsonl", '{"event_id": "1", "user_\nnot json\n[1]\n{"event_id": "2"}\n')
-    rows = {row.raw: row.parsed for row in read_events(spark, landing, DAY).collect()}
-    assert rows == {'{"event_id": "1", "user_': False, "not json": False, "[1]": False, '{"event_id": "2"}': True}
+    assert {str(row["listened_at"])[:10] for row in rows} == {"2025-03-02"}
+    assert [row["raw"] for row in rows][2:] == [f'3,u,i,"{TIME}",2,x', f"2,{TIME},i,u,4", None]
 
 
 def test_an_empty_day_has_the_columns_of_any_other(spark: SparkSession, tmp_path: Path) -> None:
-    events = read_events(spark, str(tmp_path), DAY)
-    assert events.columns == ["file", "raw", "parsed", *EVENT_FIELDS]
+    events = landing.read_events(spark, landing.list_events(spark, str(tmp_path), DAY))
+    assert events.columns == ["file", "raw", "parsed", *EVENT_FIELDS, "failure"]
     assert events.count() == 0
 
 
-def test_the_catalogue_reads_lists_from_json_parquet_and_csv(spark: SparkSession, land: Callable[..., str]) -> None:
-    land("a.jsonl", '{"item_id": "1", "content_type": "track", "tags": ["x", "y"], "explicit": true}', "items")
-    land("b.csv", "item_id,content_type,tags,explicit\n2,track,x|y,true\n3,track,,\n", "items")
-    landing = land("c.parquet", pa.table({"item_id": ["4"], "content_type": ["track"], "tags": [["x", "y"]]}), "items")
-    rows = {row.item_id: (row.tags, row.explicit, row.markets) for row in read_catalogue(spark, landing).collect()}
-    assert rows == {
-        "1": (["x", "y"], "true", None),
-        "2": (["x", "y"], "true", None),
-        "3": (None, None, None),
-        "4": (["x", "y"], None, None),
-    }
-
-
-def parquet(**columns: object) -> pa.Table:
-    plain = {"event_id": ["1"], "user_id": ["u"], "item_id": ["i"], "listened_at": ["2025-03-02T10:00:00Z"]}
-    return pa.table({name: values for name, values in (plain | columns).items() if values is not None})
-
-
 @pytest.mark.parametrize(
-    ("name", "content", "says"),
+    ("name", "content"),
     [
-        ("a.csv", "event_id;user_id;item_id;listened_at\n1;u;i;2025-03-02\n", "delimiter seems to be ';'"),
-        ("a.csv", "event_id,user_id,listened_at\n", "item_id"),
-        ("a.csv", "", "an empty first line"),
-        ("a.parquet", b"PAR1 cut short", "a.parquet"),
-        ("a.parquet", b"", "cannot be read"),
-        ("a.parquet", parquet(user_id=None), "no column user_id"),
-        ("a.parquet", parquet(plays=pa.array([1.5])), "plays is double, expected whole number"),
-        ("a.parquet", parquet(user_id=pa.array([7])), "user_id is int64, expected string"),
-        ("a.parquet", parquet(listened_at=pa.array([1], pa.timestamp("ns"))), "listened_at is timestamp"),
-        ("events.json", "{}", "events.json"),
+        ("a.jsonl.gz", gzip.compress(b"{}\n" * 9, mtime=0)[:-5]),
+        ("a.parquet", b"PAR1"),
+        ("a.csv", "event_id\n"),
+        ("a.json", ""),
     ],
 )
-def test_a_file_that_cannot_be_right_is_refused_by_name(
-    spark: SparkSession, land: Callable[..., str], name: str, content: str | bytes | pa.Table, says: str
+def test_a_wrong_file_comes_out_of_spark_as_our_error(
+    spark: SparkSession, tmp_path: Path, name: str, content: str | bytes
 ) -> None:
-    landing = land(name, content)
-    with pytest.raises(InputError, match=says) as refused:
-        read_events(spark, landing, DAY)
-    assert f"date={DAY}" in str(refused.value)
+    write_file(tmp_path, "sound.jsonl", f"{{{SOUND % 1}}}")
+    write_file(tmp_path, name, content)
+    with pytest.raises(InputError, match=name):
+        read(spark, tmp_path)
 
 
-def test_files_that_are_still_being_written_are_left_alone(spark: SparkSession, land: Callable[..., str]) -> None:
-    land("_temporary.jsonl", "{}")
-    landing = land(".part.parquet", b"half")
-    assert read_events(spark, landing, DAY).count() == 0
+def test_a_file_that_changes_between_counting_and_reading_is_told_by_name(spark: SparkSession, tmp_path: Path) -> None:
+    path = write_file(tmp_path, "a.jsonl", "{}\n")
+    files = landing.list_events(spark, str(tmp_path), DAY)
+    with pytest.raises(InputError, match=r"a\.jsonl(.|\n)*1 rows read(.|\n)*2 rows"):
+        landing.require_every_row(landing.read_events(spark, files), [replace(files[0], rows=2)])
+    path.unlink()
+    with pytest.raises(InputError, match=r"a\.jsonl"):
+        landing.require_every_row(landing.read_events(spark, files), files)
 
 
-def test_a_day_is_complete_when_it_says_so(land: Callable[..., str]) -> None:
-    landing = land("a.jsonl", "{}")
-    with pytest.raises(InputError, match="not complete"):
-        require_complete(landing, DAY)
-    land("_SUCCESS", "")
-    assert require_complete(landing, DAY) is None
-    land("_SUCCESS", "12\n")
-    assert require_complete(landing, DAY) == 12
-    land("_SUCCESS", "twelve")
-    with pytest.raises(InputError, match="twelve"):
-        require_complete(landing, DAY)
+def test_odd_rows_of_every_format_are_conserved_and_quarantine_can_be_read_by_anyone(
+    spark: SparkSession, night: Callable[..., Night]
+) -> None:
+    tonight = night(DAY)
+    zone = Path(tonight.landing)
+    lines = [
+        f"{{{SOUND % 1}}}{{{SOUND % 2}}}",
+        f'{{{SOUND % 3}, "market": "caf\udce9"}}',
+        f"{{{SOUND % 4}}}".replace('"u"', '"s\\ud83d"'),
+        f"{{{SOUND % 5}}}".replace('"u"', '"\\t"'),
+        f"{{{SOUND % 6}}}".replace('"u"', '"' + "L" * 600 + '"'),
+        f"{{{SOUND % 7}}}",
+    ]
+    write_file(zone, "a[1].jsonl", "\n".join(lines))
+    users = pa.Array.from_buffers(pa.string(), 2, pa.array([b"caf\xe9", b"u"]).buffers())
+    two = {"event_id": ["8", "9"], "item_id": ["i"] * 2, "listened_at": [TIME] * 2}
+    write_file(zone, "b.parquet", parquet(user_id=users, **two))
+    write_file(zone, "_SUCCESS", "8")
+    ingest_events(spark, tonight, lambda *_, **__: None)
+    stored = {
+        table: DeltaTable(tonight.warehouse.table_path(table)).to_pyarrow_table().to_pylist()
+        for table in ("quarantine", "listens")
+    }
+    assert sorted(row["event_id"] for row in stored["listens"]) == ["7", "9"]
+    assert sorted((row["reason"], row["file"]) for row in stored["quarantine"]) == [
+        ("long_id", "a[1].jsonl"),
+        ("missing_user_id", "a[1].jsonl"),
+        ("unparsable", "a[1].jsonl"),
+        ("unparsable", "a[1].jsonl"),
+        ("unparsable", "a[1].jsonl"),
+        ("unparsable", "b.parquet"),
+    ]
+    raw = [row["raw"] for row in stored["quarantine"]]
+    assert lines[0] in raw
+    assert any("caf\\xe9" in text for text in raw)

@@ -158,6 +158,8 @@ def _own_conf(settings: SparkSettings) -> SparkConf:
     """Configuration of a session of this process: everything is ours to say, before Java starts."""
     os.environ["JAVA_HOME"] = str(find_java())
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
+    if os.environ.get("LC_ALL") in {"C", "POSIX"}:
+        os.environ["LC_ALL"] = "C.UTF-8"  # Java could not name a folder that is not ASCII
     conf = SparkConf().setMaster(settings.master)
     if settings.master.startswith("local"):
         os.environ["SPARK_LOCAL_IP"] = LOOPBACK  # the only way to bind the UI

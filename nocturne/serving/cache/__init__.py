@@ -50,7 +50,11 @@ def open_cache(url: str, settings: CacheSettings | None = None, read_only: bool 
 def check_url(url: str) -> None:
     """Raise UsageError unless the URL is that of a cache, whether or not there is one."""
     scheme, _, rest = url.partition(":")
-    if scheme in {"lmdb", "redis", "rediss"} and rest:
+    if (
+        scheme in {"lmdb", "redis", "rediss"}
+        and rest
+        and not any("\ud800" <= character <= "\udfff" for character in rest)
+    ):
         return
     raise UsageError(
         "the cache's URL is not understood",

@@ -73,6 +73,12 @@ def test_a_new_cache_serves_nothing(cache: Cache):
     assert cache.read(MONDAY.name, "ann") is None
 
 
+@pytest.mark.parametrize("user_id", ["", "ann\udce9", "\ud83d", "a" * 512, "é" * 300])
+def test_an_id_that_is_no_text_or_longer_than_any_has_no_list(monday_served: Cache, user_id: str):
+    assert monday_served.get(user_id) is None
+    assert monday_served.read(MONDAY.name, user_id) is None
+
+
 def test_a_generation_is_invisible_until_the_pointer_moves(monday_served: Cache):
     assert monday_served.load(TUESDAY.name, ITEMS, [[rows(ann="tuesday")]]) == 1
     assert monday_served.get("ann") == listed("monday")
@@ -337,7 +343,15 @@ def test_a_cache_opened_for_reading_refuses_to_write(cache_url: str, monday_serv
 
 
 @pytest.mark.parametrize(
-    "url", ["", "lmdb:", "memcached://:open-sesame@host", "redis://:open-sesame@host:port/0", "redis://:open#sesame@h"]
+    "url",
+    [
+        "",
+        "lmdb:",
+        "memcached://:open-sesame@host",
+        "redis://:open-sesame@host:port/0",
+        "redis://:open#sesame@h",
+        "lmdb:/\udcff",
+    ],
 )
 def test_a_url_of_no_cache_is_a_settings_error_that_keeps_the_password(url: str):
     with pytest.raises(UsageError, match="not understood") as caught:

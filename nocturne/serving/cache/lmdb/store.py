@@ -179,6 +179,8 @@ class LmdbGeneration(OpenGeneration):
         environments.enter()
         try:  # no name for the environment or a transaction: they must be let go before `leave`
             value: bytes | None = (self._environment or self._open()).begin(self._lists).get(user_id.encode())
+        except (UnicodeEncodeError, lmdb.BadValsizeError):
+            return None  # no text, or longer than any key
         except (lmdb.Error, OSError) as error:
             raise _failed(self._place, error) from error
         finally:

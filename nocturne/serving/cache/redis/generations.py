@@ -72,7 +72,10 @@ class RedisGeneration(OpenGeneration):
 
     def read(self, user_id: str) -> bytes | None:
         """The stored value of one listener; None if there is none."""
-        field = user_id.encode()
+        try:
+            field = user_id.encode()
+        except UnicodeEncodeError:
+            return None  # no text
         with errors(self._place):
             return cast("bytes | None", self._redis.hget(cast("str", self.buckets.key(field)), cast("str", field)))
 
