@@ -32,7 +32,8 @@ def messages():
             continue
         for node in ast.walk(ast.parse(text)):
             if isinstance(node, ast.Call) and getattr(node.func, "id", "") in STATUSES and node.args:
-                yield from ((STATUSES[node.func.id], text) for text in texts(node.args[0]))
+                # … alone is the message of another error, passed on
+                yield from ((STATUSES[node.func.id], text) for text in texts(node.args[0]) if text != "…")
 
 
 def sections():
