@@ -58,7 +58,7 @@ dist/environment.tar.gz: uv.lock ops/package.py | $(READY)
 docs: $(READY) ## write docs/tables.md from the contracts
 	@$(BIN)/python -m docs.tools.document_tables > docs/tables.md
 
-bench: $(READY) ## the main claims of speed and quality, beside their peers (half an hour): benchmarks/
+bench: $(READY) ## the main claims of speed and quality, beside their peers (half an hour), on data/sets: docs/data.md
 	@$(BIN)/python -m benchmarks.rank
 	@$(BIN)/python -m benchmarks.spark_rank
 	@$(BIN)/python -m benchmarks.train

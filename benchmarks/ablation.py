@@ -1,6 +1,6 @@
 """Worth of each part of the recipe: Gowalla, trained on train.txt, scored on valid.txt.
 
-    python -m benchmarks.ablation [--gowalla ../shared/data/gowalla-lightgcn.tar.xz] [--conf conf/recipes/gowalla.toml]
+    .venv/bin/python -m benchmarks.ablation [--gowalla data/sets/gowalla] [--conf conf/recipes/gowalla.toml]
                                   [--only NAME ...] [--json]
 
 Every line is the recipe with one thing changed. Intervals: bootstrap over listeners of the paired difference to the
@@ -21,7 +21,7 @@ from nocturne.evaluation.metrics import accuracy
 from nocturne.evaluation.significance import differences
 from nocturne.evaluation.splits import Split, fit, rank_listeners, read_split
 
-GOWALLA = Path("../shared/data/gowalla-lightgcn.tar.xz")
+GOWALLA = Path("data/sets/gowalla")
 RECIPE = Path("conf/recipes/gowalla.toml")
 METRICS = ("recall@20", "ndcg@20")
 VARIANTS = {

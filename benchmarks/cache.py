@@ -1,6 +1,6 @@
 """Cost of the serving caches: time and bytes of a full load, and lists read a second.
 
-    python -m benchmarks.cache --listeners 1000000 --items 100 --catalogue 100000
+    .venv/bin/python -m benchmarks.cache --listeners 1000000 --items 100 --catalogue 100000
 
 The lists are invented, written as Parquet, and read from there by every load, as a night's are. LMDB is filled and read
 by one process on one core; a redis-server on loopback is filled by --processes, beside one process that sets

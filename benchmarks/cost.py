@@ -1,9 +1,9 @@
 # ruff: noqa: E501 - the page is Markdown
 """Cost of a night at the size of the largest services, from the constants that benchmarks.scale measured.
 
-    python -m benchmarks.scale --listeners 100000 --items 20000 --interactions 9 --json > events.jsonl
-    python -m benchmarks.scale --stored --set als.iterations=3 --json > stored.jsonl
-    python -m benchmarks.cost events.jsonl stored.jsonl > docs/cost.md
+    .venv/bin/python -m benchmarks.scale --listeners 100000 --items 20000 --interactions 9 --json > events.jsonl
+    .venv/bin/python -m benchmarks.scale --stored --set als.iterations=3 --json > stored.jsonl
+    .venv/bin/python -m benchmarks.cost events.jsonl stored.jsonl > docs/cost.md
 
 Time is taken to grow with listeners x items x factors for scoring, with listeners for what is done once for each,
 with rows for ingestion and the matrix, and with entries x factors for training. Nothing is added for a network.

@@ -9,7 +9,7 @@ from scipy.sparse import csr_matrix
 from nocturne.evaluation.metrics import accuracy
 from nocturne.evaluation.splits import read_split
 
-ARCHIVE = Path("../shared/data/gowalla-lightgcn.tar.xz")
+ARCHIVE = Path("data/sets/gowalla")
 
 
 def read(path: Path = ARCHIVE) -> tuple[csr_matrix, csr_matrix, csr_matrix]:

@@ -1,6 +1,6 @@
 """Quality of the lists on held-out plays of Last.fm, beside everything that one would try first.
 
-    python -m benchmarks.lastfm ../shared/data/lastfm-2k.tar.xz [--seed 1] [--json]
+    .venv/bin/python -m benchmarks.lastfm data/sets/lastfm-2k [--seed 1] [--json]
 
 Split: of every listener with at least 20 artists, a tenth of them (seeded, whatever the number of plays) is withheld
 from the landing zone; what is left makes one whole night through the pipeline's own stages. The lists of the night
@@ -99,7 +99,7 @@ def theirs(found: Backtest, system: str) -> dict[str, object]:
 def main() -> None:
     """Measure, and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("source", type=Path, nargs="?", default=Path("../shared/data/lastfm-2k.tar.xz"))
+    parser.add_argument("source", type=Path, nargs="?", default=Path("data/sets/lastfm-2k"))
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--set", action="append", default=[], dest="overrides", help="section.key=value")
     parser.add_argument("--json", action="store_true")

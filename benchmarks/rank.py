@@ -1,6 +1,6 @@
 """The speed of finding every listener's exact list on Gowalla, against implicit, NumPy and the processor itself.
 
-    python -m benchmarks.rank [--gowalla ../shared/data/gowalla-lightgcn.tar.xz] [--factors 64 128 256]
+    .venv/bin/python -m benchmarks.rank [--gowalla data/sets/gowalla] [--factors 64 128 256]
                               [--top-k 20 100] [--repeats 3] [--sample 1000] [--json]
 
 implicit trains factors on train.txt and valid.txt, with confidences damped by popularity and by activity, seeded;

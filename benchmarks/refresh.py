@@ -1,6 +1,6 @@
 """A whole refresh of LMDB, from validated lists to the pointer, and how soon readers see a rollback.
 
-    python -m benchmarks.refresh --listeners 1000000 --items 100
+    .venv/bin/python -m benchmarks.refresh --listeners 1000000 --items 100
 
 The lists are invented and committed to a warehouse as ranking commits them. Then the stage `refresh_cache` runs as at
 night: the gate hashes the bytes of every file, coverage is counted, the manifest sealed, the lists loaded and counted,

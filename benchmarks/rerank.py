@@ -1,6 +1,6 @@
 """Cost of each way of re-ranking in accuracy, and its gain in its own measure.
 
-    python -m benchmarks.rerank [../shared/data/lastfm-2k.tar.xz] [--seed 1] [--json]
+    .venv/bin/python -m benchmarks.rerank [data/sets/lastfm-2k] [--seed 1] [--json]
 
 lastfm: a tenth of each listener's artists withheld, as in benchmarks.lastfm; the artists' tags are the genres.
 simulated: a service of `nocturne simulate`; what was first heard on four nights after the ten that are trained on.
@@ -303,7 +303,7 @@ def show(lines: list[Line], title: str) -> None:
 def main() -> None:
     """Measure, and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("source", type=Path, nargs="?", default=Path("../shared/data/lastfm-2k.tar.xz"))
+    parser.add_argument("source", type=Path, nargs="?", default=Path("data/sets/lastfm-2k"))
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--set", action="append", default=[], dest="overrides", help="section.key=value")
     parser.add_argument("--json", action="store_true")

@@ -1,6 +1,6 @@
 """A real daily log with real dirt: every file through `ingest_events`, recounted from the raw rows; nights in a row.
 
-    python -m benchmarks.retail ../shared/data/online-retail.tar.xz [--days 374] [--nights 30] [--json]
+    .venv/bin/python -m benchmarks.retail data/sets/online-retail [--days 374] [--nights 30] [--json]
 
 The recount reads the archive with the standard library alone and applies the checks of docs/landing.md in their order.
 Exit status 1 if a count differs, the conservation law breaks, or a night does not publish.
@@ -128,7 +128,7 @@ def make_night(folder: Path, name: str, day: date, settings: Settings) -> Night:
 def main() -> int:
     """Measure, and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("source", type=Path, nargs="?", default=Path("../shared/data/online-retail.tar.xz"))
+    parser.add_argument("source", type=Path, nargs="?", default=Path("data/sets/online-retail"))
     parser.add_argument("--days", type=int, default=374, help="days of the calendar to ingest; 374 is all")
     parser.add_argument("--nights", type=int, default=30, help="nights to run whole")
     parser.add_argument("--set", action="append", default=[], dest="overrides", help="section.key=value")

@@ -1,6 +1,6 @@
 """Disk that a warehouse takes over many nights, with retention after each.
 
-    python -m benchmarks.retention --nights 200 [--listeners 300] [--items 200] [--keep 7] [--json]
+    .venv/bin/python -m benchmarks.retention --nights 200 [--listeners 300] [--items 200] [--keep 7] [--json]
 
 Simulates a small service, runs whole nights in one Spark session, and after each what `nocturne retain` does, with
 limits of a few nights and files that go at once. Every tenth night a line tells bytes and files below the warehouse,

@@ -1,6 +1,6 @@
 """Quality of the lists of rolling nights on a real, dated log: Online Retail, beside every baseline.
 
-    python -m benchmarks.rolling_retail [../shared/data/online-retail.tar.xz] [--from 2011-01-31] [--to 2011-03-28]
+    .venv/bin/python -m benchmarks.rolling_retail [data/sets/online-retail] [--from 2011-01-31] [--to 2011-03-28]
                                         [--every 7] [--days 7] [--report FILE.html] [--set section.key=value] [--json]
 
 Every day up to the end is landed and ingested by the pipeline's own stages; on every evaluated night the matrix is
@@ -28,7 +28,7 @@ from nocturne.ingestion.importers import IMPORTERS
 from nocturne.pipeline.runner import run_stage, working_on
 
 FIRST = date(2010, 12, 1)
-SOURCE = Path("../shared/data/online-retail.tar.xz")
+SOURCE = Path("data/sets/online-retail")
 INGEST, BUILD = NIGHTLY[:2]
 
 

@@ -1,6 +1,6 @@
 """A simulated service through the whole night: time, memory and bytes of every stage, in full and incrementally.
 
-    python -m benchmarks.scale --listeners 1000000 --items 100000 [--interactions 50] [--curves] [--json]
+    .venv/bin/python -m benchmarks.scale --listeners 1000000 --items 100000 [--interactions 50] [--curves] [--json]
 
 The service has listened for some days before its first night, until there are about --interactions pairs a listener:
 all of that is landed as one day, with the days before it as late events, and goes through every stage from landing

@@ -1,6 +1,6 @@
 """The whole `rank_users` job on Gowalla beside MLlib's recommendForAllUsers on the same factors.
 
-    python -m benchmarks.spark_rank [--gowalla PATH] [--factors 64 256] [--top-k 20] [--json]
+    .venv/bin/python -m benchmarks.spark_rank [--gowalla PATH] [--factors 64 256] [--top-k 20] [--json]
 
 Ours is the stage as it runs at night: read rows and model, solve every listener's factors, leave out what they have
 heard, rank, prove a sample, write pools, lists and the account to Delta, and commit. MLlib gets the solved factors
@@ -145,7 +145,7 @@ def measure(heard: csr_matrix, factors: int, top_k: int, folder: Path, overrides
 def main() -> None:
     """Measure, and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--gowalla", type=Path, default=Path("../shared/data/gowalla-lightgcn.tar.xz"))
+    parser.add_argument("--gowalla", type=Path, default=Path("data/sets/gowalla"))
     parser.add_argument("--factors", type=int, nargs="+", default=[64, 256])
     parser.add_argument("--top-k", type=int, default=20)
     parser.add_argument("--set", action="append", default=[], dest="overrides", help="section.key=value")

@@ -1,6 +1,6 @@
 """Cost of training, and its return: time, samples and warm starts, on Gowalla.
 
-    python -m benchmarks.train [--gowalla ../shared/data/gowalla-lightgcn.tar.xz] [--factors 64]
+    .venv/bin/python -m benchmarks.train [--gowalla data/sets/gowalla] [--factors 64]
                                [--parts time sample warm] [--json]
 
 Models are trained on train.txt by `als.train`, from batches as `interactions` stores them; then every listener is

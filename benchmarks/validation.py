@@ -1,6 +1,6 @@
 """Cost of validating each table, beside that of making it.
 
-    python -m benchmarks.validation --listeners 100000 [--items 10000] [--json]
+    .venv/bin/python -m benchmarks.validation --listeners 100000 [--items 10000] [--json]
 
 Simulates one day of a service, runs the stages of its night in one Spark session, started before the clock,
 and validates what each of them wrote. The table goes to stderr; with --json, a line per stage and table to stdout.

@@ -77,7 +77,10 @@ def open_source(path: Path) -> Iterator[Source]:
         return
     if not path.exists():
         raise UsageError(
-            "the source does not exist", where=str(path), expected="the .tar.xz archive or the unpacked folder"
+            "the source does not exist",
+            where=str(path),
+            expected="the .tar.xz archive or the unpacked folder",
+            fix="docs/data.md says where the data sets are published, and how to get from there to here",
         )
     with TemporaryDirectory() as folder:
         try:
@@ -91,6 +94,7 @@ def open_source(path: Path) -> Iterator[Source]:
                 where=str(path),
                 found=str(error),
                 expected="the .tar.xz archive or the unpacked folder",
+                fix="docs/data.md says where the data sets are published, and how to get from there to here",
                 fix="fetch the archive again",
             ) from error
         yield Source(path, Path(folder))
