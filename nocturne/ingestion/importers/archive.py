@@ -94,7 +94,6 @@ def open_source(path: Path) -> Iterator[Source]:
                 where=str(path),
                 found=str(error),
                 expected="the .tar.xz archive or the unpacked folder",
-                fix="docs/data.md says where the data sets are published, and how to get from there to here",
                 fix="fetch the archive again",
             ) from error
         yield Source(path, Path(folder))
