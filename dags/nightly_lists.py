@@ -43,6 +43,7 @@ from tasks import (
     SubmitJob,
     day_param,
     lease_tasks,
+    without_password,
 )
 from upcoming_cron import UpcomingCronTimetable
 
@@ -81,7 +82,12 @@ def state_of_night(context: Context) -> str:
         return "No night was begun: listeners keep the lists that are served."
     try:
         conf = Variable.get("nocturne_conf", "")
-        places = ["--warehouse", Variable.get("nocturne_warehouse"), "--cache", Variable.get("nocturne_cache")]
+        places = [
+            "--warehouse",
+            Variable.get("nocturne_warehouse"),
+            "--cache",
+            without_password(Variable.get("nocturne_cache")),
+        ]
         command = ["nocturne", "status", *places, *(["--conf", conf] if conf else []), "--run-date", night]
         status = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     except Exception as error:  # noqa: BLE001 - nothing that goes wrong here may hide what went wrong before
@@ -138,13 +144,12 @@ with DAG(
             "Night", "Landing day to work on, YYYY-MM-DD. Empty: the last whole day before the logical date."
         )
     },
-    user_defined_macros={"run_date": run_date},
     default_args={
         **RETRIED,
         "execution_timeout": timedelta(minutes=10),
         "on_failure_callback": say_what_is_served,
     },
-    **EVERY_DAG,
+    **EVERY_DAG | {"user_defined_macros": EVERY_DAG["user_defined_macros"] | {"run_date": run_date}},
 ) as dag:
 
     @task(outlets=ASSETS)

@@ -20,7 +20,7 @@ from nocturne.flow import RETRY_IS_POINTLESS, ExitStatus
 KILL_AFTER_SECONDS = 10
 
 WAREHOUSE = "{{ var.value.nocturne_warehouse }}"
-CACHE = "{{ var.value.nocturne_cache }}"
+CACHE = "{{ without_password(var.value.nocturne_cache) }}"
 CONF = "--conf={{ var.value.get('nocturne_conf', '') }}"
 DAYS_BEFORE = "{{ days_before(%d, params, data_interval_end | default(none)) }}"
 """The day so many days before that of a run; see `days_before`."""
@@ -49,18 +49,29 @@ def days_before(days: int, params: Mapping[str, Any], data_interval_end: datetim
     return (day - timedelta(days=days)).isoformat()
 
 
+def without_password(url: str) -> str:
+    """The URL of the cache; one that has a password is refused, since rendered fields and logs would show it."""
+    if "@" in url and ":" in url.rpartition("@")[0].partition("://")[2]:
+        raise AirflowFailException(
+            "the URL in nocturne_cache has a password, which rendered fields and logs would show: leave it out, and "
+            "name a file that holds it, cache.password_file, in the settings of nocturne_conf"
+        )
+    return url
+
+
 EVERY_DAG: dict[str, Any] = {
     "tags": ["nocturne", "recommendations"],
     "start_date": datetime(2000, 1, 1, tzinfo=UTC),
     "catchup": False,
     "dagrun_timeout": timedelta(hours=24),
+    "user_defined_macros": {"without_password": without_password},
 }
 """Arguments of all DAGs."""
 
 BETWEEN_NIGHTS: dict[str, Any] = {
     **EVERY_DAG,
     "max_active_runs": 1,
-    "user_defined_macros": {"days_before": days_before},
+    "user_defined_macros": EVERY_DAG["user_defined_macros"] | {"days_before": days_before},
 }
 """Arguments of the DAGs that are of a day and run beside the nights."""
 

@@ -73,6 +73,23 @@ def run_dates(dag, **context) -> set[str]:
     return told
 
 
+@pytest.mark.parametrize("url", ["redis://ann:hunter2@cache:6379/0", "rediss://:hunter2@cache/0", "redis://a:b@c@d/0"])
+def test_a_password_in_the_url_of_the_cache_is_refused_before_anything_shows_it(dag, url, monkeypatch):
+    from airflow.sdk.exceptions import AirflowFailException
+
+    monkeypatch.setitem(VARIABLES, "nocturne_cache", url)
+    with pytest.raises(AirflowFailException, match=r"cache\.password_file") as refused:
+        rendered_arguments(dag, "refresh_cache", data_interval_start=datetime(2026, 1, 31, tzinfo=UTC))
+    assert "hunter2" not in str(refused.value)
+
+
+@pytest.mark.parametrize("url", ["redis://ann@cache:6379/0", "redis://cache:6379/0", "lmdb:/data/a@b:c"])
+def test_any_other_url_of_the_cache_is_taken(dag, url, monkeypatch):
+    monkeypatch.setitem(VARIABLES, "nocturne_cache", url)
+    arguments = rendered_arguments(dag, "refresh_cache", data_interval_start=datetime(2026, 1, 31, tzinfo=UTC))
+    assert f"--cache={url}" in arguments
+
+
 # --- policy -----------------------------------------------------------------------------------------------------------
 
 
