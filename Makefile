@@ -25,7 +25,7 @@ ten-nights: $(READY) ## after `make night`: seven more, so that backtests, searc
 
 test: $(READY) ## install, then run the whole suite
 	@setup/environment.sh --tests
-	@$(BIN)/pytest --numprocesses 2 --dist loadgroup
+	@$(BIN)/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 check: $(READY) ## before a commit: format, lint, types, layers, docs in step, the quick tests
 	@setup/environment.sh --tests

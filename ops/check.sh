@@ -26,5 +26,5 @@ check "types" "mend what mypy says above" .venv/bin/mypy
 check "layers" "imports lead downwards: see [tool.importlinter] in pyproject.toml" .venv/bin/lint-imports --no-logo
 export PYTHONDONTWRITEBYTECODE= # compiled tests are kept: five seconds of the minute
 check "quick tests" "run it alone with .venv/bin/pytest and the name above; if it is of docs/tables.md, make docs" \
-    .venv/bin/pytest -m "not slow" -n 2 --dist loadgroup --hypothesis-profile quick --durations-min 60
+    .venv/bin/pytest -m "not slow" -n 2 --dist loadfile --hypothesis-profile quick --durations-min 60
 echo "check: all is well, $SECONDS s"

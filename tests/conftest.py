@@ -27,19 +27,16 @@ os.environ["JDK_JAVA_OPTIONS"] = "-XX:TieredStopAtLevel=1"
 logging.getLogger("py4j").setLevel(logging.WARNING)
 
 TESTS = Path(__file__).parent
-OF_PUBLISHED_NIGHTS = {"published", "copied", "accesses"}
-STARTING_SPARK = {"spark", "land", "fork_server"} | OF_PUBLISHED_NIGHTS
+STARTING_SPARK = {"spark", "land", "fork_server", "published", "copied", "accesses"}
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
+@pytest.hookimpl(tryfirst=True)  # before `-m "not slow"` selects
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what starts Spark, and keep tests that share nights or processes in one worker, the longest first."""
+    """Mark what starts Spark, and put folders of long tests first, so that two workers end at about the same time."""
     for item in items:
         folder, fixtures = item.path.relative_to(TESTS).parts[0], set(getattr(item, "fixturenames", ()))
         if fixtures & STARTING_SPARK or folder in {"faults", "night"}:
             item.add_marker("slow")
-        group = "published" if fixtures & OF_PUBLISHED_NIGHTS else folder if folder == "faults" else str(item.path)
-        item.add_marker(pytest.mark.xdist_group(group))
     items.sort(key=lambda item: item.path.relative_to(TESTS).parts[0] not in {"faults", "night", "dags"})
 
 
