@@ -45,7 +45,8 @@ def main(port: int, log: Path) -> int:
             )
         if started(standalone, port):
             say(f"\nAirflow answers at http://{ADDRESS}:{port}")
-            standalone.wait()
+            while os.waitpid(-1, 0)[0] != standalone.pid:
+                pass  # a process that was adopted has ended
         end_descendants()
     except Interrupted:
         end_descendants()

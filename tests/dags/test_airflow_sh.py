@@ -138,7 +138,7 @@ def test_an_airflow_that_ends_by_itself_is_said_with_the_end_of_its_log_and_leav
 
 @pytest.mark.slow
 def test_an_airflow_that_loses_its_server_while_it_starts_is_ended_and_said(script):
-    lose = "import subprocess, time; subprocess.Popen(['false']); time.sleep(300)"
+    lose = "import subprocess, time; server = subprocess.Popen(['false']); time.sleep(300)"
     status, said = script.ends(f'echo no server; exec {sys.executable} -c "{lose}"')
     assert status == 1
     assert said.endswith("ends with:\n  no server\n")

@@ -9,6 +9,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
@@ -49,8 +50,9 @@ class Airflow:
         """The scheduler's own process, above those of its tasks."""
         for process in self.processes:
             for child in [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]:
-                if "airflow scheduler" in " ".join(child.cmdline()):
-                    return child
+                with suppress(psutil.NoSuchProcess):
+                    if "airflow scheduler" in " ".join(child.cmdline()):
+                        return child
         return None
 
     def environment(self) -> dict[str, str]:
