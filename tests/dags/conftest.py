@@ -12,4 +12,4 @@ os.environ["AIRFLOW_HOME"] = tempfile.mkdtemp(prefix="airflow-")
 os.environ["AIRFLOW__CORE__DAGS_FOLDER"] = str(DAGS)
 os.environ["AIRFLOW__CORE__PLUGINS_FOLDER"] = str(PLUGINS)
 os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "False"
-sys.path[:0] = [str(DAGS), str(DAGS.with_name("plugins"))]
+sys.path[:0] = [str(DAGS), str(PLUGINS)]
