@@ -12,6 +12,8 @@ from nocturne.serving.cache import open_cache
 from nocturne.serving.rollout import refresh
 from tests.fixtures.published_nights import ready
 
+pytestmark = pytest.mark.slow
+
 NIGHT = date(2025, 1, 3)
 READERS = [("list", "u1"), ("served",), ("rollback", "--why", "podcasts only"), ("release",)]
 every_reader = pytest.mark.parametrize("command", READERS, ids=[command[0] for command in READERS])

@@ -4,11 +4,14 @@ import re
 from pathlib import Path
 
 import optuna
+import pytest
 
 from nocturne.core.errors import UsageError
 from nocturne.core.settings import Settings, load_settings
 from nocturne.evaluation.search_report import search_page
 from nocturne.evaluation.tuning import Report, Search, read_space, run_search
+
+pytestmark = pytest.mark.slow
 
 
 def searched(folder: Path, trials: int) -> optuna.Study:

@@ -19,6 +19,8 @@ from nocturne.storage import attempts, lease
 from nocturne.storage.warehouse import leased
 from tests.fixtures.published_nights import ready
 
+pytestmark = pytest.mark.slow
+
 SUNDAY, MONDAY, TUESDAY = (date(2026, 3, day) for day in (1, 2, 3))
 TRAINING = next(stage for stage in NIGHTLY if stage.name == "train_als")
 
