@@ -64,14 +64,13 @@ EVERY_DAG: dict[str, Any] = {
     "start_date": datetime(2000, 1, 1, tzinfo=UTC),
     "catchup": False,
     "dagrun_timeout": timedelta(hours=24),
-    "user_defined_macros": {"without_password": without_password},
+    "user_defined_macros": {"without_password": without_password, "days_before": days_before},
 }
 """Arguments of all DAGs."""
 
 BETWEEN_NIGHTS: dict[str, Any] = {
     **EVERY_DAG,
     "max_active_runs": 1,
-    "user_defined_macros": EVERY_DAG["user_defined_macros"] | {"days_before": days_before},
 }
 """Arguments of the DAGs that are of a day and run beside the nights."""
 

@@ -1,6 +1,5 @@
 """The status of a warehouse: how its last nights went, what listeners are served, and what to do about it."""
 
-from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import date
@@ -104,7 +103,8 @@ def read_status(
     """
     tables.require_warehouse(warehouse)
     records = {record.run_date: record for record in publications.all_records(warehouse)}
-    serving = (_ask(cache, settings),) if cache else tuple(_recorded(warehouse, list(records.values())))
+    recorded = sorted(publications.recorded_pointers(warehouse).items())
+    serving = (_ask(cache, settings),) if cache else tuple(_serving(*each) for each in recorded)
     generations = {each.generation for each in serving}
     nights = {day: _published(record, record.generation in generations) for day, record in records.items()}
     for night in unfinished_nights(warehouse):
@@ -164,12 +164,6 @@ def _process(grant: Claim | None) -> str:
     if grant is None:
         return "by whom is unknown"
     return f"process {grant.pid} on {grant.host}" if grant.host else f"run {grant.holder}"
-
-
-def _recorded(warehouse: Warehouse, records: Sequence[NightRecord]) -> list[Serving]:
-    """Every cache on record, as its last recorded move left it."""
-    places = sorted({place for record in records for place in record.pointers})
-    return [_serving(place, publications.recorded_pointer(warehouse, place)) for place in places]
 
 
 def _ask(url: str, settings: CacheSettings | None) -> Serving:

@@ -82,12 +82,20 @@ def record_closed_gate(night: Night, reasons: Sequence[str]) -> None:
     manifest.write_file(night, closed)
 
 
+def recorded_pointers(warehouse: Warehouse) -> dict[str, Pointer]:
+    """The pointer of every cache as the last move on record left it, by place."""
+    latest: dict[str, Pointer] = {}
+    for record in all_records(warehouse):
+        for place, text in record.pointers.items():
+            pointer = from_json(text.encode())
+            if place not in latest or pointer.version > latest[place].version:
+                latest[place] = pointer
+    return latest
+
+
 def recorded_pointer(warehouse: Warehouse, place: str) -> Pointer | None:
     """The pointer of a cache as the last move on record left it; None if none is."""
-    pointers = [
-        from_json(record.pointers[place].encode()) for record in all_records(warehouse) if place in record.pointers
-    ]
-    return max(pointers, key=lambda pointer: pointer.version, default=None)
+    return recorded_pointers(warehouse).get(place)
 
 
 def record_pointer(warehouse: Warehouse, place: str, pointer: Pointer) -> None:
@@ -102,9 +110,7 @@ def record_pointer(warehouse: Warehouse, place: str, pointer: Pointer) -> None:
 
 def is_held(warehouse: Warehouse) -> bool:
     """True if the last move on record of any cache left it held: what was withdrawn stays so."""
-    places = {place for record in all_records(warehouse) for place in record.pointers}
-    pointers = [recorded_pointer(warehouse, place) for place in places]
-    return any(pointer and pointer.frozen_reason is not None for pointer in pointers)
+    return any(pointer.frozen_reason is not None for pointer in recorded_pointers(warehouse).values())
 
 
 def served_since(warehouse: Warehouse, place: str, generation: str) -> list[str]:

@@ -6,7 +6,7 @@ import json
 import subprocess
 import sys
 from dataclasses import replace
-from datetime import date, timedelta
+from datetime import date
 
 import pyarrow as pa
 import pytest
@@ -18,11 +18,10 @@ from nocturne.core.settings import Settings, load_settings
 from nocturne.ingestion.importers import IMPORTERS
 from nocturne.serving import publications
 from nocturne.serving.cache import open_cache
-from nocturne.serving.rollout import refresh
 from nocturne.storage import writing
 from nocturne.storage.contracts import contract
 from tests.fixtures.empty_warehouses import create_empty
-from tests.fixtures.published_nights import ready
+from tests.fixtures.published_nights import serve_two_nights
 
 NIGHT = date(2025, 1, 2)
 
@@ -31,24 +30,14 @@ def nocturne(*arguments):
     return CliRunner().invoke(app, [str(argument) for argument in arguments])
 
 
-def serve_two_nights(night):
-    """A list of two items for listener u1 in a cache, and the night before to go back to."""
-    service = night(NIGHT, "tables.buckets=1")
-    with open_cache(service.cache) as store:
-        for run_date in (NIGHT - timedelta(days=1), NIGHT):
-            made = ready(service, run_date, u1="song [b]book[/b]")
-            refresh(made.night, made.record, made.info, made.parts, store)
-    return service.cache
-
-
 @pytest.fixture(scope="module")
 def cache_to_read(night_of_module):
-    return serve_two_nights(night_of_module)
+    return serve_two_nights(night_of_module(NIGHT, "tables.buckets=1"), "song [b]book[/b]").cache
 
 
 @pytest.fixture
 def cache(night):
-    return serve_two_nights(night)
+    return serve_two_nights(night(NIGHT, "tables.buckets=1"), "song [b]book[/b]").cache
 
 
 @pytest.fixture

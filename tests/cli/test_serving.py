@@ -2,7 +2,7 @@
 
 import json
 import shlex
-from datetime import date, timedelta
+from datetime import date
 
 import pytest
 from typer.testing import CliRunner
@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 from nocturne.cli.main import app
 from nocturne.serving.cache import open_cache
 from nocturne.serving.rollout import refresh
-from tests.fixtures.published_nights import ready
+from tests.fixtures.published_nights import ready, serve_two_nights
 
 pytestmark = pytest.mark.slow
 
@@ -26,12 +26,7 @@ def nocturne(*arguments):
 @pytest.fixture
 def service(night):
     """Two published nights in a cache, the later one served."""
-    service = night(NIGHT, "tables.buckets=1")
-    with open_cache(service.cache) as store:
-        for run_date in (NIGHT - timedelta(days=1), NIGHT):
-            made = ready(service, run_date, u1="song book")
-            refresh(made.night, made.record, made.info, made.parts, store)
-    return service
+    return serve_two_nights(night(NIGHT, "tables.buckets=1"), "song book")
 
 
 def publish(service, run_date):

@@ -151,7 +151,11 @@ def _silence_known_warnings() -> None:
         # PySpark prints as JSON every error that it also raises.
         PySparkLogger.getLogger(name).setLevel(logging.CRITICAL)
     # py4j logs the call that Ctrl-C cut off.
-    logging.getLogger().addFilter(lambda record: "KeyboardInterrupt" not in str(record.msg))
+    logging.getLogger().addFilter(_is_no_interrupt)
+
+
+def _is_no_interrupt(record: logging.LogRecord) -> bool:
+    return "KeyboardInterrupt" not in str(record.msg)
 
 
 def _own_conf(settings: SparkSettings) -> SparkConf:
