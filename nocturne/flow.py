@@ -47,13 +47,13 @@ class Stage:
 _INGEST_EVENTS = Stage(
     "ingest_events",
     "clean the day's listening events and take a snapshot of the catalogue",
-    reads=("landing", "listens", "validations"),
+    reads=("landing", "items", "listens", "validations"),
     writes=("items", "listens", "quarantine", "ingests"),
 )
 _BUILD_INTERACTIONS = Stage(
     "build_interactions",
     "add tonight's listens to every listener's row of the interaction matrix",
-    reads=("listens", "item_index", "interactions", "validations"),
+    reads=("listens", "item_index", "interactions", "validations", "nights"),
     writes=("item_index", "interactions"),
 )
 _TRAIN_ALS = Stage(

@@ -10,7 +10,8 @@ CREATE TABLE items (
   explicit        BOOLEAN         COMMENT 'True if the item is marked explicit',
   markets         ARRAY<STRING>   COMMENT 'Markets it may be played in; null means everywhere',
   available_from  DATE            COMMENT 'First night it may be listed; null means always',
-  available_until DATE            COMMENT 'Last night it may be listed; null means for good'
+  available_until DATE            COMMENT 'Last night it may be listed; null means for good',
+  absent          BOOLEAN NOT NULL COMMENT 'True if the landed catalogue no longer names the item: it is as it was last named, and may not be listed until it is named again'
 )
 USING DELTA
 PARTITIONED BY (run_date)

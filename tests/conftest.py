@@ -18,6 +18,7 @@ pytest_plugins = [
     "tests.fixtures.cache_servers",
     "tests.fixtures.properties",
     "tests.fixtures.signs_of_life",
+    "tests.fixtures.service_shapes",
     "tests.fixtures.simulated_service",
 ]
 

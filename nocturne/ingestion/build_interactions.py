@@ -1,29 +1,24 @@
 """Stage `build_interactions`: the interaction matrix of the last sound night, with the listens since."""
 
+from collections.abc import Sequence
+from datetime import date
+
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
 from nocturne.core.night import Night
 from nocturne.core.spark.session import scale_shuffles
 from nocturne.core.stage import Progress, StageResult
-from nocturne.flow import stage
 from nocturne.ingestion.interactions import add_listens, index_new_items
 from nocturne.storage import tables, writing
-from nocturne.storage.history import closed_dates
+from nocturne.storage.history import interaction_sources, is_stale
+from nocturne.storage.proofs import require_unchanged
 
 
 def build_interactions(spark: SparkSession, night: Night, progress: Progress) -> StageResult:
     """Add what was ingested since the last sound night to every listener's row of it."""
-    closed = closed_dates(night.warehouse, (*stage("ingest_events").writes, *stage("build_interactions").writes))
-    earlier = [
-        day for day in tables.dates(night.warehouse, "interactions") if day < night.run_date and day not in closed
-    ]
-    since = earlier[-1] if earlier else None
-    publications = [
-        day
-        for day in tables.dates(night.warehouse, "listens")
-        if day <= night.run_date and (since is None or day > since) and (day not in closed or day == night.run_date)
-    ]
+    since, publications = interaction_sources(night)
+    _prove_sources(night, since, publications)
     listens = tables.read(spark, night.warehouse, "listens").where(F.col("run_date").isin(publications))
     index = tables.read(spark, night.warehouse, "item_index")
     added, indexed = (
@@ -45,3 +40,14 @@ def build_interactions(spark: SparkSession, night: Night, progress: Progress) ->
     with scale_shuffles(spark, added, night.settings.spark):
         writing.replace_night(rows, "interactions", night, at_most=listeners)
     return StageResult(added)
+
+
+def _prove_sources(night: Night, since: date | None, publications: Sequence[date]) -> None:
+    """Raise InputError if the rows built upon, their index, or earlier listens are not those that were validated."""
+    for day in publications:
+        if day != night.run_date:
+            require_unchanged(night.on(day), "listens")
+    if since:
+        require_unchanged(night.on(since), "interactions")
+        if not is_stale(night.on(since)):  # then an earlier night was made again, and may have added to the index
+            require_unchanged(night.on(since), "item_index")

@@ -12,6 +12,7 @@ from datetime import UTC, date, datetime
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from nocturne.core.errors import InputError
 from nocturne.ingestion.landed_rows import is_blank
@@ -54,6 +55,28 @@ def parse_items(landed: pa.Table, where: str, longest_id: int) -> pa.Table:
         _refuse(problems, where)
     kinds = [field for field in contract("items").arrow_schema if field.name in items]
     return pa.table({field.name: pa.array(items[field.name], field.type) for field in kinds})
+
+
+def keep_absent_items(catalogue: pa.Table, previous: pa.Table, run_date: date) -> pa.Table:
+    """The rows of `items` of a night: what landed, and, as absent, what only an earlier catalogue named.
+
+    An item that is left out would lose its rules with its row, and could be listed everywhere.
+
+    Args:
+        catalogue: from `parse_items`.
+        previous: rows of `items` of the last sound night, absent ones among them.
+    """
+    missing = previous.filter(pc.invert(pc.is_in(previous["item_id"], value_set=catalogue["item_id"].combine_chunks())))
+    schema, parts = contract("items").arrow_schema, []
+    for rows, absent in ((catalogue, False), (missing.select(catalogue.column_names), True)):
+        added = {"run_date": pa.scalar(run_date), "absent": pa.scalar(absent)}
+        columns = {name: pa.repeat(value, rows.num_rows) for name, value in added.items()}
+        parts.append(
+            pa.table(dict(zip(rows.column_names, rows.columns, strict=True)) | columns)
+            .select(schema.names)
+            .cast(schema)
+        )
+    return pa.concat_tables(parts)
 
 
 def _refuse(problems: list[str], where: str) -> None:

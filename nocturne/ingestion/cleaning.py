@@ -80,7 +80,7 @@ def check_events(events: DataFrame, catalogue: DataFrame, run_date: date, settin
         "too_late": F.col("listened_at") < earliest,
     }
     if settings.unknown_items == "quarantine":
-        items = catalogue.select("item_id", F.lit(True).alias("in_catalogue"))
+        items = catalogue.where("NOT absent").select("item_id", F.lit(True).alias("in_catalogue"))
         typed = typed.join(items, "item_id", how="left")
         checks["unknown_item"] = F.col("in_catalogue").isNull()
     outcome = F.coalesce(*(F.when(failed, reason) for reason, failed in checks.items()), F.lit(LISTEN))

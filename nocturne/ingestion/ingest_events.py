@@ -14,7 +14,7 @@ from nocturne.core.spark.session import scale_shuffles
 from nocturne.core.stage import Progress, StageResult
 from nocturne.flow import stage
 from nocturne.ingestion import landing
-from nocturne.ingestion.catalogue import parse_items
+from nocturne.ingestion.catalogue import keep_absent_items, parse_items
 from nocturne.ingestion.cleaning import (
     DUPLICATE,
     LISTEN,
@@ -29,7 +29,8 @@ from nocturne.ingestion.cleaning import (
 )
 from nocturne.storage import tables, writing
 from nocturne.storage.contracts import contract
-from nocturne.storage.history import closed_dates
+from nocturne.storage.history import closed_dates, previous_night
+from nocturne.storage.proofs import require_unchanged
 
 _FEW_EVENTS = 100_000
 
@@ -39,8 +40,7 @@ def ingest_events(spark: SparkSession, night: Night, progress: Progress) -> Stag
     announced = landing.require_complete(night.landing, night.run_date)
     settings = night.settings.listens
     catalogue = parse_items(landing.read_catalogue(night.landing), f"{night.landing}/items", settings.max_id_bytes)
-    run_dates = pa.repeat(pa.scalar(night.run_date), catalogue.num_rows)
-    writing.replace_night(catalogue.append_column("run_date", run_dates), "items", night)
+    writing.replace_night(keep_absent_items(catalogue, _last_catalogue(night), night.run_date), "items", night)
 
     files = landing.list_events(spark, night.landing, night.run_date)
     rows_read = sum(file.rows for file in files)
@@ -73,6 +73,15 @@ def ingest_events(spark: SparkSession, night: Night, progress: Progress) -> Stag
     writing.replace_night(ingest, "ingests", night)
     quarantined = ingest["quarantined"][0].as_py()
     return StageResult(rows_read, rejected=quarantined + ingest["duplicates"][0].as_py())
+
+
+def _last_catalogue(night: Night) -> pa.Table:
+    """Rows of `items` of the last sound night; none without one."""
+    previous = previous_night(night, "items")
+    if previous is None:
+        return contract("items").arrow_schema.empty_table()
+    require_unchanged(previous, "items")
+    return tables.night_rows(previous, "items")
 
 
 def _recent_listens(spark: SparkSession, night: Night) -> DataFrame:

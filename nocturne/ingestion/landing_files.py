@@ -33,7 +33,9 @@ EVENT_FIELDS = (
     "market",
 )
 REQUIRED_EVENT_FIELDS = EVENT_FIELDS[:4]
-CATALOGUE_FIELDS = tuple(column.name for column in contract("items").columns if column.name != "run_date")
+CATALOGUE_FIELDS = tuple(
+    column.name for column in contract("items").columns if column.name not in {"run_date", "absent"}
+)
 REQUIRED_CATALOGUE_FIELDS = CATALOGUE_FIELDS[:2]
 ID_FIELDS = ("event_id", "user_id", "item_id")
 LIST_FIELDS = ("tags", "markets")

@@ -54,8 +54,9 @@ def markets(
 ) -> Markets:
     """The rules of every market, for some items.
 
-    An item that the catalogue does not know has no rules against it. A listener without a market gets
-    nothing that is restricted to markets, and nothing explicit if any market blocks that.
+    An item that the catalogue never named has no rules against it; one that it no longer names may not be listed.
+    A listener without a market gets nothing that is restricted to markets, and nothing explicit if any market
+    blocks that.
 
     Args:
         item_ids: the items; shape (items,).
@@ -66,26 +67,27 @@ def markets(
     night = pa.scalar(run_date, pa.date32())
     started = pc.fill_null(pc.less_equal(rows_of_items["available_from"], night), True)
     not_over = pc.fill_null(pc.greater_equal(rows_of_items["available_until"], night), True)
-    available = pc.and_(started, not_over).to_numpy()
+    named = pc.invert(pc.fill_null(rows_of_items["absent"], False))
+    available = pc.and_(pc.and_(started, not_over), named).to_numpy()
     explicit = pc.fill_null(rows_of_items["explicit"], False).to_numpy()
     restricted = pc.is_valid(rows_of_items["markets"]).to_numpy()
     licences = rows_of_items["markets"].combine_chunks()
     licensed_item = pc.list_parent_indices(licences).to_numpy()
     licensed_in = pc.list_flatten(licences).dictionary_encode()
-    named = licensed_in.dictionary.to_pylist()
+    licensed_markets = licensed_in.dictionary.to_pylist()
     codes = licensed_in.indices.to_numpy()
 
     def mask(market: str | None, blocked: bool) -> Mask:
         licensed = ~restricted
-        if market in named:
-            licensed[licensed_item[codes == named.index(market)]] = True
+        if market in licensed_markets:
+            licensed[licensed_item[codes == licensed_markets.index(market)]] = True
         may: Mask = available & licensed & ~(explicit & blocked)
         return may
 
     everywhere = EVERYWHERE in explicit_blocked_markets
     rules = {
         market: mask(market, everywhere or market in explicit_blocked_markets)
-        for market in sorted({*named, *explicit_blocked_markets} - {EVERYWHERE, None})
+        for market in sorted({*licensed_markets, *explicit_blocked_markets} - {EVERYWHERE, None})
     }
     other, without = mask(None, everywhere), mask(None, bool(explicit_blocked_markets))
     return _grouped({**rules, None: without}, other)

@@ -24,7 +24,8 @@ from nocturne.ranking.spark_tasks import Aligned, BucketRanking, one_blas_thread
 from nocturne.storage import tables, writing
 from nocturne.storage.bucket_files import BucketFile
 from nocturne.storage.contracts import contract
-from nocturne.storage.history import previous_night
+from nocturne.storage.history import is_stale, previous_night
+from nocturne.storage.proofs import require_unchanged
 from nocturne.storage.stored_rows import StoredRows
 from nocturne.training import registry
 from nocturne.training.model import Model
@@ -46,6 +47,9 @@ def rank_users(spark: SparkSession, night: Night, progress: Progress) -> StageRe
         writing.replace_night(stats_row(night, None, RankingStats(), 0, None), "rankings", night)
         return StageResult(0, remark="no model yet, so nobody to rank for")
     listeners, previous = tables.count(night, "interactions"), previous_night(night, "pools")
+    if previous:
+        require_unchanged(previous, "pools")
+        require_unchanged(previous, "item_factors")
     ranker, stats, written = rank_all(
         spark,
         night,
@@ -118,7 +122,7 @@ def stats_row(
     A mismatch is explained if the night that pools were carried over from was made anew since, and is stale.
     """
     personal = stats.listeners - sum(stats.reasons[source] for source in SOURCES)
-    explained = previous is not None and _is_stale(previous)
+    explained = previous is not None and is_stale(previous)
     row = {
         "run_date": night.run_date,
         "model_version": ranker.model.version if ranker else None,
@@ -196,13 +200,6 @@ def _check_size(model: Model, night: Night) -> None:
             expected=f"at most ranking.items_memory_mb = {allowed} MiB",
             fix="raise ranking.items_memory_mb if every machine has the memory, or lower als.factors",
         )
-
-
-def _is_stale(night: Night) -> bool:
-    states = tables.rows(night.warehouse, "nights", pc.field("run_date") == night.run_date, ["state"])[
-        "state"
-    ].to_pylist()
-    return "stale" in states
 
 
 def _remove(night: Night, pools: list[BucketFile], lists: list[BucketFile]) -> None:

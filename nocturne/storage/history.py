@@ -39,3 +39,24 @@ def previous_night(night: Night, table: str) -> Night | None:
     closed = closed_dates(night.warehouse, GATED_TABLES)
     earlier = [day for day in tables.dates(night.warehouse, table) if day < night.run_date and day not in closed]
     return night.on(earlier[-1]) if earlier else None
+
+
+def interaction_sources(night: Night) -> tuple[date | None, list[date]]:
+    """The night whose rows of `interactions` are built upon, if any, and the nights of `listens` to add to them."""
+    closed = closed_dates(night.warehouse, (*stage("ingest_events").writes, *stage("build_interactions").writes))
+    earlier = [
+        day for day in tables.dates(night.warehouse, "interactions") if day < night.run_date and day not in closed
+    ]
+    since = earlier[-1] if earlier else None
+    added = [
+        day
+        for day in tables.dates(night.warehouse, "listens")
+        if day <= night.run_date and (since is None or day > since) and (day not in closed or day == night.run_date)
+    ]
+    return since, added
+
+
+def is_stale(night: Night) -> bool:
+    """True if an earlier night was made again since."""
+    states = tables.rows(night.warehouse, "nights", pc.field("run_date") == night.run_date, ["state"])["state"]
+    return "stale" in states.to_pylist()

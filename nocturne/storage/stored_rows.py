@@ -98,6 +98,12 @@ class StoredRows:
         """The first rows."""
         return self._dataset().head(rows, columns=list(self.columns), filter=self._filter())
 
+    def of_listeners(self, user_ids: Sequence[str]) -> pa.Table:
+        """The rows of some listeners."""
+        return self._dataset().to_table(
+            columns=list(self.columns), filter=self._filter() & pc.field("user_id").isin(list(user_ids))
+        )
+
     def _dataset(self) -> ds.Dataset:
         return at_version(self.path, self.version).to_pyarrow_dataset()
 

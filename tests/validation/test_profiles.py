@@ -66,7 +66,7 @@ def test_overlap_is_the_share_of_a_list_that_was_in_the_same_listeners_list_befo
         lists(ana=["d", "x"], ben=["y"], dan=["a"]),
     )
 
-    assert overlap(now, before) == {"compared": 2, "overlap": 0.25}
+    assert overlap(now, before) == {"compared": 2, "overlap": 0.25, "comparable": 3}
 
 
 def test_the_catalogue_is_compared_with_last_nights(tonight: Night) -> None:
@@ -81,6 +81,9 @@ def test_the_catalogue_is_compared_with_last_nights(tonight: Night) -> None:
         "share_untitled": 0.25,
         "share_unavailable": 0.25,
         "share_never_available": 0.25,
+        "share_licences_lifted": None,
+        "share_explicit_lifted": None,
+        "least_listable_vs_last_night": None,
     }
 
 
@@ -157,6 +160,7 @@ def test_factors_that_are_not_finite_missing_or_zero_are_counted(tonight: Night)
     assert models.item_factors(tonight) == {
         "unlike_model": 1,
         "duplicate_items": 2,
+        "unlike_index": 0,
         "wrong_length": 1,
         "not_finite": 1,
         "share_zero": 0.5,

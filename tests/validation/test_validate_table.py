@@ -206,6 +206,9 @@ def test_rows_of_the_matrix_that_are_lost_split_or_out_of_shape_close_the_gate(
         "unordered": 1,
         "unknown_items": 2,
         "negative_sums": 0,
+        "history_lost": 1,
+        "rewritten": 0,
+        "items_out_of_balance": 2,
     }
 
 

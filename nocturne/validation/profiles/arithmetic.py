@@ -1,5 +1,7 @@
 """Arithmetic of profiles, in which empty tables are sound."""
 
+from collections.abc import Callable, Iterable
+
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -24,3 +26,9 @@ def repeated(values: pa.Array | pa.ChunkedArray) -> int:
 def total(values: pa.Array | pa.ChunkedArray) -> float:
     """Sum of numbers or booleans; nulls count nothing."""
     return float(pc.sum(values).as_py() or 0)
+
+
+def worst(changes: Iterable[float], of: Callable[[Iterable[float]], float] = max) -> float | None:
+    """The largest of some changes, or whatever else is the worst; None of none."""
+    known = list(changes)
+    return float(of(known)) if known else None

@@ -4,14 +4,20 @@ A bucket is opened by one task with delta-rs, at the version that the driver saw
 arrays: no shuffle, no Python object per listener, and both tables of a comparison lie side by side.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
+from nocturne.core.arrays import Mask
+
+_SCRATCH_CELLS = 2**25
+
 Sums = dict[tuple[str, str | None], float]
-"""Value by metric, and by item where the metric is kept per item."""
+"""Value by metric, and by item or market where the metric is kept of each."""
 
 
 def sum_over_buckets(spark: SparkSession, buckets: int, measure: Callable[[Iterable[int]], Iterator[pa.Table]]) -> Sums:
@@ -31,8 +37,8 @@ def sum_over_buckets(spark: SparkSession, buckets: int, measure: Callable[[Itera
     return {(row["metric"], row["item"]): row["value"] for row in sums.to_pylist()}
 
 
-def metrics_table(metrics: dict[str, float]) -> pa.Table:
-    """Metrics as a task hands them back."""
+def metrics_table(metrics: Mapping[str, float]) -> pa.Table:
+    """Metrics over everything, as a task hands them back."""
     return pa.table(
         {
             "metric": pa.array(metrics.keys(), pa.string()),
@@ -40,3 +46,62 @@ def metrics_table(metrics: dict[str, float]) -> pa.Table:
             "value": pa.array(map(float, metrics.values()), pa.float64()),
         }
     )
+
+
+def metrics_by_item(metric: str, items: Iterable[str], values: Iterable[float]) -> pa.Table:
+    """A metric of several items, or markets, as a task hands it back."""
+    names, numbers = pa.array(items, pa.string()), pa.array(values, pa.float64())
+    return pa.table({"metric": pa.repeat(metric, len(names)).cast(pa.string()), "item": names, "value": numbers})
+
+
+class ListenerRows:
+    """Rows of a bucket in the order of user_id, handed out beside those of another table."""
+
+    def __init__(self, batches: Iterable[pa.RecordBatch]) -> None:
+        self._batches = iter(batches)
+        self._rows: pa.Table | None = None
+
+    def of(self, user_ids: pa.Array) -> pa.Table | None:
+        """The rows of these listeners, null where there is none; None if the table has no row at all.
+
+        To be asked in the order of user_id. A row out of that order may be taken for one that is not there.
+        """
+        while self._rows is None or not self._reaches(user_ids[-1]):
+            batch = next(self._batches, None)
+            if batch is None:
+                break
+            table = pa.Table.from_batches([batch])
+            self._rows = pa.concat_tables([self._rows, table]) if self._rows is not None else table
+        if self._rows is None:
+            return None
+        rows = self._rows.combine_chunks()
+        ids = rows["user_id"].combine_chunks() if rows.num_rows else pa.array([], pa.string())
+        asked = rows.take(pc.index_in(user_ids, value_set=ids))
+        self._rows = rows.filter(pc.greater(ids, user_ids[-1])) if rows.num_rows else rows
+        return asked
+
+    def _reaches(self, user_id: pa.Scalar) -> bool:
+        assert self._rows is not None
+        return bool(self._rows.num_rows) and self._rows["user_id"][-1].as_py() >= user_id.as_py()
+
+
+def are_among(rows: np.ndarray, items: np.ndarray, of_rows: np.ndarray, of_items: np.ndarray) -> Mask:
+    """True for every pair of row and item that is one of the others, too; both in the order of rows, from 0.
+
+    Items are numbers from 0 on; a negative one is among none. A mask of some rows by all items is set and cleared
+    again, which takes no sorting.
+    """
+    answers = np.zeros(len(rows), dtype=bool)
+    if not len(rows) or not len(of_rows):
+        return answers
+    width = int(max(items.max(), of_items.max(), 0)) + 2
+    step = max(1, _SCRATCH_CELLS // width)
+    scratch = np.zeros((step, width), dtype=bool)
+    for first in range(int(rows[0]), int(rows[-1]) + 1, step):
+        asked, known = (slice(*np.searchsorted(which, (first, first + step))) for which in (rows, of_rows))
+        cells = of_rows[known] - first, np.maximum(of_items[known], -1)
+        scratch[cells] = True
+        scratch[:, -1] = False
+        answers[asked] = scratch[rows[asked] - first, np.maximum(items[asked], -1)]
+        scratch[cells] = False
+    return answers

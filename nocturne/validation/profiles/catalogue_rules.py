@@ -16,20 +16,29 @@ class Catalogue:
     Args:
         items: COLUMNS of the night's `items`.
         explicit_blocked_markets: where explicit items are barred; "*": everywhere.
+
+    Attributes:
+        explicit: items marked explicit; shape (items of the catalogue,).
     """
 
-    COLUMNS = ("item_id", "explicit", "markets", "available_from", "available_until")
+    COLUMNS = ("item_id", "explicit", "markets", "available_from", "available_until", "absent")
 
     def __init__(self, items: pa.Table, run_date: date, explicit_blocked_markets: Collection[str]) -> None:
         self._item_ids = items["item_id"].combine_chunks()
         night = pa.scalar(run_date, pa.date32())
         self._off = _mask(pc.greater(items["available_from"], night)) | _mask(pc.less(items["available_until"], night))
-        self._explicit = _mask(items["explicit"])
+        self._off |= _mask(items["absent"])
+        self.explicit = _mask(items["explicit"])
         self._restricted = _mask(pc.is_valid(items["markets"]))
         markets = items["markets"].combine_chunks()
         self._licence_of = pc.list_parent_indices(markets).to_numpy()
         self._licence_in = pc.list_flatten(markets)
         self._explicit_blocked_markets = frozenset(explicit_blocked_markets)
+
+    @property
+    def markets(self) -> set[str]:
+        """Markets that a licence or a rule names."""
+        return {*pc.unique(self._licence_in).to_pylist(), *self._explicit_blocked_markets} - {"*"}
 
     def judge(self, item_ids: pa.Array, markets: pa.Array) -> tuple[Mask, Mask]:
         """Masks of the items that are barred, and of those that the catalogue does not know.
@@ -39,17 +48,22 @@ class Catalogue:
         """
         place = pc.index_in(item_ids, value_set=self._item_ids).fill_null(-1).to_numpy()
         # The last place, which -1 means too, is that of items without rules.
-        barred = [np.append(self._barred(market), False)[place] for market in (*markets.to_pylist(), None)]
+        barred = [np.append(self.barred(market), False)[place] for market in (*markets.to_pylist(), None)]
         return np.stack(barred), place == -1
 
-    def _barred(self, market: str | None) -> Mask:
-        licensed = ~self._restricted
+    def unlicensed(self, market: str | None) -> Mask:
+        """Items restricted to other markets; shape (items of the catalogue,)."""
+        unlicensed = self._restricted.copy()
         if market is not None:
-            licensed[self._licence_of[_mask(pc.equal(self._licence_in, market))]] = True
+            unlicensed[self._licence_of[_mask(pc.equal(self._licence_in, market))]] = False
+        return unlicensed
+
+    def barred(self, market: str | None) -> Mask:
+        """Items that may not be listed in a market; shape (items of the catalogue,)."""
         blocked = self._explicit_blocked_markets
         # Where a listener is, nobody knows without a market: it may be one that bars explicit items.
         bars_explicit = bool(blocked) if market is None else bool(blocked & {market, "*"})
-        return self._off | ~licensed | (self._explicit & bars_explicit)
+        return self._off | self.unlicensed(market) | (self.explicit & bars_explicit)
 
 
 def _mask(truths: pa.Array | pa.ChunkedArray) -> Mask:

@@ -13,6 +13,7 @@ from nocturne.ingestion.cleaning import REASONS
 from nocturne.storage import tables
 from nocturne.storage.history import previous_night, usual
 from nocturne.validation.profiles.arithmetic import Profile, ratio, repeated, share, total
+from nocturne.validation.profiles.catalogue_changes import catalogue_changes
 
 
 def listens(spark: SparkSession, night: Night) -> Profile:
@@ -92,8 +93,9 @@ def ingests(night: Night) -> Profile:
 
 def items(night: Night) -> Profile:
     """Of the night's catalogue."""
-    columns = ["item_id", "title", "markets", "available_from", "available_until"]
-    rows = tables.night_rows(night, "items", columns)
+    columns = ["item_id", "title", "markets", "available_from", "available_until", "absent"]
+    all_rows = tables.night_rows(night, "items", columns)
+    rows = all_rows.filter(pc.invert(all_rows["absent"]))
     begins, ends = rows["available_from"], rows["available_until"]
     tonight = pa.scalar(night.run_date, pa.date32())
     off = pc.or_(pc.fill_null(pc.greater(begins, tonight), False), pc.fill_null(pc.less(ends, tonight), False))
@@ -101,12 +103,18 @@ def items(night: Night) -> Profile:
     previous = previous_night(night, "items")
     untitled = pc.equal(pc.utf8_trim_whitespace(pc.fill_null(rows["title"], "")), "")
     return {
-        "items_vs_last_night": ratio(rows.num_rows, tables.count(previous, "items")) if previous else None,
-        "duplicate_items": repeated(rows["item_id"]),
+        "items_vs_last_night": ratio(rows.num_rows, _named_items(previous)) if previous else None,
+        "duplicate_items": repeated(all_rows["item_id"]),
         "share_untitled": share(total(untitled), rows.num_rows),
         "share_unavailable": share(total(pc.or_(off, nowhere)), rows.num_rows),
         "share_never_available": share(total(pc.fill_null(pc.greater(begins, ends), False)), rows.num_rows),
+        **catalogue_changes(night, previous),
     }
+
+
+def _named_items(night: Night) -> int:
+    """Items that the landed catalogue named on a night, count."""
+    return int(total(pc.invert(tables.night_rows(night, "items", ["absent"])["absent"])))
 
 
 def _ingest(night: Night) -> dict[str, Any]:

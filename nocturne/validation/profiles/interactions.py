@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from datetime import date
 
 import numpy as np
@@ -10,12 +11,20 @@ import pyarrow.compute as pc
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
+from nocturne.core.arrays import Floats
 from nocturne.core.night import Night
 from nocturne.storage import tables, writing
-from nocturne.storage.history import previous_night
+from nocturne.storage.history import interaction_sources, previous_night
 from nocturne.storage.stored_rows import StoredRows
 from nocturne.validation.profiles.arithmetic import Profile, ratio, repeated, share, total
-from nocturne.validation.profiles.bucket_sums import metrics_table, sum_over_buckets
+from nocturne.validation.profiles.bucket_sums import (
+    ListenerRows,
+    Sums,
+    metrics_by_item,
+    metrics_table,
+    sum_over_buckets,
+)
+from nocturne.validation.profiles.history_balance import SUMS, compare_rows, items_out_of_balance
 
 _ALIGNED = ("play_sums", "second_sums", "last_heard")
 _COUNTED = (
@@ -28,8 +37,13 @@ _COUNTED = (
     "negative_sums",
     "empty_rows",
     "without_market",
+    "history_lost",
+    "rewritten",
 )
-_COLUMNS = ["user_id", "market", "item_indexes", *_ALIGNED, "changed_on"]
+_COLUMNS = ["user_id", "market", "period", "item_indexes", *_ALIGNED, "changed_on", "digest"]
+_COMPARED = ["user_id", "period", "item_indexes", *SUMS, "digest"]
+_FEWEST_LISTENERS = 100
+"""A few listeners who move change the share of a market."""
 
 
 def item_index(night: Night) -> Profile:
@@ -45,40 +59,100 @@ def item_index(night: Night) -> Profile:
     }
 
 
+@dataclass(frozen=True)
+class RowMeasurement:
+    """The measurement of a bucket of rows, as a task runs it.
+
+    Attributes:
+        previous: the rows that they were built upon, of the night `since`; None if there is none.
+        items: indexes that were given.
+    """
+
+    run_date: date
+    rows: StoredRows
+    previous: StoredRows | None
+    since: date | None
+    items: int
+
+    def measure(self, buckets: Iterable[int]) -> Iterator[pa.Table]:
+        """Sums of the metrics over each bucket, listeners by market, and gains by item over all of them."""
+        gains, entries = np.zeros((2, self.items)), np.zeros(self.items)
+        for bucket in buckets:
+            counts, users, markets = Counter(dict.fromkeys(_COUNTED, 0.0)), [], Counter[str]()
+            previous = ListenerRows(self.previous.in_bucket(bucket) if self.previous else ())
+            for batch in self.rows.in_bucket(bucket):
+                users.append(batch["user_id"])
+                counts.update(_measure_batch(batch, self.run_date, self.items))
+                markets.update(pc.fill_null(batch["market"], "").to_pylist())
+                balance = compare_rows(batch, previous.of(batch["user_id"]), self.since, self.items)
+                counts.update({"history_lost": balance.lost, "rewritten": balance.rewritten})
+                gains += balance.gains
+                index = batch["item_indexes"].flatten().to_numpy()
+                entries += np.bincount(index[(index >= 0) & (index < self.items)], minlength=self.items)
+            if users:
+                counts["duplicate_listeners"] = repeated(pa.chunked_array(users))
+            yield metrics_table(counts)
+            yield metrics_by_item("market", list(markets), list(markets.values()))
+        for name, values in (*zip(SUMS, gains, strict=True), ("entries", entries)):
+            some = np.flatnonzero(values)
+            yield metrics_by_item(name, some.astype(str), values[some])
+
+
 def interactions(spark: SparkSession, night: Night) -> Profile:
     """Of every listener's row."""
-    stored, buckets = StoredRows.at(night, "interactions", _COLUMNS), night.settings.tables.buckets
+    buckets, (since, added) = night.settings.tables.buckets, interaction_sources(night)
     items = tables.count_of(night.warehouse, "item_index", tables.dates(night.warehouse, "item_index"))
-
-    def measure(task_buckets: Iterable[int]) -> Iterator[pa.Table]:
-        for bucket in task_buckets:
-            yield metrics_table(_measure(stored.in_bucket(bucket), night.run_date, items))
-
-    sums = sum_over_buckets(spark, buckets, measure)
-    rows = sums["rows", None]
+    task = RowMeasurement(
+        run_date=night.run_date,
+        rows=StoredRows.at(night, "interactions", _COLUMNS),
+        previous=StoredRows.at(night.on(since), "interactions", _COMPARED) if since else None,
+        since=since,
+        items=items,
+    )
+    measured = sum_over_buckets(spark, buckets, task.measure)
+    sums = {metric: value for (metric, item), value in measured.items() if item is None}
+    gains, entries = _by_item(measured, items)
+    rows = sums["rows"]
     placed = tables.read_night(spark, night, "interactions").select("bucket", "user_id")
     misplaced = placed.where(F.col("bucket") != writing.bucket("user_id", buckets))
     previous = previous_night(night, "interactions")
     ingested = total(tables.night_rows(night, "ingests", ["listeners"])["listeners"])
+    markets = {str(market): value for (metric, market), value in measured.items() if metric == "market"}
     return {
         "listeners_vs_last_night": ratio(rows, tables.count(previous, "interactions") if previous else None),
-        "listeners_left_behind": abs(sums["changed", None] - ingested),
-        **{name: sums[name, None] for name in ("duplicate_listeners", "misaligned", "unordered", "unknown_items")},
+        "listeners_left_behind": abs(sums["changed"] - ingested),
+        **{name: sums[name] for name in ("duplicate_listeners", "misaligned", "unordered", "unknown_items")},
         "misplaced": misplaced.count(),
-        "negative_sums": sums["negative_sums", None],
-        "empty_rows": sums["empty_rows", None],
-        "share_without_market": share(sums["without_market", None], rows),
+        "negative_sums": sums["negative_sums"],
+        "history_lost": sums["history_lost"],
+        "rewritten": sums["rewritten"],
+        "items_out_of_balance": items_out_of_balance(spark, night, added, gains, entries),
+        "largest_market_shift": _largest_shift(markets, previous) if previous else None,
+        "empty_rows": sums["empty_rows"],
+        "share_without_market": share(sums["without_market"], rows),
     }
 
 
-def _measure(rows: StoredRows, run_date: date, items: int) -> dict[str, float]:
-    counts, users = Counter(dict.fromkeys(_COUNTED, 0.0)), []
-    for batch in rows:
-        users.append(batch["user_id"])
-        counts.update(_measure_batch(batch, run_date, items))
-    if users:
-        counts["duplicate_listeners"] = repeated(pa.chunked_array(users))
-    return dict(counts)
+def _by_item(measured: Sums, items: int) -> tuple[Floats, Floats]:
+    """Gains and entries by item index."""
+    values = {name: np.zeros(items) for name in (*SUMS, "entries")}
+    for (metric, item), value in measured.items():
+        if item is not None and metric in values:
+            values[metric][int(item)] = value
+    return np.stack([values[name] for name in SUMS]), values["entries"]
+
+
+def _largest_shift(markets: dict[str, float], previous: Night) -> float | None:
+    """The largest difference of a market's share of all listeners to last night's; None of a few listeners."""
+    of_listeners = pc.fill_null(tables.night_rows(previous, "interactions", ["market"])["market"], "")
+    before = {row["values"]: row["counts"] for row in of_listeners.value_counts().to_pylist()}
+    now, then = sum(markets.values()), sum(before.values())
+    if min(now, then) < _FEWEST_LISTENERS:
+        return None
+    shift: float = max(
+        abs(markets.get(name, 0) / now - before.get(name, 0) / then) for name in markets.keys() | before.keys()
+    )
+    return shift
 
 
 def _measure_batch(batch: pa.RecordBatch, run_date: date, items: int) -> dict[str, float]:

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from nocturne.core.night import Night
 from nocturne.storage import tables
 from nocturne.storage.model_transitions import ModelRecord
-from nocturne.validation.profiles.arithmetic import Profile, repeated, share
+from nocturne.validation.profiles.arithmetic import Profile, repeated, share, total
 
 
 def live_models(night: Night) -> list[ModelRecord]:
@@ -56,12 +56,21 @@ def item_factors(night: Night) -> Profile:
     return {
         "unlike_model": abs(rows.num_rows - items),
         "duplicate_items": repeated(rows["item_id"]) + repeated(rows["item_index"]),
+        "unlike_index": _unlike_index(night, rows),
         "wrong_length": pc.sum(wrong_length).as_py() or 0,
         "not_finite": len(norms) - len(finite),
         "share_zero": share(float((finite == 0).sum()), len(finite)),
         "share_of_index": share(rows.num_rows, tables.count(night, "item_index")) if live else None,
         "largest_norm_vs_usual": share(float(finite.max(initial=0.0)), usual),
     }
+
+
+def _unlike_index(night: Night, factors: pa.Table) -> int:
+    """Rows whose item id is not the one that `item_index` has for their index."""
+    index = tables.night_rows(night, "item_index", ["item_index", "item_id"]).combine_chunks()
+    place = pc.index_in(factors["item_index"].combine_chunks(), value_set=index["item_index"].combine_chunks())
+    ids = index["item_id"].combine_chunks().take(place)
+    return int(factors.num_rows - total(pc.equal(ids, factors["item_id"].combine_chunks())))
 
 
 def _norms(factors: pa.ListArray) -> np.ndarray[Any, np.dtype[np.float64]]:

@@ -2,7 +2,8 @@
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from datetime import date
+from dataclasses import dataclass
+from datetime import date, timedelta
 from typing import Any
 
 import numpy as np
@@ -10,30 +11,115 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyspark.sql import SparkSession
 
+from nocturne.core.arrays import Indexes, Positions
 from nocturne.core.night import Night
 from nocturne.storage import tables
 from nocturne.storage.stored_rows import StoredRows
 from nocturne.validation.profiles.arithmetic import Profile, repeated, share, total
-from nocturne.validation.profiles.bucket_sums import metrics_table, sum_over_buckets
+from nocturne.validation.profiles.bucket_sums import ListenerRows, are_among, metrics_table, sum_over_buckets
+from nocturne.validation.profiles.models import live_models
 
-_COLUMNS = ["user_id", "source", "items", "scores", "listed", "valid_until", "norm"]
-_COUNTED = ("rows", "misaligned", "unordered", "not_finite", "listed_beyond", "outdated", "without_norm", "repeated")
+_COLUMNS = [
+    *("user_id", "source", "items", "scores", "listed", "row_digest", "model_version", "valid_until", "norm"),
+    "computed_on",
+]
+_LISTENERS = ["user_id", "item_indexes", "last_heard", "digest"]
+_COUNTED = (
+    *(
+        "rows",
+        "pools",
+        "misaligned",
+        "unordered",
+        "not_finite",
+        "listed_beyond",
+        "outdated",
+        "without_norm",
+        "repeated",
+    ),
+    *("heard_items", "other_row", "other_model", "outside_model", "flat"),
+)
+
+
+@dataclass(frozen=True)
+class PoolMeasurement:
+    """The measurement of a bucket of pools, as a task runs it.
+
+    Attributes:
+        listeners: the rows of `interactions` of the night.
+        model_version: the live model; empty if there is none.
+        items: its item indexes; shape (items,).
+        let_back_after_days: as in settings.
+    """
+
+    run_date: date
+    pools: StoredRows
+    listeners: StoredRows
+    model_version: str
+    items: Indexes
+    let_back_after_days: int
+
+    def measure(self, buckets: Iterable[int]) -> Iterator[pa.Table]:
+        """Sums of the metrics over each bucket."""
+        for bucket in buckets:
+            counts, users = Counter(dict.fromkeys(_COUNTED, 0.0)), []
+            listeners = ListenerRows(self.listeners.in_bucket(bucket))
+            for batch in self.pools.in_bucket(bucket):
+                users.append(batch["user_id"])
+                counts.update(_measure_batch(batch, self.run_date))
+                counts.update(self._measure_content(batch, listeners.of(batch["user_id"])))
+            if users:
+                counts["repeated"] = repeated(pa.chunked_array(users))
+            yield metrics_table(counts)
+
+    def _measure_content(self, batch: pa.RecordBatch, listeners: pa.Table | None) -> dict[str, float]:
+        row, item = pc.list_parent_indices(batch["items"]).to_numpy(), batch["items"].flatten().to_numpy()
+        known = np.zeros(max(int(self.items.max(initial=0)), int(item.max(initial=0)), 0) + 2, dtype=bool)
+        known[self.items] = True
+        content: dict[str, float] = {
+            "outside_model": int((~known[np.maximum(item, -1)]).sum()),
+            "other_model": total(pc.not_equal(batch["model_version"], self.model_version)),
+        }
+        if listeners is None:
+            return content | {"other_row": batch.num_rows}
+        digests = listeners["digest"].combine_chunks()
+        of_row, of_item = not_yet_let_back(listeners, self.run_date, self.let_back_after_days)
+        same_row = pc.fill_null(pc.equal(batch["row_digest"], digests), False)
+        return content | {
+            "other_row": batch.num_rows - total(same_row),
+            "heard_items": int(are_among(row, item, of_row, of_item).sum()),
+        }
+
+
+def not_yet_let_back(listeners: pa.Table, run_date: date, let_back_after_days: int) -> tuple[Positions, Indexes]:
+    """Items that listeners heard and may not get tonight: the number of the row, and the item index."""
+    lists = listeners["item_indexes"].combine_chunks()
+    row, item = pc.list_parent_indices(lists).to_numpy(), pc.list_flatten(lists).to_numpy()
+    if not let_back_after_days:
+        return row, item
+    first = pa.scalar(run_date - timedelta(days=let_back_after_days), pa.date32())
+    recent = pc.greater(pc.list_flatten(listeners["last_heard"].combine_chunks()), first).to_numpy(zero_copy_only=False)
+    return row[recent], item[recent]
 
 
 def pools(spark: SparkSession, night: Night) -> Profile:
     """Of every listener's pool."""
-    rows, buckets = StoredRows.at(night, "pools", _COLUMNS), night.settings.tables.buckets
-
-    def measure(task_buckets: Iterable[int]) -> Iterator[pa.Table]:
-        for bucket in task_buckets:
-            yield metrics_table(_measure(rows.in_bucket(bucket), night.run_date))
-
-    sums = sum_over_buckets(spark, buckets, measure)
+    live = live_models(night)
+    task = PoolMeasurement(
+        run_date=night.run_date,
+        pools=StoredRows.at(night, "pools", _COLUMNS),
+        listeners=StoredRows.at(night, "interactions", _LISTENERS),
+        model_version=live[0].version if live else "",
+        items=tables.night_rows(night, "item_factors", ["item_index"])["item_index"].to_numpy(),
+        let_back_after_days=night.settings.ranking.let_back_after_days,
+    )
+    measured = sum_over_buckets(spark, night.settings.tables.buckets, task.measure)
+    sums = {metric: value for (metric, _), value in measured.items()}
     ranking = _ranking(night)
     expected = ranking["personal"] + dict(ranking["reasons"]).get("previous", 0) if ranking else None
     return {
-        "unlike_rankings": None if expected is None else abs(sums["rows", None] - expected),
-        **{name: sums[name, None] for name in _COUNTED if name != "rows"},
+        "unlike_rankings": None if expected is None else abs(sums["rows"] - expected),
+        **{name: sums[name] for name in _COUNTED if name not in {"rows", "pools", "flat"}},
+        "share_flat": share(sums["flat"], sums["pools"]),
     }
 
 
@@ -61,24 +147,21 @@ def _ranking(night: Night) -> dict[str, Any]:
     return rows[0] if len(rows) == 1 else {}
 
 
-def _measure(rows: StoredRows, run_date: date) -> dict[str, float]:
-    counts, users = Counter(dict.fromkeys(_COUNTED, 0.0)), []
-    for batch in rows:
-        users.append(batch["user_id"])
-        counts.update(_measure_batch(batch, run_date))
-    if users:
-        counts["repeated"] = repeated(pa.chunked_array(users))
-    return dict(counts)
-
-
 def _measure_batch(batch: pa.RecordBatch, run_date: date) -> dict[str, float]:
     lengths = pc.list_value_length(batch["scores"])
     row, score = pc.list_parent_indices(batch["scores"]).to_numpy(), batch["scores"].flatten().to_numpy()
     rising = (row[1:] == row[:-1]) & (score[1:] > score[:-1])
-    outdated = pc.less_equal(batch["valid_until"], pa.scalar(run_date, pa.date32()))
-    without = pc.and_(pc.equal(batch["source"], "als"), pc.is_null(batch["norm"]))
+    tonight = pa.scalar(run_date, pa.date32())
+    outdated = pc.or_kleene(pc.less_equal(batch["valid_until"], tonight), pc.greater(batch["computed_on"], tonight))
+    personal = pc.equal(batch["source"], "als")
+    without = pc.and_(personal, pc.is_null(batch["norm"]))
+    several = pc.and_(personal, pc.greater(lengths, 1)).to_numpy(zero_copy_only=False)
+    level = np.ones(batch.num_rows, dtype=bool)
+    level[row[1:][(row[1:] == row[:-1]) & (score[1:] != score[:-1])]] = False
     return {
         "rows": batch.num_rows,
+        "pools": int(several.sum()),
+        "flat": int((several & level).sum()),
         "misaligned": total(pc.not_equal(pc.list_value_length(batch["items"]), lengths)),
         "unordered": len(np.unique(row[1:][rising])),
         "not_finite": len(np.unique(row[~np.isfinite(score)])),

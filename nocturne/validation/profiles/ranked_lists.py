@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 
 import numpy as np
@@ -10,20 +10,32 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyspark.sql import SparkSession
 
+from nocturne.core.arrays import Indexes
 from nocturne.core.night import Night
 from nocturne.storage.history import previous_night
 from nocturne.storage.stored_rows import StoredRows
+from nocturne.validation.profiles import list_contents
 from nocturne.validation.profiles.arithmetic import Profile, repeated, share
-from nocturne.validation.profiles.bucket_sums import metrics_table, sum_over_buckets
+from nocturne.validation.profiles.bucket_sums import ListenerRows, metrics_table, sum_over_buckets
 from nocturne.validation.profiles.catalogue_rules import Catalogue
+from nocturne.validation.profiles.list_contents import (
+    ListRules,
+    content_profile,
+    measure_contents,
+    measure_markets,
+    measure_repeats,
+)
 from nocturne.validation.profiles.models import live_models
+from nocturne.validation.profiles.recomputed_lists import recompute_sample
 
-_COLUMNS = ["user_id", "market", "arm", "items", "propensities", "source", "model_version", "candidates"]
+_COLUMNS = ["user_id", "market", "arm", "items", "propensities", "source", "model_version", "candidates", "digest"]
+_COMPARED_COLUMNS = ["user_id", "arm", "items"]
 _BATCH_ROWS = 32_768
 _NOTHING_LISTED = pa.table({"item": pa.array([], pa.string()), "value": pa.array([], pa.float64())})
 _COUNTED = (
     *("lists", "slots", "short", "empty", "too_long", "lists_with_duplicates", "unordered", "not_finite"),
-    *("ineligible", "unknown", "fallbacks", "other_model", "compared", "overlap", "propensities_unsound"),
+    *("ineligible", "unknown", "fallbacks", "other_model", "compared", "comparable", "overlap", "propensities_unsound"),
+    *list_contents.COUNTED,
 )
 _COMPARED = 20_000
 """Listeners of all buckets whose last two lists are compared: enough to tell a churn of 1 %."""
@@ -45,10 +57,12 @@ class ListMeasurement:
     run_date: date
     lists: StoredRows
     listeners: StoredRows
+    pools: StoredRows
     previous: StoredRows | None
     items: StoredRows
+    index: StoredRows
+    rules: ListRules
     model_version: str
-    top_k: int
     explicit_blocked_markets: tuple[str, ...]
     compared: int
     reranked: bool
@@ -56,32 +70,52 @@ class ListMeasurement:
     def measure(self, buckets: Iterable[int]) -> Iterator[pa.Table]:
         """Sums of the metrics over each bucket, and how often each item is listed in all of them."""
         catalogue = Catalogue(self.items.to_table(), self.run_date, self.explicit_blocked_markets)
+        index = self.index.to_table().combine_chunks()
         for bucket in buckets:
-            sums, listed = self._bucket(bucket, catalogue)
-            yield metrics_table(sums)
-            yield listed
+            yield from self._bucket(bucket, catalogue, index)
 
-    def _bucket(self, bucket: int, catalogue: Catalogue) -> tuple[dict[str, float], pa.Table]:
-        sums, users, keys, listed = Counter(dict.fromkeys(_COUNTED, 0.0)), [], [], []
+    def _bucket(self, bucket: int, catalogue: Catalogue, index: pa.Table) -> Iterator[pa.Table]:
+        sums, users, keys, listed, hashes = Counter(dict.fromkeys(_COUNTED, 0.0)), [], [], [], []
         lists = self.lists.in_bucket(bucket)
+        earlier = replace(self.previous, columns=tuple(list_contents.PREVIOUS)) if self.previous else None
+        beside = [
+            ListenerRows(replace(rows.in_bucket(bucket), batch_rows=_BATCH_ROWS) if rows else ())
+            for rows in (self.listeners, self.pools, earlier)
+        ]
         for batch in lists:
-            counts, items = self._batch(batch, catalogue)
+            counts, items, item = self._batch(batch, catalogue, index)
             sums.update(counts)
             listed.append(items)
             users.append(batch["user_id"])
             keys.append(pc.binary_join_element_wise(batch["arm"], batch["user_id"], "\x1f"))
+            of_listeners, pools, previous = (rows.of(batch["user_id"]) for rows in beside)
+            counts, of_lists = measure_contents(batch, item, of_listeners, pools, previous, self.rules)
+            sums.update(counts)
+            hashes.append(of_lists)
+            yield from self._markets(batch, previous)
         listed_users = pa.chunked_array(users, pa.string())
-        listeners = self.listeners.in_bucket(bucket).to_table()["user_id"]
+        listeners = replace(self.listeners.in_bucket(bucket), columns=("user_id",)).to_table()["user_id"]
         sums["duplicate_keys"] = repeated(pa.chunked_array(keys, pa.string()))
         sums["listeners_without_list"] = len(listeners) - _members(listeners, listed_users)
         sums["lists_without_listener"] = len(listed_users) - _members(listed_users, listeners)
         if self.previous:
             sums.update(overlap(lists.head(self.compared), self.previous.in_bucket(bucket).head(self.compared)))
+        sums.update(measure_repeats(hashes))
+        yield metrics_table(sums)
         together = pa.concat_tables(listed, promote_options="default") if listed else _NOTHING_LISTED
         slots = together.group_by("item").aggregate([("value", "sum")]).rename_columns(["item", "value"])
-        return dict(sums), slots.add_column(0, "metric", pa.array(["slots"] * slots.num_rows, pa.string()))
+        yield slots.add_column(0, "metric", pa.array(["slots"] * slots.num_rows, pa.string()))
 
-    def _batch(self, batch: pa.RecordBatch, catalogue: Catalogue) -> tuple[dict[str, float], pa.Table]:
+    def _markets(self, batch: pa.RecordBatch, previous: pa.Table | None) -> Iterator[pa.Table]:
+        lengths, top_k = pc.list_value_length(batch["items"]).to_numpy(), self.rules.top_k
+        yield from measure_markets(pa.Table.from_batches([batch]), lengths, top_k, "now")
+        if previous is not None:
+            known = previous.filter(pc.is_valid(previous["user_id"]))
+            yield from measure_markets(known, known["candidates"].combine_chunks().to_numpy(), top_k, "then")
+
+    def _batch(
+        self, batch: pa.RecordBatch, catalogue: Catalogue, index: pa.Table
+    ) -> tuple[dict[str, float], pa.Table, Indexes]:
         lists = batch["items"]
         entries = lists.flatten()
         encoded = entries.field("item_id").dictionary_encode()
@@ -89,7 +123,7 @@ class ListMeasurement:
         row = pc.list_parent_indices(lists).to_numpy()
         lengths = pc.list_value_length(lists).to_numpy()
         same_list = row[1:] == row[:-1]
-        full = np.minimum(batch["candidates"].to_numpy(), self.top_k)
+        full = np.minimum(batch["candidates"].to_numpy(), self.rules.top_k)
         source = batch["source"]
         personal = pc.equal(source, "als")
         by_score = ~(self.reranked & personal.to_numpy(zero_copy_only=False))[row[1:]]
@@ -102,7 +136,7 @@ class ListMeasurement:
             "slots": len(item),
             "short": int((lengths < full).sum()),
             "empty": int((lengths == 0).sum()),
-            "too_long": int((lengths > self.top_k).sum()),
+            "too_long": int((lengths > self.rules.top_k).sum()),
             "lists_with_duplicates": _lists_with_duplicates(row, item, lengths),
             "unordered": len(np.unique(row[1:][same_list & by_score & (score[1:] > score[:-1])])),
             "not_finite": len(np.unique(row[~np.isfinite(score)])),
@@ -113,29 +147,38 @@ class ListMeasurement:
             "other_model": int(pc.sum(stale).as_py() or 0),
         }
         times = np.bincount(item, minlength=len(encoded.dictionary)).astype(np.float64)
-        return sums, pa.table({"item": encoded.dictionary, "value": times})
+        place = pc.index_in(encoded.dictionary, value_set=index["item_id"].combine_chunks())
+        indexes = pc.fill_null(index["item_index"].combine_chunks().take(place), -1).to_numpy(zero_copy_only=False)
+        return sums, pa.table({"item": encoded.dictionary, "value": times}), indexes[item]
 
 
 def ranked_lists(spark: SparkSession, night: Night) -> Profile:
     """Of every listener's list."""
     live = live_models(night)
     previous = previous_night(night, "ranked_lists")
-    buckets = night.settings.tables.buckets
+    buckets, ranking = night.settings.tables.buckets, night.settings.ranking
     task = ListMeasurement(
         run_date=night.run_date,
         lists=StoredRows.at(night, "ranked_lists", _COLUMNS, batch_rows=_BATCH_ROWS),
-        listeners=StoredRows.at(night, "interactions", ["user_id"]),
-        previous=StoredRows.at(previous, "ranked_lists", _COLUMNS) if previous else None,
+        listeners=StoredRows.at(night, "interactions", list_contents.LISTENERS),
+        pools=StoredRows.at(night, "pools", list_contents.POOLS),
+        previous=StoredRows.at(previous, "ranked_lists", _COMPARED_COLUMNS) if previous else None,
         items=StoredRows.at(night, "items", Catalogue.COLUMNS),
+        index=StoredRows.at(night, "item_index", ["item_index", "item_id"]),
+        rules=ListRules(
+            run_date=night.run_date,
+            top_k=ranking.top_k,
+            considered=max(ranking.top_k, ranking.candidates),
+            let_back_after_days=ranking.let_back_after_days,
+        ),
         model_version=live[0].version if live else "",
-        top_k=night.settings.ranking.top_k,
-        explicit_blocked_markets=night.settings.ranking.explicit_blocked_markets,
+        explicit_blocked_markets=ranking.explicit_blocked_markets,
         compared=max(_COMPARED // buckets, 1),
         reranked=not night.settings.reranking.neutral,
     )
     measured = sum_over_buckets(spark, buckets, task.measure)
     sums = {metric: value for (metric, item), value in measured.items() if item is None}
-    slots = np.array([value for (metric, item), value in measured.items() if item is not None])
+    slots = np.array([value for (metric, _), value in measured.items() if metric == "slots"])
     return {
         "duplicate_keys": sums["duplicate_keys"],
         "listeners_without_list": sums["listeners_without_list"],
@@ -153,21 +196,35 @@ def ranked_lists(spark: SparkSession, night: Night) -> Profile:
         "share_fallback": share(sums["fallbacks"], sums["lists"]),
         "share_of_model_listed": share(len(slots), live[0].items) if live and len(slots) else None,
         "share_of_top_items": share(_largest(slots), float(slots.sum())),
-        "churn": 1 - sums["overlap"] / sums["compared"] if sums["compared"] >= _FEWEST_COMPARED else None,
+        "churn": _churn(sums),
+        **content_profile(sums, measured),
+        **recompute_sample(night),
     }
+
+
+def _churn(sums: dict[str, float]) -> float | None:
+    """Share of last night's lists that is gone; all of it where nearly all of many lists have nothing to compare."""
+    if sums["compared"] >= _FEWEST_COMPARED:
+        return 1 - sums["overlap"] / sums["compared"]
+    return 1.0 if sums["comparable"] >= _FEWEST_COMPARED else None
 
 
 def overlap(lists: pa.Table, previous: pa.Table) -> dict[str, float]:
     """Items that lists have in common with the list that the same listener and arm had before.
 
     Returns:
-        `compared`: lists, not empty, of listeners who had one; `overlap`: sum of the shares of them that were there.
+        `compared`: lists, not empty, of listeners who had one; `overlap`: sum of the shares of them that were there;
+        `comparable`: lists that could have been compared, had they items and the same listeners.
     """
     now, earlier = _places(lists), _places(previous)
     both = now.join(earlier, ["user_id", "arm", "item_id"], join_type="left semi")
     met = lists.select(["user_id", "arm"]).filter(pc.greater(pc.list_value_length(lists["items"]), 0))
     compared = met.join(previous.select(["user_id", "arm"]), ["user_id", "arm"], join_type="left semi").num_rows
-    return {"compared": compared, "overlap": float(pc.sum(both["weight"]).as_py() or 0)}
+    return {
+        "compared": compared,
+        "overlap": float(pc.sum(both["weight"]).as_py() or 0),
+        "comparable": min(lists.num_rows, previous.num_rows),
+    }
 
 
 def _places(lists: pa.Table) -> pa.Table:

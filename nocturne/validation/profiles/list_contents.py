@@ -1,0 +1,173 @@
+"""The contents of lists: new to their listeners, from their own pools, and not the same for all."""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import date
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from nocturne.core.arrays import Indexes, Offsets
+from nocturne.core.hashing import Hashes, spread
+from nocturne.validation.profiles.arithmetic import Profile, share, worst
+from nocturne.validation.profiles.bucket_sums import Sums, are_among, metrics_by_item
+from nocturne.validation.profiles.pools import not_yet_let_back
+
+LISTENERS = ["user_id", "item_indexes", "last_heard", "changed_on"]
+POOLS = ["user_id", "items", "listed"]
+PREVIOUS = ["user_id", "market", "source", "candidates", "digest"]
+"""Columns read of `interactions` and `pools` of the night, and of `ranked_lists` of the last one."""
+
+COUNTED = (
+    *("heard_items", "outside_pool", "without_pool", "unlike_pool", "several", "flat", "moved", "unmoved"),
+    *("distinct", "commonest"),
+)
+_FEWEST_LISTENERS = 20
+"""Of a market, or whose rows changed: the lists of fewer say little."""
+
+_OF_MARKETS = ("lists", "empty", "short", "candidates")
+
+
+@dataclass(frozen=True)
+class ListRules:
+    """The settings of a night that its lists follow.
+
+    Attributes:
+        considered: items at the head of a pool that a list is chosen from.
+    """
+
+    run_date: date
+    top_k: int
+    considered: int
+    let_back_after_days: int
+
+
+def measure_contents(
+    batch: pa.RecordBatch,
+    item: Indexes,
+    listeners: pa.Table | None,
+    pools: pa.Table | None,
+    previous: pa.Table | None,
+    rules: ListRules,
+) -> tuple[dict[str, float], Hashes]:
+    """Counts of COUNTED over some lists, but for the last two; and a hash of the items of each personal list.
+
+    Args:
+        item: item index of every entry of the lists; -1 for one that has none.
+        listeners, pools, previous: rows of `interactions`, `pools` and last night's `ranked_lists`, aligned with the
+            lists and null where there is none; None of an empty table.
+    """
+    counts: dict[str, float] = {}
+    row, lengths = pc.list_parent_indices(batch["items"]).to_numpy(), pc.list_value_length(batch["items"]).to_numpy()
+    score = batch["items"].flatten().field("score").to_numpy(zero_copy_only=False)
+    personal = pc.equal(batch["source"], "als").to_numpy(zero_copy_only=False)
+    if listeners is not None:
+        of_row, of_item = not_yet_let_back(listeners, rules.run_date, rules.let_back_after_days)
+        counts["heard_items"] = int(are_among(row, item, of_row, of_item).sum())
+        if previous is not None:
+            counts |= _measure_moves(batch, listeners, previous, personal & (lengths > 0), rules.run_date)
+    counts |= _measure_pools(row, item, lengths, personal, pools, rules.considered)
+    level = np.ones(batch.num_rows, dtype=bool)
+    level[row[1:][(row[1:] == row[:-1]) & (score[1:] != score[:-1])]] = False
+    several = personal & (lengths > 1)
+    offsets: Offsets = np.concatenate([[0], np.cumsum(lengths)])
+    return counts | {"several": int(several.sum()), "flat": int((several & level).sum())}, _hash(offsets, item)[several]
+
+
+def _measure_moves(
+    batch: pa.RecordBatch, listeners: pa.Table, previous: pa.Table, listed: np.ndarray, tonight: date
+) -> dict[str, float]:
+    """Listeners whose row changed tonight: whose list is another than last night's, and whose is the same."""
+    changed = _true(pc.equal(listeners["changed_on"], pa.scalar(tonight, pa.date32())))
+    compared = changed & listed & _true(pc.equal(previous["source"], "als"))
+    same = compared & _true(pc.equal(previous["digest"].combine_chunks(), batch["digest"]))
+    return {"moved": int((compared & ~same).sum()), "unmoved": int(same.sum())}
+
+
+def _measure_pools(
+    row: np.ndarray, item: Indexes, lengths: np.ndarray, personal: np.ndarray, pools: pa.Table | None, considered: int
+) -> dict[str, float]:
+    if pools is None:
+        return {"without_pool": int(personal.sum())}
+    lists = pools["items"].combine_chunks()
+    of_row, of_item = pc.list_parent_indices(lists).to_numpy(), pc.list_flatten(lists).to_numpy()
+    sizes = np.bincount(of_row, minlength=len(lengths))
+    head = np.arange(len(of_row)) - (np.cumsum(sizes) - sizes)[of_row] < considered
+    pooled = pc.is_valid(pools["user_id"]).to_numpy()
+    outside = ~are_among(row, item, of_row[head], of_item[head]) & pooled[row]
+    listed = pools["listed"].combine_chunks().fill_null(0).to_numpy()
+    return {
+        "without_pool": int((personal & ~pooled).sum()),
+        "outside_pool": len(np.unique(row[outside])),
+        "unlike_pool": int((pooled & (listed != lengths)).sum()),
+    }
+
+
+def measure_repeats(hashes: list[Hashes]) -> dict[str, float]:
+    """Of the personal lists of a bucket: those that are different ones, and how often the commonest occurs."""
+    times = np.unique(np.concatenate(hashes), return_counts=True)[1] if hashes else np.zeros(0)
+    return {"distinct": len(times), "commonest": int(times.max(initial=0))}
+
+
+def measure_markets(lists: pa.Table, lengths: np.ndarray, top_k: int, prefix: str) -> Iterator[pa.Table]:
+    """Lists, empty ones, ones shorter than they should be, and candidates, by market.
+
+    Args:
+        lists: columns market and candidates.
+        prefix: of the metrics' names: now or then.
+    """
+    encoded = pc.fill_null(lists["market"].combine_chunks(), "").dictionary_encode()
+    code, names = encoded.indices.to_numpy(), encoded.dictionary
+    amounts = (np.ones(len(code)), lengths == 0, lengths < top_k, lists["candidates"].combine_chunks().to_numpy())
+    for name, amount in zip(_OF_MARKETS, amounts, strict=True):
+        yield metrics_by_item(f"{prefix}_{name}", names.to_pylist(), np.bincount(code, amount, minlength=len(names)))
+
+
+def content_profile(sums: Mapping[str, float], measured: Sums) -> Profile:
+    """Metrics of the contents, from what buckets add up to."""
+    several, compared = sums["several"], sums["moved"] + sums["unmoved"]
+    now, then = (_by_market(measured, prefix) for prefix in ("now", "then"))
+    both = [(now[market], then[market]) for market in now.keys() & then.keys()]
+    return {
+        **{name: sums[name] for name in ("heard_items", "outside_pool", "without_pool", "unlike_pool")},
+        "share_flat": share(sums["flat"], several),
+        "share_distinct": share(sums["distinct"], several) if several >= _FEWEST_LISTENERS else None,
+        "share_of_commonest_list": share(sums["commonest"], several) if several >= _FEWEST_LISTENERS else None,
+        "share_unmoved": share(sums["unmoved"], compared) if compared >= _FEWEST_LISTENERS else None,
+        "largest_share_empty": worst(share(market["empty"], market["lists"]) for market in now.values()),
+        "largest_rise_of_empty": worst(_share_of(a, "empty") - _share_of(b, "empty") for a, b in both),
+        "largest_rise_of_short": worst(_share_of(a, "short") - _share_of(b, "short") for a, b in both),
+        "least_candidates_vs_last_night": worst(
+            (_share_of(a, "candidates") / _share_of(b, "candidates") for a, b in both if b["candidates"]), min
+        ),
+    }
+
+
+def _by_market(measured: Sums, prefix: str) -> dict[str, Counter[str]]:
+    """Counts of markets with more than a few lists."""
+    markets: dict[str, Counter[str]] = {}
+    for (metric, market), value in measured.items():
+        if metric.startswith(f"{prefix}_") and market is not None:
+            markets.setdefault(market, Counter())[metric.removeprefix(f"{prefix}_")] += value  # type: ignore[assignment]
+    return {market: counts for market, counts in markets.items() if counts["lists"] >= _FEWEST_LISTENERS}
+
+
+def _share_of(market: Mapping[str, float], name: str) -> float:
+    return share(market[name], market["lists"])
+
+
+def _hash(offsets: Offsets, item: Indexes) -> Hashes:
+    """64 bits of the items of each list, in their order."""
+    places = np.arange(len(item)) - np.repeat(offsets[:-1], np.diff(offsets))
+    entries = spread(item.astype(np.uint64) << np.uint64(16) ^ places.astype(np.uint64))
+    ends = np.concatenate([np.zeros(1, np.uint64), np.cumsum(entries, dtype=np.uint64)])[offsets]
+    hashes: Hashes = ends[1:] - ends[:-1]
+    return hashes
+
+
+def _true(answers: Any) -> np.ndarray:
+    whole = answers.combine_chunks() if isinstance(answers, pa.ChunkedArray) else answers
+    return np.asarray(pc.fill_null(whole, False).to_numpy(zero_copy_only=False), dtype=bool)

@@ -1,0 +1,231 @@
+"""A sample of whole lists worked out anew, from their listeners' rows: dense, in float64, by code of its own.
+
+Sources: docs/tables.md for columns and units, docs/decisions/periods-of-one-half-life.md for decayed sums,
+docs/decisions/a-second-stage-over-the-pool.md for lists; confidences and solve: Hu, Koren and Volinsky (2008), 4.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import date, timedelta
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from nocturne.core.arrays import Floats, Mask, Positions
+from nocturne.core.night import Night
+from nocturne.core.settings import Settings
+from nocturne.storage import tables
+from nocturne.storage.stored_rows import StoredRows
+from nocturne.validation.profiles.catalogue_rules import Catalogue
+
+_SAMPLE = 64
+_TOLERANCE = 1e-6
+"""Of scores of the order of 1: float32 factors are exact in both, and float64 sums agree to some 1e-12."""
+
+_LISTS = ["user_id", "market", "items", "source"]
+_ROWS = ["user_id", "market", "period", "item_indexes", "play_sums", "second_sums", "last_heard"]
+_UNITS = 2.0**20
+_EPOCH = date(1970, 1, 1)
+_TRANSFORMS: dict[str, Callable[[Floats], Floats]] = {
+    "linear": np.positive,
+    "log1p": np.log1p,
+    "sqrt": np.sqrt,
+    "binary": np.ones_like,
+}
+
+Row = Mapping[str, Any]
+
+
+def recompute_sample(night: Night) -> dict[str, float | None]:
+    """`unlike_recomputed`: lists of a sample that are not what their listeners' rows give; None without a model.
+
+    The sample is drawn by the night. Lists carried on without factors are left out. With re-ranking beyond caps a
+    list is held against its candidates and their scores, not against its order.
+    """
+    models = tables.night_rows(night, "models").to_pylist()
+    per_file = -(-_SAMPLE // night.settings.tables.buckets)
+    batches = StoredRows.at(night, "ranked_lists", _LISTS).sample(per_file, (night.run_date - _EPOCH).days)
+    sampled = [row for batch in batches for row in batch.to_pylist()]
+    if len(models) != 1 or not sampled:
+        return {"unlike_recomputed": None}
+    rows = StoredRows.at(night, "interactions", _ROWS).of_listeners([row["user_id"] for row in sampled])
+    row_of = {row["user_id"]: row for row in rows.to_pylist()}
+    dense = DenseNight.of(night, models[0])
+    compared = [each for each in sampled if each["source"] != "previous"]
+    unlike = [each for each in compared if not dense.gives(each, row_of.get(each["user_id"]))]
+    return {"unlike_recomputed": len(unlike)}
+
+
+@dataclass(frozen=True)
+class DenseNight:
+    """A model and a catalogue, with which any list of the night can be worked out.
+
+    Attributes:
+        recipe: the model's settings.
+        half_lives: the model's anchor date, in half-lives since 1970-01-01.
+        items: rows of `item_factors`, in order of item_index.
+        factors: theirs, float64; shape (items, factors).
+        gram: factors.T @ factors.
+        tie_order: place of each item in the order of ids; shape (items,).
+        catalogue: rules of the night.
+        creators: by item id, where there is one.
+    """
+
+    run_date: date
+    settings: Settings
+    recipe: dict[str, Any]
+    half_lives: float
+    items: pa.Table
+    factors: Floats
+    gram: Floats
+    tie_order: Positions
+    catalogue: Catalogue
+    creators: dict[str, str]
+
+    @classmethod
+    def of(cls, night: Night, model: Row) -> "DenseNight":
+        """The night's catalogue, and the model of a row of `models`."""
+        settings = night.settings
+        items = tables.night_rows(night, "item_factors").sort_by("item_index").combine_chunks()
+        catalogue = tables.night_rows(night, "items", [*Catalogue.COLUMNS, "creator"])
+        factors = items["factors"].combine_chunks().flatten().to_numpy().astype(np.float64).reshape(len(items), -1)
+        ids, creators = (catalogue[name].to_pylist() for name in ("item_id", "creator"))
+        return cls(
+            run_date=night.run_date,
+            settings=settings,
+            recipe=json.loads(model["settings"]),
+            half_lives=(model["anchor_date"] - _EPOCH).days / settings.interactions.half_life_days,
+            items=items,
+            factors=factors,
+            gram=factors.T @ factors,
+            tie_order=pc.rank(items["item_id"].combine_chunks()).to_numpy().astype(np.int64),
+            catalogue=Catalogue(catalogue, night.run_date, settings.ranking.explicit_blocked_markets),
+            creators={item: creator for item, creator in zip(ids, creators, strict=True) if creator is not None},
+        )
+
+    def gives(self, listed: Row, row: Row | None) -> bool:
+        """True if a row of `ranked_lists` is what its listener's row of `interactions` gives."""
+        if row is None or row["market"] != listed["market"]:
+            return False
+        allowed = self._allowed(row)
+        places, confidences = self._confidences(row)
+        user = self._solve(places, confidences)
+        if not user.any():
+            return listed["source"] != "als" and self._is_popular(listed, allowed)
+        return listed["source"] == "als" and self._is_chosen(listed, user, allowed, places, confidences)
+
+    def _allowed(self, row: Row) -> Mask:
+        """Items of the model that may be listed to the listener; shape (items,)."""
+        barred, _ = self.catalogue.judge(self._ids, pa.array([row["market"]], pa.string()))
+        allowed = ~barred[0 if row["market"] is not None else -1]
+        days = self.settings.ranking.let_back_after_days
+        heard = [
+            index
+            for index, last in zip(row["item_indexes"], row["last_heard"], strict=True)
+            if not days or last + timedelta(days=days) > self.run_date
+        ]
+        allowed[np.isin(self._indexes, heard)] = False
+        return np.asarray(allowed)
+
+    def _confidences(self, row: Row) -> tuple[Positions, Floats]:
+        """Places in the model of what was heard and has not faded to nothing, and the confidence in it."""
+        recipe, index = self.recipe, np.array(row["item_indexes"], np.int64)
+        plays, seconds = (np.array(row[name], np.float64) for name in ("play_sums", "second_sums"))
+        amount = recipe["play_weight"] * plays + recipe["minute_weight"] * seconds / 60
+        place = np.searchsorted(self._indexes, index).clip(max=len(self._indexes) - 1)
+        used = (self._indexes[place] == index) & (amount > 0)
+        strength = _TRANSFORMS[recipe["transform"]](amount[used] / _UNITS * 2.0 ** (row["period"] - self.half_lives))
+        weights = self.items["confidence_weight"].to_numpy()[place[used]]
+        return place[used], recipe["alpha"] * strength * weights * max(1, len(index)) ** -recipe["activity_exponent"]
+
+    def _solve(self, places: Positions, confidences: Floats) -> Floats:
+        """The listener who fits 1 to what was heard and 0, with a confidence of 1, to all else, under the ridge."""
+        ridge = self.recipe["regularization"] * max(1, len(places)) ** self.recipe["regularization_exponent"]
+        heard = self.factors[places]
+        normal = self.gram + ridge * np.eye(len(self.gram)) + heard.T @ (heard * (confidences - 1)[:, None])
+        return np.asarray(np.linalg.solve(normal, heard.T @ confidences))
+
+    def _is_chosen(self, listed: Row, user: Floats, allowed: Mask, places: Positions, confidences: Floats) -> bool:
+        """True if a list is chosen from the best of the factors, in the order of factors and neighbourhoods."""
+        ranking, reranking = self.settings.ranking, self.settings.reranking
+        scores = np.where(allowed, self.factors @ user * self.items["score_multiplier"].to_numpy(), -np.inf)
+        considered = min(max(ranking.top_k, ranking.candidates), int(allowed.sum()))
+        # Items heard by the same listeners have the same factors, and come in order of their ids.
+        head = np.lexsort((self.tie_order, -np.round(scores, 9)))[:considered]
+        values = dict(zip(head.tolist(), self._second_stage(head, scores[head], places, confidences), strict=True))
+        place_of = dict(zip(self._ids.take(pa.array(head)).to_pylist(), head.tolist(), strict=True))
+        if not all(
+            entry["item_id"] in place_of and _near(values[place_of[entry["item_id"]]], entry["score"])
+            for entry in listed["items"]
+        ):
+            return False
+        only_caps = reranking.model_copy(update={"max_per_creator": 0}).neutral
+        best = self._capped(sorted(values, key=lambda place: -values[place]))
+        if len(listed["items"]) != len(best):
+            return False
+        ordered = zip(best, listed["items"], strict=True)
+        return not only_caps or all(_near(values[place], entry["score"]) for place, entry in ordered)
+
+    def _second_stage(self, head: Positions, scores: Floats, places: Positions, confidences: Floats) -> Floats:
+        """Scores of factors and of neighbourhoods as shares of the largest, added; those of factors if alone."""
+        weight, width = self.recipe["neighbour_weight"], self.recipe["neighbours"]
+        if not (weight and width and len(head)):
+            return scores
+        confidence_of = dict(zip(self._indexes[places].tolist(), confidences.tolist(), strict=True))
+        some = self.items.select(["neighbours", "similarities"]).take(pa.array(head))
+        neighbourhoods: Floats = np.array(
+            [
+                sum(similarity * confidence_of.get(index, 0.0) for index, similarity in zip(*pair, strict=True))
+                for pair in zip(*(some[name].to_pylist() for name in some.column_names), strict=True)
+            ]
+        )
+        values: Floats = _shares(scores) + weight * _shares(neighbourhoods)
+        return values
+
+    def _capped(self, best: list[int]) -> list[int]:
+        """The first top_k under the cap of their creators; the best of the others where those are too few."""
+        cap, top_k, taken = self.settings.reranking.max_per_creator, self.settings.ranking.top_k, Counter[str]()
+        chosen: set[int] = set()
+        for place, item in zip(best, self._ids.take(pa.array(best, pa.int64())).to_pylist(), strict=True):
+            creator = self.creators.get(item)
+            if len(chosen) < top_k and not (cap and creator is not None and taken[creator] >= cap):
+                chosen.add(place)
+                taken.update([creator] if creator is not None else [])
+        others = [place for place in best if place not in chosen][: top_k - len(chosen)]
+        return [place for place in best if place in chosen or place in others]
+
+    def _is_popular(self, listed: Row, allowed: Mask) -> bool:
+        """True if a list is what the listener's market hears most, if that is long enough, or what everyone does."""
+        everyone = self._most_heard(self.items["listeners"].to_numpy(), allowed)
+        of_market = [dict(heard).get(listed["market"], 0) for heard in self.items["market_listeners"].to_pylist()]
+        local = self._most_heard(np.array(of_market), allowed)
+        expected = local if local and len(local) == len(everyone) else everyone
+        return [entry["item_id"] for entry in listed["items"]] == expected
+
+    def _most_heard(self, listeners: np.ndarray, allowed: Mask) -> list[str]:
+        ids, some = self._ids.to_pylist(), np.flatnonzero(allowed & (listeners > 0)).tolist()
+        return [ids[place] for place in sorted(some, key=lambda place: (-listeners[place], ids[place]))][
+            : self.settings.ranking.top_k
+        ]
+
+    @property
+    def _ids(self) -> pa.Array:
+        return self.items["item_id"].combine_chunks()
+
+    @property
+    def _indexes(self) -> np.ndarray:
+        return np.asarray(self.items["item_index"].to_numpy())
+
+
+def _shares(scores: Floats) -> Floats:
+    """Of the largest; as they are if that is not above zero."""
+    largest = scores.max(initial=-np.inf)
+    return scores / largest if largest > 0 else scores
+
+
+def _near(one: float, other: float) -> bool:
+    return abs(one - other) <= _TOLERANCE * max(1.0, abs(one))
