@@ -18,8 +18,8 @@ pytest_plugins = [
     "tests.fixtures.cache_servers",
     "tests.fixtures.properties",
     "tests.fixtures.signs_of_life",
-    "tests.fixtures.service_shapes",
     "tests.fixtures.simulated_service",
+    "tests.fixtures.service_shapes",
 ]
 
 # Tests run many small jobs once: Java's second compiler would take longer than it saves.

@@ -6,8 +6,12 @@ import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import pyarrow.compute as pc
 import pytest
 
+from nocturne.core.night import Warehouse
+from nocturne.core.settings import load_settings
+from nocturne.storage import tables
 from tests.docs.pages import PAGES, ROOT, Block, runnable
 
 pytestmark = pytest.mark.slow
@@ -64,6 +68,13 @@ def paste_in(folder: Path, language: str, code: str) -> subprocess.CompletedProc
     command = ["bash", "-euo", "pipefail", "-c", code] if language == "sh" else [".venv/bin/python", "-c", code]
     output = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "stdin": subprocess.DEVNULL}
     return subprocess.run(command, cwd=folder, env=environment, text=True, check=False, **output)
+
+
+def test_ten_sound_nights_fail_no_critical_expectation(checkout):
+    warehouse = Warehouse(str(checkout / "demo" / "warehouse"), load_settings())
+    rows = tables.rows(warehouse, "validations", pc.field("severity") == "critical").to_pylist()
+    assert len({row["run_date"] for row in rows}) == 10
+    assert [row for row in rows if row["outcome"] == "failed"] == []
 
 
 def test_every_page_with_blocks_is_run():

@@ -2,9 +2,10 @@
 
 python -m tests.faults.campaign --minutes 10 --seed 1
 
-The property tests run with many more examples than in the suite, then the soak with a night for each kind of fault;
-then both again with the next seed. A turn takes half of the time at most, but the soak finishes the night it is in,
-and runs one at least. Progress is on stderr. Ends with each failure as the command that repeats it, and
+The property tests run with many more examples than in the suite, then the soak with a night for each kind of fault,
+then a month of sound nights, of which no gate may close; then all again with the next seed. A turn takes its share of
+the time at most, but the soak finishes the night it is in, and runs one at least, and the month is always whole.
+Progress is on stderr. Ends with each failure as the command that repeats it, and
 `campaign minutes=... seed=... searches=... failures=...`; status 1 if anything failed.
 """
 
@@ -13,6 +14,7 @@ import shlex
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -62,6 +64,31 @@ def soak(seed: int, minutes: float) -> list[str]:
         return [shlex.join([PYTHON, *command])] if process.wait() else []
 
 
+def publish_a_month(seed: int, _: float) -> list[str]:
+    """Run 30 nights of a sound service, weekdays and weekends."""
+    with tempfile.TemporaryDirectory() as folder:
+        places = [
+            "--landing",
+            f"{folder}/landing",
+            "--warehouse",
+            f"{folder}/warehouse",
+            "--cache",
+            f"lmdb:{folder}/cache",
+        ]
+        days = ["--listeners", "400", "--items", "300", "--nights", "30", "--seed", str(seed), "--start", "2025-01-01"]
+        nocturne = [".venv/bin/nocturne"]
+        commands = [
+            [*nocturne, "simulate", "--landing", f"{folder}/landing", *days],
+            [*nocturne, "night", "--from", "2025-01-01", "--to", "2025-01-30", *places],
+        ]
+        failed = [
+            command
+            for command in commands
+            if subprocess.run(command, cwd=ROOT, check=False, stdout=sys.stderr).returncode
+        ]
+    return [shlex.join(command) for command in (commands if failed else [])]
+
+
 def take_turns(searches: Sequence[Search], minutes: float, seed: int) -> tuple[int, list[str]]:
     """Searches in turn until the time is up, or Ctrl-C: how many began, and the commands that repeat their failures."""
     deadline = time.monotonic() + 60 * minutes
@@ -82,7 +109,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1, help="of the first turns; by default 1")
     options = parser.parse_args()
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background process ignores it, as would pytest
-    searches, failures = take_turns([search_properties, soak], options.minutes, options.seed)
+    searches, failures = take_turns([search_properties, soak, publish_a_month], options.minutes, options.seed)
     for command in failures:
         print(f"to repeat: {command}")
     print(f"campaign minutes={options.minutes:g} seed={options.seed} searches={searches} failures={len(failures)}")

@@ -8,8 +8,10 @@ import pyarrow as pa
 import pytest
 
 from nocturne.core.errors import InputError
-from nocturne.ingestion.catalogue import parse_items
+from nocturne.ingestion.catalogue import keep_absent_items, parse_items
 from nocturne.ingestion.landing import read_catalogue
+from nocturne.ingestion.landing_files import CATALOGUE_FIELDS
+from nocturne.storage.contracts import contract
 from tests.fixtures.landed_files import Content, write_file
 
 DATES = '"available_from": "2025-03-01", "available_until": "2025-03-02T01:00+02:00"'
@@ -169,3 +171,26 @@ def test_a_repeated_item_is_refused_across_files(tmp_path: Path) -> None:
 def test_a_few_wrong_rows_are_shown_and_the_others_counted(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="; 2 more"):
         items(tmp_path, "a.jsonl", "".join(f'{{"item_id": "{n}"}}\n' for n in range(5)))
+
+
+def test_an_item_that_is_no_longer_named_stays_as_it_was_and_is_absent() -> None:
+    schema = contract("items").arrow_schema
+
+    def catalogue(**restrictions: list[str] | None) -> pa.Table:
+        rows = [
+            {"item_id": item, "content_type": "track", "markets": markets} for item, markets in restrictions.items()
+        ]
+        return pa.Table.from_pylist(
+            rows, schema=pa.schema([field for field in schema if field.name in CATALOGUE_FIELDS])
+        )
+
+    first = keep_absent_items(catalogue(a=["SE"], b=None), schema.empty_table(), date(2025, 3, 1))
+    second = keep_absent_items(catalogue(b=["NO"]), first, date(2025, 3, 2))
+    third = keep_absent_items(catalogue(a=None), second, date(2025, 3, 3))
+
+    def summary(rows: pa.Table) -> dict[str, tuple[object, ...]]:
+        return {row["item_id"]: (row["markets"], row["absent"], row["run_date"].day) for row in rows.to_pylist()}
+
+    assert summary(first) == {"a": (["SE"], False, 1), "b": (None, False, 1)}
+    assert summary(second) == {"a": (["SE"], True, 2), "b": (["NO"], False, 2)}
+    assert summary(third) == {"a": (None, False, 3), "b": (["NO"], True, 3)}

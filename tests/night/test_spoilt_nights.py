@@ -1,5 +1,6 @@
-"""Six ways to spoil a night: each closes the gate, and listeners keep the lists that are served."""
+"""Ways to spoil a whole night: each closes the gate, and listeners keep the lists that are served."""
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
@@ -9,7 +10,7 @@ import pyarrow.compute as pc
 import pytest
 from pyspark.sql import SparkSession
 
-from nocturne.core.errors import GateClosed
+from nocturne.core.errors import GateClosed, InputError
 from nocturne.core.night import Night
 from nocturne.flow import stage
 from nocturne.pipeline.runner import run_nights, run_stage, run_validation
@@ -98,6 +99,60 @@ def test_a_volume_down_by_nine_tenths_closes_the_gate(spark: SparkSession, copie
     night = copied.night(LAST)
     spoil(copied, night, "listens", lambda rows: rows.slice(0, rows.num_rows // 10))
     closes(spark, copied, night, "listens", "listens_vs_recent")
+
+
+def test_lists_that_were_empty_or_heard_or_of_another_listener_are_not_served(
+    spark: SparkSession, copied: Service
+) -> None:
+    """Three spoils of contents, one after the other, in one night."""
+    night = copied.night(LAST)
+    sound = tables.night_rows(night, "ranked_lists")
+    best_first = change("items", lambda items: items[::-1])
+    rotated = pa.concat_tables([sound.slice(1), sound.slice(0, 1)])["items"].combine_chunks()
+    of_another = sound.set_column(sound.schema.get_field_index("items"), sound.schema.field("items"), rotated)
+    for rows, metric in (
+        (change("items", lambda _: [])(sound), "share_empty"),
+        (of_another, "heard_items"),
+        (best_first(sound), "unlike_recomputed"),
+    ):
+        spoil(copied, night, "ranked_lists", lambda _, rows=rows: rows)
+        closes(spark, copied, night, "ranked_lists", metric)
+
+
+@pytest.mark.parametrize(
+    ("table", "stage_name"),
+    [("interactions", "build_interactions"), ("item_index", "build_interactions"), ("pools", "rank_users")],
+)
+def test_a_night_is_not_built_on_what_changed_after_it_was_validated(
+    spark: SparkSession, copied: Service, table: str, stage_name: str
+) -> None:
+    spoil(copied, copied.night(LAST - 1), table, lambda rows: rows)
+
+    with pytest.raises(InputError, match="changed after it was validated") as refused:
+        run_stage(spark, copied.night(LAST), stage(stage_name))
+
+    assert f"run night {copied.night(LAST - 1).run_date} again" in str(refused.value)
+
+
+def test_an_item_that_the_catalogue_lost_is_listed_nowhere_until_it_is_named_again(
+    spark: SparkSession, copied: Service
+) -> None:
+    night, landed = copied.night(LAST), next((copied.folder / "landing" / "items").glob("*"))
+    whole = landed.read_text()
+    lines = whole.splitlines(keepends=True)
+    landed.write_text("".join(lines[: int(len(lines) * 0.9)]))
+    lost = {json.loads(line)["item_id"] for line in lines[int(len(lines) * 0.9) :]}
+
+    run_nights([night])
+    absent = {row["item_id"] for row in tables.night_rows(night, "items").to_pylist() if row["absent"]}
+    listed = tables.night_rows(night, "ranked_lists")["items"].combine_chunks().flatten().field("item_id")
+    assert absent == lost
+    assert not lost & set(listed.to_pylist())
+
+    landed.write_text(whole)
+    run_nights([night])
+    listed = tables.night_rows(night, "ranked_lists")["items"].combine_chunks().flatten().field("item_id")
+    assert lost & set(listed.to_pylist())
 
 
 def test_a_stale_model_closes_the_gate(spark: SparkSession, copied: Service) -> None:

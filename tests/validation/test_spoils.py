@@ -261,6 +261,15 @@ def reverse(row: Row) -> Row:
     return {"items": [entry | {"item_id": item} for entry, item in zip(row["items"], ids, strict=True)]}
 
 
+def roll_the_index(night: Night) -> None:
+    index = tables.rows(night.warehouse, "item_index").to_pylist()
+    days = sorted({row["first_night"] for row in index})
+    of_day = [row for row in index if row["first_night"] == days[0]]
+    ids = [row["item_id"] for row in of_day]
+    rolled = [row | {"item_id": item} for row, item in zip(of_day, ids[1:] + ids[:1], strict=True)]
+    write(night.on(days[0]), "item_index", rolled)
+
+
 SPOILS: dict[str, tuple[str, str, Spoil]] = {
     "everyone's list empty": (
         "ranked_lists",
@@ -333,9 +342,9 @@ SPOILS: dict[str, tuple[str, str, Spoil]] = {
     "two ids swapped against factors": (
         "item_factors",
         "unlike_index",
-        lambda night: rotate("item_factors", "item_id", where=lambda row: row["item_index"] < 2)(night),
+        rotate("item_factors", "item_id", where=lambda row: row["item_index"] < 2),
     ),
-    "ids rolled in the index": ("item_factors", "unlike_index", lambda night: roll_the_index(night)),
+    "ids rolled in the index": ("item_factors", "unlike_index", roll_the_index),
 }
 CATALOGUE_SPOILS: dict[str, tuple[str, str, Spoil]] = {
     "a catalogue without markets": ("items", "share_licences_lifted", change("items", lambda _: {"markets": None})),
@@ -344,15 +353,6 @@ CATALOGUE_SPOILS: dict[str, tuple[str, str, Spoil]] = {
     "a catalogue cut to 60 %": ("items", "items_vs_last_night", cut_the_catalogue),
     "a mistyped year": ("items", "least_listable_vs_last_night", mistype_a_year),
 }
-
-
-def roll_the_index(night: Night) -> None:
-    index = tables.rows(night.warehouse, "item_index").to_pylist()
-    days = sorted({row["first_night"] for row in index})
-    of_day = [row for row in index if row["first_night"] == days[0]]
-    ids = [row["item_id"] for row in of_day]
-    rolled = [row | {"item_id": item} for row, item in zip(of_day, ids[1:] + ids[:1], strict=True)]
-    write(night.on(days[0]), "item_index", rolled)
 
 
 def reasons(spark: SparkSession, night: Night, table: str) -> list[str]:
