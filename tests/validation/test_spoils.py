@@ -46,6 +46,8 @@ def rows_of(night: Night, table: str) -> list[Row]:
 
 
 def write(night: Night, table: str, rows: list[Row]) -> None:
+    if table == "item_factors":
+        night = night.on(rows[0]["run_date"])  # of the model's training
     by_listener = sorted(rows, key=lambda row: row["user_id"]) if "user_id" in (rows or [{}])[0] else rows
     writing.replace_night(pa.Table.from_pylist(by_listener, schema=contract(table).arrow_schema), table, night)
 

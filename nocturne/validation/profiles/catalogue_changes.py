@@ -10,7 +10,7 @@ from nocturne.storage import tables
 from nocturne.validation.profiles.arithmetic import Profile, share, worst
 from nocturne.validation.profiles.catalogue_rules import Catalogue
 
-FEWEST = 10
+FEWEST = 5
 """Items of which a share says something."""
 
 _METRICS = ("share_licences_lifted", "share_explicit_lifted", "least_listable_vs_last_night")
