@@ -9,13 +9,14 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from nocturne.core.arrays import Floats, Mask, Positions
+from nocturne.core.arrays import Counts, Floats, Mask, Positions
 from nocturne.core.night import Night
 from nocturne.core.settings import Settings
 from nocturne.storage import tables
@@ -72,7 +73,7 @@ class DenseNight:
         gram: factors.T @ factors.
         tie_order: place of each item in the order of ids; shape (items,).
         catalogue: rules of the night.
-        creators: by item id, where there is one.
+        creators: by item id, where there is one and lists are capped by it.
     """
 
     run_date: date
@@ -92,8 +93,8 @@ class DenseNight:
         settings = night.settings
         items = tables.night_rows(night, "item_factors").sort_by("item_index").combine_chunks()
         catalogue = tables.night_rows(night, "items", [*Catalogue.COLUMNS, "creator"])
+        known = catalogue.filter(pc.is_valid(catalogue["creator"])) if settings.reranking.max_per_creator else None
         factors = items["factors"].combine_chunks().flatten().to_numpy().astype(np.float64).reshape(len(items), -1)
-        ids, creators = (catalogue[name].to_pylist() for name in ("item_id", "creator"))
         return cls(
             run_date=night.run_date,
             settings=settings,
@@ -104,7 +105,9 @@ class DenseNight:
             gram=factors.T @ factors,
             tie_order=pc.rank(items["item_id"].combine_chunks()).to_numpy().astype(np.int64),
             catalogue=Catalogue(catalogue, night.run_date, settings.ranking.explicit_blocked_markets),
-            creators={item: creator for item, creator in zip(ids, creators, strict=True) if creator is not None},
+            creators=dict(zip(*(known[name].to_pylist() for name in ("item_id", "creator")), strict=True))
+            if known
+            else {},
         )
 
     def gives(self, listed: Row, row: Row | None) -> bool:
@@ -201,22 +204,35 @@ class DenseNight:
     def _is_popular(self, listed: Row, allowed: Mask) -> bool:
         """True if a list is what the listener's market hears most, if that is long enough, or what everyone does."""
         everyone = self._most_heard(self.items["listeners"].to_numpy(), allowed)
-        of_market = [dict(heard).get(listed["market"], 0) for heard in self.items["market_listeners"].to_pylist()]
-        local = self._most_heard(np.array(of_market), allowed)
+        of_market = self._listeners_by_market.get(listed["market"])
+        local = [] if of_market is None else self._most_heard(of_market, allowed)
         expected = local if local and len(local) == len(everyone) else everyone
         return [entry["item_id"] for entry in listed["items"]] == expected
 
-    def _most_heard(self, listeners: np.ndarray, allowed: Mask) -> list[str]:
-        ids, some = self._ids.to_pylist(), np.flatnonzero(allowed & (listeners > 0)).tolist()
-        return [ids[place] for place in sorted(some, key=lambda place: (-listeners[place], ids[place]))][
-            : self.settings.ranking.top_k
-        ]
+    def _most_heard(self, listeners: Counts, allowed: Mask) -> list[str]:
+        """The ids of the items that most listeners heard, then in order of ids; top_k of them."""
+        order = np.lexsort((self.tie_order, -listeners))
+        heard = order[(allowed & (listeners > 0))[order]][: self.settings.ranking.top_k]
+        ids: list[str] = self._ids.take(pa.array(heard)).to_pylist()
+        return ids
 
-    @property
+    @cached_property
+    def _listeners_by_market(self) -> dict[str, Counts]:
+        """Listeners of each item, by market; shape (items,)."""
+        maps = self.items["market_listeners"].combine_chunks()
+        place = np.repeat(np.arange(len(maps)), np.diff(maps.offsets.to_numpy()))
+        markets, heard = maps.keys.dictionary_encode(), maps.items.to_numpy()
+        code = markets.indices.to_numpy()
+        return {
+            name: np.bincount(place[code == number], heard[code == number], minlength=len(maps)).astype(np.int64)
+            for number, name in enumerate(markets.dictionary.to_pylist())
+        }
+
+    @cached_property
     def _ids(self) -> pa.Array:
         return self.items["item_id"].combine_chunks()
 
-    @property
+    @cached_property
     def _indexes(self) -> np.ndarray:
         return np.asarray(self.items["item_index"].to_numpy())
 
