@@ -77,6 +77,7 @@ EXPECTED = [
     ({"listened_at": "2025-03-02T23:30:00-01:00"}, "after_day"),
     ({"listened_at": "2025-02-27T23:59:59Z", "item_id": "unknown"}, "too_late"),
     ({"item_id": "unknown"}, "unknown_item"),
+    ({"item_id": "absent"}, "unknown_item"),
 ]
 
 
@@ -92,7 +93,7 @@ def landed(spark: SparkSession, *events: dict[str, object]) -> DataFrame:
 
 def clean(spark: SparkSession, *events: dict[str, object], recent: str = "", **changes: object) -> list[Row]:
     settings: ListenSettings = SETTINGS.model_copy(update=changes)
-    catalogue = spark.createDataFrame([("known",)], "item_id STRING")
+    catalogue = spark.createDataFrame([("known", False), ("absent", True)], "item_id STRING, absent BOOLEAN")
     seen = spark.createDataFrame([(event_id,) for event_id in recent.split()], "event_id STRING")
     checked = check_events(landed(spark, *events), catalogue, DAY, settings)
     marked = mark_bots(mark_duplicates(checked, seen), settings)

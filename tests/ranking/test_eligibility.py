@@ -24,6 +24,10 @@ def test_items_without_rules_and_unknown_items_may_be_listed() -> None:
     assert eligible({"item_id": "a"}) == [True, True]
 
 
+def test_an_item_that_the_catalogue_no_longer_names_may_not_be_listed() -> None:
+    assert eligible({"item_id": "a", "absent": True}, {"item_id": "b", "absent": False}) == [False, True, True]
+
+
 def test_an_item_may_be_listed_from_its_first_to_its_last_night() -> None:
     assert eligible(
         {"item_id": "from tonight", "available_from": NIGHT},
