@@ -83,7 +83,7 @@ def test_the_catalogue_is_compared_with_last_nights(tonight: Night) -> None:
         "share_never_available": 0.25,
         "share_licences_lifted": None,
         "share_explicit_lifted": None,
-        "least_listable_vs_last_night": None,
+        "least_listable_vs_last_night": 0.6,
     }
 
 
