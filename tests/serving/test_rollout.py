@@ -506,7 +506,7 @@ def test_a_writer_that_comes_late_changes_no_manifest(service: Night, two_nights
     monkeypatch.setattr(writing, "replace_rows", refuse)
     changed = replace(tuesday.record, costs=({"stage": "late"},))
     with pytest.raises(ServiceError, match="lease was lost"):
-        publications.publish(tuesday.night, changed, None, frozen=False)
+        publications.publish(tuesday.night, changed, None)
     with pytest.raises(ServiceError, match="lease was lost"):
         publications.record_closed_gate(tuesday.night, ["late"])
     assert path.read_bytes() == before
