@@ -6,7 +6,6 @@ came out differently. A publication, a closed gate and a rollback change rows he
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from datetime import date
 from typing import Any
 
 import pyarrow as pa
@@ -57,11 +56,12 @@ def publish(night: Night, record: NightRecord, reason: str | None) -> None:
     new = replace(record, reason=reason, pointers=same.pointers if same else {})
     if same and same.state == ROLLED_BACK and is_held(night.warehouse):
         new = replace(new, state=same.state, reason=same.reason)
-    if not of_night or of_night[-1].manifest.row_hashes != record.manifest.row_hashes:
+    before = of_night[-1] if of_night else None
+    if before is None or before.state == GATE_CLOSED or before.manifest.row_hashes != record.manifest.row_hashes:
         for later in present:  # first: who is killed in between finds nothing changed when the night runs again
             if later.run_date > night.run_date and later.state == PUBLISHED:
                 changed = f"night {night.run_date} changed after this one was made"
-                _replace(night.warehouse, later, replace(later, state=STALE, reason=changed))
+                _replace(night.warehouse, present, replace(later, state=STALE, reason=changed))
     others = [each for each in of_night if each.generation not in {None, record.generation}]
     _write(night.warehouse, [new, *_superseded(others, "the night was run again and came out differently")])
     manifest.write_file(night, record)  # after the commit, which a writer that comes late does not get past
@@ -71,7 +71,7 @@ def record_closed_gate(night: Night, reasons: Sequence[str]) -> None:
     """Record that the gate is closed, and why; what was published of the night before is superseded."""
     record = manifest.build_record(night, tables.count(night, "ranked_lists"), None, ())
     closed = replace(record, state=GATE_CLOSED, reason="; ".join(reasons))
-    earlier = [each for each in _records_of(night.warehouse, night.run_date) if each.generation]
+    earlier = [each for each in all_records(night.warehouse, pc.field("run_date") == night.run_date) if each.generation]
     why = "the night was run again and its gate closed: read its tables at `versions`"
     _write(night.warehouse, [closed, *_superseded(earlier, why)])
     manifest.write_file(night, closed)
@@ -128,23 +128,21 @@ def mark_rolled_back(warehouse: Warehouse, generations: Sequence[str], reason: s
        wait=wait_random(0, 0.1))  # fmt: skip
 def _amend(warehouse: Warehouse, generation: str, change: Callable[[NightRecord], NightRecord]) -> None:
     """Change a row whoever else writes the table: a rollback waits for no night."""
-    record = find_generation(warehouse, generation)
+    records = all_records(warehouse)
+    record = next((each for each in records if each.generation == generation), None)
     if record and (changed := change(record)) != record:
-        _replace(warehouse, record, changed)
+        _replace(warehouse, records, changed)
 
 
-def _replace(warehouse: Warehouse, record: NightRecord, changed: NightRecord) -> None:
-    of_night = _records_of(warehouse, record.run_date)
-    _write(warehouse, [changed, *(other for other in of_night if other.generation != record.generation)])
+def _replace(warehouse: Warehouse, records: Sequence[NightRecord], changed: NightRecord) -> None:
+    """Replace one row of a night among its others."""
+    of_night = [each for each in records if each.run_date == changed.run_date]
+    _write(warehouse, [changed, *(each for each in of_night if each.generation != changed.generation)])
 
 
 def _superseded(records: Sequence[NightRecord], reason: str) -> list[NightRecord]:
     """The same generations of a night, superseded; what was withdrawn stays withdrawn."""
     return [each if each.state == ROLLED_BACK else replace(each, state=SUPERSEDED, reason=reason) for each in records]
-
-
-def _records_of(warehouse: Warehouse, run_date: date) -> list[NightRecord]:
-    return all_records(warehouse, pc.field("run_date") == run_date)
 
 
 def _write(warehouse: Warehouse, records: Sequence[NightRecord]) -> None:

@@ -88,7 +88,7 @@ def refresh(
     assert record.generation
     new, listeners = Generation(record.generation, night.run_date), record.manifest.listeners
     _require_same_service(night.warehouse, cache)
-    pointer, recovered = _recover_pointer(night.warehouse, cache, new)
+    pointer, recovered, moves = _recover_pointer(night.warehouse, cache, new)
     kept = recovered is not None and new in recovered.retained
     stays = refusal(recovered, new) or _withdrawal(night.warehouse, new)
     reason = None if kept else stays
@@ -98,8 +98,7 @@ def refresh(
     publications.publish(night, record, reason)
     if reason:
         return Refreshed(None, moved=False, reason=reason, listeners=0)
-    keep, last = night.settings.cache.generations, publications.recorded_pointer(night.warehouse, cache.place)
-    advanced = advance(recovered, new, night.warehouse.folder, keep, last.version if last else 0)
+    advanced = advance(recovered, new, night.warehouse.folder, night.settings.cache.generations, moves)
     target = recovered if recovered and stays else advanced
     moved = target != pointer
     if moved:
@@ -219,8 +218,10 @@ def _withdrawal(warehouse: Warehouse, new: Generation) -> str | None:
     return f"withdrawn: {record.reason}" if record and withdrawn else None
 
 
-def _recover_pointer(warehouse: Warehouse, cache: Cache, new: Generation) -> tuple[Pointer | None, Pointer | None]:
-    """The pointer as the cache has it, and as it should be by the last move on record.
+def _recover_pointer(
+    warehouse: Warehouse, cache: Cache, new: Generation
+) -> tuple[Pointer | None, Pointer | None, int]:
+    """The pointer as the cache has it, as it should be by the last move on record, and how many moves there were.
 
     A cache that failed over, or was restored, may have lost the last moves. What it lost is put right here, if it
     still has those lists or is about to get them. An emptied cache starts afresh, unless it was held: then it is
@@ -230,22 +231,22 @@ def _recover_pointer(warehouse: Warehouse, cache: Cache, new: Generation) -> tup
     if pointer and (recorded is None or pointer.version > recorded.version):
         _record(warehouse, cache, pointer)  # whoever moved it died before that was on record
     if recorded is None or (pointer and pointer.version >= recorded.version):
-        return pointer, pointer
+        return pointer, pointer, pointer.version if pointer else 0
     available = set(cache.generations()) | {new.name}
     lost = replace(recorded, earlier=tuple(each for each in recorded.earlier if each.name in available))
     if pointer is None and not lost.frozen_reason:
-        return None, None
+        return None, None, recorded.version
     if lost.served == new:
-        return pointer, lost
+        return pointer, lost, recorded.version
     record = publications.find_generation(warehouse, lost.served.name)
     whole = record is not None and _holds(cache, lost.served.name, record.manifest.listeners)
     if record and lost.frozen_reason and not whole:
         _load_again(warehouse, cache, lost.served, record)
         whole = True
     if not whole:
-        return pointer, lost
+        return pointer, lost, recorded.version
     _move_pointer(warehouse, cache, pointer, lost, puts_back=True)
-    return lost, lost
+    return lost, lost, recorded.version
 
 
 def _load_again(warehouse: Warehouse, cache: Cache, generation: Generation, record: NightRecord) -> None:

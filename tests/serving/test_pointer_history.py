@@ -32,6 +32,7 @@ pytestmark = pytest.mark.slow
 CACHES = st.sampled_from(["one", "other"])
 BACK = st.sampled_from([0, 0, 1, 1, 2, 3])
 """Nights back from the next one: 0 is the next, 1 the newest again."""
+MOST_NIGHTS = 5
 VARIANTS = st.integers(0, 3)
 KILLED_AT = st.integers(1, 6)
 
@@ -221,29 +222,26 @@ class PointerHistory(RuleBasedStateMachine):
         """Running the newest night again, and letting go where a cache is held, has everybody served it."""
         newest = self.night("one", 1)
         lists = self.nights[newest.run_date].lists
-        for cache in self.caches:
-            self.run_night_again(cache, lists)
-        for cache, model in self.caches.items():
-            if model.held:
-                self.let_go(cache)
+        self.write(newest, lists)
         for cache in self.caches:
             self.run_last_stage(cache, self.night(cache, 1))
-            assert self.caches[cache].now == generation(newest.run_date, lists)
-            self.players_read_the_lists_of_the_generation_that_is_served()
+        held = [cache for cache, model in self.caches.items() if model.held]
+        for cache in held:
+            self.let_go(cache)
+        for cache in self.caches if held else ():
+            self.run_last_stage(cache, self.night(cache, 1))
+        for model in self.caches.values():
+            assert model.now == generation(newest.run_date, lists)
+        self.players_read_the_lists_of_the_generation_that_is_served()
         self.nights_are_what_became_of_them()
 
     # How they do it, and what the model makes of it
 
-    def run_night_again(self, cache: str, lists: Lists) -> None:
-        night = self.night(cache, 1)
-        self.write(night, lists)
-        self.run_last_stage(cache, night)
-
     def night(self, cache: str, back: int) -> Night:
-        """A night of the service under a new token; of what is too far back the first one."""
-        newest = FIRST_NIGHT + timedelta(days=len(self.nights))
+        """A night of the service under a new token; the first, or the last, where it would be another."""
+        day = min(max(len(self.nights) - back, 0), MOST_NIGHTS - 1)
         self.token += 1
-        night = replace(self.service, run_date=max(FIRST_NIGHT, newest - timedelta(days=back)), cache=self.url(cache))
+        night = replace(self.service, run_date=FIRST_NIGHT + timedelta(days=day), cache=self.url(cache))
         return replace(night, warehouse=replace(night.warehouse, token=self.token))
 
     def write(self, night: Night, lists: Lists, *, sound: bool = True) -> None:
