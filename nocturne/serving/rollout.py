@@ -24,6 +24,7 @@ from nocturne.serving.cache import (
 from nocturne.serving.cache.pointer import advance, refusal, roll_back, unfreeze
 from nocturne.serving.manifest import verify
 from nocturne.serving.night_record import ROLLED_BACK, Manifest, NightRecord
+from nocturne.storage import tables
 from nocturne.storage.stored_rows import StoredRows
 from nocturne.validation.suites import critical_expectations
 
@@ -150,6 +151,14 @@ def release(warehouse: Warehouse, cache: Cache) -> Pointer:
     return target
 
 
+def item_ids(warehouse: Warehouse) -> pa.ChunkedArray:
+    """Every item there is, in order of its number.
+
+    The whole index: a night that was mended may list what a later night was the first to number.
+    """
+    return tables.rows(warehouse, "item_index").sort_by("item_index")["item_id"]
+
+
 def require_recorded(warehouse: Warehouse, cache: Cache) -> None:
     """Prove that the cache serves what the last move on record left it with, as after a failover.
 
@@ -218,9 +227,7 @@ def _withdrawal(warehouse: Warehouse, new: Generation) -> str | None:
     return f"withdrawn: {record.reason}" if record and withdrawn else None
 
 
-def _recover_pointer(
-    warehouse: Warehouse, cache: Cache, new: Generation
-) -> tuple[Pointer | None, Pointer | None, int]:
+def _recover_pointer(warehouse: Warehouse, cache: Cache, new: Generation) -> tuple[Pointer | None, Pointer | None, int]:
     """The pointer as the cache has it, as it should be by the last move on record, and how many moves there were.
 
     A cache that failed over, or was restored, may have lost the last moves. What it lost is put right here, if it
@@ -251,15 +258,14 @@ def _recover_pointer(
 
 def _load_again(warehouse: Warehouse, cache: Cache, generation: Generation, record: NightRecord) -> None:
     """Load a generation that was published from its tables, as they were then."""
-    night, versions = Night(warehouse, generation.run_date), record.manifest.versions
-    lists = replace(StoredRows.at(night, "ranked_lists", LISTS), version=versions["ranked_lists"])
-    index = replace(StoredRows.at(night, "item_index", ("item_index", "item_id")), version=versions["item_index"])
+    night, version = Night(warehouse, generation.run_date), record.manifest.versions["ranked_lists"]
+    lists = replace(StoredRows.at(night, "ranked_lists", LISTS), version=version)
     kinds = lists.to_table().group_by(["arm", "source", "model_version"]).aggregate([]).to_pylist()
     info = GenerationInfo(
         generation.run_date,
         record.manifest.listeners,
         sorted(ListKind(**kind) for kind in kinds),
-        index.to_table().sort_by("item_index")["item_id"],
+        item_ids(warehouse),
     )
     parts = [lists.in_bucket(bucket) for bucket in range(night.settings.tables.buckets)]
     loaded = cache.load(generation.name, info, parts)
