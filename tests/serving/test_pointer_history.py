@@ -137,12 +137,17 @@ class PointerHistory(RuleBasedStateMachine):
         with pytest.raises(ServiceError):
             self.refresh(stopped)
 
+    @rule(cache=CACHES)
+    def roll_back(self, cache: str) -> None:
+        """To the one before."""
+        self.roll_back_to(cache, None)
+
     @rule(cache=CACHES, place=st.integers(0, 2))
-    def roll_back(self, cache: str, place: int) -> None:
-        """To the one before, or to one that is named."""
+    def roll_back_to(self, cache: str, place: int | None) -> None:
+        """To one that is named, if there are as many."""
         pointer = self.pointer(cache)
         earlier = [each.name for each in pointer.earlier] if pointer else []
-        to = earlier[place - 1] if 0 < place <= len(earlier) else None
+        to = earlier[place] if place is not None and place < len(earlier) else None
         target = to or next(iter(earlier), None)
         model = self.caches[cache]
         if pointer is None or model.held or target is None:
