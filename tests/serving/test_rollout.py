@@ -608,12 +608,12 @@ def test_a_later_night_is_stale_though_the_earlier_one_was_killed_as_it_was_publ
 
 def test_of_a_date_the_row_that_counts_is_what_its_tables_hold(service: Night, two_nights, cache: Cache):
     rollback(service.warehouse, cache, "too much jazz")
+    publications.record_closed_gate(service.on(TUESDAY), ["too few lists"])
+    assert publications.all_records(service.warehouse)[-1].state == "gate_closed"
     for items in ("rock", "swing", "tango"):
         made = ready(service, TUESDAY, ann=items)
         serve(made, cache)
         assert publications.all_records(service.warehouse)[-1].generation == made.record.generation
-    publications.record_closed_gate(service.on(TUESDAY), ["too few lists"])
-    assert publications.all_records(service.warehouse)[-1].state == "gate_closed"
 
 
 def test_a_cache_that_is_held_on_what_another_withdrew_can_be_released(
