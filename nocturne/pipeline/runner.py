@@ -12,7 +12,7 @@ from pyspark.sql import SparkSession
 from rich.markup import escape
 
 from nocturne import ROOT
-from nocturne.core.errors import GateClosed, Interrupted, NocturneError, ServiceError
+from nocturne.core.errors import GateClosed, Interrupted, NocturneError, ServiceError, text_of
 from nocturne.core.night import Night
 from nocturne.core.spark.session import spark_session
 from nocturne.core.stage import Access
@@ -191,7 +191,7 @@ def _attempt(night: Night, stage: str) -> Iterator[None]:
         _record_end(night, stage, None)
         raise
     except Exception as error:
-        _record_end(night, stage, attempts.FAILED, str(error) or type(error).__name__)
+        _record_end(night, stage, attempts.FAILED, text_of(error))
         raise
     _record_end(night, stage, None if stage == NIGHTLY[-1].name else attempts.DONE)
 
