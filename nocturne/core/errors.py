@@ -60,5 +60,5 @@ class ServiceError(NocturneError):
 
 
 def text_of(error: BaseException) -> str:
-    """The message of an error of any library, or its name; a cause of delta-rs is not on a line of its own, in colour."""
+    """The message of an error of any library, or its name; without the coloured lines of delta-rs for its causes."""
     return _NEXT_CAUSE.sub(": ", str(error)).strip() or type(error).__name__

@@ -32,7 +32,7 @@ def is_warehouse(warehouse: Warehouse) -> bool:
     """True if the folder holds Nocturne's tables.
 
     Raises:
-        PermissionError: nobody can tell, as the folder may not be looked into: delta-rs would say that nothing is there.
+        PermissionError: the folder may not be looked into, where delta-rs would say that nothing is there.
     """
     path = warehouse.table_path("listens")
     return ("://" in path or Path(path).is_dir()) and bool(DeltaTable.is_deltatable(path))

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from nocturne.core.night import Night
 from tests.fixtures.published_nights import serve_two_nights
 
 pytestmark = pytest.mark.slow
@@ -61,7 +60,7 @@ def answers(night_of_module) -> dict[str, dict[str, tuple[int, str]]]:
     """Status and message of every command while one folder is closed to its reader or writer."""
     if WITHOUT_ROOTS_RIGHTS and not shutil.which(WITHOUT_ROOTS_RIGHTS[0]):
         pytest.skip("root cannot let go of its rights here: there is no setpriv")
-    service: Night = serve_two_nights(night_of_module(date(2026, 3, 3), "tables.buckets=1"), "a b")
+    service = serve_two_nights(night_of_module(date(2026, 3, 3), "tables.buckets=1"), "a b")
     folder, cache = service.warehouse.path, ["--cache", service.cache]
     for name in ("_lease", "_attempts"):
         Path(folder, name).mkdir(exist_ok=True)
