@@ -253,6 +253,7 @@ def _recover_pointer(warehouse: Warehouse, cache: Cache, new: Generation) -> tup
     if not whole:
         return pointer, lost, recorded.version
     _move_pointer(warehouse, cache, pointer, lost, puts_back=True)
+    publications.record_pointer(warehouse, cache.place, lost)  # an emptied cache has fewer earlier ones
     return lost, lost, recorded.version
 
 

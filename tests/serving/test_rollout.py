@@ -651,6 +651,7 @@ def test_an_emptied_cache_is_loaded_again_with_what_it_was_held_on_whatever_that
     shutil.rmtree(tmp_path / "held")
     with open_cache(held) as cache:
         serve(unread(ready(service, WEDNESDAY, ann="wednesday")), cache)
+        assert cache.pointer() == publications.recorded_pointer(service.warehouse, cache.place)
         assert cache.pointer() == replace(pointer, earlier=())
         assert cache.get("ann") is None if not lists else first_items(cache, "ann") == ("monday",)
         serve(nights[1], cache)
