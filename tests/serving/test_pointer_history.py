@@ -39,7 +39,7 @@ KILLED_AT = st.integers(1, 6)
 
 
 class Killed(BaseException):
-    """What a process sees of its end: nothing that it could handle."""
+    """The end of a process: nothing that it could handle."""
 
 
 @dataclass
