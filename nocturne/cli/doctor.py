@@ -190,15 +190,16 @@ def check_dags() -> str:
 
 def check_disk() -> str:
     """There is room for a warehouse here and for Spark's scratch files."""
-    places = {str(Path.cwd()), tempfile.gettempdir()}
-    free = {place: shutil.disk_usage(place).free / 1e9 for place in sorted(places)}
+    here, scratch = str(Path.cwd()), tempfile.gettempdir()
+    free = {place: shutil.disk_usage(place).free / 1e9 for place in sorted({here, scratch})}
     room = ", ".join(f"{gigabytes:.0f} GB free in {place}" for place, gigabytes in free.items())
     if min(free.values()) < FREE_DISK_GB:
         raise ServiceError(
             "too little room",
             found=room,
             expected=f"{FREE_DISK_GB} GB",
-            fix="free some, or set TMPDIR to another disk",
+            fix=f"free some, or use another disk: for Spark's scratch files, now in {scratch}, set TMPDIR; for tables "
+            "and lists give --warehouse and --cache",
         )
     return room
 

@@ -12,7 +12,7 @@ from typing import Any, TextIO
 import typer
 from typer.core import TyperCommand
 
-from nocturne.core.errors import InputError, NocturneError, ServiceError
+from nocturne.core.errors import InputError, NocturneError, ServiceError, UsageError, text_of
 from nocturne.flow import ExitStatus
 
 _DAMAGED = re.compile(
@@ -20,6 +20,9 @@ _DAMAGED = re.compile(
     r"|Couldn't deserialize thrift|Parquet magic bytes not found"
 )
 """Messages of Arrow and Spark for a file whose bytes are not those that were written."""
+
+_DENIED = re.compile(r"^.*(Permission denied|AccessDeniedException|Read-only file system).*$", re.MULTILINE)
+"""The line that says it, of whatever library."""
 
 
 class Command(TyperCommand):
@@ -61,10 +64,16 @@ def _is_read(stream: TextIO) -> bool:
 
 def _translate(error: Exception) -> NocturneError | None:
     """The error of a disk, of Spark or of a file as one of ours, where its meaning is certain."""
-    text = str(error)
-    message = text.strip().splitlines()[0][:300] if text.strip() else type(error).__name__
+    text = text_of(error)
+    message = text.splitlines()[0][:300]
     if (isinstance(error, OSError) and error.errno == errno.ENOSPC) or "No space left on device" in text:
         return ServiceError("the disk is full", found=message, fix="free some space and run it again")
+    if denied := _DENIED.search(text):
+        return UsageError(
+            "a file or folder may not be read or written",
+            found=denied[0].strip()[:300],
+            fix="change its permissions, or run this as whoever may",
+        )
     if _DAMAGED.search(text):
         return InputError(
             "a data file cannot be read: it is damaged, or not there",

@@ -2,7 +2,6 @@
 
 import os
 import re
-import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,8 +11,8 @@ from rich.cells import cell_len
 from rich.markup import escape
 from typer import core, echo
 
-from nocturne import ROOT
 from nocturne.cli import error_edge
+from nocturne.core.pasted import shortest
 
 EXAMPLE = re.compile(r"\n\s*Example:\s+(.*)\Z", re.DOTALL)
 """The last paragraph of a docstring: a program, and what it is called with."""
@@ -57,17 +56,12 @@ def program() -> str:
     if called.parent.name == "jobs":
         spark = "PYSPARK_GATEWAY_PORT" in os.environ  # spark-submit runs us
         launcher = Path(sys.executable).with_name("spark-submit") if spark else Path(sys.executable)
-        return f"{_shortest(launcher)} {called}"
+        return f"{shortest(launcher)} {called}"
     if called.name != "nocturne":
         return "nocturne"
     if "UV_RUN_RECURSION_DEPTH" in os.environ:  # `uv run` puts it on a path of its own
-        return f"{_shortest(Path(os.environ.get('UV', 'uv')))} run nocturne"
-    return _shortest(called)
-
-
-def job(stage: str) -> str:
-    """A job as it can be run from here."""
-    return f"{_shortest(Path(sys.executable))} {_shortest(Path(str(ROOT / 'jobs' / stage)))}.py"
+        return f"{shortest(Path(os.environ.get('UV', 'uv')))} run nocturne"
+    return shortest(called)
 
 
 def folded(command: str, width: int = WIDTH) -> str:
@@ -79,15 +73,6 @@ def folded(command: str, width: int = WIDTH) -> str:
         else:
             lines.append(f"    {part}" if lines else part)
     return " \\\n".join(lines)
-
-
-def _shortest(executable: Path) -> str:
-    """Its name where that is found by it, else its path, from here if it lies below."""
-    found = shutil.which(executable.name)
-    if found and Path(found).absolute() == executable.absolute():
-        return executable.name
-    here = Path.cwd()
-    return str(executable.relative_to(here)) if executable.is_relative_to(here) else str(executable)
 
 
 def _escape_texts(command: Any) -> None:

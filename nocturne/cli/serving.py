@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from nocturne.cli.help import folded, job, program
+from nocturne.cli.help import folded, program
 from nocturne.cli.options import Cache, Conf, Json, Set, open_warehouse, require_cache
 from nocturne.core.console import print_json, print_rows, say
 from nocturne.core.errors import UsageError
+from nocturne.core.pasted import job_command
 
 if TYPE_CHECKING:
     from nocturne.core.night import Warehouse
@@ -127,8 +128,7 @@ def release(
         f"listeners get the lists of night {pointer.served.run_date} until the next night is published, which is served"
     )
     if newer := _newest_made(served, pointer):
-        places = ("--landing", "data/landing", "--warehouse", served.path, "--cache", store.place)
-        command = f"{job('refresh_cache')} --run-date {newer} {shlex.join(places)}"
+        command = job_command("refresh_cache", newer, "data/landing", served.path, store.place)
         say(f"to serve night {newer}, the newest there is, now:\n{folded(command)}")
 
 

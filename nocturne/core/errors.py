@@ -3,7 +3,11 @@
 One class per thing a caller would handle differently; each has its own exit status.
 """
 
+import re
+
 from nocturne.flow import ExitStatus
+
+_NEXT_CAUSE = re.compile(r"\s*(?:\x1b\[\d*m)*↳(?:\x1b\[\d*m)*\s*")
 
 
 class NocturneError(Exception):
@@ -53,3 +57,8 @@ class ServiceError(NocturneError):
     """A server, disk or lock that was needed did not serve: try again later."""
 
     status = ExitStatus.SERVICE_FAILED
+
+
+def text_of(error: BaseException) -> str:
+    """The message of an error of any library, or its name; without the coloured lines of delta-rs for its causes."""
+    return _NEXT_CAUSE.sub(": ", str(error)).strip() or type(error).__name__

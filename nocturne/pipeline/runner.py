@@ -1,8 +1,5 @@
 """The one-process runner: stages run for nights, their tables validated, people told how it goes."""
 
-import os
-import shlex
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -11,9 +8,9 @@ from dataclasses import replace
 from pyspark.sql import SparkSession
 from rich.markup import escape
 
-from nocturne import ROOT
-from nocturne.core.errors import GateClosed, Interrupted, NocturneError, ServiceError
+from nocturne.core.errors import GateClosed, Interrupted, NocturneError, ServiceError, text_of
 from nocturne.core.night import Night
+from nocturne.core.pasted import job_command
 from nocturne.core.spark.session import spark_session
 from nocturne.core.stage import Access
 from nocturne.flow import GATED_TABLES, NIGHTLY, VALIDATION, Stage
@@ -110,11 +107,10 @@ def run_night(spark: SparkSession, night: Night) -> None:
             run_stage(spark, night, stage)
         except ServiceError:
             if stage is NIGHTLY[-1]:
-                console.print(
-                    f"all but {stage.name} is done; to go on from there: {_command(night, stage)}",
-                    markup=False,
-                    soft_wrap=True,
-                )
+                places = (night.landing, night.warehouse.path, night.cache)
+                command = job_command(stage.name, night.run_date, *places)
+                told = f"all but {stage.name} is done; to go on from there: {command}"
+                console.print(told, markup=False, soft_wrap=True)
             raise
         run_validation(spark, night, [table for table in stage.writes if table in GATED_TABLES], close=True)
     console.print(f"night {night.run_date} published in {time.monotonic() - started:.1f} s")
@@ -191,7 +187,7 @@ def _attempt(night: Night, stage: str) -> Iterator[None]:
         _record_end(night, stage, None)
         raise
     except Exception as error:
-        _record_end(night, stage, attempts.FAILED, str(error) or type(error).__name__)
+        _record_end(night, stage, attempts.FAILED, text_of(error))
         raise
     _record_end(night, stage, None if stage == NIGHTLY[-1].name else attempts.DONE)
 
@@ -204,11 +200,3 @@ def _record_end(night: Night, stage: str, state: str | None, message: str = "") 
         attempts.clear(night)
     if state != attempts.DONE:
         status.show_in_data_docs(night.warehouse)
-
-
-def _command(night: Night, stage: Stage) -> str:
-    """The command of one stage of a night, to be pasted; a password is not in it."""
-    places = ("--landing", night.landing, "--warehouse", night.warehouse.path)
-    cache = "URL" if "@" in night.cache else night.cache
-    program = (os.path.relpath(sys.executable), os.path.relpath(str(ROOT / "jobs" / f"{stage.name}.py")))
-    return shlex.join([*program, "--run-date", str(night.run_date), *places, "--cache", cache])

@@ -126,8 +126,11 @@ def unfinished_nights(warehouse: Warehouse) -> list[NightStatus]:
 
 
 def show_in_data_docs(warehouse: Warehouse) -> None:
-    """Write the status to the top of the Data Docs; where they cannot be written, nothing else depends on them."""
-    with suppress(OSError):
+    """Write the status to the top of the Data Docs, if that can be: nothing depends on it, and the night goes on.
+
+    A table that cannot be read, or a disk that takes no more, is told by whoever needs it.
+    """
+    with suppress(Exception):
         write_index(warehouse, read_status(warehouse).to_json())
 
 

@@ -19,7 +19,6 @@ from nocturne.serving.night_record import GATE_CLOSED, PUBLISHED, ROLLED_BACK, M
 from nocturne.storage import fingerprints, tables
 
 FOLDER = "_manifests"
-NOT_SERVED = (GATE_CLOSED, ROLLED_BACK)
 NOT_RESULTS = ("spark", "cache", "retention")
 """Sections of the settings on which no table depends."""
 
@@ -88,7 +87,9 @@ def write_file(night: Night, record: NightRecord) -> None:
         ) from error
 
 
-def verify(night: Night, record: NightRecord | None, expected: Mapping[str, Collection[str]]) -> Manifest:
+def verify(
+    night: Night, record: NightRecord | None, expected: Mapping[str, Collection[str]], *, withdrawn_too: bool = False
+) -> Manifest:
     """Prove a manifest before the pointer moves to its generation; returns it.
 
     Its row and its file bear the same checksum, which is that of their content; no critical expectation failed, and
@@ -100,6 +101,7 @@ def verify(night: Night, record: NightRecord | None, expected: Mapping[str, Coll
         record: its row of `nights`; None if there is none.
         expected: names of the critical expectations that must be among them, by table; those of today for a night
             that is published, none for one that was published when they may have been others.
+        withdrawn_too: whether a generation that was withdrawn may be served, where it is already.
 
     Raises:
         InputError: the night may not be served, or its manifest is not what it was.
@@ -107,7 +109,7 @@ def verify(night: Night, record: NightRecord | None, expected: Mapping[str, Coll
     """
     if record is None:
         raise _unsound(night, "no manifest in `nights`", "a manifest of this generation")
-    if record.state in NOT_SERVED:
+    if record.state == GATE_CLOSED or (record.state == ROLLED_BACK and not withdrawn_too):
         raise _unsound(night, f"{record.state}: {record.reason}", "a night that was published and not withdrawn")
     manifest = record.manifest
     checksum, stored = manifest.checksum, _checksum_of_file(night, manifest)
@@ -126,9 +128,6 @@ def verify(night: Night, record: NightRecord | None, expected: Mapping[str, Coll
 
 def _verify_files(night: Night, table: str, manifest: Manifest) -> None:
     version = manifest.versions[table]
-    last = tables.version(night.warehouse, table)
-    if last < version:
-        raise _unsound(night, f"{table} ends at version {last}", f"version {version}, which its log has lost")
     names_hash, files = fingerprints.file_names_hash(night, table, version, manifest.model_version)
     if names_hash != manifest.file_names_hashes[table]:
         raise _unsound(night, f"other files in {table} at version {version}", "those that were validated")

@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 from deltalake.exceptions import CommitFailedError
 from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_random
 
@@ -28,65 +29,59 @@ from nocturne.storage import tables, writing
 from nocturne.storage.contracts import contract
 
 
-def all_records(warehouse: Warehouse) -> list[NightRecord]:
-    """Every row of `nights`, in order of night; of a date the row that counts comes last."""
-    rows = tables.rows(warehouse, "nights").to_pylist()
+def all_records(warehouse: Warehouse, where: pc.Expression | None = None) -> list[NightRecord]:
+    """Every row of `nights`, or some, in order of night; of a date the row that counts comes last."""
+    rows = tables.rows(warehouse, "nights", where).to_pylist()
     return sorted((NightRecord.from_row(row) for row in rows), key=_order)
 
 
 def find_generation(warehouse: Warehouse, generation: str) -> NightRecord | None:
     """The night of a generation of the cache; None if there is none."""
-    return next((record for record in all_records(warehouse) if record.generation == generation), None)
+    return next(iter(all_records(warehouse, pc.field("generation") == generation)), None)
 
 
-def publish(night: Night, record: NightRecord, reason: str | None, *, frozen: bool) -> None:
+def publish(night: Night, record: NightRecord, reason: str | None) -> None:
     """Record the night as published, with its manifest; whatever was published before of other content is over.
 
-    An earlier generation of the night is superseded; later nights that were published are stale.
+    An earlier generation of the night is superseded; later nights that were published are stale. What a rollback
+    took back stays so for as long as a cache is held.
 
     Args:
         record: its manifest, and nothing served yet.
         reason: why the pointer will not move to it; None if it will.
-        frozen: whether a rollback holds a cache: what it took back stays so.
     """
     present = all_records(night.warehouse)
-    same = next((each for each in present if each.generation == record.generation), None)
+    of_night = [each for each in present if each.run_date == night.run_date]
+    same = next((each for each in of_night if each.generation == record.generation), None)
     new = replace(record, reason=reason, pointers=same.pointers if same else {})
-    if same and frozen and same.state == ROLLED_BACK:
+    if same and same.state == ROLLED_BACK and is_held(night.warehouse):
         new = replace(new, state=same.state, reason=same.reason)
-    others = [
-        replace(each, state=SUPERSEDED, reason="the night was run again and came out differently")
-        for each in present
-        if each.run_date == night.run_date and each.generation not in {None, record.generation}
-    ]
-    _write(night.warehouse, [new, *others])
-    manifest.write_file(night, record)  # after the commit, which a writer that comes late does not get past
-    if same is None or same.manifest.row_hashes != record.manifest.row_hashes:
-        for later in present:
+    before = of_night[-1] if of_night else None
+    if before is None or before.state == GATE_CLOSED or before.manifest.row_hashes != record.manifest.row_hashes:
+        for later in present:  # first: who is killed in between finds nothing changed when the night runs again
             if later.run_date > night.run_date and later.state == PUBLISHED:
-                reason = f"night {night.run_date} changed after this one was made"
-                _replace(night.warehouse, later, replace(later, state=STALE, reason=reason))
+                changed = f"night {night.run_date} changed after this one was made"
+                _replace(night.warehouse, present, replace(later, state=STALE, reason=changed))
+    others = [each for each in of_night if each.generation not in {None, record.generation}]
+    _write(night.warehouse, [new, *_superseded(others, "the night was run again and came out differently")])
+    manifest.write_file(night, record)  # after the commit, which a writer that comes late does not get past
 
 
 def record_closed_gate(night: Night, reasons: Sequence[str]) -> None:
     """Record that the gate is closed, and why; what was published of the night before is superseded."""
     record = manifest.build_record(night, tables.count(night, "ranked_lists"), None, ())
     closed = replace(record, state=GATE_CLOSED, reason="; ".join(reasons))
-    reason = "the night was run again and its gate closed: read its tables at `versions`"
-    earlier = [
-        record if record.state == ROLLED_BACK else replace(record, state=SUPERSEDED, reason=reason)
-        for record in all_records(night.warehouse)
-        if record.run_date == night.run_date and record.generation
-    ]
-    _write(night.warehouse, [closed, *earlier])
+    earlier = [each for each in all_records(night.warehouse, pc.field("run_date") == night.run_date) if each.generation]
+    why = "the night was run again and its gate closed: read its tables at `versions`"
+    _write(night.warehouse, [closed, *_superseded(earlier, why)])
     manifest.write_file(night, closed)
 
 
 def recorded_pointers(warehouse: Warehouse) -> dict[str, Pointer]:
     """The pointer of every cache as the last move on record left it, by place."""
     latest: dict[str, Pointer] = {}
-    for record in all_records(warehouse):
-        for place, text in record.pointers.items():
+    for pointers in tables.rows(warehouse, "nights", columns=["pointers"])["pointers"].to_pylist():
+        for place, text in pointers:
             pointer = from_json(text.encode())
             if place not in latest or pointer.version > latest[place].version:
                 latest[place] = pointer
@@ -116,9 +111,9 @@ def is_held(warehouse: Warehouse) -> bool:
 def served_since(warehouse: Warehouse, place: str, generation: str) -> list[str]:
     """Generations that a cache came to serve after this one, by the moves on record."""
     moves = {
-        record.generation: from_json(record.pointers[place].encode()).version
-        for record in all_records(warehouse)
-        if record.generation and place in record.pointers
+        row["generation"]: from_json(text.encode()).version
+        for row in tables.rows(warehouse, "nights", columns=["generation", "pointers"]).to_pylist()
+        if (text := dict(row["pointers"]).get(place))
     }
     return [name for name, move in moves.items() if move > moves.get(generation, 0) and name != generation]
 
@@ -133,18 +128,21 @@ def mark_rolled_back(warehouse: Warehouse, generations: Sequence[str], reason: s
        wait=wait_random(0, 0.1))  # fmt: skip
 def _amend(warehouse: Warehouse, generation: str, change: Callable[[NightRecord], NightRecord]) -> None:
     """Change a row whoever else writes the table: a rollback waits for no night."""
-    record = find_generation(warehouse, generation)
+    records = all_records(warehouse)
+    record = next((each for each in records if each.generation == generation), None)
     if record and (changed := change(record)) != record:
-        _replace(warehouse, record, changed)
+        _replace(warehouse, records, changed)
 
 
-def _replace(warehouse: Warehouse, record: NightRecord, changed: NightRecord) -> None:
-    others = [
-        other
-        for other in all_records(warehouse)
-        if other.run_date == record.run_date and other.generation != record.generation
-    ]
-    _write(warehouse, [changed, *others])
+def _replace(warehouse: Warehouse, records: Sequence[NightRecord], changed: NightRecord) -> None:
+    """Replace one row of a night among its others."""
+    of_night = [each for each in records if each.run_date == changed.run_date]
+    _write(warehouse, [changed, *(each for each in of_night if each.generation != changed.generation)])
+
+
+def _superseded(records: Sequence[NightRecord], reason: str) -> list[NightRecord]:
+    """The same generations of a night, superseded; what was withdrawn stays withdrawn."""
+    return [each if each.state == ROLLED_BACK else replace(each, state=SUPERSEDED, reason=reason) for each in records]
 
 
 def _write(warehouse: Warehouse, records: Sequence[NightRecord]) -> None:
@@ -155,6 +153,7 @@ def _write(warehouse: Warehouse, records: Sequence[NightRecord]) -> None:
     writing.replace_rows(table, "nights", warehouse, where=f"run_date = '{run_date}'")
 
 
-def _order(record: NightRecord) -> tuple[Any, bool, str]:
-    """By night; what was superseded first, so that the row of a date that counts is the last one."""
-    return record.run_date, record.state != SUPERSEDED, record.generation or ""
+def _order(record: NightRecord) -> tuple[Any, ...]:
+    """By night; what its tables hold now last: that is neither superseded nor, if there is another, withdrawn."""
+    age = (SUPERSEDED, ROLLED_BACK).index(record.state) if record.state in {SUPERSEDED, ROLLED_BACK} else 2
+    return record.run_date, age, sum(record.manifest.versions.values()), record.generation or ""

@@ -11,7 +11,7 @@ from nocturne.flow import GATED_TABLES
 from nocturne.serving import coverage, manifest, publications
 from nocturne.serving.cache import GenerationInfo, ListKind, Pointer, open_cache
 from nocturne.serving.coverage import measure_coverage
-from nocturne.serving.rollout import LISTS, Refreshed, refresh
+from nocturne.serving.rollout import LISTS, Refreshed, item_ids, refresh
 from nocturne.storage import fingerprints, tables
 from nocturne.storage.stored_rows import StoredRows
 from nocturne.validation.gate import gate
@@ -37,9 +37,8 @@ def refresh_cache(spark: SparkSession, night: Night, progress: Progress) -> Stag
     counts = measure_coverage(spark, listed, items, night.settings.ranking.top_k, buckets)
     digest = next(row["content"] for row in validations.to_pylist() if row["table"] == "ranked_lists")
     record = manifest.build_record(night, listeners, digest, counts.rows)
-    # The whole index: a night that was mended may list what a later night was the first to number.
-    item_ids = tables.rows(night.warehouse, "item_index").sort_by("item_index")["item_id"]
-    about = GenerationInfo(night.run_date, listeners, tuple(ListKind(*head) for head in counts.heads), item_ids)
+    heads = tuple(ListKind(*head) for head in counts.heads)
+    about = GenerationInfo(night.run_date, listeners, heads, item_ids(night.warehouse))
     stored = StoredRows.at(night, "ranked_lists", LISTS)
     parts = [stored.in_bucket(bucket) for bucket in range(buckets)]
     with open_cache(night.cache, night.settings.cache) as cache:

@@ -24,6 +24,7 @@ from nocturne.serving.cache import (
 from nocturne.serving.cache.pointer import advance, refusal, roll_back, unfreeze
 from nocturne.serving.manifest import verify
 from nocturne.serving.night_record import ROLLED_BACK, Manifest, NightRecord
+from nocturne.storage import tables
 from nocturne.storage.stored_rows import StoredRows
 from nocturne.validation.suites import critical_expectations
 
@@ -88,24 +89,23 @@ def refresh(
     assert record.generation
     new, listeners = Generation(record.generation, night.run_date), record.manifest.listeners
     _require_same_service(night.warehouse, cache)
-    pointer, recovered = _recover_pointer(night.warehouse, cache, new)
-    held = publications.is_held(night.warehouse)
+    pointer, recovered, moves = _recover_pointer(night.warehouse, cache, new)
     kept = recovered is not None and new in recovered.retained
-    reason = None if kept else refusal(recovered, new) or (_withdrawal(night.warehouse, new) if held else None)
-    # A generation without lists cannot be told from none by their number.
-    if not reason and (not listeners or cache.count(new.name) != listeners):
+    stays = refusal(recovered, new) or _withdrawal(night.warehouse, new)
+    reason = None if kept else stays
+    if not reason and not _holds(cache, new.name, listeners):
         loaded = cache.load(new.name, info, lists, map_parts, progress)
         _keep_if_whole(cache, new.name, loaded, listeners)
-    publications.publish(night, record, reason, frozen=held)
+    publications.publish(night, record, reason)
     if reason:
         return Refreshed(None, moved=False, reason=reason, listeners=0)
-    keep, last = night.settings.cache.generations, publications.recorded_pointer(night.warehouse, cache.place)
-    advanced = advance(recovered, new, night.warehouse.folder, keep, last.version if last else 0)
-    target = recovered if recovered and kept else advanced
+    advanced = advance(recovered, new, night.warehouse.folder, night.settings.cache.generations, moves)
+    target = recovered if recovered and stays else advanced
     moved = target != pointer
     if moved:
         names = critical_expectations() if target.served == new else OF_ITS_TIME
-        _move_pointer(night.warehouse, cache, pointer, target, names)
+        puts_back = recovered is not None and recovered.served == target.served
+        _move_pointer(night.warehouse, cache, pointer, target, names, puts_back=puts_back)
     publications.record_pointer(night.warehouse, cache.place, target)
     _tidy(cache, target)
     return Refreshed(new.name, moved=moved, reason=None, listeners=listeners)
@@ -146,9 +146,17 @@ def release(warehouse: Warehouse, cache: Cache) -> Pointer:
     target = unfreeze(pointer)
     if target != pointer:
         _require_recordable(warehouse)
-        _move_pointer(warehouse, cache, pointer, target)
+        _move_pointer(warehouse, cache, pointer, target, puts_back=True)
         publications.record_pointer(warehouse, cache.place, target)
     return target
+
+
+def item_ids(warehouse: Warehouse) -> pa.ChunkedArray:
+    """Every item there is, in order of its number.
+
+    The whole index: a night that was mended may list what a later night was the first to number.
+    """
+    return tables.rows(warehouse, "item_index").sort_by("item_index")["item_id"]
 
 
 def require_recorded(warehouse: Warehouse, cache: Cache) -> None:
@@ -213,13 +221,14 @@ def _require_recordable(warehouse: Warehouse) -> None:
 
 
 def _withdrawal(warehouse: Warehouse, new: Generation) -> str | None:
-    """Why a generation stays withdrawn while a rollback holds a cache; None if it was not withdrawn."""
+    """Why a generation stays withdrawn while a rollback holds a cache; None if it does not."""
     record = publications.find_generation(warehouse, new.name)
-    return f"withdrawn: {record.reason}" if record and record.state == ROLLED_BACK else None
+    withdrawn = record and record.state == ROLLED_BACK and publications.is_held(warehouse)
+    return f"withdrawn: {record.reason}" if record and withdrawn else None
 
 
-def _recover_pointer(warehouse: Warehouse, cache: Cache, new: Generation) -> tuple[Pointer | None, Pointer | None]:
-    """The pointer as the cache has it, and as it should be by the last move on record.
+def _recover_pointer(warehouse: Warehouse, cache: Cache, new: Generation) -> tuple[Pointer | None, Pointer | None, int]:
+    """The pointer as the cache has it, as it should be by the last move on record, and how many moves there were.
 
     A cache that failed over, or was restored, may have lost the last moves. What it lost is put right here, if it
     still has those lists or is about to get them. An emptied cache starts afresh, unless it was held: then it is
@@ -229,35 +238,35 @@ def _recover_pointer(warehouse: Warehouse, cache: Cache, new: Generation) -> tup
     if pointer and (recorded is None or pointer.version > recorded.version):
         _record(warehouse, cache, pointer)  # whoever moved it died before that was on record
     if recorded is None or (pointer and pointer.version >= recorded.version):
-        return pointer, pointer
+        return pointer, pointer, pointer.version if pointer else 0
     available = set(cache.generations()) | {new.name}
     lost = replace(recorded, earlier=tuple(each for each in recorded.earlier if each.name in available))
     if pointer is None and not lost.frozen_reason:
-        return None, None
+        return None, None, recorded.version
     if lost.served == new:
-        return pointer, lost
-    if lost.frozen_reason and not _is_whole(warehouse, cache, lost.served):
-        _load_again(warehouse, cache, lost.served)
-    if _is_whole(warehouse, cache, lost.served):
-        _move_pointer(warehouse, cache, pointer, lost)
-        return lost, lost
-    return pointer, lost
+        return pointer, lost, recorded.version
+    record = publications.find_generation(warehouse, lost.served.name)
+    whole = record is not None and _holds(cache, lost.served.name, record.manifest.listeners)
+    if record and lost.frozen_reason and not whole:
+        _load_again(warehouse, cache, lost.served, record)
+        whole = True
+    if not whole:
+        return pointer, lost, recorded.version
+    _move_pointer(warehouse, cache, pointer, lost, puts_back=True)
+    publications.record_pointer(warehouse, cache.place, lost)  # an emptied cache has fewer earlier ones
+    return lost, lost, recorded.version
 
 
-def _load_again(warehouse: Warehouse, cache: Cache, generation: Generation) -> None:
+def _load_again(warehouse: Warehouse, cache: Cache, generation: Generation, record: NightRecord) -> None:
     """Load a generation that was published from its tables, as they were then."""
-    record = publications.find_generation(warehouse, generation.name)
-    if record is None:
-        return
-    night, versions = Night(warehouse, generation.run_date), record.manifest.versions
-    lists = replace(StoredRows.at(night, "ranked_lists", LISTS), version=versions["ranked_lists"])
-    index = replace(StoredRows.at(night, "item_index", ("item_index", "item_id")), version=versions["item_index"])
+    night, version = Night(warehouse, generation.run_date), record.manifest.versions["ranked_lists"]
+    lists = replace(StoredRows.at(night, "ranked_lists", LISTS), version=version)
     kinds = lists.to_table().group_by(["arm", "source", "model_version"]).aggregate([]).to_pylist()
     info = GenerationInfo(
         generation.run_date,
         record.manifest.listeners,
         sorted(ListKind(**kind) for kind in kinds),
-        index.to_table().sort_by("item_index")["item_id"],
+        item_ids(warehouse),
     )
     parts = [lists.in_bucket(bucket) for bucket in range(night.settings.tables.buckets)]
     loaded = cache.load(generation.name, info, parts)
@@ -282,6 +291,8 @@ def _move_pointer(
     expected_pointer: Pointer | None,
     target: Pointer,
     names: Mapping[str, Collection[str]] = OF_ITS_TIME,
+    *,
+    puts_back: bool = False,
 ) -> None:
     """Move the pointer: the only function that does, forwards and back.
 
@@ -290,10 +301,11 @@ def _move_pointer(
 
     Args:
         names: names of critical expectations that the manifest must hold.
+        puts_back: whether the cache served the generation until now, and may go on although another withdrew it.
     """
     night = Night(warehouse, target.served.run_date)
     record = publications.find_generation(warehouse, target.served.name)
-    manifest = verify(night, record, names)
+    manifest = verify(night, record, names, withdrawn_too=puts_back)
     _require_whole(cache, target.served.name, manifest.listeners, manifest.listeners)
     _require_sample(night, cache, manifest)
     cache.swap_pointer(expected_pointer, target)
@@ -320,9 +332,9 @@ def _keep_if_whole(cache: Cache, generation: str, loaded: int, listeners: int) -
         raise
 
 
-def _is_whole(warehouse: Warehouse, cache: Cache, generation: Generation) -> bool:
-    record = publications.find_generation(warehouse, generation.name)
-    return record is not None and cache.count(generation.name) == record.manifest.listeners
+def _holds(cache: Cache, generation: str, listeners: int) -> bool:
+    """True if the generation is there and whole; one without lists cannot be told from none by their number."""
+    return 0 < listeners == cache.count(generation)
 
 
 def _require_sample(night: Night, cache: Cache, manifest: Manifest) -> None:

@@ -73,9 +73,9 @@ def all_attempts(warehouse: Warehouse) -> list[Attempt]:
     """The last attempt at every night that did not come to an end, in order of night."""
     holder = lease.show(warehouse.path).grant
     at_work = holder.token if holder and holder.host else None
-    attempts = [
-        Attempt.from_json(json.loads(path.read_bytes())) for path in sorted(_folder(warehouse).glob("????-??-??.json"))
-    ]
+    folder = _folder(warehouse)
+    files = sorted(folder.iterdir()) if folder.is_dir() else []  # a glob of a folder that may not be read is empty
+    attempts = [Attempt.from_json(json.loads(path.read_bytes())) for path in files if path.match("????-??-??.json")]
     return [
         Attempt(**{**vars(attempt), "state": KILLED})
         if attempt.state == RUNNING and attempt.token != at_work

@@ -6,6 +6,7 @@ which needs no JVM. A stage can open the tables alone that it declares in the fl
 
 from collections.abc import Iterator, Sequence
 from datetime import date
+from pathlib import Path
 from typing import Any, cast
 
 import pyarrow as pa
@@ -28,8 +29,13 @@ BUCKETED = ("interactions", "pools", "ranked_lists")
 
 
 def is_warehouse(warehouse: Warehouse) -> bool:
-    """True if the folder holds Nocturne's tables."""
-    return bool(DeltaTable.is_deltatable(warehouse.table_path("listens")))
+    """True if the folder holds Nocturne's tables.
+
+    Raises:
+        PermissionError: the folder may not be looked into, where delta-rs would say that nothing is there.
+    """
+    path = warehouse.table_path("listens")
+    return ("://" in path or Path(path).is_dir()) and bool(DeltaTable.is_deltatable(path))
 
 
 def require_warehouse(warehouse: Warehouse) -> None:

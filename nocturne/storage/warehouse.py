@@ -1,5 +1,7 @@
 """A warehouse as a whole: its tables created, its settings fixed for its life, its lease taken."""
 
+import errno
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -8,7 +10,7 @@ from datetime import date
 from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError
 
-from nocturne.core.errors import UsageError
+from nocturne.core.errors import UsageError, text_of
 from nocturne.core.night import Warehouse
 from nocturne.core.settings import load_settings
 from nocturne.flow import TABLES
@@ -33,7 +35,7 @@ def create_missing(warehouse: Warehouse) -> None:
         raise UsageError(
             "the warehouse cannot be written",
             where=warehouse.path,
-            found=str(error).strip(),
+            found=text_of(error),
             expected="a folder that this user may write",
             fix="give another --warehouse, or change its permissions",
         ) from error
@@ -77,6 +79,13 @@ def with_stored_settings(warehouse: Warehouse) -> Warehouse:
     return replace(warehouse, settings=settings)
 
 
+def _require_writable(path: str) -> None:
+    """Raise PermissionError unless files can be added to a table, lest a night finds out at its end."""
+    for folder in (path, f"{path}/_delta_log") if "://" not in path else ():
+        if not os.access(folder, os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, "may not be written", folder)
+
+
 def _create(warehouse: Warehouse, table: str) -> None:
     path, promised, fixed = warehouse.table_path(table), contract(table), _fixed_settings(warehouse, table)
     if not DeltaTable.is_deltatable(path):
@@ -88,6 +97,7 @@ def _create(warehouse: Warehouse, table: str) -> None:
             configuration=promised.plain_properties | fixed,
             raise_if_key_not_exists=False,
         )
+    _require_writable(path)
     delta = DeltaTable(path)
     columns, expected = {field.name for field in delta.schema().fields}, {column.name for column in promised.columns}
     if columns != expected:

@@ -1,6 +1,5 @@
 """The one-process runner: what it checks before Spark is started, and what it says when one stage is left."""
 
-import os
 import socket
 import sys
 from collections.abc import Callable
@@ -10,6 +9,7 @@ import pytest
 
 from nocturne.core.errors import InputError, ServiceError
 from nocturne.core.night import Night
+from nocturne.core.pasted import shortest
 from nocturne.flow import Stage
 from nocturne.pipeline import runner
 
@@ -63,7 +63,7 @@ def test_when_the_refresh_alone_is_left_its_command_is_printed(
         runner.run_night(None, landed)
     (line,) = [line for line in capsys.readouterr().err.splitlines() if "refresh_cache" in line]
     assert line == (
-        f"all but refresh_cache is done; to go on from there: {os.path.relpath(sys.executable)} jobs/refresh_cache.py "
+        f"all but refresh_cache is done; to go on from there: {shortest(Path(sys.executable))} jobs/refresh_cache.py "
         f"--run-date {landed.run_date} --landing {landed.landing} --warehouse {landed.warehouse.path} "
         f"--cache {landed.cache}"
     )

@@ -506,7 +506,7 @@ def test_a_writer_that_comes_late_changes_no_manifest(service: Night, two_nights
     monkeypatch.setattr(writing, "replace_rows", refuse)
     changed = replace(tuesday.record, costs=({"stage": "late"},))
     with pytest.raises(ServiceError, match="lease was lost"):
-        publications.publish(tuesday.night, changed, None, frozen=False)
+        publications.publish(tuesday.night, changed, None)
     with pytest.raises(ServiceError, match="lease was lost"):
         publications.record_closed_gate(tuesday.night, ["late"])
     assert path.read_bytes() == before
@@ -563,3 +563,100 @@ class TestFailover:
         assert serve(two_nights[1], cache).moved
         assert first_items(cache, "ann") == ("tuesday",)
         assert cache.pointer().version == 3
+
+
+# What a search through the pointer's histories found: tests/serving/test_pointer_history.py
+
+
+def test_lists_that_come_back_within_one_date_are_served_again(service: Night, monday: Ready, cache: Cache):
+    serve(monday, cache)
+    serve(ready(service, MONDAY, ann="monday again"), cache)
+    serve(ready(service, MONDAY, ann="monday"), cache)
+    assert first_items(cache, "ann") == ("monday",)
+    assert states(service)[monday.record.generation] == "published"
+
+
+def test_what_was_withdrawn_stays_so_when_its_night_comes_out_otherwise_in_between(
+    service: Night, two_nights, cache: Cache, tmp_path: Path
+):
+    tuesday = two_nights[1].record.generation
+    rollback(service.warehouse, cache, "too much jazz")
+    serve(ready(service, TUESDAY, ann="rock"), cache)
+    with open_cache(f"lmdb:{tmp_path / 'other'}") as other:
+        assert serve(ready(service, TUESDAY, ann="tuesday"), other).reason == "withdrawn: too much jazz"
+    assert states(service)[tuesday] == "rolled_back"
+
+
+def test_a_later_night_is_stale_when_an_earlier_one_comes_back_to_what_it_was(service: Night, two_nights, cache: Cache):
+    serve(ready(service, MONDAY, ann="monday again"), cache)
+    serve(ready(service, TUESDAY, ann="tuesday"), cache)
+    assert states(service)[two_nights[1].record.generation] == "published"
+    serve(ready(service, MONDAY, ann="monday"), cache)
+    assert states(service)[two_nights[1].record.generation] == "stale"
+
+
+def test_a_later_night_is_stale_though_the_earlier_one_was_killed_as_it_was_published(
+    service: Night, two_nights, cache: Cache, monkeypatch: pytest.MonkeyPatch
+):
+    again = ready(service, MONDAY, ann="monday again")
+    with monkeypatch.context() as dying, pytest.raises(KeyboardInterrupt):
+        dying.setattr(manifest, "write_file", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        serve(again, cache)
+    serve(again, cache)
+    assert states(service)[two_nights[1].record.generation] == "stale"
+
+
+def test_of_a_date_the_row_that_counts_is_what_its_tables_hold(service: Night, two_nights, cache: Cache):
+    rollback(service.warehouse, cache, "too much jazz")
+    publications.record_closed_gate(service.on(TUESDAY), ["too few lists"])
+    assert publications.all_records(service.warehouse)[-1].state == "gate_closed"
+    for items in ("rock", "swing", "tango"):
+        made = ready(service, TUESDAY, ann=items)
+        serve(made, cache)
+        assert publications.all_records(service.warehouse)[-1].generation == made.record.generation
+
+
+def test_a_cache_that_is_held_on_what_another_withdrew_can_be_released(
+    service: Night, two_nights, cache: Cache, tmp_path: Path
+):
+    monday, tuesday = two_nights
+    with open_cache(f"lmdb:{tmp_path / 'other'}") as other:
+        for made in (monday, tuesday, ready(service, WEDNESDAY, ann="wednesday")):
+            serve(made, other)
+        rollback(service.warehouse, other, "too much jazz")
+        assert first_items(other, "ann") == ("tuesday",)
+        rollback(service.warehouse, cache, "so it is on Tuesday")
+        assert states(service)[tuesday.record.generation] == "rolled_back"
+        assert release(service.warehouse, other).frozen_reason is None
+        assert first_items(other, "ann") == ("tuesday",)
+
+
+@pytest.mark.parametrize("lists", [{"ann": "monday"}, {}])
+def test_an_emptied_cache_is_loaded_again_with_what_it_was_held_on_whatever_that_is(
+    service: Night, tmp_path: Path, lists: dict[str, str]
+):
+    """Withdrawn meanwhile by another cache, with an item that a later night numbered first; or without any list."""
+    two_listeners.write(service.on(TUESDAY), "item_index", [index_row(TUESDAY, 0, "monday")])
+    nights = [ready(service, date(2026, 3, 1), ann="sunday"), ready(service, MONDAY, **lists)]
+    nights.append(ready(service, TUESDAY, ann="monday"))
+    held, other = (f"lmdb:{tmp_path / name}" for name in ("held", "other"))
+    for url in (held, other):
+        with open_cache(url) as cache:
+            for made in nights:
+                serve(made, cache)
+    with open_cache(held) as cache:
+        pointer = rollback(service.warehouse, cache, "too much jazz")
+    with open_cache(other) as cache:
+        rollback(service.warehouse, cache, "and more of it", nights[0].record.generation)
+    shutil.rmtree(tmp_path / "held")
+    with open_cache(held) as cache:
+        serve(unread(ready(service, WEDNESDAY, ann="wednesday")), cache)
+        assert cache.pointer() == publications.recorded_pointer(service.warehouse, cache.place)
+        assert cache.pointer() == replace(pointer, earlier=())
+        assert cache.get("ann") is None if not lists else first_items(cache, "ann") == ("monday",)
+        serve(nights[1], cache)
+        assert release(service.warehouse, cache).frozen_reason is None
+
+
+def index_row(first_night: date, number: int, item: str) -> dict[str, Any]:
+    return {"first_night": first_night, "item_index": number, "item_id": item}

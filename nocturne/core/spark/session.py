@@ -168,6 +168,7 @@ def _own_conf(settings: SparkSettings) -> SparkConf:
     if settings.master.startswith("local"):
         os.environ["SPARK_LOCAL_IP"] = LOOPBACK  # the only way to bind the UI
         conf.set("spark.driver.bindAddress", LOOPBACK).set("spark.driver.host", LOOPBACK)
+        conf.set("spark.local.dir", tempfile.gettempdir())  # Java knows nothing of TMPDIR
     if jars := ensure_jars():
         conf.set("spark.jars", ",".join(map(str, jars)))
     conf.set("spark.driver.memory", settings.driver_memory)
@@ -185,6 +186,7 @@ def _submitted_conf(settings: SparkSettings) -> SparkConf:
     conf = SparkConf()
     if conf.get("spark.master", "").startswith("local"):
         conf.setIfMissing("spark.driver.bindAddress", LOOPBACK).setIfMissing("spark.driver.host", LOOPBACK)
+        conf.setIfMissing("spark.local.dir", tempfile.gettempdir())
         # Java has started, so a UI could only be bound to loopback by its environment.
         conf.setIfMissing("spark.ui.enabled", str(os.environ.get("SPARK_LOCAL_IP") == LOOPBACK).lower())
     for name, value in _every_session(settings).items():

@@ -23,6 +23,14 @@ with spark_session(load_settings().spark, "test") as spark:
     print(json.dumps(conf | {"rows": spark.read.format("delta").load("table").count()}))
 """
 
+START_AND_LIST = """
+import os, sys
+from nocturne.core.settings import load_settings
+from nocturne.core.spark.session import spark_session
+with spark_session(load_settings().spark, "test"):
+    print(os.listdir(sys.argv[1]))
+"""
+
 
 def test_the_session_is_in_utc(spark):
     assert spark.sql("SELECT current_timezone()").first()[0] == "UTC"
@@ -61,6 +69,14 @@ def test_python_workers_run_this_interpreter_with_one_blas_thread_each(spark):
 def test_the_driver_and_its_ui_answer_on_loopback_only(spark):
     assert spark.sparkContext.uiWebUrl.startswith("http://127.0.0.1:")
     assert spark.sparkContext.getConf().get("spark.driver.bindAddress") == "127.0.0.1"
+
+
+def test_scratch_files_lie_where_tmpdir_says(tmp_path):
+    program = [sys.executable, "-c", START_AND_LIST, str(tmp_path)]
+    answer = subprocess.run(
+        program, env=os.environ | {"TMPDIR": str(tmp_path)}, capture_output=True, text=True, check=True
+    )
+    assert "blockmgr-" in answer.stdout
 
 
 def test_a_session_inside_a_session_is_the_same_and_stays_open(spark):
