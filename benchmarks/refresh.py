@@ -53,7 +53,7 @@ def write_lists(spark: SparkSession, night: Night, options: argparse.Namespace, 
         night.warehouse,
         f"first_night = '{FIRST}'",
     )
-    blank = {"run_date": night.run_date, "content_type": "track"}
+    blank = {"run_date": night.run_date, "content_type": "track", "absent": False}
     catalogue = [blank | {"item_id": item} for item in item_ids.to_pylist()]
     writing.replace_night(pa.Table.from_pylist(catalogue, contract("items").arrow_schema), "items", night)
     path, schema, buckets = night.warehouse.table_path("ranked_lists"), contract("ranked_lists").arrow_schema, []

@@ -80,7 +80,8 @@ def test_list_as_json_holds_all_that_is_served(cache_to_read):
 
 
 def test_list_takes_titles_from_the_catalogue_of_the_night(cache_to_read, warehouse):
-    place = warehouse("items", {"item_id": "song", "content_type": "track", "title": "So What", "creator": "Miles"})
+    song = {"item_id": "song", "content_type": "track", "title": "So What", "creator": "Miles", "absent": False}
+    place = warehouse("items", song)
     items = json.loads(nocturne("list", "u1", "--cache", cache_to_read, "--warehouse", place, "--json").stdout)["items"]
     assert items[0] == {"rank": 1, "item_id": "song", "title": "So What", "creator": "Miles", "score": 0.75}
     assert items[1] == {"rank": 2, "item_id": "[b]book[/b]", "title": None, "creator": None, "score": 0.5}

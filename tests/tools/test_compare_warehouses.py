@@ -13,7 +13,7 @@ from nocturne.storage.warehouse import create_missing
 from tests.tools.compare_warehouses import compare_warehouses
 
 COUNTS = {"rows_read": 3, "listens": 1, "duplicates": 0, "quarantined": 2, "late": 0, "listeners": 1}
-ITEMS = [{"item_id": item, "content_type": "track"} for item in ("a", "b")]
+ITEMS = [{"item_id": item, "content_type": "track", "absent": False} for item in ("a", "b")]
 
 
 @pytest.fixture
