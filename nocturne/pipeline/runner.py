@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 
 from pyspark.sql import SparkSession
@@ -48,12 +48,16 @@ def working_on(
 
 
 def _record_early_failure(night: Night, app: str, error: NocturneError, lease_holder: str | None) -> None:
-    """Keep on record that a night could not begin, unless somebody else is at work on the warehouse."""
-    if tables.is_warehouse(night.warehouse):
-        grant = lease.show(night.warehouse.path).grant
-        if grant is None or grant.holder == lease_holder:
-            attempts.record(night, app, attempts.FAILED, str(error))
-            status.show_in_data_docs(night.warehouse)
+    """Keep on record that a night could not begin, unless somebody else is at work on the warehouse.
+
+    A warehouse that cannot be read hides no reason.
+    """
+    with suppress(OSError, NocturneError):
+        if tables.is_warehouse(night.warehouse):
+            grant = lease.show(night.warehouse.path).grant
+            if grant is None or grant.holder == lease_holder:
+                attempts.record(night, app, attempts.FAILED, str(error))
+                status.show_in_data_docs(night.warehouse)
 
 
 def _check_places(night: Night, stages: Sequence[Stage]) -> None:

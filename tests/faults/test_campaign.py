@@ -11,6 +11,7 @@ from tests.faults.campaign import ROOT, failed_tests, take_turns
 
 PROPERTIES = """
 from hypothesis import given, settings, strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, rule
 
 @given(st.integers())
 def test_of_default_length(number):
@@ -21,9 +22,19 @@ def test_of_default_length(number):
 def test_of_own_length(number):
     print(f"<own {number}>")
 
+class Machine(RuleBasedStateMachine):
+    @rule(number=st.integers())
+    def go_on(self, number):
+        print(f"<step {number} of {Machine.TestCase.settings.max_examples} machines>")
+
+Machine.TestCase.settings = settings(max_examples=6)
+TestMachine = Machine.TestCase
+
 def test_no_property():
     print("<other>")
 """
+
+KINDS = ("default", "own", "other")
 
 
 def run_properties(folder, *options):
@@ -37,12 +48,14 @@ def run_properties(folder, *options):
 def test_the_suite_draws_the_same_examples_every_time(tmp_path):
     first, second = ([line for line in run_properties(tmp_path).splitlines() if "<" in line] for _ in range(2))
     assert first == second
-    assert [sum(f"<{name}" in line for line in first) for name in ("default", "own", "other")] == [100, 7, 0]
+    assert [sum(f"<{name}" in line for line in first) for name in KINDS] == [100, 7, 0]
+    assert any("of 6 machines" in line for line in first)
 
 
 def test_a_campaign_draws_five_times_as_many_examples_of_every_property(tmp_path):
     output = run_properties(tmp_path, "--hypothesis-profile=campaign", "--hypothesis-seed=1")
-    assert [output.count(f"<{name}") for name in ("default", "own", "other")] == [500, 35, 0]
+    assert [output.count(f"<{name}") for name in KINDS] == [500, 35, 0]
+    assert "of 30 machines" in output
 
 
 def test_searches_take_turns_with_the_next_seed_each_round_until_the_time_is_up(monkeypatch):

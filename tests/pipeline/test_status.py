@@ -1,6 +1,7 @@
 """The status of a warehouse: the nights that ended, those that did not, and what is served."""
 
 import os
+import shutil
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import date, timedelta
@@ -178,6 +179,30 @@ def test_the_data_docs_begin_with_the_status(monday: Night) -> None:
     assert "serves night 2026-03-02" in top
     assert "&lt;disk&gt; full" in top
     assert "To do: 2026-03-03: free some space" in top
+
+
+def damage_log(night: Night) -> None:
+    """Make what `nights` holds unreadable."""
+    for path in Path(night.warehouse.table_path("nights"), "_delta_log").glob("*.json"):
+        path.write_text("{")
+
+
+def remove_table(night: Night) -> None:
+    shutil.rmtree(night.warehouse.table_path("nights"))
+
+
+def damage_rows(night: Night) -> None:
+    for path in Path(night.warehouse.table_path("nights")).rglob("*.parquet"):
+        path.write_bytes(b"no Parquet")
+
+
+@pytest.mark.parametrize("spoil", [damage_log, remove_table, damage_rows])
+def test_a_table_that_cannot_be_read_does_not_hide_the_nights_own_error(
+    monday: Night, spoil: Callable[[Night], None]
+) -> None:
+    spoil(monday)
+    with pytest.raises(ServiceError, match="the disk is full"), runner._attempt(monday, TRAINING.name):
+        raise ServiceError("the disk is full")
 
 
 def test_a_landing_day_that_is_not_complete_is_on_record(monday: Night) -> None:
