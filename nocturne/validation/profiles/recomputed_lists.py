@@ -182,7 +182,7 @@ class DenseNight:
         some = self.items.select(["neighbours", "similarities"]).take(pa.array(head))
         neighbourhoods: Floats = np.array(
             [
-                sum(similarity * confidence_of.get(index, 0.0) for index, similarity in zip(*pair, strict=True))
+                sum((similarity * confidence_of.get(index, 0.0) for index, similarity in zip(*pair, strict=True)), 0.0)
                 for pair in zip(*(some[name].to_pylist() for name in some.column_names), strict=True)
             ]
         )
