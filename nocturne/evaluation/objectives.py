@@ -4,12 +4,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from nocturne.core.errors import UsageError
+from nocturne.core.errors import InputError, UsageError
 from nocturne.core.night import Night
 from nocturne.core.settings import Settings
 from nocturne.evaluation.held_out import read_held_out
 from nocturne.evaluation.metrics import accuracy
-from nocturne.evaluation.splits import Split, fit, rank_listeners, score
+from nocturne.evaluation.splits import TRAIN, VALID, Split, fit, rank_listeners, score
 from nocturne.evaluation.systems import recipe_system
 from nocturne.evaluation.tuning import Objective, Report
 
@@ -24,8 +24,17 @@ def split_objective(split: Split, metric: str) -> Objective:
 
     Args:
         metric: such as ndcg@20; its k is the longest list that is needed.
+
+    Raises:
+        InputError: the split has no valid part.
     """
     k = list_length(metric)
+    if not split.valid.nnz:
+        raise InputError(
+            f"the split has no {VALID}, on which settings are chosen",
+            expected=f"{TRAIN} and {VALID}",
+            fix=f"take some of each user's items out of {TRAIN} and write them to {VALID}; test is for the end",
+        )
 
     def objective(settings: Settings, report: Report) -> float:
         ranking = settings.ranking.model_copy(update={"top_k": k})

@@ -27,6 +27,10 @@ class Source:
     path: Path
     folder: Path
 
+    def has(self, name: str) -> bool:
+        """True if a file of that name lies in the folder or in a folder of it."""
+        return any(path.is_file() for glob in (name, f"*/{name}") for path in self.folder.glob(glob))
+
     def find(self, name: str) -> Path:
         """The file of that name, in the folder or in a folder of it.
 
