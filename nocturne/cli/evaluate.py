@@ -14,6 +14,7 @@ import typer
 
 from nocturne.cli.help import Command, Group
 from nocturne.cli.lightgcn import lightgcn
+from nocturne.cli.next_item import next_item
 from nocturne.cli.options import DAY, Conf, Json, Set, WarehouseFolder, open_warehouse, require_writable
 from nocturne.core.console import print_json, print_rows, say
 from nocturne.core.errors import UsageError
@@ -29,6 +30,7 @@ evaluate_app = typer.Typer(
 )
 command = partial(evaluate_app.command, cls=Command)
 command()(lightgcn)
+command()(next_item)
 
 NO_BASELINE = "none"
 

@@ -69,13 +69,20 @@ def popular(plays: csr_matrix, requests: Requests, top_k: int, older_plays: csr_
     return _best(lambda some: np.tile(listeners, (len(some), 1)), tie_breaker, requests, top_k)
 
 
-def item_knn(plays: csr_matrix, requests: Requests, top_k: int, neighbours: int = NEIGHBOURS) -> Lists:
+def item_knn(
+    plays: csr_matrix,
+    requests: Requests,
+    top_k: int,
+    neighbours: int = NEIGHBOURS,
+    evidence: csr_matrix | None = None,
+) -> Lists:
     """Sum of the cosine similarities to what was heard, from the nearest neighbours of each item.
 
     Plays are reduced to heard or not, as most users of item-kNN do with implicit feedback.
 
     Args:
         neighbours: of each item; of 20 to 1,000 the most were the best on Last.fm 2k and on Online Retail.
+        evidence: plays by which lists are made, such as the last ones; all of them by default.
 
     Source: Deshpande and Karypis (2004), "Item-based top-N recommendation algorithms".
     """
@@ -85,7 +92,8 @@ def item_knn(plays: csr_matrix, requests: Requests, top_k: int, neighbours: int 
     model.fit(
         csr_matrix((heard.data / norms[heard.indices], heard.indices, heard.indptr), heard.shape), show_progress=False
     )
-    return _best(lambda some: (heard[some] @ model.similarity).toarray(), plays, requests, top_k)
+    asked = heard if evidence is None else _as_ones(evidence)
+    return _best(lambda some: (asked[some] @ model.similarity).toarray(), plays, requests, top_k)
 
 
 def ease(
