@@ -27,7 +27,7 @@ def next_item(
     last item is test, the one before it valid, from which lists of test are made too. SOURCE may also hold
     test/input.txt and test/output.txt, lines without a user.
 
-    Beside ours: popularity, item-kNN of the last five items, and of the last one.
+    Beside ours: popularity, item-kNN of the last five items and of the last one, and what followed the last five.
 
     Example: nocturne evaluate next-item sequences.tar.xz --file Beauty.txt --part test
     """

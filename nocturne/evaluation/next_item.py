@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from scipy.sparse import csr_matrix
@@ -94,11 +95,13 @@ def _systems(known: Sequences, plays: csr_matrix, settings: Settings) -> Mapping
         recipe = settings.model_copy(update={"ranking": ranking})
         return rank_listeners(fit(plays, recipe), plays, recipe)
 
+    def neighbours_of_last(events: int, top_k: int) -> Lists:
+        return baselines.item_knn(plays, requests, top_k, evidence=known.last(events))
+
     return {
         OURS: ours,
-        "popular": lambda top_k: baselines.popular(plays, requests, top_k),
-        f"item-knn, last {RECENT}": lambda top_k: baselines.item_knn(
-            plays, requests, top_k, evidence=known.last(RECENT)
-        ),
-        "item-knn, last item": lambda top_k: baselines.item_knn(plays, requests, top_k, evidence=known.last(1)),
+        "popular": partial(baselines.popular, plays, requests),
+        f"item-knn, last {RECENT}": partial(neighbours_of_last, RECENT),
+        "item-knn, last item": partial(neighbours_of_last, 1),
+        "sequential rules": partial(baselines.sequential_rules, plays, known.offsets, known.heard, requests),
     }
