@@ -1,0 +1,119 @@
+"""Studies of a search: the file that remembers them, and the terms under which their trials can be compared."""
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.distributions import BaseDistribution, distribution_to_json
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
+
+from nocturne.core.errors import UsageError
+from nocturne.core.settings import Settings
+
+Terms = Mapping[str, str]
+"""Everything that decides a trial's value beside what the search varies: by name, as text."""
+
+_TERMS = "terms"
+_SPACE = "space of "
+_FIRST_BYTES = b'{"op_code"'
+_SHOWN = 4
+
+_CHANGES_NO_LIST = frozenset(
+    {"top_k", "reserve", "carry_over", "audit_share", "audit_at_least", "items_memory_mb", "batch_memory_mb"}
+)
+"""Settings of ranking that a search sets itself, or that decide only what ranking takes."""
+
+
+def terms_of(settings: Settings, space: Mapping[str, BaseDistribution]) -> dict[str, str]:
+    """The terms that follow from settings and a space."""
+    sections = {
+        "als": settings.als.recipe,
+        "interactions": settings.interactions.model_dump(),
+        "ranking": settings.ranking.model_dump(exclude=set(_CHANGES_NO_LIST)),
+        "reranking": settings.reranking.model_dump(),
+    }
+    values = {f"{section}.{key}": f"{value}" for section, keys in sections.items() for key, value in keys.items()}
+    return values | {f"{_SPACE}{name}": distribution_to_json(varied) for name, varied in sorted(space.items())}
+
+
+def open_study(file: Path, name: str) -> optuna.Study:
+    """The study of a name in a file; both are made if they are not there.
+
+    Raises:
+        UsageError: the file cannot be written, or holds something else than studies.
+    """
+    with _readable(file):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        _drop_torn_line(file)
+        storage = JournalStorage(JournalFileBackend(str(file)))
+        return optuna.create_study(storage=storage, study_name=name, direction="maximize", load_if_exists=True)
+
+
+def check_terms(study: optuna.Study, terms: Terms) -> None:
+    """Hold a study to its terms, or those of them that are known so far.
+
+    Raises:
+        UsageError: its trials were made under others.
+    """
+    kept = study.user_attrs.get(_TERMS)
+    if kept is None:
+        if study.trials:
+            raise _other_terms(study, "trials of a release that did not keep under which terms they were made")
+        return
+    terms = {name: "not searched" for name in kept if name.startswith(_SPACE)} | dict(terms)
+    changed = [
+        f"{name}: {kept.get(name, 'not there')}, now {value}"
+        for name, value in terms.items()
+        if kept.get(name) != value
+    ]
+    if changed:
+        more = f", and {len(changed) - _SHOWN} more" if changed[_SHOWN:] else ""
+        raise _other_terms(study, "; ".join(changed[:_SHOWN]) + more)
+
+
+def keep_terms(study: optuna.Study, terms: Terms) -> None:
+    """Begin a study under terms, or hold it to those that it was begun under.
+
+    Raises:
+        UsageError: its trials were made under others.
+    """
+    check_terms(study, terms)
+    if _TERMS not in study.user_attrs:
+        study.set_user_attr(_TERMS, dict(terms))
+
+
+def _other_terms(study: optuna.Study, found: str) -> UsageError:
+    return UsageError(
+        "the study was begun under other terms: its trials cannot be compared with new ones",
+        where=study.study_name,
+        found=found,
+        expected="the metric, data, space and settings that it was begun with",
+        fix="name another --study, or repeat the command that began this one",
+    )
+
+
+@contextmanager
+def _readable(file: Path) -> Iterator[None]:
+    try:
+        if file.exists() and file.stat().st_size and file.open("rb").read(len(_FIRST_BYTES)) != _FIRST_BYTES:
+            raise ValueError("it is no file of studies")
+        yield
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, AssertionError) as error:
+        raise UsageError(
+            "the search cannot be stored",
+            where=str(file),
+            found=str(error) or repr(error),
+            fix="choose another --storage",
+        ) from error
+
+
+def _drop_torn_line(file: Path) -> None:
+    """Cut off what a killed process had not written whole: it would spoil the line that is written next."""
+    content: Any = file.read_bytes() if file.exists() else b""
+    whole = content.rfind(b"\n") + 1
+    if whole < len(content):
+        os.truncate(file, whole)
