@@ -49,8 +49,9 @@ def tune(
 ) -> None:
     """Search the settings for the best lists: Optuna proposes, the pipeline's own training and ranking are scored.
 
-    The settings as they are come first, then recipes that were good elsewhere; from then on, settings that belong
-    together are changed in those trials that the best one is not better than for certain. A study keeps its metric, data, space and settings, and does not go on under others.
+    The settings as they are come first, then recipes that were good elsewhere. From then on settings that belong
+    together are changed, in those trials that the best one is not better than for certain. A study keeps its metric,
+    data, space and settings, and does not go on under others.
 
     On a warehouse the winner is trained on the last night and put into the registry, a candidate. Stop it whenever
     you like: run again, it goes on where it was.
@@ -71,7 +72,7 @@ def tune(
     nights = _nights(warehouse, first, last, days, base, search.space) if warehouse else []
     base = nights[-1].settings if nights else base
     # Other terms than the study was begun under are told before the data are read.
-    terms = {"metric": metric, "days": f"{days}" if nights else "of a split"}
+    terms = {"metric": metric} | ({"days": f"{days}"} if nights else {})
     studies.check_terms(studies.open_study(storage, study), studies.terms_of(base, search.space) | terms)
     objective, data = _objective(split, nights, days, metric)
     search = replace(search, terms=terms | {"data": data})
@@ -116,7 +117,7 @@ def _print(searched: "optuna.Study", metric: str) -> None:
     top, intervals = tuning.best_trial(searched), tuning.intervals(searched)
     assert top is not None
     complete = [trial for trial in tuning.ended_trials(searched) if trial.state.name == "COMPLETE"]
-    best = sorted(complete, key=lambda trial: (-trial.value, trial.number))[:_SHOWN]
+    best = sorted(complete, key=lambda trial: (-(trial.value or 0.0), trial.number))[:_SHOWN]
 
     def shown(trial: "FrozenTrial", name: str) -> object:
         value = trial.value if name == metric else trial.params.get(name)

@@ -1,10 +1,8 @@
 """Studies of a search: the file that remembers them, and the terms under which their trials can be compared."""
 
 import os
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import optuna
 from optuna.distributions import BaseDistribution, distribution_to_json
@@ -46,11 +44,17 @@ def open_study(file: Path, name: str) -> optuna.Study:
     Raises:
         UsageError: the file cannot be written, or holds something else than studies.
     """
-    with _readable(file):
+    try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        _drop_torn_line(file)
+        content = file.read_bytes() if file.exists() else b""
+        if content and not content.startswith(_FIRST_BYTES):
+            raise _no_storage(file, "something else than studies")
+        if content and not content.endswith(b"\n"):
+            os.truncate(file, content.rfind(b"\n") + 1)  # a torn line of a killed process spoils the next
         storage = JournalStorage(JournalFileBackend(str(file)))
         return optuna.create_study(storage=storage, study_name=name, direction="maximize", load_if_exists=True)
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, AssertionError) as error:
+        raise _no_storage(file, f"{type(error).__name__}: {error}") from error
 
 
 def check_terms(study: optuna.Study, terms: Terms) -> None:
@@ -65,11 +69,7 @@ def check_terms(study: optuna.Study, terms: Terms) -> None:
             raise _other_terms(study, "trials of a release that did not keep under which terms they were made")
         return
     terms = {name: "not searched" for name in kept if name.startswith(_SPACE)} | dict(terms)
-    changed = [
-        f"{name}: {kept.get(name, 'not there')}, now {value}"
-        for name, value in terms.items()
-        if kept.get(name) != value
-    ]
+    changed = [f"{name}: {kept.get(name)}, now {value}" for name, value in terms.items() if kept.get(name) != value]
     if changed:
         more = f", and {len(changed) - _SHOWN} more" if changed[_SHOWN:] else ""
         raise _other_terms(study, "; ".join(changed[:_SHOWN]) + more)
@@ -96,24 +96,5 @@ def _other_terms(study: optuna.Study, found: str) -> UsageError:
     )
 
 
-@contextmanager
-def _readable(file: Path) -> Iterator[None]:
-    try:
-        if file.exists() and file.stat().st_size and file.open("rb").read(len(_FIRST_BYTES)) != _FIRST_BYTES:
-            raise ValueError("it is no file of studies")
-        yield
-    except (OSError, ValueError, LookupError, TypeError, AttributeError, AssertionError) as error:
-        raise UsageError(
-            "the search cannot be stored",
-            where=str(file),
-            found=str(error) or repr(error),
-            fix="choose another --storage",
-        ) from error
-
-
-def _drop_torn_line(file: Path) -> None:
-    """Cut off what a killed process had not written whole: it would spoil the line that is written next."""
-    content: Any = file.read_bytes() if file.exists() else b""
-    whole = content.rfind(b"\n") + 1
-    if whole < len(content):
-        os.truncate(file, whole)
+def _no_storage(file: Path, found: str) -> UsageError:
+    return UsageError("the search cannot be stored", where=str(file), found=found, fix="choose another --storage")

@@ -34,7 +34,7 @@ is better for certain."""
 Objective = Callable[[Settings, Report], float]
 Space = Mapping[str, BaseDistribution]
 
-GROUPS = 32
+GROUPS = 20
 """Groups of listeners that a trial is compared by."""
 
 BELONG_TOGETHER = (
@@ -51,7 +51,7 @@ BELONG_TOGETHER = (
 
 _WARM_UP_TRIALS = 8
 _PRUNED_BELOW_P = 0.05
-_GROUPS_TO_JUDGE_BY = 16
+_GROUPS_TO_JUDGE_BY = 10
 _FIRST_FINAL_STEP = 1_000_000
 _DONE = (TrialState.COMPLETE, TrialState.PRUNED)
 
@@ -210,11 +210,12 @@ def _sampler(study: optuna.Study, search: Search) -> optuna.samplers.BaseSampler
 
     Seeded by how far the search is, so that one that goes on does not propose its first trials again.
     """
-    number = len(study.trials)
+    waiting = study.get_trials(deepcopy=False, states=(TrialState.WAITING,))
+    number = len(study.trials) - len(waiting)
     whole = TPESampler(seed=search.seed + number, n_startup_trials=_WARM_UP_TRIALS, multivariate=True)
     groups = _groups(search.space)
     centres = contenders(study)
-    if not centres or len(groups) < 2 or study.get_trials(deepcopy=False, states=(TrialState.WAITING,)):
+    if not centres or len(groups) < 2 or waiting:
         return whole
     turn, place = divmod(number, len(groups))
     centre = centres[turn % len(centres)]
@@ -225,10 +226,16 @@ def _sampler(study: optuna.Study, search: Search) -> optuna.samplers.BaseSampler
 
 
 def _groups(space: Space) -> list[frozenset[str]]:
-    """The settings of a space as they are changed together; those of no group are one."""
-    groups = [group & space.keys() for group in BELONG_TOGETHER]
-    rest = frozenset(space) - frozenset[str]().union(*groups)
-    return [frozenset(group) for group in (*groups, rest) if group]
+    """The settings of a space as they are changed together; those of no group are one.
+
+    A group of mere choices would soon be tried out, and goes with the first one that has a range.
+    """
+    names = frozenset(space)
+    groups = [*(group & names for group in BELONG_TOGETHER), names.difference(*BELONG_TOGETHER)]
+    ranges = {name for name, varied in space.items() if not isinstance(varied, CategoricalDistribution)}
+    ranged = [group for group in groups if group & ranges]
+    choices = frozenset[str]().union(*(group for group in groups if not group & ranges))
+    return [ranged[0] | choices, *ranged[1:]] if ranged else [choices]
 
 
 def _values_in(space: Space, settings: Settings, moved: Mapping[str, Any] | None = None) -> dict[str, Any]:
