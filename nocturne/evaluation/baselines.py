@@ -100,7 +100,7 @@ def item_knn(
 
 
 def sequential_rules(plays: csr_matrix, offsets: Counts, heard: Positions, requests: Requests, top_k: int) -> Lists:
-    """What followed, within ten events, the last five items: how often, nearer ones more, of the times each was heard.
+    """Items that followed the last five within ten events: how often, nearer ones more, of the times each was heard.
 
     Args:
         offsets: where each listener's events begin and the last one's end; shape (listeners + 1,).

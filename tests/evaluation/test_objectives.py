@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 from nocturne.cli.main import app
 from nocturne.core.errors import UsageError
 from nocturne.core.night import Night
-from nocturne.core.settings import with_values
+from nocturne.core.settings import load_settings, with_values
 from nocturne.evaluation.objectives import held_out_after, nights_objective
 from nocturne.evaluation.tuning import Objective
 from nocturne.training import registry
@@ -67,8 +67,7 @@ def test_the_winner_of_a_search_on_nights_is_a_candidate_and_nothing_more(nights
     assert done.exit_code == 0, done.output
     (model,) = registry.models(nights[3].warehouse)
     assert (model.state, model.origin, model.run_date) == ("candidate", "tune", nights[3].run_date)
-    alpha = registry.recipe_of(model)["alpha"]
-    assert f"als.alpha = {alpha}".removeprefix("als.") in winner.read_text(encoding="utf-8")
+    assert load_settings(str(winner)).als.recipe == registry.recipe_of(model)
     assert registry.live_model(nights[3]) is None
 
     again = search_from_a_shell(nights, tmp_path)
