@@ -17,6 +17,7 @@ from nocturne.evaluation.metrics import accuracy
 from nocturne.evaluation.splits import TRAIN, VALID, Split, fit, rank_listeners
 from nocturne.evaluation.systems import recipe_system
 from nocturne.evaluation.tuning import GROUPS, Objective, Report
+from nocturne.storage import tables
 from nocturne.training.model import Model
 
 METRICS = ("recall", "capped_recall", "ndcg", "map", "mrr", "hit_rate")
@@ -118,12 +119,13 @@ def digest_of_split(split: Split) -> str:
 
 
 def digest_of_nights(held_out_nights: Sequence[HeldOut]) -> str:
-    """Hash of what a search on nights looks at, but for what models are trained on that nobody is asked about."""
-    return " ".join(
-        f"{held_out.night.run_date} "
-        + _digest([held_out.relevant, held_out.requests.heard], [held_out.user_ids, held_out.item_ids])
-        for held_out in held_out_nights
-    )
+    """Hash of what a search on nights looks at: every night's rows, and what was heard after it."""
+    hashes = []
+    for held_out in held_out_nights:
+        rows = tables.night_rows(held_out.night, "interactions", ["digest"])["digest"]
+        ids = [held_out.user_ids, held_out.item_ids, rows.sort()]
+        hashes.append(_digest([held_out.relevant, held_out.requests.heard], ids))
+    return " ".join(hashes)
 
 
 def list_length(metric: str) -> int:

@@ -44,6 +44,7 @@ def open_study(file: Path, name: str) -> optuna.Study:
     Raises:
         UsageError: the file cannot be written, or holds something else than studies.
     """
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         content = file.read_bytes() if file.exists() else b""

@@ -125,7 +125,6 @@ def run_search(
     Raises:
         UsageError: the storage is none, or the study was begun under other terms.
     """
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = open_study(search.storage, search.name)
     keep_terms(study, {**terms_of(base, search.space), **search.terms})
     with warnings.catch_warnings():

@@ -10,7 +10,7 @@ from nocturne.cli.main import app
 from nocturne.core.errors import UsageError
 from nocturne.core.night import Night
 from nocturne.core.settings import load_settings, with_values
-from nocturne.evaluation.objectives import held_out_after, nights_objective
+from nocturne.evaluation.objectives import digest_of_nights, held_out_after, nights_objective
 from nocturne.evaluation.tuning import Objective
 from nocturne.training import registry
 from tests.fixtures import two_tastes
@@ -50,6 +50,15 @@ def test_nights_after_which_nothing_new_was_heard_cannot_be_searched_on(nights: 
     # On the fifth night everyone has heard all of their taste.
     with pytest.raises(UsageError, match="no night can be searched on"):
         held_out_after(nights[4:5], 1)
+
+
+def test_a_search_on_nights_is_one_on_their_rows_and_what_followed(nights: list[Night]):
+    digests = {
+        digest_of_nights(held_out_after(some, days))
+        for some, days in ((nights[:2], 1), (nights[:2], 2), (nights[:3], 1))
+    }
+    assert len(digests) == 3
+    assert digest_of_nights(held_out_after(nights[:2], 1)) in digests
 
 
 def search_from_a_shell(nights: list[Night], folder: Path, *more: str):
