@@ -14,7 +14,8 @@ import typer
 
 from nocturne.cli.help import Command, Group
 from nocturne.cli.lightgcn import lightgcn
-from nocturne.cli.options import DAY, Conf, Json, Set, WarehouseFolder, open_warehouse
+from nocturne.cli.next_item import next_item
+from nocturne.cli.options import DAY, Conf, Json, Set, WarehouseFolder, open_warehouse, require_writable
 from nocturne.core.console import print_json, print_rows, say
 from nocturne.core.errors import UsageError
 
@@ -29,6 +30,7 @@ evaluate_app = typer.Typer(
 )
 command = partial(evaluate_app.command, cls=Command)
 command()(lightgcn)
+command()(next_item)
 
 NO_BASELINE = "none"
 
@@ -68,6 +70,7 @@ def backtest(
     from nocturne.evaluation.held_out import ListeningHistory, nights_between
 
     _check_baselines(baseline or ())
+    require_writable(report)
     start, end = first.date(), last.date()
     nights, left_out = nights_between(open_warehouse(warehouse, conf, set_), start, end, days, every)
     history = ListeningHistory.read(nights[-1])
@@ -79,7 +82,6 @@ def backtest(
     if report:
         from nocturne.evaluation.report import backtest_page
 
-        report.parent.mkdir(parents=True, exist_ok=True)
         report.write_text(backtest_page(result), encoding="utf-8")
         say(f"the report is in {report}")
     _print(result, as_json=as_json)

@@ -1,20 +1,19 @@
 """`nocturne evaluate lightgcn`: a published split, scored as its authors score it."""
 
-import tempfile
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from nocturne import ROOT
-from nocturne.cli.options import Json, Set
+from nocturne.cli.options import Json, Set, require_writable
 from nocturne.core.console import print_json, print_rows, say
 
 RECIPE = Path(str(ROOT / "conf" / "recipes" / "gowalla.toml"))
 
 
 def lightgcn(
-    path: Annotated[Path, typer.Argument(help="archive or folder with train.txt, valid.txt and test.txt")],
+    path: Annotated[Path, typer.Argument(help="archive or folder with train.txt, test.txt, perhaps valid.txt")],
     lists: Annotated[
         Path | None, typer.Option(help="write every listener's list here, Parquet", metavar="FILE")
     ] = None,
@@ -24,9 +23,10 @@ def lightgcn(
     set_: Set = None,
     as_json: Json = False,
 ) -> None:
-    """Fit on train and valid, rank, and score on test, through the pipeline's own stages.
+    """Train on train and valid, rank, and score on test, by the pipeline's own training and ranking.
 
-    Choose settings on valid, with `nocturne tune --split`; test is scored here, once.
+    A line of each file is a user and all their items, numbers. Choose settings on valid, with `nocturne tune
+    --split`; test is scored here, once.
 
     Example: nocturne evaluate lightgcn gowalla-lightgcn.tar.xz --lists lists.parquet
     """
@@ -34,14 +34,15 @@ def lightgcn(
 
     from nocturne.core.settings import load_settings
     from nocturne.evaluation.published_splits import evaluate_split, leaderboard_rows, lists_table
-    from nocturne.evaluation.splits import read_split
+    from nocturne.evaluation.splits import TRAIN, VALID, read_split
 
     settings = load_settings(str(conf), set_ or ())
+    require_writable(lists)
     split = read_split(path)
-    with tempfile.TemporaryDirectory(prefix="nocturne-") as folder:
-        result = evaluate_split(path, split, settings, Path(folder))
+    if not split.valid.nnz:
+        say(f"there is no {VALID}: trained on {TRAIN} alone")
+    result = evaluate_split(split, settings)
     if lists is not None:
-        lists.parent.mkdir(parents=True, exist_ok=True)
         pq.write_table(lists_table(result.lists, split), lists)
         say(f"{len(split.users):,} lists are in {lists}")
     metrics = {name: round(value, 5) for name, value in result.metrics.items()}

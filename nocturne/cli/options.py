@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -64,8 +65,6 @@ def nights_to_run(
 
 def require_cache(url: str) -> None:
     """Raise UsageError unless there is a cache to read: a mistyped path is no empty cache, and none is made of it."""
-    from pathlib import Path
-
     from nocturne.core.errors import UsageError
     from nocturne.serving.cache import check_url
 
@@ -79,6 +78,29 @@ def require_cache(url: str) -> None:
             expected="the --cache that nights were run with",
             fix="check the path and the folder that you are in; the first night makes the cache",
         )
+
+
+def require_writable(*files: Path | None) -> None:
+    """Make the folders of files that are to be written, where one is given: no work is done for what cannot be kept.
+
+    Raises:
+        UsageError: a file cannot be written.
+    """
+    from nocturne.core.errors import UsageError
+
+    for file in files:
+        if file is None:
+            continue
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            there = file.exists()
+            file.open("ab").close()
+            if not there:
+                file.unlink()
+        except OSError as error:
+            raise UsageError(
+                "a file cannot be written", where=str(file), found=str(error), fix="choose another path"
+            ) from error
 
 
 def open_warehouse(folder: str, conf: str | None = None, overrides: Sequence[str] | None = None) -> Warehouse:

@@ -10,18 +10,20 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from nocturne import ROOT
-from nocturne.cli.options import Conf, From, Json, Set, To
+from nocturne.cli.options import Conf, From, Json, Set, To, require_writable
 from nocturne.core.console import print_json, print_rows, say
 from nocturne.core.errors import UsageError
 
 if TYPE_CHECKING:
     import optuna
+    from optuna.trial import FrozenTrial
 
     from nocturne.core.night import Night
     from nocturne.core.settings import Settings
-    from nocturne.evaluation.tuning import Space
+    from nocturne.evaluation.tuning import Objective, Space
 
 SPACE = Path(str(ROOT / "conf" / "search.toml"))
+STARTS = Path(str(ROOT / "conf" / "starts.toml"))
 _SHOWN = 5
 
 
@@ -45,7 +47,11 @@ def tune(
     set_: Set = None,
     as_json: Json = False,
 ) -> None:
-    """Search the settings for the best lists: Optuna proposes, the pipeline's own stages train and rank.
+    """Search the settings for the best lists: Optuna proposes, the pipeline's own training and ranking are scored.
+
+    The settings as they are come first, then recipes that were good elsewhere. From then on settings that belong
+    together are changed, in those trials that the best one is not better than for certain. A study keeps its metric,
+    data, space and settings, and does not go on under others.
 
     On a warehouse the winner is trained on the last night and put into the registry, a candidate. Stop it whenever
     you like: run again, it goes on where it was.
@@ -54,29 +60,33 @@ def tune(
     --storage data/search.log --trials 50
     """
     from nocturne.core.settings import load_settings, with_values
-    from nocturne.evaluation import tuning
-    from nocturne.evaluation.objectives import nights_objective, split_objective
-    from nocturne.evaluation.splits import read_split
+    from nocturne.evaluation import objectives, studies, tuning
+    from nocturne.evaluation.settings_file import settings_toml
 
-    base = load_settings(conf, set_ or ())
-    search = tuning.Search(study, storage, tuning.read_space(space), seed)
-    nights = _nights(warehouse, first, last, days, base, search.space) if warehouse else []
     if (split is None) == (warehouse is None):
         raise UsageError("name what to search on", expected="--split PATH, or --warehouse W --from D1 --to D2")
-    objective = split_objective(read_split(split), metric) if split else nights_objective(nights, days, metric)
+    objectives.list_length(metric)
+    base = load_settings(conf, set_ or ())
+    search = tuning.Search(study, storage, tuning.read_space(space), seed, tuning.read_starts(STARTS))
+    require_writable(winner, report)
+    nights = _nights(warehouse, first, last, days, base, search.space) if warehouse else []
+    base = nights[-1].settings if nights else base
+    # Other terms than the study was begun under are told before the data are read.
+    terms = {"metric": metric} | ({"days": f"{days}"} if nights else {})
+    studies.check_terms(studies.open_study(storage, study), studies.terms_of(base, search.space) | terms)
+    objective, data = _objective(split, nights, days, metric)
+    search = replace(search, terms=terms | {"data": data})
     searched = tuning.run_search(search, base, objective, trials, _ProgressLine(trials, metric).show)
     rows, top = tuning.trial_rows(searched), tuning.best_trial(searched)
     if top is None:
         raise UsageError("no trial came to a value", where=str(storage), found=f"{len(rows)} trials were pruned")
     remark = f"{metric} {top.value:.5f}: trial {top.number} of the search {study}"
     if winner is not None:
-        winner.parent.mkdir(parents=True, exist_ok=True)
-        winner.write_text(tuning.settings_toml(top.params, remark), encoding="utf-8")
+        winner.write_text(settings_toml(with_values(base, top.params), remark), encoding="utf-8")
         say(f"the best settings are in {winner}")
     if report is not None:
         from nocturne.evaluation.search_report import search_page
 
-        report.parent.mkdir(parents=True, exist_ok=True)
         report.write_text(search_page(searched, metric), encoding="utf-8")
         say(f"the report is in {report}")
     if nights:
@@ -84,17 +94,46 @@ def tune(
     if as_json:
         print_json(rows)
     else:
-        complete = sorted((row for row in rows if row["state"] == "complete"), key=lambda row: -row["value"])
-        columns = {f"trial {row['trial']}": row | {metric: row["value"]} for row in complete[:_SHOWN]}
-        by_setting = [
-            {"setting": name}
-            | {
-                trial: f"{row[name]:.5g}" if isinstance(row[name], float) else row[name]
-                for trial, row in columns.items()
-            }
-            for name in (metric, *top.params)
-        ]
-        print_rows(by_setting, f"{study}: the best of {len(rows)} trials by {metric}")
+        _print(searched, metric)
+
+
+def _objective(split: Path | None, nights: list["Night"], days: int, metric: str) -> tuple["Objective", str]:
+    """The objective on the data that were named, and the data's hash."""
+    from nocturne.evaluation import objectives
+    from nocturne.evaluation.splits import read_split
+
+    if split is not None:
+        parts = read_split(split)
+        return objectives.split_objective(parts, metric), objectives.digest_of_split(parts)
+    held_out_nights = objectives.held_out_after(nights, days)
+    return objectives.nights_objective(held_out_nights, metric), objectives.digest_of_nights(held_out_nights)
+
+
+def _print(searched: "optuna.Study", metric: str) -> None:
+    """The best trials, how certain their order is, and what moved the metric."""
+    from nocturne.evaluation import tuning
+    from nocturne.evaluation.search_report import what_moved
+
+    top, intervals = tuning.best_trial(searched), tuning.intervals(searched)
+    assert top is not None
+    complete = [trial for trial in tuning.ended_trials(searched) if trial.state.name == "COMPLETE"]
+    best = sorted(complete, key=lambda trial: (-(trial.value or 0.0), trial.number))[:_SHOWN]
+
+    def shown(trial: "FrozenTrial", name: str) -> object:
+        value = trial.value if name == metric else trial.params.get(name)
+        return f"{value:.5g}" if isinstance(value, float) else value
+
+    by_setting = [
+        {"setting": name} | {f"trial {trial.number}": shown(trial, name) for trial in best}
+        for name in (metric, *top.params)
+    ]
+    ended = len(tuning.ended_trials(searched))
+    print_rows(by_setting, f"{searched.study_name}: the best of {ended} trials by {metric}")
+    if moved := what_moved(searched):
+        print_rows(moved, f"what moved {metric}")
+    near = [number for number, (_, high) in intervals.items() if high >= 0 and number != top.number]
+    if near:
+        say(f"{len(near)} trials cannot be told from the best one: {', '.join(map(str, sorted(near)))}")
 
 
 def _nights(

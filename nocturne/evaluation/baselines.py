@@ -29,6 +29,9 @@ NEIGHBOURS = 1_000
 EASE_ITEMS = 8_000
 EASE_REGULARIZATION = 100.0
 
+RULE_STEPS, RULE_ITEMS = 10, 5
+"""Events after an item that follow it, and last items of a listener that rules are applied to."""
+
 _SCORES_AT_ONCE = 2**24
 _LAST = np.float32(-1e30)
 
@@ -69,13 +72,20 @@ def popular(plays: csr_matrix, requests: Requests, top_k: int, older_plays: csr_
     return _best(lambda some: np.tile(listeners, (len(some), 1)), tie_breaker, requests, top_k)
 
 
-def item_knn(plays: csr_matrix, requests: Requests, top_k: int, neighbours: int = NEIGHBOURS) -> Lists:
+def item_knn(
+    plays: csr_matrix,
+    requests: Requests,
+    top_k: int,
+    neighbours: int = NEIGHBOURS,
+    evidence: csr_matrix | None = None,
+) -> Lists:
     """Sum of the cosine similarities to what was heard, from the nearest neighbours of each item.
 
     Plays are reduced to heard or not, as most users of item-kNN do with implicit feedback.
 
     Args:
         neighbours: of each item; of 20 to 1,000 the most were the best on Last.fm 2k and on Online Retail.
+        evidence: plays by which lists are made, such as the last ones; all of them by default.
 
     Source: Deshpande and Karypis (2004), "Item-based top-N recommendation algorithms".
     """
@@ -85,7 +95,32 @@ def item_knn(plays: csr_matrix, requests: Requests, top_k: int, neighbours: int 
     model.fit(
         csr_matrix((heard.data / norms[heard.indices], heard.indices, heard.indptr), heard.shape), show_progress=False
     )
-    return _best(lambda some: (heard[some] @ model.similarity).toarray(), plays, requests, top_k)
+    asked = heard if evidence is None else _as_ones(evidence)
+    return _best(lambda some: (asked[some] @ model.similarity).toarray(), plays, requests, top_k)
+
+
+def sequential_rules(plays: csr_matrix, offsets: Counts, heard: Positions, requests: Requests, top_k: int) -> Lists:
+    """Items that followed the last five within ten events: how often, nearer ones more, of the times each was heard.
+
+    Args:
+        offsets: where each listener's events begin and the last one's end; shape (listeners + 1,).
+        heard: position of the item of each event, oldest first; shape (events,).
+
+    Source: Ludewig and Jannach (2018), "Evaluation of session-based recommendation algorithms", section 2.2, with the
+    last five items in place of the last, weighted by one over their age.
+    """
+    lengths = np.diff(offsets)
+    listener, age = np.repeat(np.arange(len(lengths)), lengths), np.repeat(offsets[1:], lengths) - np.arange(len(heard))
+    rules = csr_matrix((plays.shape[1],) * 2, dtype=np.float32)
+    for steps in range(1, RULE_STEPS + 1):
+        same = listener[steps:] == listener[:-steps]
+        pairs = heard[:-steps][same], heard[steps:][same]
+        rules += csr_matrix((np.full(len(pairs[0]), 1 / steps, np.float32), pairs), rules.shape)
+    rules.data /= np.repeat(np.bincount(heard, minlength=len(rules.indptr) - 1), np.diff(rules.indptr))
+    last = age <= RULE_ITEMS
+    weights = (1 / age[last]).astype(np.float32)
+    asked = csr_matrix((weights, (listener[last], heard[last])), plays.shape)
+    return _best(lambda some: (asked[some] @ rules).toarray(), plays, requests, top_k)
 
 
 def ease(

@@ -32,17 +32,36 @@ def search_page(study: optuna.Study, metric: str) -> str:
         plots={"history": plots.history(complete, metric), "slices": plots.slices(complete, metric)}
         if complete
         else {},
-        importances=_importances(study, len(complete)),
+        moved=what_moved(study),
+        intervals=tuning.intervals(study),
     )
 
 
-def _importances(study: optuna.Study, complete: int) -> list[tuple[str, float]]:
-    """Each setting's share in what sets the best trials apart, largest first; none of few trials.
+def what_moved(study: optuna.Study) -> list[dict[str, object]]:
+    """Each setting's share in what sets the best trials apart, largest first, with where it was and where it came to.
+
+    The share is empty where too few trials came to a value.
+    """
+    ended = [trial for trial in tuning.ended_trials(study) if trial.state is TrialState.COMPLETE]
+    top = tuning.best_trial(study)
+    if top is None:
+        return []
+    shares, first = _importances(study, len(ended)), ended[0]
+    rows: list[dict[str, object]] = []
+    for name in sorted(top.params, key=lambda name: -shares.get(name, 0.0)):
+        share = f"{shares[name]:.2f}" if name in shares else ""
+        rows.append({"setting": name, "share": share, f"trial {first.number}": first.params.get(name)})
+        rows[-1] |= {f"best, trial {top.number}": top.params[name]}
+    return rows
+
+
+def _importances(study: optuna.Study, complete: int) -> dict[str, float]:
+    """Each setting's share in what sets the best trials apart; none of few trials.
 
     Source: Watanabe et al. (2023), "PED-ANOVA".
     """
     values = {trial.value for trial in study.get_trials(states=(TrialState.COMPLETE,))}
     if complete < _ENOUGH_TO_WEIGH or len(values) == 1:
-        return []
+        return {}
     importances: dict[str, Any] = get_param_importances(study, evaluator=PedAnovaImportanceEvaluator())
-    return [(name, float(value)) for name, value in importances.items() if np.isfinite(value)]
+    return {name: float(value) for name, value in importances.items() if np.isfinite(value)}

@@ -14,6 +14,7 @@ from nocturne.core.settings import Settings
 from nocturne.evaluation.list_arrays import Lists, lists_array
 from nocturne.evaluation.metrics import accuracy
 from nocturne.ingestion.importers.archive import open_source
+from nocturne.ingestion.importers.gowalla import read_part
 from nocturne.ingestion.interactions import EPOCH, UNIT
 from nocturne.kernel.layout import lay_out_items
 from nocturne.ranking.eligibility import Markets
@@ -21,6 +22,8 @@ from nocturne.ranking.ranker import Ranker, RankingStats
 from nocturne.ranking.spark_tasks import Aligned
 from nocturne.training.als import train
 from nocturne.training.model import Model
+
+TRAIN, VALID, TEST = PARTS = ("train.txt", "valid.txt", "test.txt")
 
 _ROWS_AT_ONCE = 4096
 
@@ -30,7 +33,8 @@ class Split:
     """The parts of a split as matrices of ones; shape (listeners, items).
 
     Attributes:
-        users, items: ids as in the files, in the order of their first appearance as numbers or texts sort.
+        users, items: ids as in the files, as numbers or texts sort.
+        valid: of a split without such a part, empty.
     """
 
     users: tuple[str, ...]
@@ -49,20 +53,22 @@ class Split:
 
 
 def read_split(path: Path) -> Split:
-    """Read train.txt, valid.txt and test.txt: a line is a user id and then the ids of its items.
+    """Read train.txt, test.txt and, where there is one, valid.txt: a line is a user and then their items, all numbers.
 
     Args:
         path: the folder that holds them, or an archive of it.
 
     Raises:
-        InputError: a file is missing or holds nothing.
+        InputError: a file is missing, holds nothing, or is of another form.
     """
     with open_source(path) as files:
-        parts = [list(_read_pairs(files.find(f"{name}.txt"))) for name in ("train", "valid", "test")]
-    for name, pairs in zip(("train", "valid", "test"), parts, strict=True):
+        names = [name for name in PARTS if name != VALID or files.has(name)]
+        pairs_by_part = {name: _read_pairs(files.find(name)) for name in names}
+    for name, pairs in pairs_by_part.items():
         if not pairs:
-            raise InputError("a part of the split is empty", where=f"{path}: {name}.txt", expected="user id, item ids")
-    users, items = (_sort_ids({pair[side] for pairs in parts for pair in pairs}) for side in (0, 1))
+            raise InputError("a part of the split is empty", where=f"{path}: {name}", expected="user id, item ids")
+    parts = [pairs_by_part.get(name, []) for name in PARTS]
+    users, items = (sort_ids({pair[side] for pairs in parts for pair in pairs}) for side in (0, 1))
     user_places, item_places = ({id_: place for place, id_ in enumerate(ids)} for ids in (users, items))
     return Split(users, items, *(_matrix(pairs, user_places, item_places) for pairs in parts))
 
@@ -133,14 +139,12 @@ def _numbered_ids(count: int, first: int = 0) -> pa.Array:
     return pa.array([f"{number:09d}" for number in range(first, first + count)])
 
 
-def _read_pairs(path: Path) -> Iterator[tuple[str, str]]:
-    with path.open(encoding="utf-8") as lines:
-        for line in lines:
-            user, *items = line.split() or [""]
-            yield from ((user, item) for item in items)
+def _read_pairs(path: Path) -> list[tuple[str, str]]:
+    return [(user, item) for user, items in read_part(path) for item in items]
 
 
-def _sort_ids(ids: set[str]) -> tuple[str, ...]:
+def sort_ids(ids: set[str]) -> tuple[str, ...]:
+    """Ids in the order of numbers if all are, else of texts."""
     numbers = all(id_.isdecimal() for id_ in ids)
     return tuple(sorted(ids, key=int) if numbers else sorted(ids))
 

@@ -2,14 +2,16 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
 from nocturne.cli.main import app
 from nocturne.core.errors import UsageError
 from nocturne.core.night import Night
-from nocturne.core.settings import with_values
-from nocturne.evaluation.objectives import nights_objective
+from nocturne.core.settings import load_settings, with_values
+from nocturne.evaluation.objectives import digest_of_nights, held_out_after, nights_objective
+from nocturne.evaluation.tuning import Objective
 from nocturne.training import registry
 from tests.fixtures import two_tastes
 
@@ -23,27 +25,40 @@ def nights(night) -> list[Night]:
     return two_tastes.write(night)
 
 
+def objective(nights: list[Night]) -> Objective:
+    return nights_objective(held_out_after(nights, 1), "recall@4")
+
+
 def test_a_trial_says_its_mean_after_every_night_and_ends_on_the_last_one(nights: list[Night]):
-    values: list[float] = []
-    value = nights_objective(nights[:3], 1, "recall@4")(nights[0].settings, values.append)
-    assert len(values) == 3
-    assert values[-1] == value
+    means: list[float] = []
+    value = objective(nights[:3])(nights[0].settings, lambda values, _: means.append(float(np.mean(values))))
+    assert len(means) == 3
+    assert np.mean(means) == pytest.approx(value)
     first: list[float] = []
-    nights_objective(nights[:1], 1, "recall@4")(nights[0].settings, first.append)
-    assert first == values[:1]
+    objective(nights[:1])(nights[0].settings, lambda values, _: first.append(float(np.mean(values))))
+    assert first == means[:1]
 
 
 def test_a_recipe_that_cannot_tell_tastes_apart_scores_less(nights: list[Night]):
-    objective = nights_objective(nights[1:4], 1, "recall@4")
-    sound = objective(with_values(nights[0].settings, {"als.regularization": 0.1}), lambda _: None)
+    score = objective(nights[1:4])
+    sound = score(with_values(nights[0].settings, {"als.regularization": 0.1}), lambda *_: None)
     popular = {"als.factors": 1, "als.regularization": 1e6, "als.score_exponent": 2.0, "als.neighbours": 0}
-    assert sound > objective(with_values(nights[0].settings, popular), lambda _: None)
+    assert sound > score(with_values(nights[0].settings, popular), lambda *_: None)
 
 
 def test_nights_after_which_nothing_new_was_heard_cannot_be_searched_on(nights: list[Night]):
     # On the fifth night everyone has heard all of their taste.
     with pytest.raises(UsageError, match="no night can be searched on"):
-        nights_objective(nights[4:5], 1, "recall@4")
+        held_out_after(nights[4:5], 1)
+
+
+def test_a_search_on_nights_is_one_on_their_rows_and_what_followed(nights: list[Night]):
+    digests = {
+        digest_of_nights(held_out_after(some, days))
+        for some, days in ((nights[:2], 1), (nights[:2], 2), (nights[:3], 1))
+    }
+    assert len(digests) == 3
+    assert digest_of_nights(held_out_after(nights[:2], 1)) in digests
 
 
 def search_from_a_shell(nights: list[Night], folder: Path, *more: str):
@@ -61,8 +76,7 @@ def test_the_winner_of_a_search_on_nights_is_a_candidate_and_nothing_more(nights
     assert done.exit_code == 0, done.output
     (model,) = registry.models(nights[3].warehouse)
     assert (model.state, model.origin, model.run_date) == ("candidate", "tune", nights[3].run_date)
-    alpha = registry.recipe_of(model)["alpha"]
-    assert f"als.alpha = {alpha}".removeprefix("als.") in winner.read_text(encoding="utf-8")
+    assert load_settings(str(winner)).als.recipe == registry.recipe_of(model)
     assert registry.live_model(nights[3]) is None
 
     again = search_from_a_shell(nights, tmp_path)

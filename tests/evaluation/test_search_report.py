@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+import numpy as np
 import optuna
 import pytest
 
@@ -12,6 +13,7 @@ from nocturne.evaluation.search_report import search_page
 from nocturne.evaluation.tuning import Report, Search, read_space, run_search
 
 pytestmark = pytest.mark.slow
+NOISE = np.random.default_rng(1).normal(scale=0.01, size=2)
 
 
 def searched(folder: Path, trials: int) -> optuna.Study:
@@ -23,6 +25,7 @@ def searched(folder: Path, trials: int) -> optuna.Study:
     def objective(settings: Settings, report: Report) -> float:
         if settings.als.alpha > 8:
             raise UsageError("<b>too much</b>")
+        report(settings.als.alpha / 10 + NOISE, True)
         return settings.als.alpha / 10
 
     search = Search("ours & theirs", folder / "search.log", read_space(folder / "space.toml"), seed=1)

@@ -87,11 +87,13 @@ def test_recall_divides_by_the_relevant_and_listeners_without_any_are_left_out(s
 def test_a_search_on_a_split_never_sees_test(tmp_path: Path):
     folder = taste_blocks(tmp_path)
     split = read_split(folder)
-    values: list[float] = []
-    value = split_objective(split, "ndcg@2")(SETTINGS, values.append)
+    reports: list[tuple[bool, list[float]]] = []
+    value = split_objective(split, "ndcg@2")(SETTINGS, lambda values, final: reports.append((final, list(values))))
     spoilt = Split(split.users, split.items, split.train, split.valid, split.test * 0)
-    assert split_objective(spoilt, "ndcg@2")(SETTINGS, lambda _: None) == value
-    assert 0 < values[0] <= 1
+    assert split_objective(spoilt, "ndcg@2")(SETTINGS, lambda *_: None) == value
+    assert [final for final, _ in reports] == [False, True]
+    assert all(0 <= each <= 1 for _, values in reports for each in values)
+    assert np.mean(reports[1][1]) == pytest.approx(value)
     assert value > 0.5
 
 

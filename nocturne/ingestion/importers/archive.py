@@ -27,6 +27,10 @@ class Source:
     path: Path
     folder: Path
 
+    def has(self, name: str) -> bool:
+        """True if a file of that name lies in the folder or in a folder of it."""
+        return any(path.is_file() for glob in (name, f"*/{name}") for path in self.folder.glob(glob))
+
     def find(self, name: str) -> Path:
         """The file of that name, in the folder or in a folder of it.
 
@@ -65,8 +69,11 @@ class Source:
 
 
 @contextmanager
-def open_source(path: Path) -> Iterator[Source]:
+def open_source(path: Path, folders_below: int = 1) -> Iterator[Source]:
     """Open a data set; an archive is unpacked for as long as the context lasts.
+
+    Args:
+        folders_below: depth to which folders of an archive are unpacked.
 
     Raises:
         UsageError: there is nothing at that path.
@@ -85,7 +92,7 @@ def open_source(path: Path) -> Iterator[Source]:
     with TemporaryDirectory() as folder:
         try:
             with tarfile.open(path) as archive:
-                _unpack(archive, Path(folder))
+                _unpack(archive, Path(folder), folders_below)
         except (tarfile.TarError, lzma.LZMAError, EOFError, OSError) as error:
             if isinstance(error, OSError) and error.errno is not None:
                 raise  # the disk, not the archive
@@ -99,15 +106,15 @@ def open_source(path: Path) -> Iterator[Source]:
         yield Source(path, Path(folder))
 
 
-def _unpack(archive: tarfile.TarFile, folder: Path) -> None:
-    """Copy the regular files that lie in the archive or in a folder of it; nothing is written beside the folder."""
+def _unpack(archive: tarfile.TarFile, folder: Path, folders_below: int) -> None:
+    """Copy the regular files of an archive, down to a depth; nothing is written beside the folder."""
     for member in archive:
         path = PurePosixPath(member.name)
-        if member.isfile() and len(path.parts) <= 2 and not {"/", ".."} & set(path.parts):
+        if member.isfile() and len(path.parts) <= folders_below + 1 and not {"/", ".."} & set(path.parts):
             content = archive.extractfile(member)
             assert content
             target = folder / path
-            target.parent.mkdir(exist_ok=True)
+            target.parent.mkdir(parents=True, exist_ok=True)
             with content, target.open("wb") as file:
                 shutil.copyfileobj(content, file)
 
