@@ -27,6 +27,9 @@ _SAMPLE = 64
 _TOLERANCE = 1e-6
 """Of scores of the order of 1: float32 factors are exact in both, and float64 sums agree to some 1e-12."""
 
+_TIE = 1e-9
+"""Scores this close to one another may be in another order by other sums."""
+
 _LISTS = ["user_id", "market", "items", "source"]
 _ROWS = ["user_id", "market", "period", "item_indexes", "play_sums", "second_sums", "last_heard"]
 _UNITS = 2.0**20
@@ -157,8 +160,12 @@ class DenseNight:
         ranking, reranking = self.settings.ranking, self.settings.reranking
         scores = np.where(allowed, self.factors @ user * self.items["score_multiplier"].to_numpy(), -np.inf)
         considered = min(max(ranking.top_k, ranking.candidates), int(allowed.sum()))
-        # Items heard by the same listeners have the same factors, and come in order of their ids.
-        head = np.lexsort((self.tie_order, -np.round(scores, 9)))[:considered]
+        head = np.lexsort((self.tie_order, -scores))[:considered]
+        places_listed = pc.index_in(pa.array([entry["item_id"] for entry in listed["items"]], pa.string()), self._ids)
+        least = scores[head].min(initial=np.inf) - _TIE
+        if int((scores >= least).sum()) > considered:
+            # Among items as good as the last candidate, rounding decides which of them are candidates.
+            return places_listed.null_count == 0 and bool((scores[places_listed.to_numpy()] >= least).all())
         values = dict(zip(head.tolist(), self._second_stage(head, scores[head], places, confidences), strict=True))
         place_of = dict(zip(self._ids.take(pa.array(head)).to_pylist(), head.tolist(), strict=True))
         if not all(
