@@ -64,6 +64,7 @@ def test_what_was_withdrawn_leaves_the_pools_and_comes_back_on_the_night_it_may(
     assert without == expected
     assert account["reasons"]["carried"] > 0
     assert withdrawn not in {item["item_id"] for row in without for item in row["items"]}
+    run_validation(spark, night, ["pools", "item_factors"])
     tomorrow = replace(night, run_date=night.run_date.replace(day=night.run_date.day + 1))
     for table in ("items", "interactions"):
         rows = items if table == "items" else tables.night_rows(night, table).to_pylist()
@@ -99,6 +100,7 @@ def test_a_wrong_pool_has_everyone_computed_afresh_and_closes_the_gate_unless_a_
     pools = tables.night_rows(before, "pools")
     wrong = [row | {"items": row["items"][::-1]} for row in pools.to_pylist()]
     writing.replace_night(pa.Table.from_pylist(wrong, schema=pools.schema), "pools", before)
+    run_validation(spark, before, ["pools"])
     if recorded:
         known = tables.rows(before.warehouse, "nights", pc.field("run_date") == before.run_date)
         stale = pa.array(["stale"] * known.num_rows)
