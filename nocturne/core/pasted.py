@@ -12,14 +12,8 @@ from nocturne import ROOT
 def job_command(stage: str, run_date: date, landing: str, warehouse: str, cache: str) -> str:
     """A stage of a night; a password is not in it."""
     program = (shortest(Path(sys.executable)), shortest(Path(str(ROOT / "jobs" / f"{stage}.py"))))
-    places = (
-        "--landing",
-        landing,
-        "--warehouse",
-        warehouse,
-        "--cache",
-        "URL" if "://" in cache and "@" in cache else cache,
-    )
+    shown = "URL" if "://" in cache and "@" in cache else cache
+    places = ("--landing", landing, "--warehouse", warehouse, "--cache", shown)
     return shlex.join([*program, "--run-date", str(run_date), *places])
 
 

@@ -8,7 +8,7 @@ from functools import partial
 import numpy as np
 from scipy.sparse import csr_matrix
 
-from nocturne.core.settings import Settings
+from nocturne.core.settings import Settings, with_values
 from nocturne.evaluation import baselines
 from nocturne.evaluation.baselines import Requests
 from nocturne.evaluation.list_arrays import Lists
@@ -91,8 +91,7 @@ def _systems(known: Sequences, plays: csr_matrix, settings: Settings) -> Mapping
     requests = Requests.for_everyone(plays)
 
     def ours(top_k: int) -> Lists:
-        ranking = settings.ranking.model_copy(update={"top_k": top_k})
-        recipe = settings.model_copy(update={"ranking": ranking})
+        recipe = with_values(settings, {"ranking.top_k": top_k})
         return rank_listeners(fit(plays, recipe), plays, recipe)
 
     def neighbours_of_last(events: int, top_k: int) -> Lists:

@@ -11,7 +11,7 @@ from nocturne.core.arrays import Counts, Floats
 from nocturne.core.errors import InputError, UsageError
 from nocturne.core.hashing import Hashes, hash_ids, spread
 from nocturne.core.night import Night
-from nocturne.core.settings import Settings
+from nocturne.core.settings import Settings, with_values
 from nocturne.evaluation.held_out import HeldOut, read_held_out
 from nocturne.evaluation.metrics import accuracy
 from nocturne.evaluation.splits import TRAIN, VALID, Split, fit, rank_listeners
@@ -52,8 +52,7 @@ def split_objective(split: Split, metric: str) -> Objective:
     groups = _groups(hashes)
 
     def objective(settings: Settings, report: Report) -> float:
-        ranking = settings.ranking.model_copy(update={"top_k": k})
-        settings = settings.model_copy(update={"ranking": ranking})
+        settings = with_values(settings, {"ranking.top_k": k})
 
         def values(model: Model, listeners: Counts) -> Floats:
             lists = rank_listeners(model, split.train[listeners], settings)

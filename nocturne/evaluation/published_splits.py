@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from nocturne.core.settings import Settings
+from nocturne.core.settings import Settings, with_values
 from nocturne.evaluation.list_arrays import Lists
 from nocturne.evaluation.splits import Split, fit, rank_listeners, score
 
@@ -53,8 +53,7 @@ def evaluate_split(split: Split, settings: Settings) -> SplitResult:
     Args:
         settings: lists are made at least 50 long.
     """
-    ranking = settings.ranking.model_copy(update={"top_k": max(settings.ranking.top_k, _LONGEST)})
-    settings = settings.model_copy(update={"ranking": ranking})
+    settings = with_values(settings, {"ranking.top_k": max(settings.ranking.top_k, _LONGEST)})
     heard = split.train_and_valid
     started = time.monotonic()
     model = fit(heard, settings)

@@ -67,16 +67,18 @@ def keep_absent_items(catalogue: pa.Table, previous: pa.Table, run_date: date) -
         previous: rows of `items` of the last sound night, absent ones among them.
     """
     missing = previous.filter(pc.invert(pc.is_in(previous["item_id"], value_set=catalogue["item_id"].combine_chunks())))
-    schema, parts = contract("items").arrow_schema, []
-    for rows, absent in ((catalogue, False), (missing.select(catalogue.column_names), True)):
-        added = {"run_date": pa.scalar(run_date), "absent": pa.scalar(absent)}
-        columns = {name: pa.repeat(value, rows.num_rows) for name, value in added.items()}
-        parts.append(
-            pa.table(dict(zip(rows.column_names, rows.columns, strict=True)) | columns)
-            .select(schema.names)
-            .cast(schema)
-        )
-    return pa.concat_tables(parts)
+    of_night = (
+        _of_night(catalogue, run_date, False),
+        _of_night(missing.select(catalogue.column_names), run_date, True),
+    )
+    return pa.concat_tables(of_night)
+
+
+def _of_night(rows: pa.Table, run_date: date, absent: bool) -> pa.Table:
+    schema = contract("items").arrow_schema
+    for name, value in (("run_date", run_date), ("absent", absent)):
+        rows = rows.append_column(name, pa.repeat(pa.scalar(value), rows.num_rows))
+    return rows.select(schema.names).cast(schema)
 
 
 def _refuse(problems: list[str], where: str) -> None:

@@ -20,7 +20,14 @@ from nocturne.ranking.fallbacks import SOURCES
 from nocturne.ranking.item_traits import traits
 from nocturne.ranking.ranker import Ranker, RankingStats
 from nocturne.ranking.reranker import Reranker
-from nocturne.ranking.spark_tasks import Aligned, BucketRanking, one_blas_thread, rank_buckets, scratch_of
+from nocturne.ranking.spark_tasks import (
+    POOL_COLUMNS,
+    Aligned,
+    BucketRanking,
+    one_blas_thread,
+    rank_buckets,
+    scratch_of,
+)
 from nocturne.storage import tables, writing
 from nocturne.storage.bucket_files import BucketFile
 from nocturne.storage.contracts import contract
@@ -98,9 +105,8 @@ def rank_all(
     Args:
         progress: told how many listeners are done.
     """
-    columns = tuple(field.name for field in contract("pools").arrow_schema if field.name not in {"run_date", "bucket"})
     rows = StoredRows.at(night, "interactions", ROWS)
-    earlier = StoredRows.at(previous, "pools", columns) if previous else None
+    earlier = StoredRows.at(previous, "pools", POOL_COLUMNS) if previous else None
     ranker = replace(ranker, kernel_plan=_tune(ranker, rows, earlier, tables.count(night, "interactions")))
     pools, lists, stats = _rank(spark, night, ranker, rows, earlier, progress)
     if stats.mismatches and ranker.settings.carry_over:

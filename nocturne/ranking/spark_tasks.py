@@ -7,7 +7,7 @@ warehouse while tasks run: a machine reads it once, and all its workers map it i
 import pickle
 import tempfile
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
@@ -24,6 +24,7 @@ from nocturne.core.errors import InputError
 from nocturne.core.night import Night
 from nocturne.ranking import mapped_file
 from nocturne.ranking.ranker import Ranker, RankingStats
+from nocturne.storage.aligned_rows import AlignedRows
 from nocturne.storage.bucket_files import BucketFile, BucketWriter, remove_on_failure
 from nocturne.storage.contracts import contract
 from nocturne.storage.stored_rows import StoredRows
@@ -33,6 +34,9 @@ _BYTES_PER_LISTENER = 16_384
 
 _BYTES_PER_ENTRY = 128
 _POLL_SECONDS = 1.0
+
+POOL_COLUMNS = tuple(field.name for field in contract("pools").arrow_schema if field.name not in {"run_date", "bucket"})
+"""Columns of `pools` that are carried over."""
 
 Progress = Callable[[int], None]
 """Called with the number of listeners done."""
@@ -109,45 +113,30 @@ class BucketRanking:
             yield from parts
 
 
-class Aligned:
-    """Rows of `pools` beside rows of `interactions`: both lie in the order of user_id."""
+class Aligned(AlignedRows):
+    """Rows of `pools` beside rows of `interactions`.
 
-    def __init__(self, batches: Iterator[pa.RecordBatch]) -> None:
-        self._batches = batches
-        self._rows = contract("pools").arrow_schema.empty_table().drop(["run_date", "bucket"])
-        self._more = True
+    Raises:
+        InputError: when they are asked for, and are not in the order of user_id.
+    """
 
-    def of(self, user_ids: pa.Array) -> pa.Table:
-        """The rows of these listeners, null where there is none; to be asked in the order of user_id.
+    def __init__(self, batches: Iterable[pa.RecordBatch]) -> None:
+        super().__init__("pools", POOL_COLUMNS, _in_order(batches))
 
-        Raises:
-            InputError: the rows are not in that order.
-        """
-        while self._more and (not len(self._rows) or self._last() < user_ids[-1].as_py()):
-            self._extend()
-        rows = self._rows.take(pc.index_in(user_ids, value_set=self._rows["user_id"].combine_chunks()))
-        if len(self._rows) and self._last() <= user_ids[-1].as_py():
-            self._rows = self._rows.slice(0, 0)
-        return rows
 
-    def _last(self) -> str:
-        return str(self._rows["user_id"][-1])
-
-    def _extend(self) -> None:
-        batch = next(self._batches, None)
-        if batch is None:
-            self._more = False
-            return
-        table = pa.Table.from_batches([batch])
-        ids = table["user_id"].combine_chunks()
+def _in_order(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    last: str | None = None
+    for batch in batches:
+        ids = batch.column("user_id")
         ordered = pc.all(pc.less(ids[:-1], ids[1:]), min_count=0).as_py()
-        if not ordered or (len(self._rows) and self._last() >= ids[0].as_py()):
+        if not ordered or (last is not None and len(ids) and last >= ids[0].as_py()):
             raise InputError(
                 "a bucket is not in the order of user_id",
-                found=f"a disordered row between {len(table)} of `pools`",
+                found=f"a disordered row between {len(ids)} of `pools`",
                 fix="run the earlier night's rank_users again, or set ranking.carry_over = false for one night",
             )
-        self._rows = pa.concat_tables([self._rows, table]).combine_chunks() if len(self._rows) else table
+        last = ids[-1].as_py() if len(ids) else last
+        yield batch
 
 
 def cut(batch: pa.RecordBatch, memory_mb: int) -> Iterator[pa.RecordBatch]:

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nocturne.core.night import Night
-from nocturne.validation.profiles.bucket_sums import ListenerRows, are_among
+from nocturne.storage.aligned_rows import AlignedRows
+from nocturne.validation.profiles.bucket_sums import are_among
 from nocturne.validation.profiles.catalogue_changes import catalogue_changes
 from nocturne.validation.profiles.history_balance import RowBalance, compare_rows
 from tests.fixtures import two_listeners
@@ -40,16 +41,16 @@ def test_a_pair_is_among_others_if_it_is_one_of_them_and_its_item_is_one(
 
 def test_rows_are_aligned_with_listeners_across_batches() -> None:
     batches = [pa.record_batch({"user_id": users}) for users in (["ana", "ben"], ["cleo"], ["dan", "eva"])]
-    rows = ListenerRows(batches)
+    rows = AlignedRows("interactions", ["user_id"], batches)
 
     asked = [rows.of(pa.array(users)) for users in (["ana"], ["ben", "bob", "dan"], ["eva", "fay"])]
 
-    aligned = [table["user_id"].to_pylist() for table in asked if table is not None]
+    aligned = [table["user_id"].to_pylist() for table in asked]
     assert aligned == [["ana"], ["ben", None, "dan"], ["eva", None]]
 
 
 def test_a_table_without_rows_has_none_to_align() -> None:
-    assert ListenerRows([]).of(pa.array(["ana"])) is None
+    assert AlignedRows("interactions", ["user_id"], []).of(pa.array(["ana"]))["user_id"].to_pylist() == [None]
 
 
 def balance(now: list[dict[str, object]], before: list[dict[str, object] | None]) -> RowBalance:

@@ -2,8 +2,11 @@
 
 from collections.abc import Callable, Iterable
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+
+from nocturne.core.arrays import Mask
 
 Profile = dict[str, float | None]
 
@@ -21,6 +24,16 @@ def ratio(now: float, previous: float | None) -> float | None:
 def repeated(values: pa.Array | pa.ChunkedArray) -> int:
     """Number of values that repeat an earlier one."""
     return len(values) - int(pc.count_distinct(values, mode="all").as_py())
+
+
+def counts(values: pa.Array | pa.ChunkedArray) -> dict[str, int]:
+    """How often each text occurs."""
+    return {row["values"]: row["counts"] for row in pc.value_counts(values).to_pylist()}
+
+
+def mask(truths: pa.Array | pa.ChunkedArray) -> Mask:
+    """Booleans as NumPy; null is false."""
+    return np.asarray(pc.fill_null(truths, False), dtype=bool)
 
 
 def total(values: pa.Array | pa.ChunkedArray) -> float:

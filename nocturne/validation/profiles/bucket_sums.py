@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
@@ -54,35 +53,15 @@ def metrics_by_item(metric: str, items: Iterable[str], values: Iterable[float]) 
     return pa.table({"metric": pa.repeat(metric, len(names)).cast(pa.string()), "item": names, "value": numbers})
 
 
-class ListenerRows:
-    """Rows of a bucket in the order of user_id, handed out beside those of another table."""
+def are_level(rows: np.ndarray, scores: np.ndarray, count: int) -> Mask:
+    """True for every row whose scores are all the same; shape (count,).
 
-    def __init__(self, batches: Iterable[pa.RecordBatch]) -> None:
-        self._batches = iter(batches)
-        self._rows: pa.Table | None = None
-
-    def of(self, user_ids: pa.Array) -> pa.Table | None:
-        """The rows of these listeners, null where there is none; None if the table has no row at all.
-
-        To be asked in the order of user_id. A row out of that order may be taken for one that is not there.
-        """
-        while self._rows is None or not self._reaches(user_ids[-1]):
-            batch = next(self._batches, None)
-            if batch is None:
-                break
-            table = pa.Table.from_batches([batch])
-            self._rows = pa.concat_tables([self._rows, table]) if self._rows is not None else table
-        if self._rows is None:
-            return None
-        rows = self._rows.combine_chunks()
-        ids = rows["user_id"].combine_chunks() if rows.num_rows else pa.array([], pa.string())
-        asked = rows.take(pc.index_in(user_ids, value_set=ids))
-        self._rows = rows.filter(pc.greater(ids, user_ids[-1])) if rows.num_rows else rows
-        return asked
-
-    def _reaches(self, user_id: pa.Scalar) -> bool:
-        assert self._rows is not None
-        return bool(self._rows.num_rows) and self._rows["user_id"][-1].as_py() >= user_id.as_py()
+    Args:
+        rows: number of the row of each score, ascending.
+    """
+    level = np.ones(count, dtype=bool)
+    level[rows[1:][(rows[1:] == rows[:-1]) & (scores[1:] != scores[:-1])]] = False
+    return level
 
 
 def are_among(rows: np.ndarray, items: np.ndarray, of_rows: np.ndarray, of_items: np.ndarray) -> Mask:

@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from nocturne.core.arrays import Mask
+from nocturne.validation.profiles.arithmetic import mask
 
 
 class Catalogue:
@@ -26,19 +27,21 @@ class Catalogue:
     def __init__(self, items: pa.Table, run_date: date, explicit_blocked_markets: Collection[str]) -> None:
         self._item_ids = items["item_id"].combine_chunks()
         night = pa.scalar(run_date, pa.date32())
-        self._off = _mask(pc.greater(items["available_from"], night)) | _mask(pc.less(items["available_until"], night))
-        self._off |= _mask(items["absent"])
-        self.explicit = _mask(items["explicit"])
-        self._restricted = _mask(pc.is_valid(items["markets"]))
+        self._off = mask(pc.greater(items["available_from"], night)) | mask(pc.less(items["available_until"], night))
+        self._off |= mask(items["absent"])
+        self.explicit = mask(items["explicit"])
+        self._restricted = mask(pc.is_valid(items["markets"]))
         markets = items["markets"].combine_chunks()
         self._licence_of = pc.list_parent_indices(markets).to_numpy()
-        self._licence_in = pc.list_flatten(markets)
+        licences = pc.list_flatten(markets).dictionary_encode()
+        self._licence_in = licences.indices.to_numpy()
+        self._licensing = {market: code for code, market in enumerate(licences.dictionary.to_pylist())}
         self._explicit_blocked_markets = frozenset(explicit_blocked_markets)
 
     @property
     def markets(self) -> set[str]:
         """Markets that a licence or a rule names."""
-        return {*pc.unique(self._licence_in).to_pylist(), *self._explicit_blocked_markets} - {"*"}
+        return {*self._licensing, *self._explicit_blocked_markets} - {"*"}
 
     def judge(self, item_ids: pa.Array, markets: pa.Array) -> tuple[Mask, Mask]:
         """Masks of the items that are barred, and of those that the catalogue does not know.
@@ -54,8 +57,8 @@ class Catalogue:
     def unlicensed(self, market: str | None) -> Mask:
         """Items restricted to other markets; shape (items of the catalogue,)."""
         unlicensed = self._restricted.copy()
-        if market is not None:
-            unlicensed[self._licence_of[_mask(pc.equal(self._licence_in, market))]] = False
+        if market in self._licensing:
+            unlicensed[self._licence_of[self._licence_in == self._licensing[market]]] = False
         return unlicensed
 
     def barred(self, market: str | None) -> Mask:
@@ -64,8 +67,3 @@ class Catalogue:
         # Where a listener is, nobody knows without a market: it may be one that bars explicit items.
         bars_explicit = bool(blocked) if market is None else bool(blocked & {market, "*"})
         return self._off | self.unlicensed(market) | (self.explicit & bars_explicit)
-
-
-def _mask(truths: pa.Array | pa.ChunkedArray) -> Mask:
-    """Booleans as NumPy; null is false."""
-    return np.asarray(pc.fill_null(truths, False), dtype=bool)

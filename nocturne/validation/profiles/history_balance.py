@@ -19,6 +19,7 @@ from pyspark.sql import functions as F
 from nocturne.core.arrays import Floats
 from nocturne.core.night import Night
 from nocturne.storage import tables
+from nocturne.validation.profiles.arithmetic import mask
 
 SUMS = ("play_sums", "second_sums")
 
@@ -41,12 +42,12 @@ class RowBalance:
     gains: Floats
 
 
-def compare_rows(rows: pa.RecordBatch, previous: pa.Table | None, since: date | None, items: int) -> RowBalance:
+def compare_rows(rows: pa.RecordBatch, previous: pa.Table, since: date | None, items: int) -> RowBalance:
     """Compare rows of `interactions` with those of the night they were built upon.
 
     Args:
-        previous: aligned with the rows, null where a listener is new; None without any.
-        since: the night of these.
+        previous: aligned with the rows, null where a listener is new.
+        since: the night of these; None without one.
         items: item indexes there are.
     """
     changed = pc.greater(rows["changed_on"], pa.scalar(since, pa.date32())).fill_null(True).to_numpy(False)
@@ -57,11 +58,9 @@ def compare_rows(rows: pa.RecordBatch, previous: pa.Table | None, since: date | 
         amounts = rows[name].flatten().to_numpy()
         counted = sound[: len(amounts)] & changed[row[: len(amounts)]]
         gains[which] += np.bincount(index[: len(amounts)][counted], amounts[: len(counted)][counted], minlength=items)
-    if previous is None:
-        return RowBalance(0, int((~changed).sum()), gains)
     earlier = previous.combine_chunks()
     known = pc.is_valid(earlier["user_id"]).to_numpy(zero_copy_only=False)
-    same = pc.fill_null(pc.equal(rows["digest"], earlier["digest"].combine_chunks()), False).to_numpy(False)
+    same = mask(pc.equal(rows["digest"], earlier["digest"].combine_chunks()))
     lists = earlier["item_indexes"].combine_chunks()
     of_row, of_item = pc.list_parent_indices(lists).to_numpy(), pc.list_flatten(lists).to_numpy()
     periods = (rows["period"].to_numpy() - earlier["period"].fill_null(0).to_numpy())[of_row]

@@ -12,7 +12,7 @@ from nocturne.core.night import Night
 from nocturne.ingestion.cleaning import REASONS
 from nocturne.storage import tables
 from nocturne.storage.history import previous_night, usual
-from nocturne.validation.profiles.arithmetic import Profile, ratio, repeated, share, total
+from nocturne.validation.profiles.arithmetic import Profile, counts, ratio, repeated, share, total
 from nocturne.validation.profiles.catalogue_changes import catalogue_changes
 
 
@@ -57,12 +57,12 @@ def listens(spark: SparkSession, night: Night) -> Profile:
 def quarantine(night: Night) -> Profile:
     """Of the night's rejected events, against what `ingests` says about them."""
     rows = tables.night_rows(night, "quarantine", ["reason", "file"])
-    counts = {row["values"]: row["counts"] for row in pc.value_counts(rows["reason"].combine_chunks()).to_pylist()}
+    rejected = counts(rows["reason"])
     recorded = dict(_ingest(night).get("reasons", []))
     return {
-        "unknown_reasons": sum(count for reason, count in counts.items() if reason not in REASONS),
+        "unknown_reasons": sum(count for reason, count in rejected.items() if reason not in REASONS),
         "unlike_ingests": sum(
-            abs(counts.get(reason, 0) - recorded.get(reason, 0)) for reason in counts.keys() | recorded.keys()
+            abs(rejected.get(reason, 0) - recorded.get(reason, 0)) for reason in rejected.keys() | recorded.keys()
         ),
         "unknown_files": total(pc.equal(rows["file"], "")),
     }

@@ -14,16 +14,11 @@ from pyspark.sql import functions as F
 from nocturne.core.arrays import Floats
 from nocturne.core.night import Night
 from nocturne.storage import tables, writing
+from nocturne.storage.aligned_rows import AlignedRows
 from nocturne.storage.history import interaction_sources, previous_night
 from nocturne.storage.stored_rows import StoredRows
-from nocturne.validation.profiles.arithmetic import Profile, ratio, repeated, share, total
-from nocturne.validation.profiles.bucket_sums import (
-    ListenerRows,
-    Sums,
-    metrics_by_item,
-    metrics_table,
-    sum_over_buckets,
-)
+from nocturne.validation.profiles.arithmetic import Profile, counts, ratio, repeated, share, total
+from nocturne.validation.profiles.bucket_sums import Sums, metrics_by_item, metrics_table, sum_over_buckets
 from nocturne.validation.profiles.history_balance import SUMS, compare_rows, items_out_of_balance
 
 _ALIGNED = ("play_sums", "second_sums", "last_heard")
@@ -78,20 +73,21 @@ class RowMeasurement:
         """Sums of the metrics over each bucket, listeners by market, and gains by item over all of them."""
         gains, entries = np.zeros((2, self.items)), np.zeros(self.items)
         for bucket in buckets:
-            counts, users, markets = Counter(dict.fromkeys(_COUNTED, 0.0)), [], Counter[str]()
-            previous = ListenerRows(self.previous.in_bucket(bucket) if self.previous else ())
+            sums, users, markets = Counter(dict.fromkeys(_COUNTED, 0.0)), [], Counter[str]()
+            earlier = self.previous.in_bucket(bucket) if self.previous else ()
+            previous = AlignedRows("interactions", _COMPARED, earlier)
             for batch in self.rows.in_bucket(bucket):
                 users.append(batch["user_id"])
-                counts.update(_measure_batch(batch, self.run_date, self.items))
-                markets.update(pc.fill_null(batch["market"], "").to_pylist())
+                sums.update(_measure_batch(batch, self.run_date, self.items))
+                markets.update(counts(pc.fill_null(batch["market"], "")))
                 balance = compare_rows(batch, previous.of(batch["user_id"]), self.since, self.items)
-                counts.update({"history_lost": balance.lost, "rewritten": balance.rewritten})
+                sums.update({"history_lost": balance.lost, "rewritten": balance.rewritten})
                 gains += balance.gains
                 index = batch["item_indexes"].flatten().to_numpy()
                 entries += np.bincount(index[(index >= 0) & (index < self.items)], minlength=self.items)
             if users:
-                counts["duplicate_listeners"] = repeated(pa.chunked_array(users))
-            yield metrics_table(counts)
+                sums["duplicate_listeners"] = repeated(pa.chunked_array(users))
+            yield metrics_table(sums)
             yield metrics_by_item("market", list(markets), list(markets.values()))
         for name, values in (*zip(SUMS, gains, strict=True), ("entries", entries)):
             some = np.flatnonzero(values)
@@ -144,8 +140,7 @@ def _by_item(measured: Sums, items: int) -> tuple[Floats, Floats]:
 
 def _largest_shift(markets: dict[str, float], previous: Night) -> float | None:
     """The largest difference of a market's share of all listeners to last night's; None of a few listeners."""
-    of_listeners = pc.fill_null(tables.night_rows(previous, "interactions", ["market"])["market"], "")
-    before = {row["values"]: row["counts"] for row in of_listeners.value_counts().to_pylist()}
+    before = counts(pc.fill_null(tables.night_rows(previous, "interactions", ["market"])["market"], ""))
     now, then = sum(markets.values()), sum(before.values())
     if min(now, then) < _FEWEST_LISTENERS:
         return None

@@ -4,16 +4,15 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from nocturne.core.arrays import Indexes, Offsets
-from nocturne.core.hashing import Hashes, spread
-from nocturne.validation.profiles.arithmetic import Profile, share, worst
-from nocturne.validation.profiles.bucket_sums import Sums, are_among, metrics_by_item
+from nocturne.core.arrays import Indexes
+from nocturne.core.hashing import Hashes, hash_rows
+from nocturne.validation.profiles.arithmetic import Profile, mask, share, worst
+from nocturne.validation.profiles.bucket_sums import Sums, are_among, are_level, metrics_by_item
 from nocturne.validation.profiles.pools import not_yet_let_back
 
 LISTENERS = ["user_id", "item_indexes", "last_heard", "changed_on"]
@@ -48,9 +47,9 @@ class ListRules:
 def measure_contents(
     batch: pa.RecordBatch,
     item: Indexes,
-    listeners: pa.Table | None,
-    pools: pa.Table | None,
-    previous: pa.Table | None,
+    listeners: pa.Table,
+    pools: pa.Table,
+    previous: pa.Table,
     rules: ListRules,
 ) -> tuple[dict[str, float], Hashes]:
     """Counts of COUNTED over some lists, but for the last two; and a hash of the items of each personal list.
@@ -58,40 +57,39 @@ def measure_contents(
     Args:
         item: item index of every entry of the lists; -1 for one that has none.
         listeners, pools, previous: rows of `interactions`, `pools` and last night's `ranked_lists`, aligned with the
-            lists and null where there is none; None of an empty table.
+            lists and null where there is none.
     """
-    counts: dict[str, float] = {}
     row, lengths = pc.list_parent_indices(batch["items"]).to_numpy(), pc.list_value_length(batch["items"]).to_numpy()
     score = batch["items"].flatten().field("score").to_numpy(zero_copy_only=False)
     personal = pc.equal(batch["source"], "als").to_numpy(zero_copy_only=False)
-    if listeners is not None:
-        of_row, of_item = not_yet_let_back(listeners, rules.run_date, rules.let_back_after_days)
-        counts["heard_items"] = int(are_among(row, item, of_row, of_item).sum())
-        if previous is not None:
-            counts |= _measure_moves(batch, listeners, previous, personal & (lengths > 0), rules.run_date)
-    counts |= _measure_pools(row, item, lengths, personal, pools, rules.considered)
-    level = np.ones(batch.num_rows, dtype=bool)
-    level[row[1:][(row[1:] == row[:-1]) & (score[1:] != score[:-1])]] = False
     several = personal & (lengths > 1)
-    offsets: Offsets = np.concatenate([[0], np.cumsum(lengths)])
-    return counts | {"several": int(several.sum()), "flat": int((several & level).sum())}, _hash(offsets, item)[several]
+    counts: dict[str, float] = {
+        "heard_items": int(
+            are_among(row, item, *not_yet_let_back(listeners, rules.run_date, rules.let_back_after_days)).sum()
+        ),
+        "several": int(several.sum()),
+        "flat": int((several & are_level(row, score, batch.num_rows)).sum()),
+        **_measure_moves(batch, listeners, previous, personal & (lengths > 0), rules.run_date),
+        **_measure_pools(row, item, lengths, personal, pools, rules.considered),
+    }
+    offsets = pa.array(np.concatenate([[0], np.cumsum(lengths)]), pa.int32())
+    lists = pa.record_batch({"items": pa.ListArray.from_arrays(offsets, pa.array(item))})
+    return counts, hash_rows(lists)[several]
 
 
 def _measure_moves(
     batch: pa.RecordBatch, listeners: pa.Table, previous: pa.Table, listed: np.ndarray, tonight: date
 ) -> dict[str, float]:
     """Listeners whose row changed tonight: whose list is another than last night's, and whose is the same."""
-    changed = _true(pc.equal(listeners["changed_on"], pa.scalar(tonight, pa.date32())))
-    compared = changed & listed & _true(pc.equal(previous["source"], "als"))
-    same = compared & _true(pc.equal(previous["digest"].combine_chunks(), batch["digest"]))
+    changed = mask(pc.equal(listeners["changed_on"], pa.scalar(tonight, pa.date32())))
+    compared = changed & listed & mask(pc.equal(previous["source"], "als"))
+    same = compared & mask(pc.equal(previous["digest"].combine_chunks(), batch["digest"]))
     return {"moved": int((compared & ~same).sum()), "unmoved": int(same.sum())}
 
 
 def _measure_pools(
-    row: np.ndarray, item: Indexes, lengths: np.ndarray, personal: np.ndarray, pools: pa.Table | None, considered: int
+    row: np.ndarray, item: Indexes, lengths: np.ndarray, personal: np.ndarray, pools: pa.Table, considered: int
 ) -> dict[str, float]:
-    if pools is None:
-        return {"without_pool": int(personal.sum())}
     lists = pools["items"].combine_chunks()
     of_row, of_item = pc.list_parent_indices(lists).to_numpy(), pc.list_flatten(lists).to_numpy()
     sizes = np.bincount(of_row, minlength=len(lengths))
@@ -137,7 +135,7 @@ def content_profile(sums: Mapping[str, float], measured: Sums) -> Profile:
         "share_distinct": share(sums["distinct"], several) if several >= _FEWEST_LISTENERS else None,
         "share_of_commonest_list": share(sums["commonest"], several) if several >= _FEWEST_LISTENERS else None,
         "share_unmoved": share(sums["unmoved"], compared) if compared >= _FEWEST_LISTENERS else None,
-        "largest_share_empty": worst(share(market["empty"], market["lists"]) for market in now.values()),
+        "largest_share_empty": worst(_share_of(market, "empty") for market in now.values()),
         "largest_rise_of_empty": worst(_share_of(a, "empty") - _share_of(b, "empty") for a, b in both),
         "largest_rise_of_short": worst(_share_of(a, "short") - _share_of(b, "short") for a, b in both),
         "least_candidates_vs_last_night": worst(
@@ -157,17 +155,3 @@ def _by_market(measured: Sums, prefix: str) -> dict[str, Counter[str]]:
 
 def _share_of(market: Mapping[str, float], name: str) -> float:
     return share(market[name], market["lists"])
-
-
-def _hash(offsets: Offsets, item: Indexes) -> Hashes:
-    """64 bits of the items of each list, in their order."""
-    places = np.arange(len(item)) - np.repeat(offsets[:-1], np.diff(offsets))
-    entries = spread(item.astype(np.uint64) << np.uint64(16) ^ places.astype(np.uint64))
-    ends = np.concatenate([np.zeros(1, np.uint64), np.cumsum(entries, dtype=np.uint64)])[offsets]
-    hashes: Hashes = ends[1:] - ends[:-1]
-    return hashes
-
-
-def _true(answers: Any) -> np.ndarray:
-    whole = answers.combine_chunks() if isinstance(answers, pa.ChunkedArray) else answers
-    return np.asarray(pc.fill_null(whole, False).to_numpy(zero_copy_only=False), dtype=bool)

@@ -14,9 +14,10 @@ from pyspark.sql import SparkSession
 from nocturne.core.arrays import Indexes, Positions
 from nocturne.core.night import Night
 from nocturne.storage import tables
+from nocturne.storage.aligned_rows import AlignedRows
 from nocturne.storage.stored_rows import StoredRows
 from nocturne.validation.profiles.arithmetic import Profile, repeated, share, total
-from nocturne.validation.profiles.bucket_sums import ListenerRows, are_among, metrics_table, sum_over_buckets
+from nocturne.validation.profiles.bucket_sums import are_among, are_level, metrics_table, sum_over_buckets
 from nocturne.validation.profiles.models import live_models
 
 _COLUMNS = [
@@ -62,7 +63,7 @@ class PoolMeasurement:
         """Sums of the metrics over each bucket."""
         for bucket in buckets:
             counts, users = Counter(dict.fromkeys(_COUNTED, 0.0)), []
-            listeners = ListenerRows(self.listeners.in_bucket(bucket))
+            listeners = AlignedRows("interactions", _LISTENERS, self.listeners.in_bucket(bucket))
             for batch in self.pools.in_bucket(bucket):
                 users.append(batch["user_id"])
                 counts.update(_measure_batch(batch, self.run_date))
@@ -71,20 +72,15 @@ class PoolMeasurement:
                 counts["repeated"] = repeated(pa.chunked_array(users))
             yield metrics_table(counts)
 
-    def _measure_content(self, batch: pa.RecordBatch, listeners: pa.Table | None) -> dict[str, float]:
+    def _measure_content(self, batch: pa.RecordBatch, listeners: pa.Table) -> dict[str, float]:
         row, item = pc.list_parent_indices(batch["items"]).to_numpy(), batch["items"].flatten().to_numpy()
         known = np.zeros(max(int(self.items.max(initial=0)), int(item.max(initial=0)), 0) + 2, dtype=bool)
         known[self.items] = True
-        content: dict[str, float] = {
+        of_row, of_item = not_yet_let_back(listeners, self.run_date, self.let_back_after_days)
+        same_row = pc.equal(batch["row_digest"], listeners["digest"].combine_chunks())
+        return {
             "outside_model": int((~known[np.maximum(item, -1)]).sum()),
             "other_model": total(pc.not_equal(batch["model_version"], self.model_version)),
-        }
-        if listeners is None:
-            return content | {"other_row": batch.num_rows}
-        digests = listeners["digest"].combine_chunks()
-        of_row, of_item = not_yet_let_back(listeners, self.run_date, self.let_back_after_days)
-        same_row = pc.fill_null(pc.equal(batch["row_digest"], digests), False)
-        return content | {
             "other_row": batch.num_rows - total(same_row),
             "heard_items": int(are_among(row, item, of_row, of_item).sum()),
         }
@@ -156,12 +152,10 @@ def _measure_batch(batch: pa.RecordBatch, run_date: date) -> dict[str, float]:
     personal = pc.equal(batch["source"], "als")
     without = pc.and_(personal, pc.is_null(batch["norm"]))
     several = pc.and_(personal, pc.greater(lengths, 1)).to_numpy(zero_copy_only=False)
-    level = np.ones(batch.num_rows, dtype=bool)
-    level[row[1:][(row[1:] == row[:-1]) & (score[1:] != score[:-1])]] = False
     return {
         "rows": batch.num_rows,
         "pools": int(several.sum()),
-        "flat": int((several & level).sum()),
+        "flat": int((several & are_level(row, score, batch.num_rows)).sum()),
         "misaligned": total(pc.not_equal(pc.list_value_length(batch["items"]), lengths)),
         "unordered": len(np.unique(row[1:][rising])),
         "not_finite": len(np.unique(row[~np.isfinite(score)])),

@@ -12,11 +12,12 @@ from pyspark.sql import SparkSession
 
 from nocturne.core.arrays import Indexes
 from nocturne.core.night import Night
+from nocturne.storage.aligned_rows import AlignedRows
 from nocturne.storage.history import previous_night
 from nocturne.storage.stored_rows import StoredRows
 from nocturne.validation.profiles import list_contents
 from nocturne.validation.profiles.arithmetic import Profile, repeated, share
-from nocturne.validation.profiles.bucket_sums import ListenerRows, metrics_table, sum_over_buckets
+from nocturne.validation.profiles.bucket_sums import metrics_table, sum_over_buckets
 from nocturne.validation.profiles.catalogue_rules import Catalogue
 from nocturne.validation.profiles.list_contents import (
     ListRules,
@@ -79,8 +80,12 @@ class ListMeasurement:
         lists = self.lists.in_bucket(bucket)
         earlier = replace(self.previous, columns=tuple(list_contents.PREVIOUS)) if self.previous else None
         beside = [
-            ListenerRows(replace(rows.in_bucket(bucket), batch_rows=_BATCH_ROWS) if rows else ())
-            for rows in (self.listeners, self.pools, earlier)
+            AlignedRows(table, columns, replace(rows.in_bucket(bucket), batch_rows=_BATCH_ROWS) if rows else ())
+            for table, columns, rows in (
+                ("interactions", list_contents.LISTENERS, self.listeners),
+                ("pools", list_contents.POOLS, self.pools),
+                ("ranked_lists", list_contents.PREVIOUS, earlier),
+            )
         ]
         for batch in lists:
             counts, items, item = self._batch(batch, catalogue, index)
@@ -106,12 +111,11 @@ class ListMeasurement:
         slots = together.group_by("item").aggregate([("value", "sum")]).rename_columns(["item", "value"])
         yield slots.add_column(0, "metric", pa.array(["slots"] * slots.num_rows, pa.string()))
 
-    def _markets(self, batch: pa.RecordBatch, previous: pa.Table | None) -> Iterator[pa.Table]:
+    def _markets(self, batch: pa.RecordBatch, previous: pa.Table) -> Iterator[pa.Table]:
         lengths, top_k = pc.list_value_length(batch["items"]).to_numpy(), self.rules.top_k
         yield from measure_markets(pa.Table.from_batches([batch]), lengths, top_k, "now")
-        if previous is not None:
-            known = previous.filter(pc.is_valid(previous["user_id"]))
-            yield from measure_markets(known, known["candidates"].combine_chunks().to_numpy(), top_k, "then")
+        known = previous.filter(pc.is_valid(previous["user_id"]))
+        yield from measure_markets(known, known["candidates"].combine_chunks().to_numpy(), top_k, "then")
 
     def _batch(
         self, batch: pa.RecordBatch, catalogue: Catalogue, index: pa.Table
