@@ -10,7 +10,7 @@ CREATE TABLE item_factors (
   listeners         BIGINT              NOT NULL COMMENT 'Listeners who had heard it at training, count',
   market_listeners  MAP<STRING, BIGINT> NOT NULL COMMENT 'The same by market, count; listeners without a market are in none',
   neighbours        ARRAY<INT>          NOT NULL COMMENT 'Items that resemble it most, as in item_index, ascending',
-  similarities      ARRAY<FLOAT>        NOT NULL COMMENT 'How much each of them does, aligned with them; the largest of all items is 1'
+  similarities      ARRAY<FLOAT>        NOT NULL COMMENT 'Weight of each of them as evidence of this item, aligned with them; the largest of all items is 1 or -1'
 )
 USING DELTA
 PARTITIONED BY (run_date, model_version)

@@ -86,6 +86,14 @@ class AlsSettings(Section):
     neighbour_exponent: Annotated[
         float, Field(ge=0, le=2, description="similarities are divided by listeners of either item ^ this")
     ]
+    neighbour_ridge: Annotated[
+        float,
+        Field(
+            ge=0,
+            description="ridge term, in listeners, of the regression that weighs an item's neighbours; "
+            "0: by their similarity",
+        ),
+    ]
     neighbour_weight: Annotated[
         float, Field(ge=0, description="weight of the neighbourhood beside the factors in the second stage")
     ]

@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+from scipy.sparse import csr_matrix
 
 from nocturne.core.csr import CsrRows
 from nocturne.kernel.arguments import Exploration, RerankRules, Traits
@@ -11,6 +12,7 @@ from nocturne.kernel.audit import audit
 from nocturne.kernel.autotune import KernelPlan, rank
 from nocturne.kernel.blend import blend
 from nocturne.kernel.layout import Eligible, lay_out_items
+from nocturne.kernel.local_ridge import fit_weights
 from nocturne.kernel.query import Query
 from nocturne.kernel.rerank import rerank
 from nocturne.kernel.solve import solve_users
@@ -36,6 +38,8 @@ top = rank(query, KernelPlan(blocks_per_panel=4, warm_start=True), already_heard
 assert audit(query, top).all()
 neighbours = np.zeros((ITEMS, 1), np.int32)
 blend(top.lists, top.scores, heard, neighbours, neighbours.astype(np.float32), 1.0)
+matrix = csr_matrix((heard.confidences, heard.columns, heard.offsets.astype(np.int32)), (2, ITEMS))
+fit_weights(matrix, 1 - np.minimum(np.arange(ITEMS, dtype=np.int32)[:, None], 1), 1.0, threads=1, memory_mb=1)
 codes = np.zeros(ITEMS, np.int32)
 traits = Traits(codes, codes, np.arange(ITEMS + 1), codes, codes == 0)
 exploration = Exploration(np.array([1]), np.zeros((2, 1)), 1.0)

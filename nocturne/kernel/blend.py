@@ -28,7 +28,7 @@ def blend(
         scores: aligned with the candidates.
         rows: of the same listeners.
         neighbours: the items most similar to each item, -1 where there are fewer; shape (items, neighbours).
-        similarities: >= 0, aligned with the neighbours.
+        similarities: or other weights, aligned with the neighbours.
         weight: of the neighbourhood, >= 0.
 
     Source: item-based neighbourhoods after Deshpande and Karypis (2004), section 4.

@@ -35,7 +35,7 @@ class Model:
         market_listeners: the same by market.
         neighbours: positions of the items most similar to each, ascending; -1 where there are fewer; shape
             (items, neighbours).
-        similarities: aligned with them.
+        similarities: weights of the neighbours, aligned with them.
     """
 
     version: str

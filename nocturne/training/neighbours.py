@@ -1,4 +1,4 @@
-"""The items that resemble each item most: evidence of the second stage of ranking beside the factors."""
+"""The items that say most of each item: evidence of the second stage of ranking beside the factors."""
 
 import numpy as np
 import numpy.typing as npt
@@ -7,19 +7,25 @@ from scipy.sparse import csr_matrix
 
 from nocturne.core.arrays import Counts, Indexes
 from nocturne.core.settings import AlsSettings
+from nocturne.kernel.local_ridge import fit_weights
 
-Similarities = npt.NDArray[np.float32]
+Weights = npt.NDArray[np.float32]
 
+
+_MEMORY_SHARE = 4
+"""Of als.matrix_memory_mb, a part in so many is for the inner products of neighbours."""
 
 _LONGEST_ROW = 2_000
 """Items of a listener: whoever has heard more says little of any two of them, at the cost of their number squared."""
 
 
-def nearest(matrix: csr_matrix, listeners: Counts, settings: AlsSettings) -> tuple[Indexes, Similarities]:
-    """The items most similar to each item: products of the columns of the confidences.
+def nearest(matrix: csr_matrix, listeners: Counts, settings: AlsSettings) -> tuple[Indexes, Weights]:
+    """The items most similar to each item, by products of the columns of the confidences, and the weight of each.
 
     Each side of a product is divided by listeners of the item ^ als.neighbour_exponent, beside what the confidences
-    hold back of popular items themselves. Listeners of more than 2,000 items are left out.
+    hold back of popular items themselves. Listeners of more than 2,000 items are left out. The weight is the
+    similarity itself or, with als.neighbour_ridge, that of the regression of who heard the item on who heard its
+    neighbours, a listener counting items heard ^ -als.activity_exponent.
 
     Args:
         matrix: confidences; shape (listeners, items). They are overwritten: a copy would be the most that training
@@ -27,13 +33,13 @@ def nearest(matrix: csr_matrix, listeners: Counts, settings: AlsSettings) -> tup
         listeners: listeners of each item; shape (items,).
 
     Returns:
-        Positions, ascending, -1 where there are fewer, and similarities aligned with them, the largest of all
-        items 1; both of shape (items, als.neighbours).
+        Positions, ascending, -1 where there are fewer, and weights aligned with them, the largest of all items 1 or
+        -1; both of shape (items, als.neighbours).
     """
     items, width = matrix.shape[1], settings.neighbours
-    positions, similarities = np.full((items, width), -1, np.int32), np.zeros((items, width), np.float32)
+    positions, weights = np.full((items, width), -1, np.int32), np.zeros((items, width))
     if not width:
-        return positions, similarities
+        return positions, weights.astype(np.float32)
     short = np.diff(matrix.indptr) <= _LONGEST_ROW
     if not short.all():
         matrix = matrix[short]
@@ -51,5 +57,13 @@ def nearest(matrix: csr_matrix, listeners: Counts, settings: AlsSettings) -> tup
     nearest = nearest[np.lexsort((neighbour[nearest], item[nearest]))]
     place = np.arange(len(nearest)) - np.searchsorted(item[nearest], item[nearest])
     positions[item[nearest], place] = neighbour[nearest]
-    similarities[item[nearest], place] = similarity[nearest] / similarity.max(initial=np.finfo(np.float32).tiny)
-    return positions, similarities
+    weights[item[nearest], place] = similarity[nearest]
+    if settings.neighbour_ridge:
+        heard = np.diff(matrix.indptr)
+        matrix.data = np.repeat(np.maximum(heard, 1).astype(np.float64) ** -settings.activity_exponent, heard)
+        memory_mb = max(1, settings.matrix_memory_mb // _MEMORY_SHARE)
+        weights = fit_weights(
+            matrix, positions, settings.neighbour_ridge, threads=settings.threads, memory_mb=memory_mb
+        )
+    largest = np.abs(weights).max(initial=np.finfo(np.float32).tiny)
+    return positions, (weights / largest).astype(np.float32)

@@ -9,7 +9,9 @@ from nocturne.training.neighbours import nearest
 
 
 def settings(**changes: object) -> AlsSettings:
-    return load_settings().als.model_copy(update={"neighbours": 2, "neighbour_exponent": 0.0} | changes)
+    return load_settings().als.model_copy(
+        update={"neighbours": 2, "neighbour_exponent": 0.0, "neighbour_ridge": 0.0} | changes
+    )
 
 
 HEARD = csr_matrix(np.array([[1, 1, 0, 0], [1, 1, 1, 0], [0, 1, 2, 0], [0, 0, 0, 1]], np.float32))
@@ -57,3 +59,11 @@ def test_a_listener_of_almost_everything_says_nothing_of_what_resembles_what():
     positions, _ = nearest(csr_matrix(few), np.full(2_001, 3), settings())
     assert positions[:2].tolist() == [[1, -1], [0, -1]]
     assert (positions[2:] == -1).all()
+
+
+def test_neighbours_are_weighed_by_the_regression_of_who_heard_the_item_on_who_heard_them():
+    positions, weights = nearest(HEARD.copy(), LISTENERS, settings(neighbour_ridge=1.0, activity_exponent=0.0))
+    # Who heard them, not how often. Item 0 by 1 and 2: (3 + 1) a + 2 b = 2 and 2 a + (2 + 1) b = 1, so 1/2 and 0;
+    # item 1 by 0 and 2: 3 a + b = 2 and a + 3 b = 2, so 1/2 and 1/2; item 2 by 0 and 1: 0 and 1/2.
+    assert positions.tolist() == [[1, 2], [0, 2], [0, 1], [-1, -1]]
+    np.testing.assert_allclose(weights, [[1, 0], [1, 1], [0, 1], [0, 0]], atol=1e-6)
