@@ -10,6 +10,8 @@ CREATE TABLE interactions (
   play_sums       ARRAY<BIGINT> NOT NULL COMMENT 'Decayed plays of each item, in units of 2^-20 plays',
   second_sums     ARRAY<BIGINT> NOT NULL COMMENT 'Decayed listening time of each item, in units of 2^-20 seconds',
   last_heard      ARRAY<DATE>   NOT NULL COMMENT 'Day each item was last heard, UTC',
+  recent_items    ARRAY<INT>    NOT NULL COMMENT 'Items of the last 64 listens, oldest first, as in item_index; of listens at one time, by index',
+  recent_times    ARRAY<TIMESTAMP> NOT NULL COMMENT 'Times of these listens, UTC',
   changed_on      DATE          NOT NULL COMMENT 'Last night that brought listens of this listener',
   digest          STRING        NOT NULL COMMENT 'Hash of everything in the row but run_date and bucket'
 )

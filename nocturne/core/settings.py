@@ -71,6 +71,15 @@ class AlsSettings(Section):
     transform: Annotated[
         Literal["linear", "log1p", "sqrt", "binary"], Field(description="how strength becomes confidence")
     ]
+    recency: Annotated[
+        float,
+        Field(
+            gt=0,
+            le=1,
+            description="confidence in an item is multiplied by this for each listen after its last one, "
+            "when listeners are solved for ranking; 1: order does not count",
+        ),
+    ]
     popularity_exponent: Annotated[
         float, Field(ge=0, le=2, description="confidences are multiplied by listeners of the item ^ -this")
     ]

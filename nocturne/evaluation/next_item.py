@@ -8,6 +8,7 @@ from functools import partial
 import numpy as np
 from scipy.sparse import csr_matrix
 
+from nocturne.core.csr import CsrRows
 from nocturne.core.settings import Settings, with_values
 from nocturne.evaluation import baselines
 from nocturne.evaluation.baselines import Requests
@@ -92,7 +93,7 @@ def _systems(known: Sequences, plays: csr_matrix, settings: Settings) -> Mapping
 
     def ours(top_k: int) -> Lists:
         recipe = with_values(settings, {"ranking.top_k": top_k})
-        return rank_listeners(fit(plays, recipe), plays, recipe)
+        return rank_listeners(fit(plays, recipe), plays, recipe, CsrRows(known.offsets, known.heard.astype(np.int32)))
 
     def neighbours_of_last(events: int, top_k: int) -> Lists:
         return baselines.item_knn(plays, requests, top_k, evidence=known.last(events))

@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 from scipy.sparse import csr_matrix
 
+from nocturne.core.csr import CsrRows
 from nocturne.core.errors import InputError
 from nocturne.core.settings import Settings
 from nocturne.evaluation.list_arrays import Lists, lists_array
@@ -16,6 +17,7 @@ from nocturne.evaluation.metrics import accuracy
 from nocturne.ingestion.importers.archive import open_source
 from nocturne.ingestion.importers.gowalla import read_part
 from nocturne.ingestion.interactions import EPOCH, UNIT
+from nocturne.ingestion.row_merge import WINDOW_LISTENS
 from nocturne.kernel.layout import lay_out_items
 from nocturne.ranking.eligibility import Markets
 from nocturne.ranking.ranker import Ranker, RankingStats
@@ -84,20 +86,24 @@ def score(lists: Lists, held_out: csr_matrix, metrics: Sequence[str]) -> dict[st
 
 
 def fit(heard: csr_matrix, settings: Settings, parent: Model | None = None, iterations: int | None = None) -> Model:
-    """Train on a part of a split as `train_als` does, without tables."""
+    """Train on a part of a split as `train_als` does, without tables, by the recipe of the settings."""
     als = settings.als if iterations is None else settings.als.model_copy(update={"iterations": iterations})
     return train(
-        _InteractionRows(heard), _numbered_ids(heard.shape[1]), EPOCH, settings.interactions.half_life_days, als, parent
+        InteractionRows(heard), _numbered_ids(heard.shape[1]), EPOCH, settings.interactions.half_life_days, als, parent
     ).model
 
 
-def rank_listeners(model: Model, heard: csr_matrix, settings: Settings) -> Lists:
-    """Every listener's list as `rank_users` makes it, without tables; -1 where it is short."""
+def rank_listeners(model: Model, heard: csr_matrix, settings: Settings, order: CsrRows | None = None) -> Lists:
+    """Every listener's list as `rank_users` makes it, without tables; -1 where it is short.
+
+    Args:
+        order: items that each listener heard, oldest first; None if that is not known.
+    """
     everything = Markets({None: 0}, 0, np.ones((1, len(model.item_indexes)), dtype=np.bool_), ("",))
     laid_out = lay_out_items(model.factors, model.score_multipliers, np.arange(len(model.item_indexes)))
     ranker = Ranker(model, laid_out, everything, None, EPOCH, settings.ranking, audit_share=0.0).prepare()
     ranked = []
-    for batch in _InteractionRows(heard):
+    for batch in InteractionRows(heard, order):
         _, lists = ranker.rank(batch, Aligned(iter(())).of(batch.column("user_id")), RankingStats())
         ranked.append(lists.select(["user_id", "items"]))
     users, items = (_numbered_ids(count) for count in heard.shape)
@@ -105,21 +111,33 @@ def rank_listeners(model: Model, heard: csr_matrix, settings: Settings) -> Lists
 
 
 @dataclass(frozen=True)
-class _InteractionRows:
-    """A matrix of plays as rows of `interactions`, all of them of one day; can be iterated over again."""
+class InteractionRows:
+    """A matrix of plays as rows of `interactions`; can be iterated over again.
+
+    Attributes:
+        order: items that each listener heard, oldest first, as if one a day; None if that is not known.
+    """
 
     heard: csr_matrix
+    order: CsrRows | None = None
 
     def __iter__(self) -> Iterator[pa.RecordBatch]:
         for first in range(0, self.heard.shape[0], _ROWS_AT_ONCE):
-            yield _interaction_batch(self.heard[first : first + _ROWS_AT_ONCE], first)
+            heard = self.heard[first : first + _ROWS_AT_ONCE]
+            listeners = np.arange(first, first + heard.shape[0])
+            order = CsrRows.empty(len(listeners)) if self.order is None else self.order.take(listeners)
+            yield _interaction_batch(heard, first, order)
 
 
-def _interaction_batch(heard: csr_matrix, first: int) -> pa.RecordBatch:
+def _interaction_batch(heard: csr_matrix, first: int, order: CsrRows) -> pa.RecordBatch:
     listeners = heard.shape[0]
     offsets = pa.array(heard.indptr.astype(np.int32))
     plays = pa.ListArray.from_arrays(offsets, pa.array(heard.data.astype(np.int64) * UNIT))
     days = pa.repeat(pa.scalar(EPOCH), heard.nnz)
+    age = np.repeat(order.offsets[1:], order.lengths) - np.arange(len(order.positions))
+    recent, age = order.where(age <= WINDOW_LISTENS), age[age <= WINDOW_LISTENS]
+    recent_offsets = pa.array(recent.offsets.astype(np.int32))
+    times = pa.array(-age * np.timedelta64(1, "D") + np.datetime64(EPOCH, "us"), pa.timestamp("us", "UTC"))
     return pa.RecordBatch.from_pydict(
         {
             "user_id": _numbered_ids(listeners, first),
@@ -129,6 +147,8 @@ def _interaction_batch(heard: csr_matrix, first: int) -> pa.RecordBatch:
             "play_sums": plays,
             "second_sums": plays,
             "last_heard": pa.ListArray.from_arrays(offsets, days),
+            "recent_items": pa.ListArray.from_arrays(recent_offsets, pa.array(recent.positions.astype(np.int32))),
+            "recent_times": pa.ListArray.from_arrays(recent_offsets, times),
             "digest": pa.repeat("", listeners),
         }
     )

@@ -6,6 +6,9 @@ its last, in units of 2^-20. When listens of a later period arrive, what was the
 rounding down. Integers add without rounding, so adding a night to a row gives exactly what a rebuild
 from all nights gives; and because halving bounds the sums, they never overflow, however old the service.
 A row that gets no listens stays as it is, byte by byte.
+
+Sums know no order. So a row also keeps its last listens in the order of time: ages in listens follow from them when
+the row is read, late listens included.
 """
 
 from datetime import date
@@ -96,5 +99,5 @@ def _weigh_listens(listens: DataFrame, index: DataFrame, half_life_days: float) 
         "item_index",
         (F.col("plays") * weight).alias("plays"),
         (seconds * weight).alias("seconds"),
-        F.to_date("listened_at").alias("heard"),
+        F.col("listened_at").alias("heard_at"),
     )

@@ -15,13 +15,21 @@ LISTENER = {
     "period": "INT",
     "changed_on": "DATE",
 }
-LISTEN = {"item_index": "INT", "plays": "BIGINT", "seconds": "BIGINT", "heard": "DATE"}
-HISTORY = {
+LISTEN = {"item_index": "INT", "plays": "BIGINT", "seconds": "BIGINT", "heard_at": "TIMESTAMP"}
+SUMMED = {
     "item_indexes": "ARRAY<INT>",
     "play_sums": "ARRAY<BIGINT>",
     "second_sums": "ARRAY<BIGINT>",
     "last_heard": "ARRAY<DATE>",
 }
+WINDOW = {"recent_items": "ARRAY<INT>", "recent_times": "ARRAY<TIMESTAMP>"}
+HISTORY = SUMMED | WINDOW
+
+WINDOW_LISTENS = 64
+"""Last listens that a row keeps in their order."""
+
+_DAY = 86_400_000_000
+"""Microseconds."""
 
 _BATCH_ROWS = 4096
 
@@ -54,8 +62,9 @@ def merge_listens(rows: pa.Table) -> pa.Table:
     unchanged = earlier.filter(pa.array(~has_listens)).select(columns)
     changed = earlier.filter(pa.array(has_listens))
     listeners = _latest_values(pa.concat_tables([listens, changed]), users.dictionary)
-    histories = _merge_histories(listens, changed, _ints(listeners["user"]), _ints(listeners["period"]))
-    for name, history in histories.items():
+    users = _ints(listeners["user"])
+    histories = _merge_sums(listens, changed, users, _ints(listeners["period"]))
+    for name, history in (histories | _merge_windows(listens, changed, users)).items():
         listeners = listeners.append_column(name, history)
     return pa.concat_tables([unchanged, listeners.select(columns).cast(unchanged.schema)])
 
@@ -81,15 +90,15 @@ def _latest_values(rows: pa.Table, names: pa.Array) -> pa.Table:
     )
 
 
-def _merge_histories(listens: pa.Table, rows: pa.Table, users: Ints, periods: Ints) -> dict[str, pa.Array]:
-    """The columns HISTORY of these listeners."""
+def _merge_sums(listens: pa.Table, rows: pa.Table, users: Ints, periods: Ints) -> dict[str, pa.Array]:
+    """The columns SUMMED of these listeners."""
     lengths = _ints(pc.list_value_length(rows["item_indexes"]))
     user, period = (
         np.concatenate([_ints(listens[name]), np.repeat(_ints(rows[name]), lengths)]) for name in ("user", "period")
     )
+    listened = _ints(listens["item_index"]), _ints(listens["plays"]), _ints(listens["seconds"]), _days(listens)
     item, plays, seconds, heard = (
-        np.concatenate([_ints(listens[one]), _ints(pc.list_flatten(rows[many]))])
-        for one, many in zip(LISTEN, HISTORY, strict=True)
+        np.concatenate([one, _ints(pc.list_flatten(rows[many]))]) for one, many in zip(listened, SUMMED, strict=True)
     )
     cell = user.astype(np.int64) << 32 | item
     order = np.lexsort((period, cell))
@@ -105,7 +114,29 @@ def _merge_histories(listens: pa.Table, rows: pa.Table, users: Ints, periods: In
     last_heard = np.maximum.reduceat(heard[order], starts[first])
     offsets = pa.array(np.searchsorted(cell_users, np.arange(len(users) + 1)), pa.int32())
     columns = [items & 0x7FFFFFFF, *sums, last_heard]
-    return {name: pa.ListArray.from_arrays(offsets, column) for name, column in zip(HISTORY, columns, strict=True)}
+    return {name: pa.ListArray.from_arrays(offsets, column) for name, column in zip(SUMMED, columns, strict=True)}
+
+
+def _merge_windows(listens: pa.Table, rows: pa.Table, users: Ints) -> dict[str, pa.Array]:
+    """The columns WINDOW of these listeners.
+
+    Listens are in the order of time and, at one time, of item; the last of all listens are the last of the last of
+    some and of the others, so that it makes no difference how nights cut them.
+    """
+    lengths = _ints(pc.list_value_length(rows["recent_items"]))
+    user = np.concatenate([_ints(listens["user"]), np.repeat(_ints(rows["user"]), lengths)])
+    item, time = (
+        np.concatenate([_ints(listens[one]), _ints(pc.list_flatten(rows[many]))])
+        for one, many in (("item_index", "recent_items"), ("heard_at", "recent_times"))
+    )
+    order = np.lexsort((item, time, user))
+    ends = np.searchsorted(user[order], users, side="right")
+    age = np.repeat(ends, np.diff(ends, prepend=0)) - np.arange(len(order))
+    kept = order[age <= WINDOW_LISTENS]
+    kept_users = np.searchsorted(users, user[kept])
+    offsets = pa.array(np.searchsorted(kept_users, np.arange(len(users) + 1)), pa.int32())
+    columns = item[kept].astype(np.int32), time[kept]
+    return {name: pa.ListArray.from_arrays(offsets, column) for name, column in zip(WINDOW, columns, strict=True)}
 
 
 def _decayed_sums(amounts: Ints, periods: Ints, first: Ints, until: Ints) -> Ints:
@@ -128,6 +159,12 @@ def _halve(amounts: Ints, times: Ints) -> Ints:
     # A shift by 64 is not defined.
     halved: Ints = amounts >> np.minimum(times, 63)
     return halved
+
+
+def _days(listens: pa.Table) -> Ints:
+    """Days since 1970-01-01, UTC."""
+    days: Ints = (_ints(listens["heard_at"]) // _DAY).astype(np.int32)
+    return days
 
 
 def _ints(column: pa.Array | pa.ChunkedArray) -> Ints:

@@ -37,7 +37,17 @@ from nocturne.storage.stored_rows import StoredRows
 from nocturne.training import registry
 from nocturne.training.model import Model
 
-ROWS = ("user_id", "market", "period", "item_indexes", "play_sums", "second_sums", "last_heard", "digest")
+ROWS = (
+    "user_id",
+    "market",
+    "period",
+    "item_indexes",
+    "play_sums",
+    "second_sums",
+    "last_heard",
+    "recent_items",
+    "digest",
+)
 """Columns of `interactions` that ranking reads."""
 
 _BYTES_PER_ITEM = 256

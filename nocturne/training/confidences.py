@@ -79,13 +79,16 @@ def confidence_rows(
     anchor_date: date,
     half_life_days: float,
     settings: AlsSettings,
+    recency: float = 1.0,
 ) -> Confidences:
     """Rows of `interactions` as confidences in the items of a model.
 
     Items that the model lacks are left out, and so is what has faded to nothing.
 
     Args:
-        rows: period, item_indexes (ascending in each row), play_sums and second_sums of some listeners.
+        rows: period, item_indexes (ascending in each row), play_sums and second_sums of some listeners, and
+            recent_items if recency is below 1.
+        recency: what confidence in an item is multiplied by for each listen after its last one.
         position: column in the model of each item index, ascending; -1, or beyond its end, for items it lacks.
         weights: confidence weight of each of the model's items; shape (items,).
     """
@@ -95,7 +98,24 @@ def confidence_rows(
     heard = np.diff(offsets)
     columns = columns[used]
     values = confidences(amounts[used], weights[columns], np.repeat(heard, heard)[used], settings)
+    if recency < 1:
+        values *= recency ** ages(rows)[used]
     return Confidences(np.concatenate([[0], np.cumsum(used)])[offsets], columns, values)
+
+
+def ages(rows: pa.RecordBatch) -> Counts:
+    """Listens of the same listener after the last one of each item; shape (entries,).
+
+    Items that are not among a listener's last listens are as old as the first of these.
+    """
+    (offsets, items), (starts, recent) = heard_items(rows), listed(rows.column("recent_items"))
+    kept = np.diff(starts)
+    entries = np.repeat(np.arange(len(kept)), np.diff(offsets)) << 32 | items
+    listens = np.repeat(np.arange(len(kept)), kept) << 32 | recent
+    listens_after = np.repeat(starts[1:], kept) - 1 - np.arange(len(recent))
+    aged = np.repeat(kept, np.diff(offsets))
+    np.minimum.at(aged, np.searchsorted(entries, listens), listens_after)
+    return aged
 
 
 def columns_of(item_indexes: Indexes, position: Indexes) -> Indexes:
@@ -107,7 +127,11 @@ def columns_of(item_indexes: Indexes, position: Indexes) -> Indexes:
 
 def heard_items(rows: pa.RecordBatch) -> tuple[Counts, Indexes]:
     """Row offsets, from 0, and item indexes of some rows of `interactions`, which may be a slice of a batch."""
-    lists = rows.column("item_indexes")
+    return listed(rows.column("item_indexes"))
+
+
+def listed(lists: pa.ListArray) -> tuple[Counts, Indexes]:
+    """Offsets, from 0, and values of lists, which may be a slice."""
     offsets = lists.offsets.to_numpy().astype(np.int64)
     return offsets - offsets[0], lists.flatten().to_numpy()
 

@@ -59,9 +59,15 @@ class Model:
         return positions(self.item_indexes, int(self.item_indexes.max()) + 1)
 
     def confidence_rows(self, rows: pa.RecordBatch) -> Confidences:
-        """Rows of `interactions` as this model weighs them."""
+        """Rows of `interactions` as this model weighs them to rank: in their order, if the recipe says so."""
         return confidence_rows(
-            rows, self.position, self.confidence_weights, self.anchor_date, self.half_life_days, self.settings
+            rows,
+            self.position,
+            self.confidence_weights,
+            self.anchor_date,
+            self.half_life_days,
+            self.settings,
+            self.settings.recency,
         )
 
 

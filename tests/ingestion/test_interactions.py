@@ -18,7 +18,8 @@ LISTEN = """
 INDEX = "first_night DATE, item_index INT, item_id STRING"
 ROW = (
     "user_id STRING, market STRING, market_heard_at TIMESTAMP, period INT, item_indexes ARRAY<INT>, "
-    "play_sums ARRAY<BIGINT>, second_sums ARRAY<BIGINT>, last_heard ARRAY<DATE>, changed_on DATE, digest STRING"
+    "play_sums ARRAY<BIGINT>, second_sums ARRAY<BIGINT>, last_heard ARRAY<DATE>, "
+    "recent_items ARRAY<INT>, recent_times ARRAY<TIMESTAMP>, changed_on DATE, digest STRING"
 )
 ITEMS = [(EPOCH, 0, "a"), (EPOCH, 1, "b"), (EPOCH, 2, "c")]
 
@@ -58,6 +59,8 @@ def test_a_play_is_worth_one_on_the_first_day_of_a_period_and_twice_that_a_half_
     assert row.play_sums == [UNIT, 3 * round(UNIT * 2**0.5), UNIT // 2]
     assert row.second_sums == [0, 0, 3 * UNIT // 2]
     assert row.last_heard == [day(8), day(10), day(4)]
+    assert row.recent_items == [2, 0, 1]
+    assert [moment.date() for moment in row.recent_times] == [day(4), day(8), day(10)]
     assert (row.period, row.changed_on) == (2, day(10))
 
 

@@ -37,6 +37,7 @@ SIGNS = np.array([[1, 1, 1, 1], [1, -1, 1, -1], [1, 1, -1, -1], [1, -1, -1, 1]])
 """Items come in groups of four, one vector with each row of signs: the sum of their outer products is diagonal."""
 
 LISTENERS, GROUPS = 16, 9
+WINDOW = 5
 ITEMS = len(SIGNS) * GROUPS
 ITEM_IDS = [f"i{index * 7 % ITEMS:02d}" for index in range(ITEMS)]
 """By item index; the order of ids is another one."""
@@ -92,6 +93,7 @@ class World:
         last_heard = max(day(self.day - days_ago), row["heard"].get(item, (0, 0, EPOCH))[2])
         row["heard"][item] = (int(plays), int(60 * seconds), last_heard)
         row["period"] = PERIOD + (self.day + 8) // 10
+        row.setdefault("recent", []).extend([item] * int(rng.integers(1, 4)))
 
     def interactions(self) -> list[Row]:
         rows = []
@@ -106,6 +108,7 @@ class World:
                     "play_sums": [plays for _, (plays, _, _) in heard],
                     "second_sums": [seconds for _, (_, seconds, _) in heard],
                     "last_heard": [last_heard for _, (_, _, last_heard) in heard],
+                    "recent_items": row["recent"][-WINDOW:],
                     "digest": f"{row}",
                 }
             )
@@ -156,6 +159,7 @@ def model(world_seed: int, seed: int) -> Model:
         "play_weight": float(rng.choice([0.0, 1.0])),
         "minute_weight": 0.5,
         "transform": str(rng.choice(["linear", "log1p", "sqrt", "binary"])),
+        "recency": float(rng.choice([1.0, 0.8])),
         "activity_exponent": float(rng.choice([0.0, 0.3])),
         "neighbours": width,
         "neighbour_weight": float(rng.choice([0.0, 0.5, 0.5, 3.0])),
@@ -306,6 +310,7 @@ def test_the_recomputation_gives_what_one_listener_comes_to_by_hand() -> None:
     )
     # Six plays of the first day of period 2014, day 20,140, are one half-life old on the anchor date.
     row = {"market": None, "period": 2014, "item_indexes": [0], "play_sums": [6 * 2**20], "second_sums": [0]}
+    row |= {"recent_items": [0]}
     night = DenseNight(FIRST, DEFAULTS.ranking, by_hand, {}, 0)
     assert night.recompute(row | {"last_heard": [FIRST]}, None) == Recomputed(
         "als", 1, {"similar": 3.0}, ["similar"], 0.375, None, {"similar": 1.5}, ["similar"]

@@ -41,6 +41,8 @@ def bucket_rows(day: date, bucket: int) -> pa.Table:
         "play_sums": pa.ListArray.from_arrays(offsets, pa.array(plays)),
         "second_sums": pa.ListArray.from_arrays(offsets, pa.array(plays)),
         "last_heard": pa.ListArray.from_arrays(offsets, pa.repeat(pa.scalar(day), len(indexes))),
+        "recent_items": pa.ListArray.from_arrays(offsets, pa.array(indexes)),
+        "recent_times": pa.ListArray.from_arrays(offsets, pa.repeat(pa.scalar(day), len(indexes))),
         "changed_on": pa.repeat(pa.scalar(day), LISTENERS),
         "digest": pa.repeat("", LISTENERS),
     }

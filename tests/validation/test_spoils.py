@@ -339,6 +339,21 @@ SPOILS: dict[str, tuple[str, str, Spoil]] = {
         change("interactions", lambda row: {"second_sums": [0] * len(row["second_sums"])}),
     ),
     "an untouched row rewritten": ("interactions", "rewritten", rewrite_a_row_that_nobody_touched),
+    "last listens forgotten": (
+        "interactions",
+        "wrong_windows",
+        change("interactions", lambda _: {"recent_items": [], "recent_times": []}),
+    ),
+    "last listens of another": (
+        "interactions",
+        "wrong_windows",
+        rotate("interactions", "recent_items", "recent_times"),
+    ),
+    "last listens the wrong way round": (
+        "interactions",
+        "wrong_windows",
+        change("interactions", lambda row: {"recent_times": row["recent_times"][::-1]}),
+    ),
     "a market renamed": ("interactions", "largest_market_shift", move_a_market),
     "ids rolled against factors": ("item_factors", "unlike_index", rotate("item_factors", "item_id")),
     "two ids swapped against factors": (

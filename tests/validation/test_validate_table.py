@@ -205,6 +205,7 @@ def test_rows_of_the_matrix_that_are_lost_split_or_out_of_shape_close_the_gate(
         "misaligned": 1,
         "unordered": 1,
         "unknown_items": 2,
+        "wrong_windows": 1,
         "negative_sums": 0,
         "history_lost": 2,
         "rewritten": 0,

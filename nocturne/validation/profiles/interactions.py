@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
-from nocturne.core.arrays import Floats
+from nocturne.core.arrays import Floats, Indexes, Mask, Positions
 from nocturne.core.night import Night
 from nocturne.storage import tables, writing
 from nocturne.storage.aligned_rows import AlignedRows
@@ -29,13 +29,16 @@ _COUNTED = (
     "misaligned",
     "unordered",
     "unknown_items",
+    "wrong_windows",
     "negative_sums",
     "empty_rows",
     "without_market",
     "history_lost",
     "rewritten",
 )
-_COLUMNS = ["user_id", "market", "period", "item_indexes", *_ALIGNED, "changed_on", "digest"]
+_WINDOW = ("recent_items", "recent_times")
+_WINDOW_LISTENS = 64
+_COLUMNS = ["user_id", "market", "period", "item_indexes", *_ALIGNED, *_WINDOW, "changed_on", "digest"]
 _COMPARED = ["user_id", "period", "item_indexes", *SUMS, "digest"]
 _FEWEST_LISTENERS = 100
 """A few listeners who move change the share of a market."""
@@ -117,7 +120,10 @@ def interactions(spark: SparkSession, night: Night) -> Profile:
     return {
         "listeners_vs_last_night": ratio(rows, tables.count(previous, "interactions") if previous else None),
         "listeners_left_behind": abs(sums["changed"] - ingested),
-        **{name: sums[name] for name in ("duplicate_listeners", "misaligned", "unordered", "unknown_items")},
+        **{
+            name: sums[name]
+            for name in ("duplicate_listeners", "misaligned", "unordered", "unknown_items", "wrong_windows")
+        },
         "misplaced": misplaced.count(),
         "negative_sums": sums["negative_sums"],
         "history_lost": sums["history_lost"],
@@ -166,7 +172,26 @@ def _measure_batch(batch: pa.RecordBatch, run_date: date, items: int) -> dict[st
         "misaligned": int(misaligned.sum()),
         "unordered": len(np.unique(row[1:][not_ascending])),
         "unknown_items": int(((index < 0) | (index >= items)).sum()),
+        "wrong_windows": int(_wrong_windows(batch, row, index).sum()),
         "negative_sums": negative,
         "empty_rows": total(pc.equal(lengths, 0)),
         "without_market": batch["market"].null_count,
     }
+
+
+def _wrong_windows(batch: pa.RecordBatch, row: Positions, index: Indexes) -> Mask:
+    """Rows whose last listens are out of order, of items that the row lacks, too many, or fewer than they must be.
+
+    Args:
+        row, index: of the entries of item_indexes.
+    """
+    items, times = (batch[name] for name in _WINDOW)
+    lengths, heard = (pc.list_value_length(lists).to_numpy() for lists in (items, batch["item_indexes"]))
+    wrong = (lengths != pc.list_value_length(times).to_numpy()) | (lengths > _WINDOW_LISTENS)
+    wrong |= lengths < np.minimum(heard, _WINDOW_LISTENS)
+    of_item, of_time = (pc.list_parent_indices(lists).to_numpy() for lists in (items, times))
+    time = times.flatten().cast(pa.int64()).to_numpy()
+    wrong[of_time[1:][(of_time[1:] == of_time[:-1]) & (time[1:] < time[:-1])]] = True
+    entries, listened = row << 32 | index, of_item << 32 | items.flatten().to_numpy()
+    wrong[of_item[~np.isin(listened, entries)]] = True
+    return np.asarray(wrong)

@@ -31,7 +31,7 @@ _TIE = 1e-9
 """Scores this close to one another may be in another order by other sums."""
 
 _LISTS = ["user_id", "market", "items", "source"]
-_ROWS = ["user_id", "market", "period", "item_indexes", "play_sums", "second_sums", "last_heard"]
+_ROWS = ["user_id", "market", "period", "item_indexes", "play_sums", "second_sums", "last_heard", "recent_items"]
 _UNITS = 2.0**20
 _EPOCH = date(1970, 1, 1)
 _TRANSFORMS: dict[str, Callable[[Floats], Floats]] = {
@@ -145,7 +145,11 @@ class DenseNight:
         place = np.searchsorted(self._indexes, index).clip(max=len(self._indexes) - 1)
         used = (self._indexes[place] == index) & (amount > 0)
         strength = _TRANSFORMS[recipe["transform"]](amount[used] / _UNITS * 2.0 ** (row["period"] - self.half_lives))
-        weights = self.items["confidence_weight"].to_numpy()[place[used]]
+        newest_first = [*reversed(row["recent_items"])]
+        ages = [
+            newest_first.index(item) if item in newest_first else len(newest_first) for item in index[used].tolist()
+        ]
+        weights = self.items["confidence_weight"].to_numpy()[place[used]] * recipe["recency"] ** np.array(ages, float)
         return place[used], recipe["alpha"] * strength * weights * max(1, len(index)) ** -recipe["activity_exponent"]
 
     def _solve(self, places: Positions, confidences: Floats) -> Floats:
