@@ -57,6 +57,8 @@ def write_matrix(spark: SparkSession, night: Night, heard: csr_matrix) -> None:
         "play_sums": pa.ListArray.from_arrays(offsets, pa.array(np.full(entries, UNIT))),
         "second_sums": pa.ListArray.from_arrays(offsets, pa.array(np.zeros(entries, np.int64))),
         "last_heard": pa.ListArray.from_arrays(offsets, pa.array(np.zeros(entries, np.int32)).cast(pa.date32())),
+        "recent_items": pa.array([[]] * heard.shape[0], pa.list_(pa.int32())),
+        "recent_times": pa.array([[]] * heard.shape[0], pa.list_(pa.timestamp("us", "UTC"))),
     }
     rows = spark.createDataFrame(pa.table(columns)).select(
         F.lit(DAY).alias("run_date"),

@@ -14,6 +14,8 @@ CREATE TABLE models (
   entries        BIGINT        NOT NULL COMMENT 'Non-zeros of the training matrix, count',
   spectrum       ARRAY<DOUBLE> NOT NULL COMMENT 'Gram matrix of the item factors, which is diagonal on their principal axes; largest first',
   losses         ARRAY<DOUBLE> NOT NULL COMMENT 'Training loss after each iteration, 5 significant digits',
+  race           ARRAY<STRUCT<round: STRING, changes: STRING, listeners: BIGINT, ndcg: DOUBLE, difference: DOUBLE, low: DOUBLE, high: DOUBLE, chosen: BOOLEAN>> NOT NULL COMMENT 'Recipes that were tried before it was trained, by round: changes to the one that the round began with, JSON, none for that one itself; mean NDCG@20 of listeners from whom something was withheld, its difference to that one with the 95 % interval, and whether it was chosen. Empty if its recipe was given',
+  race_share     DOUBLE        NOT NULL COMMENT 'Share of listeners, by hash, among whom are all who were asked in the race',
   metrics        ARRAY<STRUCT<metric: STRING, segment: STRING, against: STRING, nights: STRING, listeners: BIGINT, value: DOUBLE, difference: DOUBLE, low: DOUBLE, high: DOUBLE>> NOT NULL COMMENT 'Comparisons with other models: the mean over listeners, its difference to the other model, and the 95 % interval of that; nights are those the lists were made for',
   code_version   STRING        NOT NULL COMMENT 'Release of the library, and a hash of its source files',
   inputs         ARRAY<STRUCT<table: STRING, version: BIGINT>> NOT NULL COMMENT 'Delta versions of the tables it was trained on (measured)',

@@ -5,11 +5,8 @@ from typing import Annotated
 
 import typer
 
-from nocturne import ROOT
-from nocturne.cli.options import Json, Set, require_writable
+from nocturne.cli.options import Conf, Json, Set, require_writable
 from nocturne.core.console import print_json, print_rows, say
-
-RECIPE = Path(str(ROOT / "conf" / "recipes" / "gowalla.toml"))
 
 
 def lightgcn(
@@ -17,16 +14,15 @@ def lightgcn(
     lists: Annotated[
         Path | None, typer.Option(help="write every listener's list here, Parquet", metavar="FILE")
     ] = None,
-    conf: Annotated[
-        Path, typer.Option(help="the recipe", show_default="conf/recipes/gowalla.toml", metavar="FILE")
-    ] = RECIPE,
+    conf: Conf = None,
     set_: Set = None,
     as_json: Json = False,
 ) -> None:
     """Train on train and valid, rank, and score on test, by the pipeline's own training and ranking.
 
-    A line of each file is a user and all their items, numbers. Choose settings on valid, with `nocturne tune
-    --split`; test is scored here, once.
+    A line of each file is a user and all their items, numbers. A race on a part of train and valid chooses the
+    recipe, as a first training does; with als.recipe = "settings" it is that of --conf and --set, to be chosen on
+    valid with `nocturne tune --split`. Test is scored here, once.
 
     Example: nocturne evaluate lightgcn gowalla-lightgcn.tar.xz --lists lists.parquet
     """
@@ -36,7 +32,7 @@ def lightgcn(
     from nocturne.evaluation.published_splits import evaluate_split, leaderboard_rows, lists_table
     from nocturne.evaluation.splits import TRAIN, VALID, read_split
 
-    settings = load_settings(str(conf), set_ or ())
+    settings = load_settings(conf, set_ or ())
     require_writable(lists)
     split = read_split(path)
     if not split.valid.nnz:
@@ -48,8 +44,10 @@ def lightgcn(
     metrics = {name: round(value, 5) for name, value in result.metrics.items()}
     if as_json:
         listeners, items = len(split.users), len(split.items)
-        recipe = settings.als.model_dump(mode="json")
+        recipe = result.recipe.model_dump(mode="json")
         print_json({**metrics, "listeners": listeners, "items": items, "seconds": result.seconds, "als": recipe})
     else:
         print_rows(leaderboard_rows(split, metrics), "on test; recall is divided by the relevant items")
+        if result.race.entrants:
+            print_rows([entrant.shown() for entrant in result.race.entrants], "the race that chose the recipe")
         say("seconds: " + ", ".join(f"{stage} {seconds}" for stage, seconds in result.seconds.items()))

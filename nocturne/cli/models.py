@@ -60,7 +60,12 @@ def show(version: Version, warehouse: WarehouseFolder, as_json: Json = False) ->
         print_json(row)
         return
     nested = {"settings": json.loads(row["settings"]), "comparisons": row["metrics"]}
-    print_record({name: value for name, value in row.items() if name != "metrics"} | nested, row["model_version"])
+    shown = {name: value for name, value in row.items() if name not in {"metrics", "race"}}
+    print_record(shown | nested, row["model_version"])
+    if row["race"]:
+        from nocturne.training.race import shown_entrant
+
+        print_rows([shown_entrant(entrant) for entrant in row["race"]], "the race that chose its recipe")
 
 
 @change()
@@ -79,7 +84,7 @@ def train(
 ) -> None:
     """Train a candidate on a night's interactions, and print its version.
 
-    Its recipe is that of --conf and --set where they are given, otherwise that of the live model.
+    A race chooses its recipe, and begins with that of --conf and --set; with als.recipe = "settings" it is that.
 
     Example: nocturne models train --warehouse data/warehouse --run-date 2025-01-03 --set als.factors=96
     """
@@ -93,12 +98,18 @@ def train(
 
     night = Night(open_warehouse(warehouse, conf, set_), run_date.date())
     settings, live = night.settings.als, live_on(registry.models(night.warehouse), night.run_date)
-    if live and (live_recipe or not (conf or set_)):
+    if live and live_recipe:
         settings = settings.with_recipe(registry.recipe_of(live))
     parent = registry.load_model(night.warehouse, live.version) if live and settings.warm_start else None
     with Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as progress:
         task = progress.add_task("training", total=settings.iterations)
-        trained = registry.train(night, settings, parent, lambda done, _loss: progress.update(task, completed=done))
+        trained = registry.train(
+            night,
+            settings,
+            parent,
+            lambda done, _loss: progress.update(task, completed=done),
+            race=not live_recipe,
+        )
     with leased(night.warehouse, night.run_date, lease_holder) as writable:
         added = registry.add(writable, trained, origin="retrain", actor=by or getpass.getuser(), reason=why)
     places = f"--warehouse {shlex.quote(warehouse)} --run-date {night.run_date + timedelta(days=1)}"

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from nocturne.core.night import Night
     from nocturne.core.settings import Settings
+    from nocturne.evaluation.splits import Split
     from nocturne.evaluation.tuning import Objective, Space
 
 SPACE = Path(str(ROOT / "conf" / "search.toml"))
@@ -49,9 +50,10 @@ def tune(
 ) -> None:
     """Search the settings for the best lists: Optuna proposes, the pipeline's own training and ranking are scored.
 
-    The settings as they are come first, then recipes that were good elsewhere. From then on settings that belong
-    together are changed, in those trials that the best one is not better than for certain. A study keeps its metric,
-    data, space and settings, and does not go on under others.
+    The recipe that a first training would choose comes first, or, with als.recipe = "settings", the settings as they
+    are; then recipes spread over what suits other services. From then on settings that belong together are changed,
+    in those trials that the best one is not better than for certain. A study keeps its metric, data, space and
+    settings, and does not go on under others.
 
     On a warehouse the winner is trained on the last night and put into the registry, a candidate. Stop it whenever
     you like: run again, it goes on where it was.
@@ -62,6 +64,7 @@ def tune(
     from nocturne.core.settings import load_settings, with_values
     from nocturne.evaluation import objectives, studies, tuning
     from nocturne.evaluation.settings_file import settings_toml
+    from nocturne.evaluation.splits import read_split
 
     if (split is None) == (warehouse is None):
         raise UsageError("name what to search on", expected="--split PATH, or --warehouse W --from D1 --to D2")
@@ -72,9 +75,12 @@ def tune(
     nights = _nights(warehouse, first, last, days, base, search.space) if warehouse else []
     base = nights[-1].settings if nights else base
     # Other terms than the study was begun under are told before the data are read.
-    terms = {"metric": metric} | ({"days": f"{days}"} if nights else {})
-    studies.check_terms(studies.open_study(storage, study), studies.terms_of(base, search.space) | terms)
-    objective, data = _objective(split, nights, days, metric)
+    terms = studies.terms_of(base, search.space) | {"als.recipe": base.als.recipe, "metric": metric}
+    terms |= {"days": f"{days}"} if nights else {}
+    studies.check_terms(studies.open_study(storage, study), terms)
+    parts = read_split(split) if split else None
+    base = with_values(_fitted(base, parts, nights), {"als.recipe": "settings"})
+    objective, data = _objective(parts, nights, days, metric)
     search = replace(search, terms=terms | {"data": data})
     searched = tuning.run_search(search, base, objective, trials, _ProgressLine(trials, metric).show)
     rows, top = tuning.trial_rows(searched), tuning.best_trial(searched)
@@ -97,14 +103,26 @@ def tune(
         _print(searched, metric)
 
 
-def _objective(split: Path | None, nights: list["Night"], days: int, metric: str) -> tuple["Objective", str]:
+def _fitted(base: "Settings", split: "Split | None", nights: list["Night"]) -> "Settings":
+    """The settings with the recipe that a first training would choose, on train or on the first of the nights."""
+    if base.als.recipe == "settings":
+        return base
+    say("a race chooses the recipe to start from")
+    if split is not None:
+        from nocturne.evaluation.splits import fit_settings
+
+        return fit_settings(split.train, base)[0]
+    from nocturne.training.registry import choose_recipe
+
+    return base.model_copy(update={"als": choose_recipe(nights[0], base.als).settings})
+
+
+def _objective(split: "Split | None", nights: list["Night"], days: int, metric: str) -> tuple["Objective", str]:
     """The objective on the data that were named, and the data's hash."""
     from nocturne.evaluation import objectives
-    from nocturne.evaluation.splits import read_split
 
     if split is not None:
-        parts = read_split(split)
-        return objectives.split_objective(parts, metric), objectives.digest_of_split(parts)
+        return objectives.split_objective(split, metric), objectives.digest_of_split(split)
     held_out_nights = objectives.held_out_after(nights, days)
     return objectives.nights_objective(held_out_nights, metric), objectives.digest_of_nights(held_out_nights)
 

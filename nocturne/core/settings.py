@@ -46,13 +46,17 @@ class InteractionSettings(Section):
     half_life_days: Annotated[float, Field(ge=1, le=36_500, description="days after which a play counts half")]
 
 
-OPERATIONAL = frozenset({"retrain_every_nights", "warm_start", "threads", "matrix_memory_mb"})
-"""Settings of training that are about when and where it runs; all others make the recipe of a model."""
+OPERATIONAL = frozenset({"recipe", "retrain_every_nights", "warm_start", "threads", "matrix_memory_mb"})
+"""Settings of training that are about when, where and whether by a race; all others make the recipe of a model."""
 
 
 class AlsSettings(Section):
     """The recipe of the matrix factorization, and what its training may take."""
 
+    recipe: Annotated[
+        Literal["fit", "settings"],
+        Field(description="fit: a race chooses, in first trainings and `nocturne models train`; settings: these stand"),
+    ]
     factors: Annotated[int, Field(ge=1, le=4096, description="length of a factor vector")]
     iterations: Annotated[int, Field(ge=1, description="alternations of a training")]
     regularization: Annotated[float, Field(gt=0, description="ridge term of every solve")]
@@ -93,16 +97,14 @@ class AlsSettings(Section):
         int, Field(ge=0, le=1000, description="most similar items kept of each item, for the second stage; 0: none")
     ]
     neighbour_exponent: Annotated[
-        float, Field(ge=0, le=2, description="similarities are divided by listeners of either item ^ this")
-    ]
-    neighbour_ridge: Annotated[
         float,
-        Field(
-            ge=0,
-            description="ridge term, in listeners, of the regression that weighs an item's neighbours; "
-            "0: by their similarity",
-        ),
+        Field(ge=0, le=2, description="similarities and successions are divided by listeners of either item ^ this"),
     ]
+    neighbour_weights: Annotated[
+        Literal["similarity", "regression", "succession"],
+        Field(description="similar items by similarity, the same by regression, or those that the item is heard after"),
+    ]
+    neighbour_ridge: Annotated[float, Field(gt=0, description="ridge term of the regression, in listeners")]
     neighbour_weight: Annotated[
         float, Field(ge=0, description="weight of the neighbourhood beside the factors in the second stage")
     ]
@@ -126,7 +128,7 @@ class AlsSettings(Section):
     ]
 
     @property
-    def recipe(self) -> dict[str, Any]:
+    def recipe_settings(self) -> dict[str, Any]:
         """The settings that decide what is learned: all that are not in OPERATIONAL."""
         return self.model_dump(exclude=set(OPERATIONAL))
 

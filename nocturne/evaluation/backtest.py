@@ -85,7 +85,12 @@ class Backtest:
 
 
 def compare_models(
-    nights: Sequence[Night], models: Mapping[str, Model], against: str, days: int, top_k: int = 20
+    nights: Sequence[Night],
+    models: Mapping[str, Model],
+    against: str,
+    days: int,
+    top_k: int = 20,
+    asked_share: float = 0.0,
 ) -> list[Difference]:
     """Differences of models to one of them, on some nights.
 
@@ -94,6 +99,7 @@ def compare_models(
     Args:
         models: by the name that the differences shall give them.
         days: nights after each whose listens are the truth.
+        asked_share: share of listeners, by hash, by whom the recipe of one of the models was chosen: they are left out.
 
     Raises:
         UsageError: on no night there is anything to compare.
@@ -101,7 +107,7 @@ def compare_models(
     since = max(model.anchor_date for model in models.values())
     systems = [model_system(model, name) for name, model in models.items()]
     held_out_nights = [
-        read_held_out(replace(night, warehouse=with_stored_settings(night.warehouse)), days)
+        read_held_out(replace(night, warehouse=with_stored_settings(night.warehouse)), days, asked_share)
         for night in nights
         if night.run_date >= since
     ]

@@ -25,6 +25,7 @@ from nocturne.ranking import eligibility
 from nocturne.storage import tables
 from nocturne.storage.history import closed_dates
 from nocturne.training.confidences import heard_items
+from nocturne.training.hold_out import are_asked
 
 _ROWS = ("user_id", "market", "item_indexes", "last_heard")
 _LISTENS = ("run_date", "user_id", "item_id", "plays")
@@ -150,11 +151,18 @@ def nights_between(
     return [Night(warehouse, day) for day in scorable[::every]], sound[len(scorable) :]
 
 
-def read_held_out(night: Night, days: int) -> HeldOut:
-    """Read a night and the listens of the days after it, except those of nights whose gate closed on listens."""
+def read_held_out(night: Night, days: int, asked_share: float = 0.0) -> HeldOut:
+    """Read a night and the listens of the days after it, except those of nights whose gate closed on listens.
+
+    Args:
+        asked_share: share of listeners, by hash, whom a race of recipes may have asked, and who are left out.
+    """
     later = pc.field("run_date") > night.run_date
     within = pc.field("run_date") <= night.run_date + timedelta(days=days)
     listens = tables.rows(night.warehouse, "listens", later & within & _sound(night), ["user_id", "item_id"])
+    if asked_share:
+        asked = are_asked(listens["user_id"].combine_chunks(), asked_share)
+        listens = listens.filter(pa.array(~asked))
     return held_out_from(night, listens)
 
 

@@ -16,7 +16,7 @@ from nocturne.evaluation.list_arrays import Lists
 from nocturne.evaluation.metrics import accuracy
 from nocturne.evaluation.sequences import Sequences
 from nocturne.evaluation.significance import Difference, differences
-from nocturne.evaluation.splits import fit, rank_listeners
+from nocturne.evaluation.splits import fit, fit_settings, rank_listeners
 
 PARTS = {"valid": 2, "test": 1}
 """Events withheld at the end of each sequence, the first of which is to be found."""
@@ -92,8 +92,9 @@ def _systems(known: Sequences, plays: csr_matrix, settings: Settings) -> Mapping
     requests = Requests.for_everyone(plays)
 
     def ours(top_k: int) -> Lists:
-        recipe = with_values(settings, {"ranking.top_k": top_k})
-        return rank_listeners(fit(plays, recipe), plays, recipe, CsrRows(known.offsets, known.heard.astype(np.int32)))
+        order = CsrRows(known.offsets, known.heard.astype(np.int32))
+        recipe, _ = fit_settings(plays, with_values(settings, {"ranking.top_k": top_k}), order)
+        return rank_listeners(fit(plays, recipe, order), plays, recipe, order)
 
     def neighbours_of_last(events: int, top_k: int) -> Lists:
         return baselines.item_knn(plays, requests, top_k, evidence=known.last(events))

@@ -107,6 +107,8 @@ def evaluable_nights(night: Night, trained_on: Iterable[date], days: int) -> lis
 def compare_versions(nights: Sequence[Night], model_version: str, against: str, days: int) -> list[Difference]:
     """Differences of one model's lists to those of another, scored on what was listened to afterwards.
 
+    Listeners whom a race may have asked for the recipe of either are left out.
+
     Args:
         nights: nights that both models are given the interactions of.
         days: days of listening after each night.
@@ -116,8 +118,11 @@ def compare_versions(nights: Sequence[Night], model_version: str, against: str, 
     """
     if model_version == against:
         raise UsageError("a model is compared with itself", found=against, fix="name two models")
-    models = {version: registry.load_model(nights[0].warehouse, version) for version in (model_version, against)}
-    return compare_models(nights, models, against, days, nights[0].settings.promotion.top_k)
+    warehouse, versions = nights[0].warehouse, (model_version, against)
+    models = {version: registry.load_model(warehouse, version) for version in versions}
+    known = registry.models(warehouse)
+    asked_share = max(registry.find(known, version).race_share for version in versions)
+    return compare_models(nights, models, against, days, nights[0].settings.promotion.top_k, asked_share)
 
 
 def objections(differences: Iterable[Difference], settings: PromotionSettings) -> list[Objection]:

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from nocturne.core.settings import Settings, with_values
+from nocturne.core.settings import AlsSettings, Settings, with_values
 from nocturne.evaluation.list_arrays import Lists
-from nocturne.evaluation.splits import Split, fit, rank_listeners, score
+from nocturne.evaluation.splits import Split, fit, fit_settings, rank_listeners, score
+from nocturne.training.race import Race
 
 METRICS = ("recall@20", "recall@50", "ndcg@20", "ndcg@50")
 _LONGEST = 50
@@ -36,12 +37,16 @@ class SplitResult:
     Attributes:
         lists: positions in the split's items; shape (listeners, top_k).
         metrics: on test.
-        seconds: of training and of ranking.
+        seconds: of the race, of training and of ranking.
+        recipe: that was trained.
+        race: that chose it; empty if settings did.
     """
 
     lists: Lists
     metrics: dict[str, float]
     seconds: dict[str, float]
+    recipe: AlsSettings
+    race: Race
 
 
 def evaluate_split(split: Split, settings: Settings) -> SplitResult:
@@ -56,11 +61,16 @@ def evaluate_split(split: Split, settings: Settings) -> SplitResult:
     settings = with_values(settings, {"ranking.top_k": max(settings.ranking.top_k, _LONGEST)})
     heard = split.train_and_valid
     started = time.monotonic()
+    settings, race = fit_settings(heard, settings)
+    raced = time.monotonic()
     model = fit(heard, settings)
     trained = time.monotonic()
     lists = rank_listeners(model, heard, settings)
-    seconds = {"train_als": round(trained - started, 1), "rank_users": round(time.monotonic() - trained, 1)}
-    return SplitResult(lists, score(lists, split.test, METRICS), seconds)
+    ends = {"race": raced, "train_als": trained, "rank_users": time.monotonic()}
+    seconds = {
+        name: round(end - begin, 1) for (name, end), begin in zip(ends.items(), (started, raced, trained), strict=True)
+    }
+    return SplitResult(lists, score(lists, split.test, METRICS), seconds, settings.als, race)
 
 
 def leaderboard_rows(split: Split, metrics: Mapping[str, float]) -> list[dict[str, object]]:

@@ -24,6 +24,7 @@ from nocturne.ranking.ranker import Ranker, RankingStats
 from nocturne.ranking.spark_tasks import Aligned
 from nocturne.training.als import train
 from nocturne.training.model import Model
+from nocturne.training.race import Race, fit_recipe
 
 TRAIN, VALID, TEST = PARTS = ("train.txt", "valid.txt", "test.txt")
 
@@ -85,11 +86,35 @@ def score(lists: Lists, held_out: csr_matrix, metrics: Sequence[str]) -> dict[st
     return means
 
 
-def fit(heard: csr_matrix, settings: Settings, parent: Model | None = None, iterations: int | None = None) -> Model:
+def fit_settings(heard: csr_matrix, settings: Settings, order: CsrRows | None = None) -> tuple[Settings, Race]:
+    """Settings with the recipe that a first training on these plays chooses, and the race."""
+    race = fit_recipe(
+        InteractionRows(heard, order),
+        _numbered_ids(heard.shape[1]),
+        EPOCH,
+        settings.interactions.half_life_days,
+        settings.als,
+        settings.ranking.candidates,
+    )
+    return settings.model_copy(update={"als": race.settings}), race
+
+
+def fit(
+    heard: csr_matrix,
+    settings: Settings,
+    order: CsrRows | None = None,
+    parent: Model | None = None,
+    iterations: int | None = None,
+) -> Model:
     """Train on a part of a split as `train_als` does, without tables, by the recipe of the settings."""
     als = settings.als if iterations is None else settings.als.model_copy(update={"iterations": iterations})
     return train(
-        InteractionRows(heard), _numbered_ids(heard.shape[1]), EPOCH, settings.interactions.half_life_days, als, parent
+        InteractionRows(heard, order),
+        _numbered_ids(heard.shape[1]),
+        EPOCH,
+        settings.interactions.half_life_days,
+        als,
+        parent,
     ).model
 
 

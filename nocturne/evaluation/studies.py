@@ -29,7 +29,7 @@ _CHANGES_NO_LIST = frozenset(
 def terms_of(settings: Settings, space: Mapping[str, BaseDistribution]) -> dict[str, str]:
     """The terms that follow from settings and a space."""
     sections = {
-        "als": settings.als.recipe,
+        "als": settings.als.recipe_settings,
         "interactions": settings.interactions.model_dump(),
         "ranking": settings.ranking.model_dump(exclude=set(_CHANGES_NO_LIST)),
         "reranking": settings.reranking.model_dump(),

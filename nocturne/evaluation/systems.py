@@ -18,7 +18,9 @@ from nocturne.ranking.spark_tasks import Aligned, cut, one_blas_thread
 from nocturne.storage import tables
 from nocturne.storage.stored_rows import StoredRows
 from nocturne.training import als
+from nocturne.training.hold_out import COLUMNS as HELD_OUT
 from nocturne.training.model import Model
+from nocturne.training.race import fit_recipe
 
 RECENT_DAYS = 7
 SPARK_BASELINE = "mllib-als"
@@ -59,18 +61,17 @@ def model_system(model: Model, name: str | None = None) -> System:
 def recipe_system(name: str, recipe: Settings) -> System:
     """Lists by a model trained on every night anew, as settings say, and ranked as they say.
 
+    With als.recipe "fit" a race chooses the recipe on every night.
+
     What may be listed at all is decided by the settings of the night, the same for every system.
     """
 
     def rank(held_out: HeldOut, top_k: int) -> Lists:
         night = held_out.night
-        model = als.train(
-            StoredRows.at(night, "interactions", als.COLUMNS),
-            held_out.item_ids,
-            night.run_date,
-            night.settings.interactions.half_life_days,
-            recipe.als,
-        ).model
+        rows, withheld_rows = (StoredRows.at(night, "interactions", names) for names in (als.COLUMNS, HELD_OUT))
+        terms = held_out.item_ids, night.run_date, night.settings.interactions.half_life_days
+        settings = fit_recipe(withheld_rows, *terms, recipe.als, recipe.ranking.candidates).settings
+        model = als.train(rows, *terms, settings).model
         return rank_with_model(model, replace(held_out, night=_with_recipe(night, recipe)), top_k)
 
     return System(name, rank)

@@ -39,7 +39,15 @@ GROUPS = 20
 
 BELONG_TOGETHER = (
     frozenset({"als.factors", "als.iterations", "als.regularization", "als.regularization_exponent", "als.alpha"}),
-    frozenset({"als.neighbours", "als.neighbour_exponent", "als.neighbour_weight", "ranking.candidates"}),
+    frozenset(
+        {
+            "als.neighbours",
+            "als.neighbour_weights",
+            "als.neighbour_exponent",
+            "als.neighbour_weight",
+            "ranking.candidates",
+        }
+    ),
     frozenset(
         {
             *("als.transform", "als.play_weight", "als.minute_weight"),

@@ -64,6 +64,8 @@ class ModelRecord:
     entries: int
     spectrum: tuple[float, ...]
     losses: tuple[float, ...]
+    race: tuple[Mapping[str, Any], ...]
+    race_share: float
     metrics: tuple[Mapping[str, Any], ...]
     code_version: str
     inputs: Mapping[str, int]
@@ -76,7 +78,7 @@ class ModelRecord:
         values["version"] = values.pop("model_version")
         values["transitions"] = tuple(Transition.from_row(move) for move in values.pop("moves"))
         values["inputs"] = {entry["table"]: entry["version"] for entry in row["inputs"]}
-        return cls(**values | {name: tuple(row[name]) for name in ("spectrum", "losses", "metrics")})
+        return cls(**values | {name: tuple(row[name]) for name in ("spectrum", "losses", "race", "metrics")})
 
     def to_row(self) -> dict[str, Any]:
         """As a row of `models`, in the order of its columns."""
@@ -84,7 +86,7 @@ class ModelRecord:
         row = {renamed.get(name, name): value for name, value in vars(self).items()}
         row["moves"] = [transition.to_row() for transition in self.transitions]
         row["inputs"] = [{"table": table, "version": version} for table, version in self.inputs.items()]
-        return row | {name: list(row[name]) for name in ("spectrum", "losses", "metrics")}
+        return row | {name: list(row[name]) for name in ("spectrum", "losses", "race", "metrics")}
 
 
 def live_on(models: Iterable[ModelRecord], day: date) -> ModelRecord | None:

@@ -7,7 +7,7 @@ the model.
 import hashlib
 from collections import defaultdict
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 
 import numpy as np
@@ -21,22 +21,26 @@ from nocturne.core.errors import UsageError
 from nocturne.core.settings import AlsSettings
 from nocturne.training.confidences import confidence_rows, heard_items, positions
 from nocturne.training.model import Model
-from nocturne.training.neighbours import nearest
+from nocturne.training.neighbours import Weights, nearest
+from nocturne.training.predecessors import predecessors
 from nocturne.training.principal_axes import principal_axes
 from nocturne.training.sampling import doubled, levels
 
 Progress = Callable[[int, float], None]
 
-COLUMNS = ("user_id", "market", "period", "item_indexes", "play_sums", "second_sums")
+COLUMNS = ("user_id", "market", "period", "item_indexes", "play_sums", "second_sums", "recent_items")
 """Columns of `interactions` that training reads."""
 
 _BYTES_PER_ENTRY = 16
 """A float32 and an int32, in the matrix and in its transpose."""
 
-_BYTES_PER_ENTRY_OF_NEIGHBOURS = 24
+_BYTES_PER_ENTRYOF_NEIGHBOURS = 24
 """A float64 and an int32, in the matrix as it is weighted for them and in its transpose."""
 
 _BYTES_PER_FACTOR = 4
+
+OF_NEIGHBOURS = ("neighbours", "neighbour_weights", "neighbour_exponent", "neighbour_ridge")
+"""Settings that decide on neighbours and their weights, given the confidences."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +66,7 @@ class Training:
 
 
 @dataclass(frozen=True)
-class _Census:
+class Census:
     """Rows and listeners there are to train on, counted before memory is taken for them.
 
     Attributes:
@@ -96,6 +100,7 @@ def train(
     settings: AlsSettings,
     parent: Model | None = None,
     progress: Progress = lambda _iteration, _loss: None,
+    census: Census | None = None,
 ) -> Training:
     """Learn item factors from the interaction matrix.
 
@@ -107,11 +112,12 @@ def train(
         item_ids: item id of each index, from 0 without gaps.
         parent: model whose item factors to start from; items it lacks start from seeded rows.
         progress: called after each iteration with its number, from 1, and the loss.
+        census: of everyone, where `rows` are those of the sample alone.
 
     Raises:
         UsageError: the matrix is larger than settings or int32 indexes allow, or the factors diverge.
     """
-    census = _count(rows, len(item_ids), settings)
+    census = census or take_census(rows, len(item_ids), settings)
     level, coverage = _smallest_sample(census, settings)
     share, everyone = census.shares[level], census.listeners[-1]
     trained = np.flatnonzero(census.listeners[level] >= settings.min_item_listeners).astype(np.int32)
@@ -127,7 +133,7 @@ def train(
         factors, losses = _fit(
             matrix, share, _initial_factors(trained, len(item_ids), settings, parent), settings, progress
         )
-        model = _freeze(factors, matrix, trained, census, inputs)
+        model = _freeze(factors, matrix, rows, trained, census, inputs)
     return Training(
         model,
         parent=parent.version if parent else None,
@@ -139,7 +145,8 @@ def train(
     )
 
 
-def _count(rows: Iterable[pa.RecordBatch], items: int, settings: AlsSettings) -> _Census:
+def take_census(rows: Iterable[pa.RecordBatch], items: int, settings: AlsSettings) -> Census:
+    """Count listeners in the samples that may be trained on, and of each item."""
     shares = doubled(settings.sample_share)
     sizes = np.zeros(len(shares), dtype=np.int64)
     listeners = np.zeros((len(shares), items), dtype=np.int64)
@@ -154,10 +161,10 @@ def _count(rows: Iterable[pa.RecordBatch], items: int, settings: AlsSettings) ->
         codes = np.repeat(markets.indices.fill_null(-1).to_numpy(zero_copy_only=False), heard)
         for code, market in enumerate(markets.dictionary.to_pylist()):
             np.add.at(by_market[market], item_indexes[codes == code], 1)
-    return _Census(shares, sizes.cumsum(), listeners.cumsum(axis=0, out=listeners), dict(sorted(by_market.items())))
+    return Census(shares, sizes.cumsum(), listeners.cumsum(axis=0, out=listeners), dict(sorted(by_market.items())))
 
 
-def _smallest_sample(census: _Census, settings: AlsSettings) -> tuple[int, float]:
+def _smallest_sample(census: Census, settings: AlsSettings) -> tuple[int, float]:
     """Index of the smallest share of listeners that covers the items, and the share of the items it covers."""
     enough = census.listeners[-1] >= settings.min_item_listeners
     if not enough.any():
@@ -175,7 +182,7 @@ def _smallest_sample(census: _Census, settings: AlsSettings) -> tuple[int, float
 
 def _matrix(
     rows: Iterable[pa.RecordBatch],
-    census: _Census,
+    census: Census,
     level: int,
     position: Indexes,
     weights: Floats,
@@ -239,7 +246,53 @@ def _seeded(rng: np.random.Generator, rows: int, settings: AlsSettings) -> Facto
     return factors
 
 
-def _freeze(factors: Factors, matrix: csr_matrix, trained: Indexes, census: _Census, inputs: _TrainingInputs) -> Model:
+def reweigh(model: Model, rows: Iterable[pa.RecordBatch], settings: AlsSettings) -> Model:
+    """The same factors under another recipe of scores and of the second stage; it keeps its version.
+
+    Args:
+        rows: those that it was trained on.
+        settings: with its own recipe of confidences.
+    """
+    scores = model.listeners.astype(np.float64) ** settings.score_exponent
+    if all(getattr(settings, name) == getattr(model.settings, name) for name in OF_NEIGHBOURS):
+        return replace(model, settings=settings, score_multipliers=scores)
+    parts = [model.unordered_rows(batch) for batch in rows]
+    ends = np.concatenate([[0], *(np.diff(part.offsets) for part in parts)]).cumsum()
+    matrix = csr_matrix(
+        (
+            np.concatenate([part.confidences for part in parts]).astype(np.float32),
+            np.concatenate([part.columns for part in parts]),
+            ends.astype(np.int32),
+        ),
+        shape=(len(ends) - 1, len(model.item_indexes)),
+    )
+    with threadpool_limits(limits=1, user_api="blas"):
+        neighbours, similarities = _weigh_neighbours(matrix, rows, model.listeners, model.position, settings)
+    return replace(
+        model,
+        settings=settings,
+        score_multipliers=scores,
+        neighbours=neighbours,
+        similarities=similarities,
+    )
+
+
+def _weigh_neighbours(
+    matrix: csr_matrix, rows: Iterable[pa.RecordBatch], listeners: Counts, position: Indexes, settings: AlsSettings
+) -> tuple[Indexes, Weights]:
+    if settings.neighbour_weights == "succession":
+        return predecessors(rows, position, len(listeners), settings)
+    return nearest(matrix, listeners, settings)
+
+
+def _freeze(
+    factors: Factors,
+    matrix: csr_matrix,
+    rows: Iterable[pa.RecordBatch],
+    trained: Indexes,
+    census: Census,
+    inputs: _TrainingInputs,
+) -> Model:
     """Keep the items that got factors; a zero vector would outrank every negative score."""
     settings = inputs.settings
     usable = np.any(factors != 0, axis=1)
@@ -250,7 +303,9 @@ def _freeze(factors: Factors, matrix: csr_matrix, trained: Indexes, census: _Cen
     digest.update("\n".join(ids.to_pylist()).encode())
     digest.update(settings.model_dump_json().encode())
     listeners = census.listeners[-1, trained]
-    neighbours, similarities = nearest(matrix if usable.all() else matrix[:, usable], listeners, settings)
+    used = matrix if usable.all() else matrix[:, usable]
+    position = positions(trained, len(inputs.item_ids))
+    neighbours, similarities = _weigh_neighbours(used, rows, listeners, position, settings)
     digest.update(similarities.data)
     counts = listeners.astype(np.float64)
     return Model(
@@ -282,7 +337,7 @@ def _initial_factors(trained: Indexes, items: int, settings: AlsSettings, parent
 
 def _check_size(listeners: int, entries: int, settings: AlsSettings) -> None:
     fit = entries * _BYTES_PER_ENTRY + listeners * settings.factors * _BYTES_PER_FACTOR
-    needed = max(fit, entries * _BYTES_PER_ENTRY_OF_NEIGHBOURS if settings.neighbours else 0)
+    needed = max(fit, entries * _BYTES_PER_ENTRYOF_NEIGHBOURS if settings.neighbours else 0)
     if max(listeners, entries) >= 2**31 or needed > settings.matrix_memory_mb * 2**20:
         raise UsageError(
             "the training matrix is too large",

@@ -60,15 +60,15 @@ class Model:
 
     def confidence_rows(self, rows: pa.RecordBatch) -> Confidences:
         """Rows of `interactions` as this model weighs them to rank: in their order, if the recipe says so."""
-        return confidence_rows(
-            rows,
-            self.position,
-            self.confidence_weights,
-            self.anchor_date,
-            self.half_life_days,
-            self.settings,
-            self.settings.recency,
-        )
+        return self._confidence_rows(rows, self.settings.recency)
+
+    def unordered_rows(self, rows: pa.RecordBatch) -> Confidences:
+        """Rows of `interactions` as training weighs them."""
+        return self._confidence_rows(rows, 1.0)
+
+    def _confidence_rows(self, rows: pa.RecordBatch, recency: float) -> Confidences:
+        position, weights = self.position, self.confidence_weights
+        return confidence_rows(rows, position, weights, self.anchor_date, self.half_life_days, self.settings, recency)
 
 
 def factors_table(model: Model) -> pa.Table:

@@ -22,7 +22,9 @@ from nocturne.storage.contracts import contract
 from nocturne.storage.model_transitions import CANDIDATE, LIVE, REJECTED, ModelRecord, Transition, live_on, with_states
 from nocturne.storage.stored_rows import StoredRows
 from nocturne.training import als
+from nocturne.training.hold_out import COLUMNS as HELD_OUT
 from nocturne.training.model import Model, factors_table, model_from_tables
+from nocturne.training.race import Race, run_race
 
 Origin = Literal["train_als", "retrain", "tune"]
 THE_NIGHT = "train_als"
@@ -35,12 +37,14 @@ class Trained:
 
     Attributes:
         inputs: Delta version of each table that was read.
-        seconds: time it took.
+        seconds: time it took, that of the race included.
+        race: that chose its recipe; None if it was given.
     """
 
     training: als.Training
     inputs: Mapping[str, int]
     seconds: float
+    race: Race | None = None
 
 
 def models(warehouse: Warehouse) -> list[ModelRecord]:
@@ -101,8 +105,13 @@ def train(
     settings: AlsSettings,
     parent: Model | None = None,
     progress: Callable[[int, float], None] = lambda _iteration, _loss: None,
+    *,
+    race: bool = False,
 ) -> Trained:
     """Train a model on a night's interactions, without Spark; nothing is written.
+
+    Args:
+        race: have a race choose the recipe first, if als.recipe is "fit".
 
     Raises:
         InputError: nobody has listened by then.
@@ -119,9 +128,23 @@ def train(
     rows = StoredRows.at(night, "interactions", als.COLUMNS)
     item_ids = tables.rows(night.warehouse, "item_index").sort_by("item_index")["item_id"].combine_chunks()
     half_life = night.settings.interactions.half_life_days
+    raced = choose_recipe(night, settings) if race and settings.recipe == "fit" else None
+    settings = raced.settings if raced else settings
     training = als.train(rows, item_ids, night.run_date, half_life, settings, parent, progress)
     inputs = {"interactions": rows.version, "item_index": tables.version(night.warehouse, "item_index")}
-    return Trained(training, inputs, time.monotonic() - started)
+    return Trained(training, inputs, time.monotonic() - started, raced)
+
+
+def choose_recipe(night: Night, settings: AlsSettings) -> Race:
+    """A race on a night's interactions that begins with these settings."""
+    return run_race(
+        StoredRows.at(night, "interactions", HELD_OUT),
+        tables.rows(night.warehouse, "item_index").sort_by("item_index")["item_id"].combine_chunks(),
+        night.run_date,
+        night.settings.interactions.half_life_days,
+        settings,
+        night.settings.ranking.candidates,
+    )
 
 
 def add(warehouse: Warehouse, trained: Trained, *, origin: Origin, actor: str, reason: str) -> str:
@@ -225,6 +248,8 @@ def _record(trained: Trained, origin: Origin) -> ModelRecord:
         entries=training.entries,
         spectrum=tuple(training.model.spectrum.tolist()),
         losses=tuple(training.losses),
+        race=tuple(entrant.to_row() for entrant in trained.race.entrants) if trained.race else (),
+        race_share=trained.race.share if trained.race else 0.0,
         metrics=(),
         code_version=code_version(),
         inputs=trained.inputs,

@@ -13,7 +13,8 @@ from nocturne.training import als, registry, schedule
 def train_als(spark: SparkSession, night: Night, progress: Progress) -> StageResult:
     """Train a model where the live one is too old; without Spark, on rows that Arrow reads.
 
-    The first model is trained by the recipe of the settings, every later one by that of the model it replaces.
+    The first model is trained by the recipe of the settings, or the one that wins a race that begins with it; every
+    later one by that of the model it replaces.
     """
     listeners = tables.count(night, "interactions")
     if not listeners:
@@ -35,10 +36,30 @@ def train_als(spark: SparkSession, night: Night, progress: Progress) -> StageRes
         settings,
         parent,
         lambda iteration, loss: progress(iteration, settings.iterations, f"iteration, loss {loss:.4g}"),
+        race=plan.races,
     )
     registry.add_live(night, trained, plan.reason)
     training = trained.training
-    return StageResult(listeners, remark=f"{training.model.version}{_sampled(training)}; {plan.remark}")
+    return StageResult(
+        listeners, remark=f"{training.model.version}{_sampled(training)}{_raced(trained)}; {plan.remark}"
+    )
+
+
+def _raced(trained: registry.Trained) -> str:
+    """A remark on the race that chose the recipe; empty without one."""
+    if trained.race is None:
+        return ""
+    changed = {
+        name: value for entrant in trained.race.entrants if entrant.chosen for name, value in entrant.changes.items()
+    }
+    return "; " + (
+        trained.race.remark
+        or (
+            f"a race chose {', '.join(f'{name} {value}' for name, value in changed.items())}"
+            if changed
+            else "a race left the settings as they are"
+        )
+    )
 
 
 def _sampled(training: als.Training) -> str:

@@ -36,7 +36,7 @@ def test_the_winner_is_what_the_search_ran_with_and_can_be_given_as_conf(folder:
     best = max(json.loads(done.stdout), key=lambda row: row["value"])
     settings, base = load_settings(str(winner)), load_settings(str(folder / "conf.toml"), ["als.threads=1"])
     found = {"alpha": best["als.alpha"], "regularization": best["als.regularization"]}
-    assert settings == base.model_copy(update={"als": base.als.model_copy(update=found)})
+    assert settings == base.model_copy(update={"als": base.als.model_copy(update=found | {"recipe": "settings"})})
     assert settings.als.warm_start
 
 

@@ -31,7 +31,7 @@ def test_test_is_found_from_train_and_valid_and_nothing_known_is_listed(tmp_path
     assert done.exit_code == 0, done.output
     found = json.loads(done.stdout)
     assert (found["recall@20"], found["ndcg@20"], found["listeners"], found["items"]) == (1.0, 1.0, USERS, 2 * BLOCK)
-    assert set(found["seconds"]) == {"train_als", "rank_users"}
+    assert set(found["seconds"]) == {"race", "train_als", "rank_users"}
 
     rows = {row["user_id"]: row["items"] for row in pq.read_table(lists).to_pylist()}
     assert list(rows) == [str(user + 100) for user in range(USERS)]

@@ -10,7 +10,7 @@ from nocturne.training.neighbours import nearest
 
 def settings(**changes: object) -> AlsSettings:
     return load_settings().als.model_copy(
-        update={"neighbours": 2, "neighbour_exponent": 0.0, "neighbour_ridge": 0.0} | changes
+        update={"neighbours": 2, "neighbour_exponent": 0.0, "neighbour_weights": "similarity"} | changes
     )
 
 
@@ -62,7 +62,9 @@ def test_a_listener_of_almost_everything_says_nothing_of_what_resembles_what():
 
 
 def test_neighbours_are_weighed_by_the_regression_of_who_heard_the_item_on_who_heard_them():
-    positions, weights = nearest(HEARD.copy(), LISTENERS, settings(neighbour_ridge=1.0, activity_exponent=0.0))
+    positions, weights = nearest(
+        HEARD.copy(), LISTENERS, settings(neighbour_weights="regression", neighbour_ridge=1.0, activity_exponent=0.0)
+    )
     # Who heard them, not how often. Item 0 by 1 and 2: (3 + 1) a + 2 b = 2 and 2 a + (2 + 1) b = 1, so 1/2 and 0;
     # item 1 by 0 and 2: 3 a + b = 2 and a + 3 b = 2, so 1/2 and 1/2; item 2 by 0 and 1: 0 and 1/2.
     assert positions.tolist() == [[1, 2], [0, 2], [0, 1], [-1, -1]]

@@ -139,7 +139,7 @@ def test_the_stage_keeps_the_live_model_says_so_and_tells_of_another_recipe(toni
     two_listeners.write(tomorrow, "interactions", two_listeners.interactions(tomorrow.run_date))
     said = STAGES[stage("train_als").name](None, tomorrow, lambda *_: None)
     assert (said.read, said.remark) == (0, f"keeps {version}")
-    als = tonight.settings.als.model_copy(update={"alpha": 2.0})
+    als = tonight.settings.als.model_copy(update={"alpha": 2.0, "recipe": "settings"})
     changed = tomorrow.with_settings(tomorrow.settings.model_copy(update={"als": als}))
     said = STAGES["train_als"](None, changed, lambda *_: None)
     assert said.remark == (

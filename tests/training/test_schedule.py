@@ -11,7 +11,7 @@ from nocturne.training.schedule import plan_training
 from tests.fixtures import two_listeners
 
 FIRST = date(2025, 3, 1)
-CONF = load_settings(overrides=["als.retrain_every_nights=9"]).als
+CONF = load_settings(overrides=["als.retrain_every_nights=9", "als.recipe=settings"]).als
 OTHER = CONF.model_copy(update={"factors": 7, "threads": 1})
 
 
@@ -30,6 +30,7 @@ def model(
 def test_the_first_model_is_trained_by_the_settings() -> None:
     planned = plan_training([], day(0), (), OTHER)
     assert (planned.trains, planned.settings, planned.reason) == (True, OTHER, "no model was live")
+    assert planned.races
 
 
 @pytest.mark.parametrize(("age", "trains"), [(1, False), (8, False), (9, True), (20, True)])
@@ -48,12 +49,18 @@ def test_the_net_trains_the_recipe_of_the_live_model_with_the_operation_of_the_s
     assert planned.settings == CONF.model_copy(update={"factors": 7})
     assert (planned.settings.threads, planned.parent) == (CONF.threads, None)
     assert "another recipe: `nocturne models train`" in planned.remark
+    assert not planned.races
+
+
+def test_a_recipe_that_a_race_chose_is_no_other_recipe_than_that_of_settings_that_ask_for_a_race() -> None:
+    fit = CONF.model_copy(update={"recipe": "fit"})
+    assert "another" not in plan_training([model("a", 0, (1, "live", 0), settings=OTHER)], day(1), (), fit).remark
 
 
 def test_settings_of_operation_are_no_part_of_the_recipe() -> None:
     operated = CONF.model_copy(update={"threads": 9, "matrix_memory_mb": 1, "warm_start": True})
-    assert recipe_of(model("a", 0, settings=operated)) == CONF.recipe
-    assert set(CONF.model_dump()) - set(CONF.recipe) == OPERATIONAL
+    assert recipe_of(model("a", 0, settings=operated)) == CONF.recipe_settings
+    assert set(CONF.model_dump()) - set(CONF.recipe_settings) == OPERATIONAL
     assert (
         "another recipe"
         not in plan_training([model("a", 0, (1, "live", 0), settings=operated)], day(1), (), CONF).remark

@@ -27,7 +27,7 @@ def repeated(values: pa.Array | pa.ChunkedArray) -> int:
 
 
 def counts(values: pa.Array | pa.ChunkedArray) -> dict[str, int]:
-    """How often each text occurs."""
+    """Occurrences of each text."""
     return {row["values"]: row["counts"] for row in pc.value_counts(values).to_pylist()}
 
 

@@ -1,0 +1,152 @@
+"""Hold-out: items withheld from some listeners, by which recipes are judged before one is trained in full."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import chain, islice
+
+import numpy as np
+import pyarrow as pa
+
+from nocturne.core.arrays import Counts, Indexes, Mask
+from nocturne.core.csr import CsrRows
+from nocturne.core.hashing import Hashes, hash_ids, spread
+from nocturne.training.confidences import heard_items, listed
+
+SEED = 7_919
+"""Of the hash that picks the listeners who are asked: another one than picks those who are trained on."""
+
+MOST_ASKED = 2_000
+LARGEST_SHARE = 0.5
+
+WITHHELD = 0.2
+"""Share of a listener's items, where there is no order to go by."""
+
+COLUMNS = ("user_id", "market", "period", "item_indexes", "play_sums", "second_sums", "recent_items", "recent_times")
+"""Columns of `interactions` that are needed here."""
+
+_FEWEST_ITEMS = 3
+_DAY = 86_400_000_000
+_ENTRIES = ("item_indexes", "play_sums", "second_sums")
+_WINDOW = ("recent_items", "recent_times")
+
+
+@dataclass(frozen=True)
+class HoldOut:
+    """Rows without what is withheld.
+
+    Attributes:
+        rows: of everyone, or of a sample and of those who are asked.
+        asked: rows of the listeners who are asked, a part of `rows`.
+        withheld: item indexes withheld from each of them, ascending.
+        share: of listeners, by hash, among whom are all who are asked.
+        ordered: True if what came last was withheld; False if a random share was.
+    """
+
+    rows: list[pa.RecordBatch]
+    asked: pa.RecordBatch
+    withheld: CsrRows
+    share: float
+    ordered: bool
+
+
+def share_asked(listeners: int) -> float:
+    """Share of listeners who are asked at most."""
+    return min(LARGEST_SHARE, MOST_ASKED / max(1, listeners))
+
+
+def are_asked(user_ids: pa.Array, share: float) -> Mask:
+    """True for listeners who may be asked; shape (listeners,)."""
+    return np.asarray(hash_ids(user_ids, SEED) < np.uint64(min(share * 2.0**64, 2.0**64 - 2048)))
+
+
+def is_ordered(rows: Iterable[pa.RecordBatch]) -> bool:
+    """True if the last listens of the first listeners lie on more than one day."""
+    times = [batch.column("recent_times").flatten() for batch in islice(rows, 1)]
+    days = {day for part in times for day in np.unique(part.cast(pa.int64()).to_numpy() // _DAY).tolist()}
+    return len(days) > 1
+
+
+def withhold(
+    rows: Iterable[pa.RecordBatch], share: float, *, ordered: bool
+) -> Iterator[tuple[pa.RecordBatch, CsrRows]]:
+    """Rows without what is withheld, and the item indexes that are, by batch; empty for those who are not asked.
+
+    Of an ordered history it is what was new on the listener's last day, or, if all of it is of one day, the item of
+    the last listen; otherwise a fifth of the items, picked by hash. Who would be left with nothing, or has heard
+    fewer than three items, is not asked.
+
+    Args:
+        rows: COLUMNS of `interactions`.
+    """
+    for batch in rows:
+        offsets, items = heard_items(batch)
+        listener = np.repeat(np.arange(batch.num_rows), np.diff(offsets))
+        asked = are_asked(batch.column("user_id"), share) & (np.diff(offsets) >= _FEWEST_ITEMS)
+        if not asked.any():
+            yield batch, CsrRows.empty(batch.num_rows)
+            continue
+        out = _came_last(batch, listener, items) if ordered else _picked(batch, listener, items)
+        out &= asked[listener]
+        withheld = np.bincount(listener[out], minlength=batch.num_rows)
+        out &= (withheld < np.diff(offsets))[listener]
+        yield _without(batch, listener, items, out), CsrRows(offsets, items).where(out)
+
+
+def gather(
+    pairs: Iterable[tuple[pa.RecordBatch, CsrRows]], kept: Iterable[Mask], share: float, *, ordered: bool
+) -> HoldOut:
+    """Put together the rows that are kept.
+
+    Args:
+        pairs: as `withhold` gives them.
+        kept: rows of each batch to keep beside those that something is withheld from.
+    """
+    rows, asked, withheld = [], [], []
+    for (batch, items), mask in zip(pairs, kept, strict=True):
+        judges = items.lengths > 0
+        rows.append(batch.filter(pa.array(mask | judges)))
+        asked.append(batch.filter(pa.array(judges)))
+        withheld.append(items.take(np.flatnonzero(judges)))
+    everyone = pa.Table.from_batches(asked).combine_chunks().to_batches() or asked[:1]
+    lengths = np.concatenate([part.lengths for part in withheld])
+    flat = np.concatenate([part.positions for part in withheld])
+    return HoldOut(rows, everyone[0], CsrRows(np.concatenate([[0], np.cumsum(lengths)]), flat), share, ordered)
+
+
+def _came_last(batch: pa.RecordBatch, listener: Counts, items: Indexes) -> Mask:
+    """Entries of items that are new on the last day of their listener."""
+    starts, recent = listed(batch.column("recent_items"))
+    day = batch.column("recent_times").flatten().cast(pa.int64()).to_numpy() // _DAY
+    kept = np.diff(starts)
+    of = np.repeat(np.arange(len(kept)), kept)
+    entry = np.searchsorted(listener << 32 | items, of << 32 | recent)
+    first_day = np.full(len(items), np.iinfo(np.int64).min)
+    # Oldest last, so that the first listen of an item is what stays.
+    first_day[entry[::-1]] = day[::-1]
+    some = kept > 0
+    last, oldest = np.zeros((2, len(kept)), np.int64)
+    last[some], oldest[some] = day[starts[1:][some] - 1], day[starts[:-1][some]]
+    out = (first_day == last[listener]) & (oldest < last)[listener]
+    of_one_day = some & (oldest == last)
+    out[entry[starts[1:][of_one_day] - 1]] = True
+    return np.asarray(out)
+
+
+def _picked(batch: pa.RecordBatch, listener: Counts, items: Indexes) -> Mask:
+    """Entries picked by hash."""
+    users: Hashes = hash_ids(batch.column("user_id"), SEED)
+    return np.asarray(spread(users[listener] + items.astype(np.uint64)) / 2.0**64 < WITHHELD)
+
+
+def _without(batch: pa.RecordBatch, listener: Counts, items: Indexes, out: Mask) -> pa.RecordBatch:
+    starts, recent = listed(batch.column("recent_items"))
+    of = np.repeat(np.arange(batch.num_rows), np.diff(starts))
+    heard_out = out[np.searchsorted(listener << 32 | items, of << 32 | recent)]
+    columns = {name: batch.column(name) for name in batch.schema.names}
+    for name, owner, dropped in chain(
+        ((name, listener, out) for name in _ENTRIES), ((name, of, heard_out) for name in _WINDOW)
+    ):
+        lengths = np.bincount(owner[~dropped], minlength=batch.num_rows)
+        offsets = pa.array(np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32))
+        columns[name] = pa.ListArray.from_arrays(offsets, columns[name].flatten().filter(pa.array(~dropped)))
+    return pa.RecordBatch.from_pydict(columns)

@@ -1,0 +1,342 @@
+"""A race of recipes: the settings' own against well-spread others, on what is withheld from some listeners.
+
+Rounds follow one another, and each begins with the winner of the one before. Factors are learned anew for confidences
+and lengths, on a sample that a quarter of the work of a training is enough for; neighbours, order and scores are tried
+with the same factors. Nothing depends on how long anything takes.
+"""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import date
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from threadpoolctl import threadpool_limits
+
+from nocturne.core.arrays import Factors, Floats, Indexes
+from nocturne.core.csr import CsrRows
+from nocturne.core.settings import AlsSettings
+from nocturne.kernel.autotune import KernelPlan, rank
+from nocturne.kernel.blend import blend
+from nocturne.kernel.layout import Eligible, lay_out_items
+from nocturne.kernel.query import Query
+from nocturne.kernel.solve import solve_users
+from nocturne.training import als
+from nocturne.training.confidences import columns_of, heard_items
+from nocturne.training.hold_out import HoldOut, gather, is_ordered, share_asked, withhold
+from nocturne.training.model import Model
+from nocturne.training.sampling import levels
+
+Recipe = Mapping[str, Any]
+
+CONFIDENCES: tuple[Recipe, ...] = (
+    {"alpha": 5.0, "regularization": 5.0},
+    {"alpha": 80.0, "popularity_exponent": 0.3, "regularization": 80.0},
+    {"alpha": 80.0, "popularity_exponent": 0.5},
+    {"alpha": 200.0, "popularity_exponent": 0.5, "regularization": 80.0},
+)
+LONGER_FACTORS = (128, 256)
+"""Lengths that are tried one after another, for as long as they win."""
+
+_TRAINED = frozenset({"confidences", "factors"})
+"""Rounds whose recipes have factors of their own."""
+
+NEIGHBOURS: tuple[Recipe, ...] = (
+    {"neighbour_weight": 0.25},
+    {"neighbour_weight": 1.0},
+    {"neighbour_weight": 2.0},
+    {"neighbour_weights": "similarity"},
+)
+ORDER: tuple[Recipe, ...] = (
+    {"recency": 0.95},
+    {"recency": 0.8},
+    *(
+        {"neighbour_weights": "succession", "neighbour_exponent": 0.3, "neighbour_weight": weight, "recency": recency}
+        for weight, recency in ((0.5, 0.95), (1.0, 0.8), (1.0, 0.6))
+    ),
+)
+SCORES: tuple[Recipe, ...] = tuple({"score_exponent": exponent} for exponent in (0.0, 0.2, 0.3, 0.5))
+
+LEAST_GAIN = {"factors": 0.02}
+"""Share of the metric that a round must gain: factors make every night dearer."""
+
+LIST_LENGTH = 20
+FEWEST_ASKED = 200
+
+ITERATIONS = 5
+"""Of a training in the race."""
+
+WORK_SHARE = 0.25
+"""Work of the trainings of a race, as a share of that of one training in full."""
+
+FREE_WORK = 1e9
+"""Entries x factors x iterations that are spent on however small a matrix: some seconds."""
+
+
+@dataclass(frozen=True)
+class Entrant:
+    """A recipe in a round of the race, and how it did.
+
+    Attributes:
+        round: what it was about: confidences, neighbours, order, factors or scores.
+        changes: from the recipe that the round began with; none: that recipe itself.
+        listeners: who were asked.
+        ndcg: mean of NDCG@20 on what was withheld.
+        difference: to the recipe that the round began with.
+        low, high: 95 % interval of the difference, of the paired normal approximation.
+        chosen: whether the race went on with it.
+    """
+
+    round: str
+    changes: Recipe
+    listeners: int
+    ndcg: float
+    difference: float
+    low: float
+    high: float
+    chosen: bool
+
+    def shown(self) -> dict[str, object]:
+        """For people."""
+        return shown_entrant(self.to_row())
+
+    def to_row(self) -> dict[str, Any]:
+        """As an element of the column `race`."""
+        return vars(self) | {"changes": json.dumps(dict(self.changes), sort_keys=True)}
+
+
+def shown_entrant(row: Mapping[str, Any]) -> dict[str, object]:
+    """An element of the column `race` for people: the recipe, how it did, and by how much better than without."""
+    changes = ", ".join(f"{name} {value}" for name, value in json.loads(row["changes"]).items())
+    return {
+        "round": row["round"],
+        "recipe": changes or "as before",
+        "ndcg@20": f"{row['ndcg']:.4f}",
+        "difference": f"{row['low']:+.4f} to {row['high']:+.4f}" if changes else "",
+        "chosen": "yes" if row["chosen"] else "",
+    }
+
+
+@dataclass(frozen=True)
+class Race:
+    """The outcome of a race.
+
+    Attributes:
+        settings: those that won.
+        entrants: of all rounds.
+        share: of listeners, by hash, among whom are all who were asked.
+        remark: why there was none; empty otherwise.
+    """
+
+    settings: AlsSettings
+    entrants: tuple[Entrant, ...] = ()
+    share: float = 0.0
+    remark: str = ""
+
+
+@dataclass(frozen=True)
+class _Course:
+    """All that a race is run on; `neighbours` remembers those of each recipe."""
+
+    hold_out: HoldOut
+    census: als.Census
+    item_ids: pa.Array
+    run_date: date
+    half_life_days: float
+    candidates: int
+    neighbours: dict[tuple[Any, ...], tuple[Indexes, Factors]] = field(default_factory=dict)
+
+    def train(self, settings: AlsSettings) -> Model:
+        """A model of a recipe, on the sample, with fewer iterations and without neighbours."""
+        brief = settings.model_copy(update={"iterations": ITERATIONS, "min_item_coverage": 0.0, "neighbours": 0})
+        args = self.item_ids, self.run_date, self.half_life_days
+        return als.train(self.hold_out.rows, *args, brief, census=self.census).model
+
+    def finish(self, model: Model, settings: AlsSettings) -> Model:
+        """The same factors under another recipe; neighbours are worked out once for as many as share them."""
+        settings = settings.model_copy(update={"factors": model.settings.factors})
+        key = (model.item_indexes.tobytes(), *(getattr(settings, name) for name in als.OF_NEIGHBOURS))
+        if key not in self.neighbours:
+            weighed = als.reweigh(model, self.hold_out.rows, settings)
+            self.neighbours[key] = weighed.neighbours, weighed.similarities
+        neighbours, similarities = self.neighbours[key]
+        scores = model.listeners.astype(np.float64) ** settings.score_exponent
+        return replace(
+            model, settings=settings, score_multipliers=scores, neighbours=neighbours, similarities=similarities
+        )
+
+    def judge(self, model: Model) -> Floats:
+        """NDCG@20 of the lists that ranking gives by a model, whatever may be listed; shape (asked,)."""
+        with threadpool_limits(limits=1, user_api="blas"):
+            return self._judge(model)
+
+    def _judge(self, model: Model) -> Floats:
+        asked = self.hold_out.asked
+        rows, settings = model.confidence_rows(asked), model.settings
+        offsets, items = heard_items(asked)
+        heard = CsrRows(offsets, columns_of(items, model.position))
+        users = solve_users(
+            model.factors, model.spectrum, settings.regularization, rows, settings.regularization_exponent
+        )
+        layout = lay_out_items(model.factors, model.score_multipliers, np.arange(len(model.factors)))
+        everything = Eligible.of(np.ones((1, len(model.factors)), dtype=np.bool_), layout)
+        depth, classes = max(LIST_LENGTH, self.candidates), np.zeros(len(users), np.int32)
+        query = Query(users, layout, depth, heard.where(heard.positions >= 0), classes, everything)
+        top = rank(query, KernelPlan(blocks_per_panel=16, warm_start=False))
+        lists, scores = blend(
+            top.lists, top.scores, rows, model.neighbours, model.similarities, settings.neighbour_weight
+        )
+        heads, _ = lists.heads(scores, LIST_LENGTH)
+        return _ndcg(heads, self.hold_out.withheld, model)
+
+
+def run_race(
+    rows: Iterable[pa.RecordBatch],
+    item_ids: pa.Array,
+    run_date: date,
+    half_life_days: float,
+    settings: AlsSettings,
+    candidates: int,
+) -> Race:
+    """Choose a recipe by what each of them would have listed; the settings stand where there is nothing to choose by.
+
+    A recipe is left for another if that is better by more than the standard error of the difference.
+
+    Args:
+        rows: `hold_out.COLUMNS` of the night's `interactions`; can be iterated over again.
+        item_ids: item id of each index, from 0 without gaps.
+        settings: the recipe to begin with, and how training runs.
+        candidates: items that a list is chosen from.
+    """
+    course = _prepare(rows, item_ids, run_date, half_life_days, settings, candidates)
+    if course is None:
+        return Race(settings, remark=f"fewer than {FEWEST_ASKED} listeners to judge recipes by: the settings stand")
+    entrants: list[Entrant] = []
+    model = course.finish(course.train(settings), settings)
+    for name, recipes in _rounds(settings, ordered=course.hold_out.ordered):
+        model = _run_round(name, recipes, model, course, entrants)
+    for factors in (length for length in LONGER_FACTORS if length > settings.factors):
+        longer = _run_round("factors", ({"factors": factors},), model, course, entrants)
+        if longer is model:
+            break
+        model = longer
+    return Race(model.settings, tuple(entrants), course.hold_out.share)
+
+
+def _rounds(settings: AlsSettings, *, ordered: bool) -> Iterator[tuple[str, Sequence[Recipe]]]:
+    yield "confidences", CONFIDENCES
+    if settings.neighbours:
+        yield "neighbours", NEIGHBOURS
+    if ordered:
+        yield "order", ORDER
+    yield "scores", SCORES
+
+
+def _run_round(name: str, recipes: Sequence[Recipe], model: Model, course: _Course, entrants: list[Entrant]) -> Model:
+    """The winner among a model and its changes, which are trained anew where factors depend on them."""
+    models = [model]
+    for changes in recipes:
+        changed = _with(model.settings, changes)
+        factors = course.train(changed) if name in _TRAINED else model
+        models.append(course.finish(factors, changed))
+    return models[_judge_round(name, recipes, models, course, entrants)]
+
+
+def _judge_round(
+    name: str, recipes: Sequence[Recipe], models: Sequence[Model], course: _Course, entrants: list[Entrant]
+) -> int:
+    """Judge the models of a round, the first of which it began with; note how they did, and return the winner."""
+    scores = np.array([course.judge(model) for model in models])
+    difference = scores - scores[0]
+    error = difference.std(axis=1, ddof=1) / np.sqrt(scores.shape[1])
+    gain, means = difference.mean(axis=1), scores.mean(axis=1)
+    enough = gain > np.maximum(error, LEAST_GAIN.get(name, 0.0) * means[0])
+    winner = int(np.argmax(np.where(enough, gain, 0.0)))
+    for index, changes in enumerate(({}, *recipes)):
+        low, high = (float(gain[index] + side * 1.96 * error[index]) for side in (-1, 1))
+        chosen = index == winner
+        entrants.append(
+            Entrant(name, changes, scores.shape[1], float(means[index]), float(gain[index]), low, high, chosen)
+        )
+    return winner
+
+
+def _prepare(
+    rows: Iterable[pa.RecordBatch],
+    item_ids: pa.Array,
+    run_date: date,
+    half_life_days: float,
+    settings: AlsSettings,
+    candidates: int,
+) -> _Course | None:
+    """Withhold, count and draw the sample; None if too few listeners can be asked."""
+    sizes = np.array([(batch.num_rows, len(heard_items(batch)[1])) for batch in rows]).reshape(-1, 2)
+    listeners, entries = (int(size) for size in sizes.sum(axis=0))
+    share, ordered = share_asked(listeners), is_ordered(rows)
+    if share * listeners < FEWEST_ASKED:
+        return None
+    sampled = settings.model_copy(update={"sample_share": _sample_share(entries, settings)})
+    shares = (sampled.sample_share, 1.0) if sampled.sample_share < 1 else (1.0,)
+
+    def kept() -> Iterator[np.ndarray]:
+        for batch in rows:
+            level = levels(batch.column("user_id"), shares, settings.seed)
+            yield level < len(shares) - 1 if len(shares) > 1 else np.ones(batch.num_rows, dtype=np.bool_)
+
+    hold_out = gather(withhold(rows, share, ordered=ordered), kept(), share, ordered=ordered)
+    if hold_out.asked.num_rows < FEWEST_ASKED:
+        return None
+    stripped = _Stripped(rows, share, ordered)
+    census = als.take_census(stripped, len(item_ids), sampled)
+    return _Course(hold_out, census, item_ids, run_date, half_life_days, candidates)
+
+
+@dataclass(frozen=True)
+class _Stripped:
+    """Everyone's rows without what is withheld; can be iterated over again."""
+
+    rows: Iterable[pa.RecordBatch]
+    share: float
+    ordered: bool
+
+    def __iter__(self) -> Iterator[pa.RecordBatch]:
+        for batch, _ in withhold(self.rows, self.share, ordered=self.ordered):
+            yield batch
+
+
+def _sample_share(entries: int, settings: AlsSettings) -> float:
+    """Share of listeners that the trainings of a race can be on."""
+    lengths = [settings.factors] * (1 + len(CONFIDENCES)) + [*LONGER_FACTORS]
+    budget = max(FREE_WORK, WORK_SHARE * entries * settings.factors * settings.iterations)
+    return float(min(1.0, budget / (entries * ITERATIONS * sum(lengths))))
+
+
+def _with(settings: AlsSettings, changes: Recipe) -> AlsSettings:
+    return AlsSettings.model_validate(settings.model_dump() | dict(changes))
+
+
+def _ndcg(lists: CsrRows, withheld: CsrRows, model: Model) -> Floats:
+    """NDCG of each list against the item indexes that were withheld; 0 of an empty one."""
+    listener = np.repeat(np.arange(len(lists.lengths)), lists.lengths)
+    place = np.arange(len(listener)) - np.repeat(lists.offsets[:-1], lists.lengths)
+    of = np.repeat(np.arange(len(withheld.lengths)), withheld.lengths)
+    relevant = np.isin(listener << 32 | model.item_indexes[lists.positions], of << 32 | withheld.positions)
+    gains = np.bincount(listener[relevant], 1 / np.log2(place[relevant] + 2), minlength=len(lists.lengths))
+    ideal = np.concatenate([[0.0], np.cumsum(1 / np.log2(np.arange(LIST_LENGTH) + 2))])
+    return np.asarray(gains / ideal[np.minimum(withheld.lengths, LIST_LENGTH)])
+
+
+def fit_recipe(
+    rows: Iterable[pa.RecordBatch],
+    item_ids: pa.Array,
+    run_date: date,
+    half_life_days: float,
+    settings: AlsSettings,
+    candidates: int,
+) -> Race:
+    """The race, or, with als.recipe = "settings", the settings as they are."""
+    if settings.recipe == "settings":
+        return Race(settings)
+    return run_race(rows, item_ids, run_date, half_life_days, settings, candidates)

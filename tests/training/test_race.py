@@ -1,0 +1,122 @@
+"""A race of recipes: what it chooses follows from what listeners heard, and from nothing else."""
+
+from datetime import UTC, date, datetime, timedelta
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from nocturne.core.settings import AlsSettings, load_settings
+from nocturne.ingestion.interactions import UNIT
+from nocturne.training import als
+from nocturne.training.race import FEWEST_ASKED, Race, run_race
+
+NIGHT = date(2025, 3, 1)
+ITEMS, LISTENERS, HEARD = 40, 600, 12
+ITEM_IDS = pa.array([f"i{index:02d}" for index in range(ITEMS)])
+DEFAULTS = load_settings().als.model_copy(update={"factors": 8})
+
+
+def interactions(histories: list[list[int]]) -> pa.RecordBatch:
+    """Rows of listeners who heard one item a day."""
+    start = datetime(2025, 2, 1, tzinfo=UTC)
+    plays = [sorted((item, history.count(item)) for item in set(history)) for history in histories]
+    return pa.RecordBatch.from_pydict(
+        {
+            "user_id": pa.array([f"u{number:04d}" for number in range(len(histories))]),
+            "market": pa.nulls(len(histories), pa.string()),
+            "period": pa.repeat(pa.scalar(223, pa.int32()), len(histories)),
+            "item_indexes": pa.array([[item for item, _ in row] for row in plays], pa.list_(pa.int32())),
+            "play_sums": pa.array([[count * UNIT for _, count in row] for row in plays]),
+            "second_sums": pa.array([[0 for _ in row] for row in plays]),
+            "recent_items": pa.array(histories, pa.list_(pa.int32())),
+            "recent_times": pa.array(
+                [[start + timedelta(days=day) for day in range(len(history))] for history in histories],
+                pa.list_(pa.timestamp("us", "UTC")),
+            ),
+        }
+    )
+
+
+def race(rows: list[pa.RecordBatch], settings: AlsSettings = DEFAULTS) -> Race:
+    return run_race(rows, ITEM_IDS, NIGHT, 90.0, settings, candidates=ITEMS)
+
+
+@pytest.fixture(scope="module")
+def walks() -> list[pa.RecordBatch]:
+    """Everyone hears items in one order, from an item of their own on, and now and then skips one."""
+    rng = np.random.default_rng(1)
+    steps = rng.choice([1, 2], (LISTENERS, HEARD), p=[0.9, 0.1])
+    return [interactions((rng.integers(0, ITEMS, (LISTENERS, 1)) + steps.cumsum(axis=1)).__mod__(ITEMS).tolist())]
+
+
+@pytest.fixture(scope="module")
+def of_walks(walks: list[pa.RecordBatch]) -> Race:
+    return race(walks)
+
+
+def test_where_one_item_follows_another_order_wins(of_walks: Race) -> None:
+    assert of_walks.settings.neighbour_weights == "succession"
+    assert of_walks.settings.recency < 1
+    (won,) = (entrant for entrant in of_walks.entrants if entrant.round == "order" and entrant.chosen)
+    assert won.low > 0.1
+    assert 0.4 < won.listeners / LISTENERS < 0.6
+    assert of_walks.share == 0.5
+
+
+def test_where_there_is_no_order_it_does_not_count() -> None:
+    rng = np.random.default_rng(2)
+    # A block of ten items each, of which everyone hears eight in any order.
+    histories = [(10 * (user % 4) + rng.permutation(10)[:8]).tolist() for user in range(LISTENERS)]
+    chosen = race([interactions(histories)])
+    assert chosen.settings.recency == 1
+    assert chosen.settings.neighbour_weights != "succession"
+
+
+def test_every_round_has_one_winner_and_a_recipe_is_only_left_for_a_better_one(of_walks: Race) -> None:
+    for name in {entrant.round for entrant in of_walks.entrants}:
+        entrants = [entrant for entrant in of_walks.entrants if entrant.round == name]
+        (won,) = (entrant for entrant in entrants if entrant.chosen)
+        assert not entrants[0].changes
+        assert entrants[0].difference == 0
+        assert won is entrants[0] or won.difference > 0
+        assert all(entrant.low <= entrant.difference <= entrant.high for entrant in entrants)
+
+
+def test_the_settings_of_operation_and_of_the_training_stay(of_walks: Race) -> None:
+    kept = ("recipe", "iterations", "seed", "threads", "neighbours", "sample_share", "min_item_coverage")
+    assert {name: getattr(of_walks.settings, name) for name in kept} == {name: getattr(DEFAULTS, name) for name in kept}
+
+
+def test_the_same_rows_have_the_same_race_however_they_are_cut(walks: list[pa.RecordBatch], of_walks: Race) -> None:
+    cut = [walks[0].slice(start, 150) for start in range(0, LISTENERS, 150)]
+    again = race(cut)
+    assert again.settings == of_walks.settings
+    assert [(entrant.round, entrant.changes, entrant.chosen) for entrant in again.entrants] == [
+        (entrant.round, entrant.changes, entrant.chosen) for entrant in of_walks.entrants
+    ]
+
+
+def test_too_few_listeners_leave_the_settings_as_they_are(walks: list[pa.RecordBatch]) -> None:
+    few = race([walks[0].slice(0, 2 * FEWEST_ASKED - 2)])
+    assert few.settings == DEFAULTS
+    assert not few.entrants
+    assert "the settings stand" in few.remark
+
+
+def test_a_large_matrix_is_raced_on_a_sample_by_a_share_of_the_work_of_a_training(
+    walks: list[pa.RecordBatch], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nocturne.training.race.FREE_WORK", 0.0)
+    work, plain = [], als.train
+
+    def counted(*arguments: object, **options: object) -> als.Training:
+        training = plain(*arguments, **options)  # type: ignore[arg-type]
+        settings = training.model.settings
+        work.append(training.entries * settings.factors * settings.iterations)
+        return training
+
+    monkeypatch.setattr(als, "train", counted)
+    race(walks)
+    entries = len(walks[0].column("item_indexes").flatten())
+    assert 0 < sum(work) < 1.3 * 0.25 * entries * DEFAULTS.factors * DEFAULTS.iterations
