@@ -18,8 +18,8 @@ from nocturne.training import registry
 from tests.fixtures.simulated_service import FIRST, NIGHTS, Service
 
 NET = "als.retrain_every_nights=9"
-POOR = ("als.factors=1", "als.score_exponent=-1.0")
-WORST = ("als.factors=1", "als.score_exponent=-2.0", "als.popularity_exponent=2.0")
+POOR = ("als.factors=1", "als.neighbours=0")
+WORST = ("als.factors=1", "als.score_exponent=-2.0", "als.popularity_exponent=2.0", "als.neighbours=0")
 BETTER = ("als.factors=16",)
 SERVED_FROM = 2
 
