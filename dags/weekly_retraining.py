@@ -10,15 +10,15 @@ new model serves. Training sees the night before last (D - 2), so that last nigh
 | `promote` | **the model was refused**, or there was no night to compare it on | its log has the figures; see below |
 
 **A refused model** stays a candidate, with the reason and every figure: `nocturne models show VERSION --warehouse W`.
-Listeners keep the live model. Where the new one is *refused*, being worse, the nights do not retrain the live one
-either; where it is *undecided*, as on a small service, they do once it is `als.retrain_every_nights` old.
+Listeners keep the live model. Where the new one is *refused*, being worse, and of the same recipe, the nights do not
+retrain the live one either; otherwise they do once it is `als.retrain_every_nights` old.
 Running it again ends the same way. Look at what changed: the listening (`nocturne validations`), or the recipe, which
 a race chose (`nocturne models show VERSION`).
 
 **By hand**: trigger with the param `run_date`, the first night that the new model serves.
 
-Variables: `nocturne_warehouse`, and optionally `nocturne_conf`: a race begins with its recipe, or, with
-`als.recipe = "settings"`, it is taken as it is.
+Variables: `nocturne_warehouse`, and optionally `nocturne_conf`, whose recipe is left alone: a race begins with the live
+model's, or, with `als.recipe = "settings"`, that is taken as it is.
 """
 
 from datetime import timedelta
@@ -49,9 +49,9 @@ with DAG(
     moved_by = ["--by", "weekly_retraining", CONF, "--lease-holder", HOLDER]
     train = RunCommand(
         task_id="train",
-        doc_md="a race of recipes and a training on the night before last; prints the version",
+        doc_md="a race that begins with the live recipe, and a training, on the night before last; prints the version",
         arguments=[
-            *("models", "train", "--warehouse", WAREHOUSE, "--run-date", TRAINED_ON),
+            *("models", "train", "--warehouse", WAREHOUSE, "--run-date", TRAINED_ON, "--live-recipe"),
             *("--why", f"weekly retraining for {FIRST_NIGHT}", *moved_by),
         ],
     )

@@ -75,7 +75,7 @@ def train(
     why: Why = "a candidate",
     by: By = None,
     live_recipe: Annotated[
-        bool, typer.Option("--live-recipe", help="the live model's recipe, whatever --conf and --set say")
+        bool, typer.Option("--live-recipe", help="begin with the live model's recipe, whatever --conf and --set say")
     ] = False,
     conf: Conf = None,
     set_: Set = None,
@@ -84,7 +84,8 @@ def train(
 ) -> None:
     """Train a candidate on a night's interactions, and print its version.
 
-    A race chooses its recipe, and begins with that of --conf and --set; with als.recipe = "settings" it is that.
+    A race chooses its recipe. It begins with that of --conf and --set where they are given, otherwise with that of the
+    live model; with als.recipe = "settings" it is that.
 
     Example: nocturne models train --warehouse data/warehouse --run-date 2025-01-03 --set als.factors=96
     """
@@ -98,8 +99,9 @@ def train(
 
     night = Night(open_warehouse(warehouse, conf, set_), run_date.date())
     settings, live = night.settings.als, live_on(registry.models(night.warehouse), night.run_date)
-    if live and live_recipe:
-        settings = settings.with_recipe(registry.recipe_of(live))
+    race_share = 0.0
+    if live and (live_recipe or not (conf or set_)):
+        settings, race_share = settings.with_recipe(registry.recipe_of(live)), live.race_share
     parent = registry.load_model(night.warehouse, live.version) if live and settings.warm_start else None
     with Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as progress:
         task = progress.add_task("training", total=settings.iterations)
@@ -108,7 +110,8 @@ def train(
             settings,
             parent,
             lambda done, _loss: progress.update(task, completed=done),
-            race=not live_recipe,
+            race=True,
+            race_share=race_share,
         )
     with leased(night.warehouse, night.run_date, lease_holder) as writable:
         added = registry.add(writable, trained, origin="retrain", actor=by or getpass.getuser(), reason=why)

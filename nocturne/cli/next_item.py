@@ -47,7 +47,6 @@ def next_item(
             share = f"{result.unreachable:,} of {result.listeners:,} items"
             say(f"{name}: {share} cannot be found: the same listener had heard them before, or nobody had")
     if as_json:
-        head = {**counts, "top_k": top_k, "als": settings.als.model_dump(mode="json")}
-        print_json(head | {name: asdict(result) for name, result in parts.items()})
+        print_json({**counts, "top_k": top_k} | {name: asdict(result) for name, result in parts.items()})
     else:
         say(", ".join(f"{count:,} {name}" for name, count in counts.items()))

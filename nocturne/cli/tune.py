@@ -79,8 +79,9 @@ def tune(
     terms |= {"days": f"{days}"} if nights else {}
     studies.check_terms(studies.open_study(storage, study), terms)
     parts = read_split(split) if split else None
-    base = with_values(_fitted(base, parts, nights), {"als.recipe": "settings"})
     objective, data = _objective(parts, nights, days, metric)
+    base, race_share = _fitted(base, parts, nights)
+    base = with_values(base, {"als.recipe": "settings"})
     search = replace(search, terms=terms | {"data": data})
     searched = tuning.run_search(search, base, objective, trials, _ProgressLine(trials, metric).show)
     rows, top = tuning.trial_rows(searched), tuning.best_trial(searched)
@@ -96,25 +97,27 @@ def tune(
         report.write_text(search_page(searched, metric), encoding="utf-8")
         say(f"the report is in {report}")
     if nights:
-        say(f"candidate {_register(nights[-1], with_values(base, top.params), remark)}")
+        say(f"candidate {_register(nights[-1], with_values(base, top.params), remark, race_share)}")
     if as_json:
         print_json(rows)
     else:
         _print(searched, metric)
 
 
-def _fitted(base: "Settings", split: "Split | None", nights: list["Night"]) -> "Settings":
-    """The settings with the recipe that a first training would choose, on train or on the first of the nights."""
+def _fitted(base: "Settings", split: "Split | None", nights: list["Night"]) -> tuple["Settings", float]:
+    """The recipe that a first training would choose, on train or on the first of the nights, and the share it asked."""
     if base.als.recipe == "settings":
-        return base
+        return base, 0.0
     say("a race chooses the recipe to start from")
     if split is not None:
         from nocturne.evaluation.splits import fit_settings
 
-        return fit_settings(split.train, base)[0]
+        settings, race = fit_settings(split.train, base)
+        return settings, race.share
     from nocturne.training.registry import choose_recipe
 
-    return base.model_copy(update={"als": choose_recipe(nights[0], base.als).settings})
+    race = choose_recipe(nights[0], base.als)
+    return base.model_copy(update={"als": race.settings}), race.share
 
 
 def _objective(split: "Split | None", nights: list["Night"], days: int, metric: str) -> tuple["Objective", str]:
@@ -177,13 +180,13 @@ def _nights(
     return nights
 
 
-def _register(night: "Night", settings: "Settings", why: str) -> str:
+def _register(night: "Night", settings: "Settings", why: str, race_share: float) -> str:
     """Train the winner on the night, and put it into the registry as a candidate; returns its version."""
     from nocturne.storage.warehouse import leased
     from nocturne.training import registry
 
     with leased(night.warehouse, night.run_date) as writable:
-        trained = registry.train(replace(night, warehouse=writable), settings.als)
+        trained = registry.train(replace(night, warehouse=writable), settings.als, race_share=race_share)
         return registry.add(writable, trained, origin="tune", actor="nocturne tune", reason=why)
 
 

@@ -20,7 +20,8 @@ def blend(
     """Order every listener's candidates by score and neighbourhood together.
 
     The neighbourhood score of a candidate is the sum, over its neighbours in the listener's row, of similarity times
-    confidence. Both scores are divided by the listener's largest, and added; ties keep the order of the candidates.
+    confidence. Both scores are divided by the listener's largest, that of the neighbourhood by its largest absolute
+    value, for weights may be negative; and added. Ties keep the order of the candidates.
     A listener is blended alone, in float64, in an order of operations that their own row and candidates fix.
 
     Args:
@@ -67,7 +68,8 @@ def _blend(weight, candidates, rows, neighbours, similarities):
                 if other < 0:
                     break
                 near[place] += similarities[item, neighbour] * heard[other]
-        together = _scaled(scores[first:last].copy()) + weight * _scaled(near)
+        own = scores[first:last].copy()
+        together = _scaled(own, own.max()) + weight * _scaled(near, np.abs(near).max())
         order = np.argsort(-together, kind="mergesort")
         for place in range(last - first):
             ordered[first + place] = positions[first + order[place]]
@@ -78,7 +80,6 @@ def _blend(weight, candidates, rows, neighbours, similarities):
 
 
 @njit(cache=True)
-def _scaled(scores):
-    """Scores as shares of the largest; as they are if none is above zero."""
-    largest = scores.max()
+def _scaled(scores, largest):
+    """Scores as shares of the largest; as they are if that is not above zero."""
     return scores / largest if largest > 0 else scores

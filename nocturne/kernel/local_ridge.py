@@ -11,7 +11,8 @@ from scipy.sparse import csr_matrix
 from nocturne.core.arrays import Floats, Indexes
 from nocturne.kernel.arguments import frozen
 
-_SOLVED_AT_ONCE = 1_024
+_SOLVED_BYTES = 2**25
+"""Of the normal equations that are solved at one time."""
 
 
 def fit_weights(matrix: csr_matrix, predictors: Indexes, ridge: float, *, threads: int, memory_mb: int) -> Floats:
@@ -51,8 +52,9 @@ def fit_weights(matrix: csr_matrix, predictors: Indexes, ridge: float, *, thread
             ]
             for each in done:
                 each.result()
-            for start in range(0, len(part), _SOLVED_AT_ONCE):
-                some = products[start : start + _SOLVED_AT_ONCE].astype(np.float64)
+            solved = max(1, _SOLVED_BYTES // (8 * width * (width + 1)))
+            for start in range(0, len(part), solved):
+                some = products[start : start + solved].astype(np.float64)
                 normal, target = some[:, :, :width], some[:, :, width:]
                 normal[:, np.arange(width), np.arange(width)] += ridge
                 weights[first + start : first + start + len(some)] = np.linalg.solve(normal, target)[..., 0]

@@ -122,4 +122,7 @@ class StoredRows:
 
 def _in_microseconds(column: pa.Array) -> pa.Array:
     """Spark stores a timestamp as INT96, which is read in nanoseconds without a zone; delta-rs as what it is."""
-    return column.cast(pa.timestamp("us", "UTC")) if pa.types.is_timestamp(column.type) else column
+    kind, expected = column.type, pa.timestamp("us", "UTC")
+    if pa.types.is_list(kind) and pa.types.is_timestamp(kind.value_type):
+        return column.cast(pa.list_(expected))
+    return column.cast(expected) if pa.types.is_timestamp(kind) else column

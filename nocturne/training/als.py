@@ -34,7 +34,7 @@ COLUMNS = ("user_id", "market", "period", "item_indexes", "play_sums", "second_s
 _BYTES_PER_ENTRY = 16
 """A float32 and an int32, in the matrix and in its transpose."""
 
-_BYTES_PER_ENTRYOF_NEIGHBOURS = 24
+_BYTES_PER_ENTRY_OF_NEIGHBOURS = 24
 """A float64 and an int32, in the matrix as it is weighted for them and in its transpose."""
 
 _BYTES_PER_FACTOR = 4
@@ -104,7 +104,8 @@ def train(
 ) -> Training:
     """Learn item factors from the interaction matrix.
 
-    The rows are gone through twice, to count and to fill, so that the matrix is all that is ever held of them.
+    The rows are gone through twice, to count and to fill, and for successions twice more, so that the matrix is all
+    that is ever held of them.
 
     Args:
         rows: `COLUMNS` of the night's `interactions`, the same rows in the same order each time; the order decides
@@ -247,15 +248,12 @@ def _seeded(rng: np.random.Generator, rows: int, settings: AlsSettings) -> Facto
 
 
 def reweigh(model: Model, rows: Iterable[pa.RecordBatch], settings: AlsSettings) -> Model:
-    """The same factors under another recipe of scores and of the second stage; it keeps its version.
+    """The same factors with the neighbours of another recipe of the second stage; it keeps its version.
 
     Args:
         rows: those that it was trained on.
         settings: with its own recipe of confidences.
     """
-    scores = model.listeners.astype(np.float64) ** settings.score_exponent
-    if all(getattr(settings, name) == getattr(model.settings, name) for name in OF_NEIGHBOURS):
-        return replace(model, settings=settings, score_multipliers=scores)
     parts = [model.unordered_rows(batch) for batch in rows]
     ends = np.concatenate([[0], *(np.diff(part.offsets) for part in parts)]).cumsum()
     matrix = csr_matrix(
@@ -271,7 +269,6 @@ def reweigh(model: Model, rows: Iterable[pa.RecordBatch], settings: AlsSettings)
     return replace(
         model,
         settings=settings,
-        score_multipliers=scores,
         neighbours=neighbours,
         similarities=similarities,
     )
@@ -335,9 +332,14 @@ def _initial_factors(trained: Indexes, items: int, settings: AlsSettings, parent
     return initial[trained]
 
 
-def _check_size(listeners: int, entries: int, settings: AlsSettings) -> None:
+def bytes_needed(listeners: int, entries: int, settings: AlsSettings) -> int:
+    """Memory of a training: its matrix with the transpose, and the listeners' factors or what neighbours take."""
     fit = entries * _BYTES_PER_ENTRY + listeners * settings.factors * _BYTES_PER_FACTOR
-    needed = max(fit, entries * _BYTES_PER_ENTRYOF_NEIGHBOURS if settings.neighbours else 0)
+    return max(fit, entries * _BYTES_PER_ENTRY_OF_NEIGHBOURS if settings.neighbours else 0)
+
+
+def _check_size(listeners: int, entries: int, settings: AlsSettings) -> None:
+    needed = bytes_needed(listeners, entries, settings)
     if max(listeners, entries) >= 2**31 or needed > settings.matrix_memory_mb * 2**20:
         raise UsageError(
             "the training matrix is too large",

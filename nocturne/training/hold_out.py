@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from itertools import chain, islice
+from itertools import chain
 
 import numpy as np
 import pyarrow as pa
@@ -10,6 +10,7 @@ import pyarrow as pa
 from nocturne.core.arrays import Counts, Indexes, Mask
 from nocturne.core.csr import CsrRows
 from nocturne.core.hashing import Hashes, hash_ids, spread
+from nocturne.ingestion.row_merge import WINDOW_LISTENS
 from nocturne.training.confidences import heard_items, listed
 
 SEED = 7_919
@@ -60,10 +61,13 @@ def are_asked(user_ids: pa.Array, share: float) -> Mask:
 
 
 def is_ordered(rows: Iterable[pa.RecordBatch]) -> bool:
-    """True if the last listens of the first listeners lie on more than one day."""
-    times = [batch.column("recent_times").flatten() for batch in islice(rows, 1)]
-    days = {day for part in times for day in np.unique(part.cast(pa.int64()).to_numpy() // _DAY).tolist()}
-    return len(days) > 1
+    """True if the last listens of listeners lie on more than one day."""
+    days: set[int] = set()
+    for batch in rows:
+        days.update(np.unique(batch.column("recent_times").flatten().cast(pa.int64()).to_numpy() // _DAY).tolist())
+        if len(days) > 1:
+            return True
+    return False
 
 
 def withhold(
@@ -72,8 +76,9 @@ def withhold(
     """Rows without what is withheld, and the item indexes that are, by batch; empty for those who are not asked.
 
     Of an ordered history it is what was new on the listener's last day, or, if all of it is of one day, the item of
-    the last listen; otherwise a fifth of the items, picked by hash. Who would be left with nothing, or has heard
-    fewer than three items, is not asked.
+    the last listen; otherwise a fifth of the items, picked by hash. New is what the listens before that day, as far as
+    the row keeps them, do not name. Who would be left with nothing, has heard fewer than three items, or has more
+    listens on their last day than a row keeps, is not asked.
 
     Args:
         rows: COLUMNS of `interactions`.
@@ -86,6 +91,7 @@ def withhold(
             yield batch, CsrRows.empty(batch.num_rows)
             continue
         out = _came_last(batch, listener, items) if ordered else _picked(batch, listener, items)
+        asked &= ~(ordered & _is_one_full_day(batch))
         out &= asked[listener]
         withheld = np.bincount(listener[out], minlength=batch.num_rows)
         out &= (withheld < np.diff(offsets))[listener]
@@ -130,6 +136,14 @@ def _came_last(batch: pa.RecordBatch, listener: Counts, items: Indexes) -> Mask:
     of_one_day = some & (oldest == last)
     out[entry[starts[1:][of_one_day] - 1]] = True
     return np.asarray(out)
+
+
+def _is_one_full_day(batch: pa.RecordBatch) -> Mask:
+    """Listeners whose last listens, as many as a row keeps, are all of one day."""
+    starts, _ = listed(batch.column("recent_items"))
+    day = np.append(batch.column("recent_times").flatten().cast(pa.int64()).to_numpy() // _DAY, 0)
+    full = np.diff(starts) >= WINDOW_LISTENS
+    return np.asarray(full & (day[starts[:-1]] == day[starts[1:] - 1]))
 
 
 def _picked(batch: pa.RecordBatch, listener: Counts, items: Indexes) -> Mask:

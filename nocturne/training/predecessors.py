@@ -18,6 +18,9 @@ _STEPS = 10
 _BYTES_PER_PAIR = 64
 """While pairs are sorted: keys, weights and the order of both."""
 
+_OTHER_SEED = 1
+"""Added to that of the sample that is trained on, all of whose listeners would be below a share of theirs."""
+
 _MEMORY_SHARE = 4
 _MERGED_AT_ONCE = 2**22
 
@@ -72,7 +75,7 @@ def _pairs(
     for batch in rows:
         some = batch
         if share < 1:
-            some = batch.filter(pa.array(hash_ids(batch.column("user_id"), seed) / 2.0**64 < share))
+            some = batch.filter(pa.array(hash_ids(batch.column("user_id"), seed + _OTHER_SEED) / 2.0**64 < share))
         starts, recent = listed(some.column("recent_items"))
         listener = np.repeat(np.arange(len(starts) - 1), np.diff(starts))
         column = columns_of(recent, position)

@@ -32,6 +32,7 @@ from nocturne.training.sampling import levels
 Recipe = Mapping[str, Any]
 
 CONFIDENCES: tuple[Recipe, ...] = (
+    {"alpha": 20.0, "popularity_exponent": 0.3, "regularization": 20.0},
     {"alpha": 5.0, "regularization": 5.0},
     {"alpha": 80.0, "popularity_exponent": 0.3, "regularization": 80.0},
     {"alpha": 80.0, "popularity_exponent": 0.5},
@@ -39,6 +40,12 @@ CONFIDENCES: tuple[Recipe, ...] = (
 )
 LONGER_FACTORS = (128, 256)
 """Lengths that are tried one after another, for as long as they win."""
+
+_OF_NEIGHBOURS = (
+    *("neighbours", "neighbour_weights", "neighbour_exponent", "neighbour_ridge"),
+    *("transform", "play_weight", "minute_weight", "popularity_exponent", "activity_exponent"),
+)
+"""Settings that decide on neighbours and their weights: their own, and those of confidences but for scale."""
 
 _TRAINED = frozenset({"confidences", "factors"})
 """Rounds whose recipes have factors of their own."""
@@ -48,8 +55,10 @@ NEIGHBOURS: tuple[Recipe, ...] = (
     {"neighbour_weight": 1.0},
     {"neighbour_weight": 2.0},
     {"neighbour_weights": "similarity"},
+    {"neighbour_weights": "regression"},
 )
 ORDER: tuple[Recipe, ...] = (
+    {"recency": 1.0},
     {"recency": 0.95},
     {"recency": 0.8},
     *(
@@ -57,9 +66,9 @@ ORDER: tuple[Recipe, ...] = (
         for weight, recency in ((0.5, 0.95), (1.0, 0.8), (1.0, 0.6))
     ),
 )
-SCORES: tuple[Recipe, ...] = tuple({"score_exponent": exponent} for exponent in (0.0, 0.2, 0.3, 0.5))
+SCORES: tuple[Recipe, ...] = tuple({"score_exponent": exponent} for exponent in (0.0, 0.1, 0.2, 0.3, 0.5))
 
-LEAST_GAIN = {"factors": 0.02}
+LEAST_GAIN = {"factors": 0.01}
 """Share of the metric that a round must gain: factors make every night dearer."""
 
 LIST_LENGTH = 20
@@ -138,7 +147,14 @@ class Race:
 
 @dataclass(frozen=True)
 class _Course:
-    """All that a race is run on; `neighbours` remembers those of each recipe."""
+    """All that a race is run on.
+
+    Attributes:
+        hold_out, census: the sample, and everyone counted, without what is withheld.
+        settings: those that the race begins with.
+        listeners, entries: of the training after it.
+        neighbours: those of each recipe, once they were worked out.
+    """
 
     hold_out: HoldOut
     census: als.Census
@@ -146,7 +162,15 @@ class _Course:
     run_date: date
     half_life_days: float
     candidates: int
+    settings: AlsSettings
+    listeners: int
+    entries: int
     neighbours: dict[tuple[Any, ...], tuple[Indexes, Factors]] = field(default_factory=dict)
+
+    def has_room(self, factors: int) -> bool:
+        """True if a training in full with factors of this length fits its memory."""
+        longer = self.settings.model_copy(update={"factors": factors})
+        return als.bytes_needed(self.listeners, self.entries, longer) <= longer.matrix_memory_mb << 20
 
     def train(self, settings: AlsSettings) -> Model:
         """A model of a recipe, on the sample, with fewer iterations and without neighbours."""
@@ -157,7 +181,7 @@ class _Course:
     def finish(self, model: Model, settings: AlsSettings) -> Model:
         """The same factors under another recipe; neighbours are worked out once for as many as share them."""
         settings = settings.model_copy(update={"factors": model.settings.factors})
-        key = (model.item_indexes.tobytes(), *(getattr(settings, name) for name in als.OF_NEIGHBOURS))
+        key = (model.item_indexes.tobytes(), *(getattr(settings, name) for name in _OF_NEIGHBOURS))
         if key not in self.neighbours:
             weighed = als.reweigh(model, self.hold_out.rows, settings)
             self.neighbours[key] = weighed.neighbours, weighed.similarities
@@ -217,11 +241,12 @@ def run_race(
     model = course.finish(course.train(settings), settings)
     for name, recipes in _rounds(settings, ordered=course.hold_out.ordered):
         model = _run_round(name, recipes, model, course, entrants)
-    for factors in (length for length in LONGER_FACTORS if length > settings.factors):
+    for factors in (length for length in LONGER_FACTORS if length > settings.factors and course.has_room(length)):
         longer = _run_round("factors", ({"factors": factors},), model, course, entrants)
         if longer is model:
             break
         model = longer
+    model = _run_round("scores", SCORES, model, course, entrants)
     return Race(model.settings, tuple(entrants), course.hold_out.share)
 
 
@@ -231,12 +256,12 @@ def _rounds(settings: AlsSettings, *, ordered: bool) -> Iterator[tuple[str, Sequ
         yield "neighbours", NEIGHBOURS
     if ordered:
         yield "order", ORDER
-    yield "scores", SCORES
 
 
 def _run_round(name: str, recipes: Sequence[Recipe], model: Model, course: _Course, entrants: list[Entrant]) -> Model:
     """The winner among a model and its changes, which are trained anew where factors depend on them."""
     models = [model]
+    recipes = [changes for changes in recipes if _with(model.settings, changes) != model.settings]
     for changes in recipes:
         changed = _with(model.settings, changes)
         factors = course.train(changed) if name in _TRAINED else model
@@ -271,7 +296,7 @@ def _prepare(
     settings: AlsSettings,
     candidates: int,
 ) -> _Course | None:
-    """Withhold, count and draw the sample; None if too few listeners can be asked."""
+    """Withhold, count and draw the sample; None if too few listeners can be asked, or know too few items."""
     sizes = np.array([(batch.num_rows, len(heard_items(batch)[1])) for batch in rows]).reshape(-1, 2)
     listeners, entries = (int(size) for size in sizes.sum(axis=0))
     share, ordered = share_asked(listeners), is_ordered(rows)
@@ -290,7 +315,10 @@ def _prepare(
         return None
     stripped = _Stripped(rows, share, ordered)
     census = als.take_census(stripped, len(item_ids), sampled)
-    return _Course(hold_out, census, item_ids, run_date, half_life_days, candidates)
+    if not (census.listeners[0] >= settings.min_item_listeners).any():
+        return None
+    listeners, entries = (round(size * settings.sample_share) for size in (listeners, entries))
+    return _Course(hold_out, census, item_ids, run_date, half_life_days, candidates, settings, listeners, entries)
 
 
 @dataclass(frozen=True)
@@ -309,8 +337,9 @@ class _Stripped:
 def _sample_share(entries: int, settings: AlsSettings) -> float:
     """Share of listeners that the trainings of a race can be on."""
     lengths = [settings.factors] * (1 + len(CONFIDENCES)) + [*LONGER_FACTORS]
-    budget = max(FREE_WORK, WORK_SHARE * entries * settings.factors * settings.iterations)
-    return float(min(1.0, budget / (entries * ITERATIONS * sum(lengths))))
+    of_training = entries * settings.sample_share * settings.factors * settings.iterations
+    budget = max(FREE_WORK, WORK_SHARE * of_training)
+    return float(min(settings.sample_share, budget / (entries * ITERATIONS * sum(lengths))))
 
 
 def _with(settings: AlsSettings, changes: Recipe) -> AlsSettings:

@@ -39,12 +39,14 @@ class Trained:
         inputs: Delta version of each table that was read.
         seconds: time it took, that of the race included.
         race: that chose its recipe; None if it was given.
+        race_share: share of listeners, by hash, whom the race of its recipe asked, whichever model that was run for.
     """
 
     training: als.Training
     inputs: Mapping[str, int]
     seconds: float
     race: Race | None = None
+    race_share: float = 0.0
 
 
 def models(warehouse: Warehouse) -> list[ModelRecord]:
@@ -107,11 +109,13 @@ def train(
     progress: Callable[[int, float], None] = lambda _iteration, _loss: None,
     *,
     race: bool = False,
+    race_share: float = 0.0,
 ) -> Trained:
     """Train a model on a night's interactions, without Spark; nothing is written.
 
     Args:
         race: have a race choose the recipe first, if als.recipe is "fit".
+        race_share: of the race that chose these settings before; 0 if none did.
 
     Raises:
         InputError: nobody has listened by then.
@@ -132,7 +136,7 @@ def train(
     settings = raced.settings if raced else settings
     training = als.train(rows, item_ids, night.run_date, half_life, settings, parent, progress)
     inputs = {"interactions": rows.version, "item_index": tables.version(night.warehouse, "item_index")}
-    return Trained(training, inputs, time.monotonic() - started, raced)
+    return Trained(training, inputs, time.monotonic() - started, raced, max(race_share, raced.share if raced else 0.0))
 
 
 def choose_recipe(night: Night, settings: AlsSettings) -> Race:
@@ -175,6 +179,7 @@ def add_live(night: Night, trained: Trained, reason: str) -> None:
     same = next((model for model in others if model.version == record.version), None)
     if same:
         record = replace(record, transitions=same.transitions, metrics=same.metrics, origin=same.origin)
+        record = record if record.race else replace(record, race=same.race, race_share=same.race_share)
     step = Transition(
         sequence or model_transitions.next_sequence(others), LIVE, night.run_date, actor=THE_NIGHT, reason=reason
     )
@@ -249,7 +254,7 @@ def _record(trained: Trained, origin: Origin) -> ModelRecord:
         spectrum=tuple(training.model.spectrum.tolist()),
         losses=tuple(training.losses),
         race=tuple(entrant.to_row() for entrant in trained.race.entrants) if trained.race else (),
-        race_share=trained.race.share if trained.race else 0.0,
+        race_share=trained.race_share,
         metrics=(),
         code_version=code_version(),
         inputs=trained.inputs,

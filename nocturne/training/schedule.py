@@ -18,6 +18,7 @@ class TrainingPlan:
         trains: False if it keeps the live model.
         races: True if a race may choose its recipe: nothing is there to go on with.
         settings: recipe and operation of the training.
+        race_share: of the race that chose this recipe for the live model.
         parent: version of the model to start from; None from scratch.
         reason: of the new model's transition.
         remark: for whoever reads the log.
@@ -26,6 +27,7 @@ class TrainingPlan:
     trains: bool
     races: bool
     settings: AlsSettings
+    race_share: float
     parent: str | None
     reason: str
     remark: str
@@ -46,7 +48,7 @@ def plan_training(
     sound = live_on([model for model in others if model.run_date not in closed], night)
     if sound is None:
         reason = "no model was live" if live is None else f"the gate of {live.run_date} closed on {live.version}"
-        return TrainingPlan(True, True, settings, None, reason, reason)
+        return TrainingPlan(True, True, settings, 0.0, None, reason, reason)
     recipe = recipe_of(sound)
     differs = "" if settings.recipe == "fit" or recipe == settings.recipe_settings else _OTHER_RECIPE
     parent = sound.version if settings.warm_start else None
@@ -54,16 +56,16 @@ def plan_training(
     assert live
     if live is not sound:
         reason = f"the gate of {live.run_date} closed on {live.version}"
-        return TrainingPlan(True, False, tonight, parent, reason, reason + differs)
+        return TrainingPlan(True, False, tonight, sound.race_share, parent, reason, reason + differs)
     days = (night - live.run_date).days
     age = f"{days} night{'s' if days > 1 else ''} old"
     if days < settings.retrain_every_nights:
-        return TrainingPlan(False, False, tonight, parent, "", f"keeps {live.version}{differs}")
+        return TrainingPlan(False, False, tonight, sound.race_share, parent, "", f"keeps {live.version}{differs}")
     if refused := last_refused_since(_of_recipe(others, recipe), live.run_date, night):
         remark = f"keeps {live.version}, {age}: {refused.version} was refused as worse or rejected since{differs}"
-        return TrainingPlan(False, False, tonight, parent, "", remark)
+        return TrainingPlan(False, False, tonight, sound.race_share, parent, "", remark)
     reason = f"{live.version} was {age}"
-    return TrainingPlan(True, False, tonight, parent, reason, reason + differs)
+    return TrainingPlan(True, False, tonight, sound.race_share, parent, reason, reason + differs)
 
 
 _OTHER_RECIPE = "; the settings have another recipe: `nocturne models train` with them makes a candidate of it"

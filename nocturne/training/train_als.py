@@ -37,6 +37,7 @@ def train_als(spark: SparkSession, night: Night, progress: Progress) -> StageRes
         parent,
         lambda iteration, loss: progress(iteration, settings.iterations, f"iteration, loss {loss:.4g}"),
         race=plan.races,
+        race_share=plan.race_share,
     )
     registry.add_live(night, trained, plan.reason)
     training = trained.training

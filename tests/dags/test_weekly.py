@@ -99,7 +99,7 @@ def test_training_sees_the_night_before_last_and_the_model_serves_from_the_night
     dag = dags["weekly_retraining"]
     train, promote = arguments(dag, "train"), arguments(dag, "promote")
     assert train[:6] == ["models", "train", "--warehouse", "/data/warehouse", "--run-date", "2026-01-30"]
-    assert "--live-recipe" not in train
+    assert "--live-recipe" in train
     assert promote[:3] == ["models", "promote", "what train printed"]
     assert promote[5:7] == ["--run-date", "2026-02-01"]
 

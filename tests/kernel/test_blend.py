@@ -40,6 +40,14 @@ def test_without_a_positive_score_and_without_neighbours_heard_the_order_stays()
     assert (lists.positions.tolist(), scores.tolist()) == ([2, 1], [-1.0, -2.0])
 
 
+def test_what_speaks_against_a_candidate_does_not_drown_its_factors():
+    # Neighbourhoods of 0.001 and -1: shares of the largest absolute one.
+    neighbours, weights = np.zeros((3, 1), np.int32), np.array([[0.0], [0.001], [-1.0]], np.float32)
+    lists, scores = blend(csr([[2, 1]]), np.array([2.0, 1.0]), heard([[0]], np.array([1.0])), neighbours, weights, 0.5)
+    assert lists.positions.tolist() == [1, 2]
+    np.testing.assert_allclose(scores, [0.5 + 0.0005, 1.0 - 0.5], rtol=1e-6)
+
+
 @st.composite
 def listeners(draw):
     """Rows, candidates and scores of some listeners, and neighbours of all items."""
@@ -53,7 +61,14 @@ def listeners(draw):
         some = np.sort(rng.permutation(ITEMS)[: rng.integers(0, width + 1)])
         neighbours[item, : len(some)] = some
     confidences = [rng.random(len(row)) for row in rows]
-    return rows, confidences, candidates, scores, neighbours, rng.random((ITEMS, width), dtype=np.float32)
+    return (
+        rows,
+        confidences,
+        candidates,
+        scores,
+        neighbours,
+        rng.random((ITEMS, width), dtype=np.float32) - np.float32(0.3),
+    )
 
 
 def blended(rows, confidences, candidates, scores, neighbours, similarities):
@@ -79,7 +94,7 @@ def test_blended_lists_are_those_of_plain_sums(world):
             if max(scores[listener], default=0) > 0
             else scores[listener]
         )
-        theirs = np.array(near) / (max(near, default=0) or 1)
+        theirs = np.array(near) / (max(map(abs, near), default=0) or 1)
         together = own + 0.5 * theirs
         mine = slice(lists.offsets[listener], lists.offsets[listener + 1])
         np.testing.assert_allclose(scores_together[mine], np.sort(together)[::-1], rtol=1e-12)

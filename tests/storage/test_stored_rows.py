@@ -3,9 +3,11 @@
 import pyarrow as pa
 import pytest
 from deltalake import write_deltalake
+from pyspark.sql import SparkSession
 
 from nocturne.core.night import Night, Warehouse
 from nocturne.core.settings import load_settings
+from nocturne.storage import writing
 from nocturne.storage.contracts import contract
 from nocturne.storage.stored_rows import StoredRows
 from tests.fixtures import two_listeners
@@ -40,6 +42,17 @@ def test_rows_come_by_bucket_and_user(night: Night) -> None:
     write(night, {"d": 2, "a": 1, "e": 0, "c": 0, "b": 2})
 
     assert users(StoredRows.at(night, "interactions", ["user_id"])) == ["c", "e", "a", "b", "d"]
+
+
+def test_times_are_in_microseconds_whoever_wrote_them(spark: SparkSession, night: Night) -> None:
+    rows = pa.Table.from_pylist(two_listeners.interactions(), schema=contract("interactions").arrow_schema)
+    writing.replace_night(spark.createDataFrame(rows), "interactions", night)
+
+    (batch,) = StoredRows.at(night, "interactions", ["recent_times", "market_heard_at"])
+
+    moment = pa.timestamp("us", "UTC")
+    assert (batch.column("recent_times").type.value_type, batch.column("market_heard_at").type) == (moment, moment)
+    assert batch.column("recent_times").to_pylist() == rows["recent_times"].to_pylist()
 
 
 def test_rows_stay_as_they_were_whatever_is_written_since(night: Night) -> None:

@@ -8,8 +8,13 @@ import pytest
 
 from nocturne.core.settings import AlsSettings, load_settings
 from nocturne.ingestion.interactions import UNIT
+from nocturne.kernel.layout import lay_out_items
+from nocturne.ranking.eligibility import Markets
+from nocturne.ranking.ranker import Ranker, RankingStats
+from nocturne.ranking.spark_tasks import Aligned
 from nocturne.training import als
-from nocturne.training.race import FEWEST_ASKED, Race, run_race
+from nocturne.training.hold_out import withhold
+from nocturne.training.race import FEWEST_ASKED, ITERATIONS, LIST_LENGTH, Race, run_race
 
 NIGHT = date(2025, 3, 1)
 ITEMS, LISTENERS, HEARD = 40, 600, 12
@@ -102,6 +107,45 @@ def test_too_few_listeners_leave_the_settings_as_they_are(walks: list[pa.RecordB
     assert few.settings == DEFAULTS
     assert not few.entrants
     assert "the settings stand" in few.remark
+
+
+def test_recipes_are_judged_by_the_lists_that_ranking_gives(walks: list[pa.RecordBatch], of_walks: Race) -> None:
+    ((left, withheld),) = withhold(walks, of_walks.share, ordered=True)
+    model = als.train([left], ITEM_IDS, NIGHT, 90.0, DEFAULTS.model_copy(update={"iterations": ITERATIONS})).model
+    everything = Markets({None: 0}, 0, np.ones((1, ITEMS), dtype=np.bool_), ("",))
+    ranking = load_settings().ranking.model_copy(update={"top_k": LIST_LENGTH, "candidates": ITEMS})
+    laid_out = lay_out_items(model.factors, model.score_multipliers, np.arange(ITEMS))
+    ranker = Ranker(model, laid_out, everything, None, NIGHT, ranking, audit_share=0.0).prepare()
+    rows = left.append_column("last_heard", pa.array([[NIGHT] * len(row) for row in left["item_indexes"]]))
+    rows = rows.append_column("digest", pa.repeat("", LISTENERS))
+    _, lists = ranker.rank(rows, Aligned(iter(())).of(rows["user_id"]), RankingStats())
+    gains = [
+        sum(
+            1 / np.log2(place + 2)
+            for place, item in enumerate(listed)
+            if int(item["item_id"][1:]) in withheld.row(user)
+        )
+        / sum(1 / np.log2(place + 2) for place in range(withheld.lengths[user]))
+        for user, listed in enumerate(lists["items"].to_pylist())
+        if withheld.lengths[user]
+    ]
+    assert of_walks.entrants[0].listeners == len(gains)
+    np.testing.assert_allclose(of_walks.entrants[0].ndcg, np.mean(gains), rtol=1e-9)
+
+
+def test_a_training_on_a_sample_is_raced_on_no_more(
+    walks: list[pa.RecordBatch], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listeners, plain = [], als.train
+
+    def counted(*arguments: object, **options: object) -> als.Training:
+        training = plain(*arguments, **options)  # type: ignore[arg-type]
+        listeners.append(training.listeners)
+        return training
+
+    monkeypatch.setattr(als, "train", counted)
+    race(walks, DEFAULTS.model_copy(update={"sample_share": 0.5}))
+    assert 0.35 * LISTENERS < max(listeners) < 0.65 * LISTENERS
 
 
 def test_a_large_matrix_is_raced_on_a_sample_by_a_share_of_the_work_of_a_training(

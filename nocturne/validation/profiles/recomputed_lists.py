@@ -197,7 +197,7 @@ class DenseNight:
                 for pair in zip(*(some[name].to_pylist() for name in some.column_names), strict=True)
             ]
         )
-        values: Floats = _shares(scores) + weight * _shares(neighbourhoods)
+        values: Floats = _shares(scores, scores.max()) + weight * _shares(neighbourhoods, np.abs(neighbourhoods).max())
         return values
 
     def _capped(self, best: list[int]) -> list[int]:
@@ -248,9 +248,8 @@ class DenseNight:
         return np.asarray(self.items["item_index"].to_numpy())
 
 
-def _shares(scores: Floats) -> Floats:
+def _shares(scores: Floats, largest: float) -> Floats:
     """Of the largest; as they are if that is not above zero."""
-    largest = scores.max(initial=-np.inf)
     return scores / largest if largest > 0 else scores
 
 
