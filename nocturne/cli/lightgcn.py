@@ -31,6 +31,7 @@ def lightgcn(
     from nocturne.core.settings import load_settings
     from nocturne.evaluation.published_splits import evaluate_split, leaderboard_rows, lists_table
     from nocturne.evaluation.splits import TRAIN, VALID, read_split
+    from nocturne.training.race import shown_entrant
 
     settings = load_settings(conf, set_ or ())
     require_writable(lists)
@@ -49,5 +50,6 @@ def lightgcn(
     else:
         print_rows(leaderboard_rows(split, metrics), "on test; recall is divided by the relevant items")
         if result.race.entrants:
-            print_rows([entrant.shown() for entrant in result.race.entrants], "the race that chose the recipe")
+            entrants = [shown_entrant(entrant.to_row()) for entrant in result.race.entrants]
+            print_rows(entrants, "the race that chose the recipe")
         say("seconds: " + ", ".join(f"{stage} {seconds}" for stage, seconds in result.seconds.items()))

@@ -24,7 +24,7 @@ from nocturne.ranking.ranker import Ranker, RankingStats
 from nocturne.ranking.spark_tasks import Aligned
 from nocturne.training.als import train
 from nocturne.training.model import Model
-from nocturne.training.race import Race, fit_recipe
+from nocturne.training.race import Race, run_race
 
 TRAIN, VALID, TEST = PARTS = ("train.txt", "valid.txt", "test.txt")
 
@@ -88,7 +88,7 @@ def score(lists: Lists, held_out: csr_matrix, metrics: Sequence[str]) -> dict[st
 
 def fit_settings(heard: csr_matrix, settings: Settings, order: CsrRows | None = None) -> tuple[Settings, Race]:
     """Settings with the recipe that a first training on these plays chooses, and the race."""
-    race = fit_recipe(
+    race = run_race(
         InteractionRows(heard, order),
         _numbered_ids(heard.shape[1]),
         EPOCH,

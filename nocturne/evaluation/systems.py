@@ -20,7 +20,7 @@ from nocturne.storage.stored_rows import StoredRows
 from nocturne.training import als
 from nocturne.training.hold_out import COLUMNS as HELD_OUT
 from nocturne.training.model import Model
-from nocturne.training.race import fit_recipe
+from nocturne.training.race import run_race
 
 RECENT_DAYS = 7
 SPARK_BASELINE = "mllib-als"
@@ -70,7 +70,7 @@ def recipe_system(name: str, recipe: Settings) -> System:
         night = held_out.night
         rows, withheld_rows = (StoredRows.at(night, "interactions", names) for names in (als.COLUMNS, HELD_OUT))
         terms = held_out.item_ids, night.run_date, night.settings.interactions.half_life_days
-        settings = fit_recipe(withheld_rows, *terms, recipe.als, recipe.ranking.candidates).settings
+        settings = run_race(withheld_rows, *terms, recipe.als, recipe.ranking.candidates).settings
         model = als.train(rows, *terms, settings).model
         return rank_with_model(model, replace(held_out, night=_with_recipe(night, recipe)), top_k)
 

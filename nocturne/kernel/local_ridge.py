@@ -33,11 +33,7 @@ def fit_weights(matrix: csr_matrix, predictors: Indexes, ridge: float, *, thread
     SLIM with feature selection (Ning and Karypis 2011, section 3.3).
     """
     columns, width = predictors.shape
-    by_column = matrix.tocsc()
-    sides = (
-        (*frozen(by_column.indptr, by_column.indices, by_column.data),),
-        (*frozen(matrix.indptr, matrix.indices, matrix.data),),
-    )
+    by_column, by_row = (tuple(frozen(side.indptr, side.indices, side.data)) for side in (matrix.tocsc(), matrix))
     weights = np.zeros((columns, width))
     at_once = max(1, (memory_mb << 20) // (4 * width * (width + 1)))
     with ThreadPoolExecutor(threads) as workers:
@@ -47,7 +43,7 @@ def fit_weights(matrix: csr_matrix, predictors: Indexes, ridge: float, *, thread
             uses = _uses(part, columns)
             cuts = np.linspace(0, columns, 8 * threads + 1).astype(np.int64)
             done = [
-                workers.submit(_multiply, int(start), int(end), *sides, uses, first, predictors, products)
+                workers.submit(_multiply, int(start), int(end), by_column, by_row, uses, first, predictors, products)
                 for start, end in itertools.pairwise(cuts)
             ]
             for each in done:

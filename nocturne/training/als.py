@@ -7,7 +7,7 @@ the model.
 import hashlib
 from collections import defaultdict
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date
 
 import numpy as np
@@ -38,9 +38,6 @@ _BYTES_PER_ENTRY_OF_NEIGHBOURS = 24
 """A float64 and an int32, in the matrix as it is weighted for them and in its transpose."""
 
 _BYTES_PER_FACTOR = 4
-
-OF_NEIGHBOURS = ("neighbours", "neighbour_weights", "neighbour_exponent", "neighbour_ridge")
-"""Settings that decide on neighbours and their weights, given the confidences."""
 
 
 @dataclass(frozen=True)
@@ -247,8 +244,8 @@ def _seeded(rng: np.random.Generator, rows: int, settings: AlsSettings) -> Facto
     return factors
 
 
-def reweigh(model: Model, rows: Iterable[pa.RecordBatch], settings: AlsSettings) -> Model:
-    """The same factors with the neighbours of another recipe of the second stage; it keeps its version.
+def neighbours_of(model: Model, rows: Iterable[pa.RecordBatch], settings: AlsSettings) -> tuple[Indexes, Weights]:
+    """Neighbours of a model's items, and their weights, by another recipe of the second stage.
 
     Args:
         rows: those that it was trained on.
@@ -265,13 +262,7 @@ def reweigh(model: Model, rows: Iterable[pa.RecordBatch], settings: AlsSettings)
         shape=(len(ends) - 1, len(model.item_indexes)),
     )
     with threadpool_limits(limits=1, user_api="blas"):
-        neighbours, similarities = _weigh_neighbours(matrix, rows, model.listeners, model.position, settings)
-    return replace(
-        model,
-        settings=settings,
-        neighbours=neighbours,
-        similarities=similarities,
-    )
+        return _weigh_neighbours(matrix, rows, model.listeners, model.position, settings)
 
 
 def _weigh_neighbours(

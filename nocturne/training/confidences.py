@@ -108,14 +108,21 @@ def ages(rows: pa.RecordBatch) -> Counts:
 
     Items that are not among a listener's last listens are as old as the first of these.
     """
-    (offsets, items), (starts, recent) = heard_items(rows), listed(rows.column("recent_items"))
-    kept = np.diff(starts)
-    entries = np.repeat(np.arange(len(kept)), np.diff(offsets)) << 32 | items
-    listens = np.repeat(np.arange(len(kept)), kept) << 32 | recent
-    listens_after = np.repeat(starts[1:], kept) - 1 - np.arange(len(recent))
-    aged = np.repeat(kept, np.diff(offsets))
-    np.minimum.at(aged, np.searchsorted(entries, listens), listens_after)
+    starts, listener, entry = recent_listens(rows)
+    aged = np.repeat(np.diff(starts), np.diff(heard_items(rows)[0]))
+    np.minimum.at(aged, entry, starts[1:][listener] - 1 - np.arange(len(entry)))
     return aged
+
+
+def recent_listens(rows: pa.RecordBatch) -> tuple[Counts, Counts, Counts]:
+    """Last listens of some rows of `interactions`, oldest first.
+
+    Returns:
+        row offsets, from 0 (rows + 1,), row of each listen, and place of its item among the entries (listens,).
+    """
+    (offsets, items), (starts, recent) = heard_items(rows), listed(rows.column("recent_items"))
+    row_of_entry, row_of_listen = (np.repeat(np.arange(rows.num_rows), np.diff(ends)) for ends in (offsets, starts))
+    return starts, row_of_listen, np.searchsorted(row_of_entry << 32 | items, row_of_listen << 32 | recent)
 
 
 def columns_of(item_indexes: Indexes, position: Indexes) -> Indexes:

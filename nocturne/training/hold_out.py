@@ -9,9 +9,9 @@ import pyarrow as pa
 
 from nocturne.core.arrays import Counts, Indexes, Mask
 from nocturne.core.csr import CsrRows
-from nocturne.core.hashing import Hashes, hash_ids, spread
+from nocturne.core.hashing import hash_ids, spread
 from nocturne.ingestion.row_merge import WINDOW_LISTENS
-from nocturne.training.confidences import heard_items, listed
+from nocturne.training.confidences import heard_items, recent_listens
 
 SEED = 7_919
 """Of the hash that picks the listeners who are asked: another one than picks those who are trained on."""
@@ -90,12 +90,11 @@ def withhold(
         if not asked.any():
             yield batch, CsrRows.empty(batch.num_rows)
             continue
-        out = _came_last(batch, listener, items) if ordered else _picked(batch, listener, items)
-        asked &= ~(ordered & _is_one_full_day(batch))
+        out = _came_last(batch, listener, len(items)) if ordered else _picked(batch, listener, items)
         out &= asked[listener]
         withheld = np.bincount(listener[out], minlength=batch.num_rows)
         out &= (withheld < np.diff(offsets))[listener]
-        yield _without(batch, listener, items, out), CsrRows(offsets, items).where(out)
+        yield _without(batch, listener, out), CsrRows(offsets, items).where(out)
 
 
 def gather(
@@ -113,49 +112,40 @@ def gather(
         rows.append(batch.filter(pa.array(mask | judges)))
         asked.append(batch.filter(pa.array(judges)))
         withheld.append(items.take(np.flatnonzero(judges)))
-    everyone = pa.Table.from_batches(asked).combine_chunks().to_batches() or asked[:1]
     lengths = np.concatenate([part.lengths for part in withheld])
     flat = np.concatenate([part.positions for part in withheld])
-    return HoldOut(rows, everyone[0], CsrRows(np.concatenate([[0], np.cumsum(lengths)]), flat), share, ordered)
+    return HoldOut(
+        rows, pa.concat_batches(asked), CsrRows(np.concatenate([[0], np.cumsum(lengths)]), flat), share, ordered
+    )
 
 
-def _came_last(batch: pa.RecordBatch, listener: Counts, items: Indexes) -> Mask:
+def _came_last(batch: pa.RecordBatch, listener: Counts, entries: int) -> Mask:
     """Entries of items that are new on the last day of their listener."""
-    starts, recent = listed(batch.column("recent_items"))
+    starts, _, entry = recent_listens(batch)
     day = batch.column("recent_times").flatten().cast(pa.int64()).to_numpy() // _DAY
-    kept = np.diff(starts)
-    of = np.repeat(np.arange(len(kept)), kept)
-    entry = np.searchsorted(listener << 32 | items, of << 32 | recent)
-    first_day = np.full(len(items), np.iinfo(np.int64).min)
+    first_day = np.full(entries, np.iinfo(np.int64).min)
     # Oldest last, so that the first listen of an item is what stays.
     first_day[entry[::-1]] = day[::-1]
+    kept = np.diff(starts)
     some = kept > 0
     last, oldest = np.zeros((2, len(kept)), np.int64)
     last[some], oldest[some] = day[starts[1:][some] - 1], day[starts[:-1][some]]
     out = (first_day == last[listener]) & (oldest < last)[listener]
-    of_one_day = some & (oldest == last)
+    of_one_day = some & (oldest == last) & (kept < WINDOW_LISTENS)
     out[entry[starts[1:][of_one_day] - 1]] = True
     return np.asarray(out)
 
 
-def _is_one_full_day(batch: pa.RecordBatch) -> Mask:
-    """Listeners whose last listens, as many as a row keeps, are all of one day."""
-    starts, _ = listed(batch.column("recent_items"))
-    day = np.append(batch.column("recent_times").flatten().cast(pa.int64()).to_numpy() // _DAY, 0)
-    full = np.diff(starts) >= WINDOW_LISTENS
-    return np.asarray(full & (day[starts[:-1]] == day[starts[1:] - 1]))
-
-
 def _picked(batch: pa.RecordBatch, listener: Counts, items: Indexes) -> Mask:
     """Entries picked by hash."""
-    users: Hashes = hash_ids(batch.column("user_id"), SEED)
+    users = hash_ids(batch.column("user_id"), SEED)
     return np.asarray(spread(users[listener] + items.astype(np.uint64)) / 2.0**64 < WITHHELD)
 
 
-def _without(batch: pa.RecordBatch, listener: Counts, items: Indexes, out: Mask) -> pa.RecordBatch:
-    starts, recent = listed(batch.column("recent_items"))
-    of = np.repeat(np.arange(batch.num_rows), np.diff(starts))
-    heard_out = out[np.searchsorted(listener << 32 | items, of << 32 | recent)]
+def _without(batch: pa.RecordBatch, listener: Counts, out: Mask) -> pa.RecordBatch:
+    """The batch without some of its entries, and without listens of them."""
+    _, of, entry = recent_listens(batch)
+    heard_out = out[entry]
     columns = {name: batch.column(name) for name in batch.schema.names}
     for name, owner, dropped in chain(
         ((name, listener, out) for name in _ENTRIES), ((name, of, heard_out) for name in _WINDOW)

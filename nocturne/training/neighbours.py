@@ -13,9 +13,8 @@ from nocturne.kernel.local_ridge import fit_weights
 
 Weights = npt.NDArray[np.float32]
 
-
-_MEMORY_SHARE = 4
-"""Of als.matrix_memory_mb, a part in so many is for the inner products of neighbours."""
+MEMORY_SHARE = 4
+"""Of als.matrix_memory_mb, a part in so many is for what neighbours are weighed by."""
 
 _LONGEST_ROW = 2_000
 """Items of a listener: whoever has heard more says little of any two of them, at the cost of their number squared."""
@@ -55,7 +54,7 @@ def nearest(matrix: csr_matrix, listeners: Counts, settings: AlsSettings) -> tup
     if settings.neighbour_weights == "regression":
         heard = np.diff(matrix.indptr)
         matrix.data = np.repeat(np.maximum(heard, 1).astype(np.float64) ** -settings.activity_exponent, heard)
-        memory_mb = max(1, settings.matrix_memory_mb // _MEMORY_SHARE)
+        memory_mb = max(1, settings.matrix_memory_mb // MEMORY_SHARE)
         weights = fit_weights(
             matrix, positions, settings.neighbour_ridge, threads=settings.threads, memory_mb=memory_mb
         )

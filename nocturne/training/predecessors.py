@@ -10,7 +10,7 @@ from nocturne.core.arrays import Counts, Floats, Indexes
 from nocturne.core.hashing import hash_ids
 from nocturne.core.settings import AlsSettings
 from nocturne.training.confidences import columns_of, listed
-from nocturne.training.neighbours import Weights, best_of_each, scaled
+from nocturne.training.neighbours import MEMORY_SHARE, Weights, best_of_each, scaled
 
 _STEPS = 10
 """Listens apart, at most."""
@@ -21,7 +21,6 @@ _BYTES_PER_PAIR = 64
 _OTHER_SEED = 1
 """Added to that of the sample that is trained on, all of whose listeners would be below a share of theirs."""
 
-_MEMORY_SHARE = 4
 _MERGED_AT_ONCE = 2**22
 
 
@@ -49,7 +48,7 @@ def predecessors(
     if not settings.neighbours:
         return np.zeros((items, 0), np.int32), np.zeros((items, 0), np.float32)
     most = _STEPS * sum(len(listed(batch.column("recent_items"))[1]) for batch in rows)
-    share = min(1.0, (settings.matrix_memory_mb << 20) / _MEMORY_SHARE / _BYTES_PER_PAIR / max(1, most))
+    share = min(1.0, (settings.matrix_memory_mb << 20) / MEMORY_SHARE / _BYTES_PER_PAIR / max(1, most))
     listens = np.zeros(items, np.int64)
     keys, weights = np.zeros(0, np.int64), np.zeros(0)
     pending: list[tuple[Counts, Floats]] = []

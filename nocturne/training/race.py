@@ -27,7 +27,7 @@ from nocturne.training import als
 from nocturne.training.confidences import columns_of, heard_items
 from nocturne.training.hold_out import HoldOut, gather, is_ordered, share_asked, withhold
 from nocturne.training.model import Model
-from nocturne.training.sampling import levels
+from nocturne.training.sampling import doubled, levels
 
 Recipe = Mapping[str, Any]
 
@@ -107,10 +107,6 @@ class Entrant:
     high: float
     chosen: bool
 
-    def shown(self) -> dict[str, object]:
-        """For people."""
-        return shown_entrant(self.to_row())
-
     def to_row(self) -> dict[str, Any]:
         """As an element of the column `race`."""
         return vars(self) | {"changes": json.dumps(dict(self.changes), sort_keys=True)}
@@ -158,13 +154,13 @@ class _Course:
 
     hold_out: HoldOut
     census: als.Census
+    listeners: int
+    entries: int
     item_ids: pa.Array
     run_date: date
     half_life_days: float
     candidates: int
     settings: AlsSettings
-    listeners: int
-    entries: int
     neighbours: dict[tuple[Any, ...], tuple[Indexes, Factors]] = field(default_factory=dict)
 
     def has_room(self, factors: int) -> bool:
@@ -183,8 +179,7 @@ class _Course:
         settings = settings.model_copy(update={"factors": model.settings.factors})
         key = (model.item_indexes.tobytes(), *(getattr(settings, name) for name in _OF_NEIGHBOURS))
         if key not in self.neighbours:
-            weighed = als.reweigh(model, self.hold_out.rows, settings)
-            self.neighbours[key] = weighed.neighbours, weighed.similarities
+            self.neighbours[key] = als.neighbours_of(model, self.hold_out.rows, settings)
         neighbours, similarities = self.neighbours[key]
         scores = model.listeners.astype(np.float64) ** settings.score_exponent
         return replace(
@@ -224,7 +219,9 @@ def run_race(
     settings: AlsSettings,
     candidates: int,
 ) -> Race:
-    """Choose a recipe by what each of them would have listed; the settings stand where there is nothing to choose by.
+    """Choose a recipe by what each of them would have listed.
+
+    The settings stand with als.recipe = "settings", and where there is nothing to choose by.
 
     A recipe is left for another if that is better by more than the standard error of the difference.
 
@@ -234,9 +231,12 @@ def run_race(
         settings: the recipe to begin with, and how training runs.
         candidates: items that a list is chosen from.
     """
-    course = _prepare(rows, item_ids, run_date, half_life_days, settings, candidates)
-    if course is None:
+    if settings.recipe == "settings":
+        return Race(settings)
+    prepared = _prepare(rows, len(item_ids), settings)
+    if prepared is None:
         return Race(settings, remark=f"fewer than {FEWEST_ASKED} listeners to judge recipes by: the settings stand")
+    course = _Course(*prepared, item_ids, run_date, half_life_days, candidates, settings)
     entrants: list[Entrant] = []
     model = course.finish(course.train(settings), settings)
     for name, recipes in _rounds(settings, ordered=course.hold_out.ordered):
@@ -261,9 +261,9 @@ def _rounds(settings: AlsSettings, *, ordered: bool) -> Iterator[tuple[str, Sequ
 def _run_round(name: str, recipes: Sequence[Recipe], model: Model, course: _Course, entrants: list[Entrant]) -> Model:
     """The winner among a model and its changes, which are trained anew where factors depend on them."""
     models = [model]
-    recipes = [changes for changes in recipes if _with(model.settings, changes) != model.settings]
+    recipes = [changes for changes in recipes if model.settings.with_recipe(changes) != model.settings]
     for changes in recipes:
-        changed = _with(model.settings, changes)
+        changed = model.settings.with_recipe(changes)
         factors = course.train(changed) if name in _TRAINED else model
         models.append(course.finish(factors, changed))
     return models[_judge_round(name, recipes, models, course, entrants)]
@@ -289,49 +289,29 @@ def _judge_round(
 
 
 def _prepare(
-    rows: Iterable[pa.RecordBatch],
-    item_ids: pa.Array,
-    run_date: date,
-    half_life_days: float,
-    settings: AlsSettings,
-    candidates: int,
-) -> _Course | None:
-    """Withhold, count and draw the sample; None if too few listeners can be asked, or know too few items."""
+    rows: Iterable[pa.RecordBatch], items: int, settings: AlsSettings
+) -> tuple[HoldOut, als.Census, int, int] | None:
+    """Withhold, draw the sample and count; None if too few listeners can be asked, or know too few items.
+
+    Returns:
+        sample, census of everyone, and listeners and entries of the training after the race.
+    """
     sizes = np.array([(batch.num_rows, len(heard_items(batch)[1])) for batch in rows]).reshape(-1, 2)
     listeners, entries = (int(size) for size in sizes.sum(axis=0))
     share, ordered = share_asked(listeners), is_ordered(rows)
     if share * listeners < FEWEST_ASKED:
         return None
     sampled = settings.model_copy(update={"sample_share": _sample_share(entries, settings)})
-    shares = (sampled.sample_share, 1.0) if sampled.sample_share < 1 else (1.0,)
-
-    def kept() -> Iterator[np.ndarray]:
-        for batch in rows:
-            level = levels(batch.column("user_id"), shares, settings.seed)
-            yield level < len(shares) - 1 if len(shares) > 1 else np.ones(batch.num_rows, dtype=np.bool_)
-
-    hold_out = gather(withhold(rows, share, ordered=ordered), kept(), share, ordered=ordered)
+    shares = doubled(sampled.sample_share)
+    in_sample = (levels(batch.column("user_id"), shares, settings.seed) == 0 for batch in rows)
+    hold_out = gather(withhold(rows, share, ordered=ordered), in_sample, share, ordered=ordered)
     if hold_out.asked.num_rows < FEWEST_ASKED:
         return None
-    stripped = _Stripped(rows, share, ordered)
-    census = als.take_census(stripped, len(item_ids), sampled)
+    everyone = (batch for batch, _ in withhold(rows, share, ordered=ordered))
+    census = als.take_census(everyone, items, sampled)
     if not (census.listeners[0] >= settings.min_item_listeners).any():
         return None
-    listeners, entries = (round(size * settings.sample_share) for size in (listeners, entries))
-    return _Course(hold_out, census, item_ids, run_date, half_life_days, candidates, settings, listeners, entries)
-
-
-@dataclass(frozen=True)
-class _Stripped:
-    """Everyone's rows without what is withheld; can be iterated over again."""
-
-    rows: Iterable[pa.RecordBatch]
-    share: float
-    ordered: bool
-
-    def __iter__(self) -> Iterator[pa.RecordBatch]:
-        for batch, _ in withhold(self.rows, self.share, ordered=self.ordered):
-            yield batch
+    return hold_out, census, round(listeners * settings.sample_share), round(entries * settings.sample_share)
 
 
 def _sample_share(entries: int, settings: AlsSettings) -> float:
@@ -340,10 +320,6 @@ def _sample_share(entries: int, settings: AlsSettings) -> float:
     of_training = entries * settings.sample_share * settings.factors * settings.iterations
     budget = max(FREE_WORK, WORK_SHARE * of_training)
     return float(min(settings.sample_share, budget / (entries * ITERATIONS * sum(lengths))))
-
-
-def _with(settings: AlsSettings, changes: Recipe) -> AlsSettings:
-    return AlsSettings.model_validate(settings.model_dump() | dict(changes))
 
 
 def _ndcg(lists: CsrRows, withheld: CsrRows, model: Model) -> Floats:
@@ -355,17 +331,3 @@ def _ndcg(lists: CsrRows, withheld: CsrRows, model: Model) -> Floats:
     gains = np.bincount(listener[relevant], 1 / np.log2(place[relevant] + 2), minlength=len(lists.lengths))
     ideal = np.concatenate([[0.0], np.cumsum(1 / np.log2(np.arange(LIST_LENGTH) + 2))])
     return np.asarray(gains / ideal[np.minimum(withheld.lengths, LIST_LENGTH)])
-
-
-def fit_recipe(
-    rows: Iterable[pa.RecordBatch],
-    item_ids: pa.Array,
-    run_date: date,
-    half_life_days: float,
-    settings: AlsSettings,
-    candidates: int,
-) -> Race:
-    """The race, or, with als.recipe = "settings", the settings as they are."""
-    if settings.recipe == "settings":
-        return Race(settings)
-    return run_race(rows, item_ids, run_date, half_life_days, settings, candidates)

@@ -1,5 +1,7 @@
 """Stage `train_als`: a model of the night's own, when the live one is too old."""
 
+from typing import Any
+
 from pyspark.sql import SparkSession
 
 from nocturne.core.night import Night
@@ -48,19 +50,16 @@ def train_als(spark: SparkSession, night: Night, progress: Progress) -> StageRes
 
 def _raced(trained: registry.Trained) -> str:
     """A remark on the race that chose the recipe; empty without one."""
-    if trained.race is None:
+    race = trained.race
+    if race is None:
         return ""
-    changed = {
-        name: value for entrant in trained.race.entrants if entrant.chosen for name, value in entrant.changes.items()
-    }
-    return "; " + (
-        trained.race.remark
-        or (
-            f"a race chose {', '.join(f'{name} {value}' for name, value in changed.items())}"
-            if changed
-            else "a race left the settings as they are"
-        )
-    )
+    if race.remark:
+        return f"; {race.remark}"
+    changed: dict[str, Any] = {}
+    for entrant in race.entrants:
+        changed |= entrant.changes if entrant.chosen else {}
+    chosen = ", ".join(f"{name} {value}" for name, value in changed.items())
+    return f"; a race chose {chosen}" if chosen else "; a race left the settings as they are"
 
 
 def _sampled(training: als.Training) -> str:
