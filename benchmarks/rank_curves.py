@@ -94,6 +94,7 @@ def make_ranker(items: int, factors: int, top_k: int) -> Ranker:
     model = Model(
         "invented", settings.als, DAY, 90.0, np.arange(items, dtype=np.int32), ids, rotated, spectrum,
         counts**-0.3, counts**0.1, counts, {}, neighbours, np.ones(neighbours.shape, np.float32),
+        neighbours[:0], np.ones((0, neighbours.shape[1]), np.float32),
     )  # fmt: skip
     everything = Markets({None: 0}, 0, np.ones((1, items), dtype=bool), ("everything",))
     laid_out = lay_out_items(rotated, model.score_multipliers, np.arange(items))

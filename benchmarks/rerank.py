@@ -32,7 +32,8 @@ from benchmarks import lastfm
 from benchmarks.train import rows
 from nocturne.core.console import print_rows
 from nocturne.core.csr import CsrRows
-from nocturne.core.settings import RerankingSettings, Settings, load_settings
+from nocturne.core.sections import RerankingSettings
+from nocturne.core.settings import Settings, load_settings
 from nocturne.evaluation import metrics
 from nocturne.evaluation.significance import differences
 from nocturne.ingestion.importers import IMPORTERS

@@ -19,7 +19,8 @@ from pathlib import Path
 from rich.progress import track
 
 from nocturne.core.night import Night, Warehouse
-from nocturne.core.settings import ListenSettings, Settings, load_settings
+from nocturne.core.sections import ListenSettings
+from nocturne.core.settings import Settings, load_settings
 from nocturne.ingestion.importers import IMPORTERS
 from nocturne.ingestion.importers.archive import open_source
 from nocturne.pipeline.runner import run_nights, working_on

@@ -30,7 +30,8 @@ from scipy.stats import bootstrap
 
 from benchmarks import gowalla
 from nocturne.core.console import print_rows
-from nocturne.core.settings import AlsSettings, load_settings
+from nocturne.core.sections import AlsSettings
+from nocturne.core.settings import load_settings
 from nocturne.ingestion.interactions import EPOCH, UNIT
 from nocturne.kernel.solve import solve_users
 from nocturne.training import als

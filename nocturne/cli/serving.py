@@ -16,7 +16,7 @@ from nocturne.core.pasted import job_command
 
 if TYPE_CHECKING:
     from nocturne.core.night import Warehouse
-    from nocturne.core.settings import CacheSettings
+    from nocturne.core.sections import CacheSettings
     from nocturne.serving.cache import Cache as ServingCache
     from nocturne.serving.cache import Pointer
 

@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 
 from nocturne.core.errors import GateClosed, UsageError
 from nocturne.core.night import Night
-from nocturne.core.settings import PromotionSettings
+from nocturne.core.sections import PromotionSettings
 from nocturne.evaluation.backtest import compare_models
 from nocturne.evaluation.significance import EVERYONE, Difference
 from nocturne.flow import GATED_TABLES, NIGHTLY

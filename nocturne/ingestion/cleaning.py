@@ -9,7 +9,7 @@ from datetime import date, timedelta
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
-from nocturne.core.settings import ListenSettings
+from nocturne.core.sections import ListenSettings
 from nocturne.ingestion.landing_files import EVENT_FIELDS, ID_FIELDS
 
 REASONS = (

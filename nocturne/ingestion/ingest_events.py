@@ -9,7 +9,7 @@ from pyspark.sql import functions as F
 
 from nocturne.core.errors import InputError
 from nocturne.core.night import Night
-from nocturne.core.settings import ListenSettings
+from nocturne.core.sections import ListenSettings
 from nocturne.core.spark.session import scale_shuffles
 from nocturne.core.stage import Progress, StageResult
 from nocturne.flow import stage

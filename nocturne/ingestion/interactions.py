@@ -16,7 +16,7 @@ from datetime import date
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
-from nocturne.core.settings import InteractionSettings
+from nocturne.core.sections import InteractionSettings
 from nocturne.ingestion.row_merge import HISTORY, LISTEN, LISTENER, merge_batches
 
 UNIT = 2**20

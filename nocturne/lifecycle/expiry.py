@@ -10,7 +10,7 @@ from difflib import get_close_matches
 from typing import Any
 
 from nocturne.core.errors import UsageError
-from nocturne.core.settings import RetentionSettings
+from nocturne.core.sections import RetentionSettings
 from nocturne.flow import TABLES
 from nocturne.serving.cache.pointer import Pointer, from_json
 from nocturne.serving.night_record import PUBLISHED, ROLLED_BACK, STALE, SUPERSEDED, NightRecord

@@ -93,8 +93,13 @@ def make_ranker(night: Night, model: Model, previous: Night | None) -> Ranker:
     tie_order = np.empty(len(order), dtype=np.int64)
     tie_order[order] = np.arange(len(order))
     return Ranker(
-        # The factors lie in `items`; workers need them once.
-        model=replace(model, factors=model.factors[:0]),
+        # The factors lie in `items`; workers need them once, and what is heard after what not at all.
+        model=replace(
+            model,
+            factors=model.factors[:0],
+            predecessors=model.predecessors[:0],
+            predecessor_weights=model.predecessor_weights[:0],
+        ),
         items=lay_out_items(model.factors, model.score_multipliers, tie_order),
         markets=_markets(night, model),
         previous_markets=_markets(night.on(previous.run_date), model) if previous else None,

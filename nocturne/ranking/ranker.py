@@ -20,7 +20,7 @@ import pyarrow.compute as pc
 from nocturne.core.arrays import Counts, Floats, Mask
 from nocturne.core.csr import CsrRows, fill_empty_rows
 from nocturne.core.hashing import Hashes, hash_ids, spread
-from nocturne.core.settings import RankingSettings
+from nocturne.core.sections import RankingSettings
 from nocturne.ingestion.interactions import EPOCH
 from nocturne.kernel.audit import audit
 from nocturne.kernel.autotune import KernelPlan, autotune, rank

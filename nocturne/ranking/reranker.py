@@ -30,7 +30,7 @@ import pyarrow as pa
 from nocturne.core.arrays import Floats, Positions
 from nocturne.core.csr import CsrRows
 from nocturne.core.hashing import SPLITMIX_STEP, hash_ids, spread
-from nocturne.core.settings import RerankingSettings
+from nocturne.core.sections import RerankingSettings
 from nocturne.kernel.arguments import Exploration, RerankRules, Traits
 from nocturne.kernel.rerank import rerank
 from nocturne.training.confidences import Confidences

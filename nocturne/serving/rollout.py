@@ -345,7 +345,7 @@ def _require_sample(night: Night, cache: Cache, manifest: Manifest) -> None:
     for batch in _sample(night, manifest.generation, version):
         for user_id, value in cache.encode(manifest.generation, batch):
             compared += 1
-            wrong += cache.read(manifest.generation, user_id) != value
+            wrong += not (cache.read(manifest.generation, user_id) or b"").startswith(value)
     if wrong or (manifest.listeners and not compared):
         raise ServiceError(
             "the cache does not read back what the table holds",

@@ -18,7 +18,7 @@ from threadpoolctl import threadpool_limits
 
 from nocturne.core.arrays import Counts, Factors, Floats, Indexes
 from nocturne.core.errors import UsageError
-from nocturne.core.settings import AlsSettings
+from nocturne.core.sections import AlsSettings
 from nocturne.training.confidences import confidence_rows, heard_items, positions
 from nocturne.training.model import Model
 from nocturne.training.neighbours import Weights, nearest
@@ -101,8 +101,8 @@ def train(
 ) -> Training:
     """Learn item factors from the interaction matrix.
 
-    The rows are gone through twice, to count and to fill, and for successions twice more, so that the matrix is all
-    that is ever held of them.
+    The rows are gone through twice, to count and to fill, and twice more for what is heard after what, so that the
+    matrix is all that is ever held of them.
 
     Args:
         rows: `COLUMNS` of the night's `interactions`, the same rows in the same order each time; the order decides
@@ -293,8 +293,12 @@ def _freeze(
     listeners = census.listeners[-1, trained]
     used = matrix if usable.all() else matrix[:, usable]
     position = positions(trained, len(inputs.item_ids))
-    neighbours, similarities = _weigh_neighbours(used, rows, listeners, position, settings)
+    before, successions = predecessors(rows, position, len(listeners), settings)
+    neighbours, similarities = before, successions
+    if settings.neighbour_weights != "succession":
+        neighbours, similarities = nearest(used, listeners, settings)
     digest.update(similarities.data)
+    digest.update(successions.data)
     counts = listeners.astype(np.float64)
     return Model(
         version=f"als-{inputs.run_date}-{digest.hexdigest()[:8]}",
@@ -311,6 +315,8 @@ def _freeze(
         market_listeners={market: heard[trained] for market, heard in census.market_listeners.items()},
         neighbours=neighbours,
         similarities=similarities,
+        predecessors=before,
+        predecessor_weights=successions,
     )
 
 

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from nocturne.core.arrays import Counts, Floats, Indexes
 from nocturne.core.csr import entries_of
-from nocturne.core.settings import AlsSettings
+from nocturne.core.sections import AlsSettings
 from nocturne.ingestion.interactions import strength_scale
 
 _TRANSFORMS: dict[str, Callable[[Floats], Floats]] = {

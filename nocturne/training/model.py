@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from nocturne.core.arrays import Counts, Factors, Floats, Indexes
-from nocturne.core.settings import AlsSettings
+from nocturne.core.sections import AlsSettings
 from nocturne.storage.contracts import contract
 from nocturne.storage.model_transitions import ModelRecord
 from nocturne.training.confidences import Confidences, confidence_rows, positions
@@ -36,6 +36,8 @@ class Model:
         neighbours: positions of the items most similar to each, ascending; -1 where there are fewer; shape
             (items, neighbours).
         similarities: weights of the neighbours, aligned with them.
+        predecessors: positions of the items after which each is heard most, as the neighbours are kept.
+        predecessor_weights: how often, aligned with them; the largest of all is 1.
     """
 
     version: str
@@ -52,6 +54,8 @@ class Model:
     market_listeners: dict[str, Counts]
     neighbours: Indexes
     similarities: Factors
+    predecessors: Indexes
+    predecessor_weights: Factors
 
     @cached_property
     def position(self) -> Indexes:
@@ -74,9 +78,7 @@ class Model:
 def factors_table(model: Model) -> pa.Table:
     """The model's items as rows of `item_factors`."""
     items = len(model.item_indexes)
-    present = model.neighbours >= 0
-    counts = present.sum(axis=1)
-    factors = {
+    columns = {
         "run_date": pa.repeat(pa.scalar(model.anchor_date, pa.date32()), items),
         "model_version": pa.repeat(model.version, items),
         "item_index": pa.array(model.item_indexes),
@@ -86,10 +88,21 @@ def factors_table(model: Model) -> pa.Table:
         "score_multiplier": pa.array(model.score_multipliers),
         "listeners": pa.array(model.listeners),
         "market_listeners": _market_maps(model),
-        "neighbours": _lists(counts, model.item_indexes[model.neighbours[present]]),
-        "similarities": _lists(counts, model.similarities[present]),
+        **_evidence_lists(model, "neighbours", "similarities"),
+        **_evidence_lists(model, "predecessors", "predecessor_weights"),
     }
-    return pa.table(factors).cast(contract("item_factors").arrow_schema)
+    return pa.table(columns).cast(contract("item_factors").arrow_schema)
+
+
+def _evidence_lists(model: Model, items: str, weights: str) -> dict[str, pa.ListArray]:
+    """Two aligned arrays of a model as columns of those names, without the places that are empty."""
+    places = getattr(model, items)
+    present = places >= 0
+    counts = present.sum(axis=1)
+    return {
+        items: _lists(counts, model.item_indexes[places[present]]),
+        weights: _lists(counts, getattr(model, weights)[present]),
+    }
 
 
 def model_from_tables(record: ModelRecord, factors: pa.Table, half_life_days: float) -> Model:
@@ -98,7 +111,9 @@ def model_from_tables(record: ModelRecord, factors: pa.Table, half_life_days: fl
     spectrum = np.array(record.spectrum)
     item_indexes = factors["item_index"].to_numpy()
     settings = AlsSettings.model_validate_json(record.settings)
-    neighbours, similarities = _neighbours(factors, positions(item_indexes, int(item_indexes.max()) + 1), settings)
+    position = positions(item_indexes, int(item_indexes.max()) + 1)
+    neighbours, similarities = _evidence(factors, "neighbours", "similarities", position, settings)
+    before, successions = _evidence(factors, "predecessors", "predecessor_weights", position, settings)
     return Model(
         version=record.version,
         settings=settings,
@@ -114,6 +129,8 @@ def model_from_tables(record: ModelRecord, factors: pa.Table, half_life_days: fl
         market_listeners=_market_counts(factors["market_listeners"].combine_chunks()),
         neighbours=neighbours,
         similarities=similarities,
+        predecessors=before,
+        predecessor_weights=successions,
     )
 
 
@@ -122,17 +139,19 @@ def _lists(lengths: npt.NDArray[np.integer[Any]], flat: npt.NDArray[Any]) -> pa.
     return pa.ListArray.from_arrays(pa.array(ends), pa.array(flat))
 
 
-def _neighbours(factors: pa.Table, position: Indexes, settings: AlsSettings) -> tuple[Indexes, Factors]:
-    """Neighbours and similarities of items as arrays of one width."""
+def _evidence(
+    factors: pa.Table, items: str, weights: str, position: Indexes, settings: AlsSettings
+) -> tuple[Indexes, Factors]:
+    """Two aligned columns of lists as arrays of one width: positions, -1 where there are fewer, and weights."""
     shape = (factors.num_rows, settings.neighbours)
-    neighbours, similarities = np.full(shape, -1, np.int32), np.zeros(shape, np.float32)
-    lists = factors["neighbours"].combine_chunks()
+    places, aligned = np.full(shape, -1, np.int32), np.zeros(shape, np.float32)
+    lists = factors[items].combine_chunks()
     lengths = pc.list_value_length(lists).to_numpy()
     item = np.repeat(np.arange(factors.num_rows), lengths)
     place = np.arange(len(item)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
-    neighbours[item, place] = position[lists.flatten().to_numpy()]
-    similarities[item, place] = factors["similarities"].combine_chunks().flatten().to_numpy()
-    return neighbours, similarities
+    places[item, place] = position[lists.flatten().to_numpy()]
+    aligned[item, place] = factors[weights].combine_chunks().flatten().to_numpy()
+    return places, aligned
 
 
 def _market_maps(model: Model) -> pa.MapArray:

@@ -8,7 +8,7 @@ from implicit.nearest_neighbours import ItemItemRecommender
 from scipy.sparse import csr_matrix
 
 from nocturne.core.arrays import Counts, Floats, Indexes
-from nocturne.core.settings import AlsSettings
+from nocturne.core.sections import AlsSettings
 from nocturne.kernel.local_ridge import fit_weights
 
 Weights = npt.NDArray[np.float32]

@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from nocturne.core.arrays import Counts, Floats, Indexes
 from nocturne.core.hashing import hash_ids
-from nocturne.core.settings import AlsSettings
+from nocturne.core.sections import AlsSettings
 from nocturne.training.confidences import columns_of, listed
 from nocturne.training.neighbours import MEMORY_SHARE, Weights, best_of_each, scaled
 

@@ -17,7 +17,7 @@ from threadpoolctl import threadpool_limits
 
 from nocturne.core.arrays import Factors, Floats, Indexes
 from nocturne.core.csr import CsrRows
-from nocturne.core.settings import AlsSettings
+from nocturne.core.sections import AlsSettings
 from nocturne.kernel.autotune import KernelPlan, rank
 from nocturne.kernel.blend import blend
 from nocturne.kernel.layout import Eligible, lay_out_items

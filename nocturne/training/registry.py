@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 from nocturne.core.code_version import code_version
 from nocturne.core.errors import InputError, UsageError
 from nocturne.core.night import Night, Warehouse
-from nocturne.core.settings import OPERATIONAL, AlsSettings
+from nocturne.core.sections import OPERATIONAL, AlsSettings
 from nocturne.storage import model_transitions, tables, writing
 from nocturne.storage.contracts import contract
 from nocturne.storage.model_transitions import CANDIDATE, LIVE, REJECTED, ModelRecord, Transition, live_on, with_states

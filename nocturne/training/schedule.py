@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
-from nocturne.core.settings import AlsSettings
+from nocturne.core.sections import AlsSettings
 from nocturne.storage.model_transitions import ModelRecord, last_refused_since, live_on, without_transitions_of
 from nocturne.training.registry import THE_NIGHT, recipe_of
 

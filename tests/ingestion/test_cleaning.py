@@ -2,12 +2,13 @@
 
 import json
 from datetime import date
+from typing import TYPE_CHECKING
 
 import pytest
 from pyspark.sql import DataFrame, Row, SparkSession
 from pyspark.sql import functions as F
 
-from nocturne.core.settings import ListenSettings, load_settings
+from nocturne.core.settings import load_settings
 from nocturne.ingestion.cleaning import (
     DUPLICATE,
     LISTEN,
@@ -20,6 +21,9 @@ from nocturne.ingestion.cleaning import (
     split_doubtful_rows,
 )
 from nocturne.ingestion.landing_files import EVENT_FIELDS
+
+if TYPE_CHECKING:
+    from nocturne.core.sections import ListenSettings
 
 DAY = date(2025, 3, 2)
 SETTINGS = load_settings().listens

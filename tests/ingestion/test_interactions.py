@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from pyspark.sql import DataFrame, Row, SparkSession
 
-from nocturne.core.settings import InteractionSettings
+from nocturne.core.sections import InteractionSettings
 from nocturne.ingestion.interactions import EPOCH, UNIT, add_listens, index_new_items, strength_scale
 
 FOUR_DAYS = InteractionSettings(half_life_days=4.0)

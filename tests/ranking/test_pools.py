@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nocturne.core.settings import RerankingSettings, load_settings
+from nocturne.core.sections import RerankingSettings
+from nocturne.core.settings import load_settings
 from nocturne.ingestion.interactions import EPOCH, UNIT
 from nocturne.kernel.layout import lay_out_items
 from nocturne.ranking.eligibility import Markets, markets
@@ -67,6 +68,7 @@ class Service:
             f"model-{self.model_seed}", als, FIRST, 10.0, np.arange(10, dtype=np.int32), ids, factors, spectrum,
             ones, 1.0 + np.arange(10) % 3, np.arange(1, 11, dtype=np.int64), heard,
             neighbours, rng.random((10, 3), dtype=np.float32),
+            neighbours[:, :0], np.zeros((10, 0), np.float32),
         )  # fmt: skip
 
     def rows(self) -> pa.RecordBatch:

@@ -36,6 +36,7 @@ def rows(heard: Heard, market: str | None = "SE", last_heard: date = NIGHT) -> p
             "play_sums": pa.array([[int(items[i] * UNIT) for i in sorted(items)] for items in heard.values()]),
             "second_sums": pa.array([[0 for _ in items] for items in heard.values()]),
             "last_heard": pa.array([[last_heard for _ in items] for items in heard.values()], pa.list_(pa.date32())),
+            "recent_items": pa.array([list(items) for items in heard.values()], pa.list_(pa.int32())),
             "digest": pa.array([f"{sorted(items.items())}" for items in heard.values()]),
         }
     )

@@ -16,7 +16,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nocturne.core.settings import AlsSettings, RerankingSettings, load_settings
+from nocturne.core.sections import AlsSettings, RerankingSettings
+from nocturne.core.settings import load_settings
 from nocturne.kernel.layout import lay_out_items
 from nocturne.ranking.eligibility import markets
 from nocturne.ranking.item_traits import traits
@@ -179,6 +180,8 @@ def model(world_seed: int, seed: int) -> Model:
         market_listeners={market: rng.integers(0, 3, count) for market in ("FI", "SE")},
         neighbours=neighbours,
         similarities=np.where(neighbours >= 0, rng.uniform(0.0, 1.0, (count, width)), 0.0).astype(np.float32),
+        predecessors=neighbours[:, :0],
+        predecessor_weights=np.zeros((count, 0), np.float32),
     )
 
 

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from scipy.stats import chisquare
 
 from nocturne.core.csr import CsrRows
-from nocturne.core.settings import RerankingSettings, load_settings
+from nocturne.core.sections import RerankingSettings
+from nocturne.core.settings import load_settings
 from nocturne.kernel.arguments import Traits
 from nocturne.ranking.item_traits import NONE, UNTAGGED, traits
 from nocturne.ranking.reranker import Reranker

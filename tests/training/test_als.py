@@ -10,7 +10,8 @@ import pyarrow as pa
 import pytest
 
 from nocturne.core.errors import UsageError
-from nocturne.core.settings import AlsSettings, load_settings
+from nocturne.core.sections import AlsSettings
+from nocturne.core.settings import load_settings
 from nocturne.ingestion.interactions import UNIT
 from nocturne.training import registry
 from nocturne.training.als import train
@@ -38,6 +39,7 @@ def rows(heard: dict[str, dict[int, float]], market: str | None = "SE") -> pa.Re
             "item_indexes": pa.array([list(items) for items in ordered.values()], pa.list_(pa.int32())),
             "play_sums": pa.array([[int(n * UNIT) for n in items.values()] for items in ordered.values()]),
             "second_sums": pa.array([[int(60 * n * UNIT) for n in items.values()] for items in ordered.values()]),
+            "recent_items": pa.array([list(items) for items in heard.values()], pa.list_(pa.int32())),
         }
     )
 
@@ -247,7 +249,8 @@ def test_a_model_comes_back_from_its_tables_as_it_was() -> None:
     )
     arrays = ("factors", "spectrum", "confidence_weights", "score_multipliers", "listeners", "item_indexes")
     assert (training.model.neighbours >= 0).any()
-    for name in (*arrays, "neighbours", "similarities"):
+    assert (training.model.predecessors >= 0).any()
+    for name in (*arrays, "neighbours", "similarities", "predecessors", "predecessor_weights"):
         assert getattr(back, name).tobytes() == getattr(training.model, name).tobytes(), name
     assert back.version == training.model.version
     assert back.settings == training.model.settings

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from scipy.sparse import csr_matrix
 
-from nocturne.core.settings import AlsSettings, load_settings
+from nocturne.core.sections import AlsSettings
+from nocturne.core.settings import load_settings
 from nocturne.training.neighbours import nearest
 
 

@@ -6,7 +6,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from nocturne.core.settings import AlsSettings, load_settings
+from nocturne.core.sections import AlsSettings
+from nocturne.core.settings import load_settings
 from nocturne.ingestion.interactions import UNIT
 from nocturne.kernel.layout import lay_out_items
 from nocturne.ranking.eligibility import Markets

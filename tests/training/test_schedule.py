@@ -4,7 +4,8 @@ from datetime import date, timedelta
 
 import pytest
 
-from nocturne.core.settings import OPERATIONAL, AlsSettings, load_settings
+from nocturne.core.sections import OPERATIONAL, AlsSettings
+from nocturne.core.settings import load_settings
 from nocturne.storage.model_transitions import ModelRecord
 from nocturne.training.registry import recipe_of
 from nocturne.training.schedule import plan_training

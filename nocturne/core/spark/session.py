@@ -20,7 +20,7 @@ from pyspark.sql import SparkSession
 
 from nocturne import ROOT
 from nocturne.core.errors import Interrupted, NocturneError, UsageError
-from nocturne.core.settings import SparkSettings
+from nocturne.core.sections import SparkSettings
 from nocturne.core.spark.jars import DELTA_JARS, ensure_jars
 from nocturne.core.spark.java import find_java
 

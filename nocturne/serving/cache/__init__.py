@@ -3,7 +3,8 @@
 from pathlib import Path
 
 from nocturne.core.errors import UsageError
-from nocturne.core.settings import CacheSettings, load_settings
+from nocturne.core.sections import CacheSettings
+from nocturne.core.settings import load_settings
 from nocturne.serving.cache.base import Cache, ParallelMap, PointerMoved, Progress, RowBatches, Snapshot
 from nocturne.serving.cache.lmdb.store import LmdbCache
 from nocturne.serving.cache.pointer import Generation, Pointer

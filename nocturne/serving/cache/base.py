@@ -140,7 +140,7 @@ class Cache(ABC):
         return open_generation.count() if open_generation else 0
 
     def encode(self, generation: str, rows: pa.RecordBatch) -> Iterator[tuple[str, bytes]]:
-        """(user_id, value) of rows of `ranked_lists` as the generation must hold them, byte for byte.
+        """(user_id, beginning of the value) of rows of `ranked_lists` as the generation must hold them, byte for byte.
 
         Raises:
             InputError: a row has an item or a head that the generation does not have, or a score that is not finite.
@@ -149,7 +149,7 @@ class Cache(ABC):
         open_generation = self._current(generation)
         try:
             if open_generation:
-                return open_generation.encoder().batch(rows)
+                return open_generation.encoder().lists(rows)
         except ItemsGone:
             pass
         raise self._lost(generation)

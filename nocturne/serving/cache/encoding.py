@@ -1,7 +1,7 @@
 """Rows of `ranked_lists` as keys and values of a cache: one pass over NumPy arrays, no Python object per item."""
 
 from collections.abc import Iterable, Iterator
-from itertools import pairwise
+from itertools import pairwise, repeat
 from operator import lt
 from typing import Any
 
@@ -11,7 +11,8 @@ import pyarrow.compute as pc
 from numba import njit
 
 from nocturne.core.errors import InputError
-from nocturne.serving.cache.values import MOST_KINDS, GenerationInfo
+from nocturne.serving.cache.rows import pack_rows
+from nocturne.serving.cache.values import MOST_ITEMS, MOST_KINDS, GenerationInfo
 
 Array = np.ndarray[Any, Any]
 
@@ -39,6 +40,7 @@ class Encoder:
                 expected=f"at most {MOST_KINDS}",
             )
         self._kinds = pa.array([_SEPARATOR.join(kind) for kind in info.kinds], pa.string())
+        self._markets = pa.array(info.markets, pa.string())
         ids = pa.chunked_array(info.item_ids).cast(pa.large_string()).combine_chunks()
         self._items = _offsets_and_bytes(ids)
         self._table = _table(_hashes(*self._items))
@@ -53,7 +55,7 @@ class Encoder:
         for batch in batches:
             if len(batch) == 0:
                 continue
-            keys, values = self._encoded(batch)
+            keys, values = self._encoded(batch, self._rows(batch))
             if not all(map(lt, [*last, *keys], keys if last else keys[1:])):
                 raise InputError(
                     "a listener has two lists, or the lists are not in order of listener",
@@ -63,24 +65,40 @@ class Encoder:
             last = keys[-1:]
             yield from zip(keys, values, strict=True)
 
-    def batch(self, rows: pa.RecordBatch) -> Iterator[tuple[str, bytes]]:
-        """(user_id, value) of every row, in whatever order.
+    def lists(self, rows: pa.RecordBatch) -> Iterator[tuple[str, bytes]]:
+        """(user_id, beginning of the value) of every row, in whatever order: all of it but the listener's row.
 
         Raises:
             InputError: a row cannot be encoded.
         """
-        keys, values = self._encoded(rows)
+        keys, values = self._encoded(rows, repeat(b""))
         return ((key.decode(), value) for key, value in zip(keys, values, strict=True))
 
-    def _encoded(self, rows: pa.RecordBatch) -> tuple[list[bytes], Iterator[bytes]]:
+    def _rows(self, batch: pa.RecordBatch) -> Iterable[bytes]:
+        """Listeners' rows, which stand behind their lists; empty in a generation of lists alone."""
+        if "factors" not in batch.schema.names:
+            return repeat(b"")
+        ends, units = pack_rows(batch, self._markets)
+        packed = units.tobytes()
+        return (packed[start:end] for start, end in pairwise((2 * ends).tolist()))
+
+    def _encoded(self, rows: pa.RecordBatch, listeners_rows: Iterable[bytes]) -> tuple[list[bytes], Iterator[bytes]]:
         lists = rows.column("items")
         listed = lists.flatten()
         numbers, scores = self._numbers(listed.field("item_id")), _scores(listed.field("score"))
         lengths = pc.list_value_length(lists).fill_null(0).to_numpy(zero_copy_only=False)
-        ends = np.cumsum(1 + 4 * lengths.astype(np.int64))
+        if lengths.max(initial=0) >= MOST_ITEMS:
+            raise InputError(
+                "a list is too long for a serving cache",
+                where="ranked_lists",
+                found=f"{lengths.max()} items",
+                expected=f"fewer than {MOST_ITEMS}",
+                fix="lower ranking.top_k",
+            )
+        ends = np.cumsum(2 + 4 * lengths.astype(np.int64))
         packed = _pack(ends, numbers, scores.view(np.uint32), self._kind_numbers(rows)).tobytes()
         bounds = [0, *(2 * ends).tolist()]
-        values = (packed[start:end] for start, end in pairwise(bounds))
+        values = (packed[start:end] + row for (start, end), row in zip(pairwise(bounds), listeners_rows, strict=False))
         return rows.column("user_id").cast(pa.binary()).to_pylist(), values
 
     def _numbers(self, ids: pa.Array) -> Array:
@@ -223,13 +241,13 @@ def _pack(ends: Array, numbers: Array, scores: Array, kinds: Array) -> Array:
     packed = np.empty(ends[-1] if len(ends) else 0, np.uint16)
     start = item = 0
     for row in range(len(ends)):
-        count = (ends[row] - start - 1) // 4
-        packed[start] = kinds[row]
+        count = (ends[row] - start - 2) // 4
+        packed[start], packed[start + 1] = kinds[row], count
         for at in range(count):
             number, score = numbers[item + at], scores[item + at]
-            packed[start + 1 + 2 * at] = number & 0xFFFF
-            packed[start + 2 + 2 * at] = number >> 16
-            packed[start + 1 + 2 * (count + at)] = score & 0xFFFF
-            packed[start + 2 + 2 * (count + at)] = score >> 16
+            packed[start + 2 + 2 * at] = number & 0xFFFF
+            packed[start + 3 + 2 * at] = number >> 16
+            packed[start + 2 + 2 * (count + at)] = score & 0xFFFF
+            packed[start + 3 + 2 * (count + at)] = score >> 16
         start, item = ends[row], item + count
     return packed

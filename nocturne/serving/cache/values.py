@@ -1,7 +1,8 @@
 """One listener's list as it is served, and the bytes that both stores keep of it.
 
-A value is the number of its head (2 bytes), the numbers of its items (4 bytes each) and their scores (float32
-each), little-endian; what the numbers stand for is kept once a generation. docs/decisions/compact-values.md says why.
+A value is the number of its head (2 bytes), the number of its items (2), the numbers of these (4 each) and their
+scores (float32 each), little-endian; then the listener's row, as `rows` reads it. What the numbers stand for is kept
+once a generation. docs/decisions/compact-values.md says why.
 """
 
 import json
@@ -15,11 +16,14 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 
-MOST_KINDS = 2**16
+MOST_KINDS = MOST_ITEMS = 2**16
 CHUNK_ITEMS = 4096
+HEAD_BYTES = 4
+BYTES_PER_ITEM = 8
 _CHUNK = pa.schema([("item_id", pa.large_string())])
 
 _NUMBERS = np.dtype("<u4")
+_HEAD = Struct("<HH")
 
 ReadChunk = Callable[[int], bytes | None]
 
@@ -66,16 +70,22 @@ class GenerationInfo:
         lists: lists to expect; more or fewer are stored all the same.
         kinds: heads of the lists, at most 65,536; a head's number is its position.
         item_ids: every item that a list may hold; an item's number is its position.
+        markets: of the listeners; a market's number is its position.
+        items: what a reader of more than lists needs of every item, in the same order, as `served_items` lays it
+            out; None in a generation of lists alone.
     """
 
     run_date: date
     lists: int
     kinds: Sequence[ListKind]
     item_ids: pa.StringArray | pa.ChunkedArray
+    markets: Sequence[str] = ()
+    items: pa.Table | None = None
 
     def to_json(self, **more: str | int) -> bytes:
-        """All but the item ids, as the stores keep it, and what a store needs to know more."""
+        """All but the items, as the stores keep it, and what a store needs to know more."""
         fields = {"run_date": str(self.run_date), "lists": self.lists, "heads": self.kinds, "items": len(self.item_ids)}
+        fields["markets"] = self.markets
         return json.dumps(fields | more, ensure_ascii=False, separators=(",", ":")).encode()
 
     def chunks(self) -> Iterator[bytes]:
@@ -101,6 +111,7 @@ class Decoder:
         self.run_date = date.fromisoformat(fields["run_date"])
         self.lists: int = fields["lists"]
         self.kinds = tuple(ListKind(*each) for each in fields["heads"])
+        self.markets: tuple[str, ...] = tuple(fields["markets"])
         self._items: int = fields["items"]
         # untouched pages of it take no memory
         self._ids = np.empty(self._items, dtype=object)
@@ -116,14 +127,15 @@ class Decoder:
         Raises:
             ItemsGone: an item id is not in the store any more.
         """
-        count = (len(value) - 2) // 8
-        numbers = np.frombuffer(value, _NUMBERS, count, 2)
+        kind, count = _HEAD.unpack_from(value)
+        numbers = np.frombuffer(value, _NUMBERS, count, HEAD_BYTES)
         ids = self._ids.take(numbers).tolist()
         if self._unread and not all(ids):
             self._learn(numbers, read_chunk)
             ids = self._ids.take(numbers).tolist()
-        kind = self.kinds[value[0] | value[1] << 8]
-        return ServedList(self.run_date, *kind, tuple(ids), _floats(count).unpack_from(value, 2 + 4 * count))
+        scores = floats(count).unpack_from(value, HEAD_BYTES + 4 * count)
+        arm, source, model_version = self.kinds[kind]
+        return ServedList(self.run_date, arm, source, model_version, tuple(ids), scores)
 
     def read_info(self, read_chunk: ReadChunk) -> GenerationInfo:
         """The information that the generation was loaded with.
@@ -132,7 +144,8 @@ class Decoder:
             ItemsGone: an item id is not in the store any more.
         """
         chunks = [_ids(read_chunk(number)) for number in range(-(-self._items // CHUNK_ITEMS))]
-        return GenerationInfo(self.run_date, self.lists, self.kinds, pa.chunked_array(chunks, pa.large_string()))
+        item_ids = pa.chunked_array(chunks, pa.large_string())
+        return GenerationInfo(self.run_date, self.lists, self.kinds, item_ids, self.markets)
 
     def _learn(self, numbers: np.ndarray[Any, np.dtype[np.uint32]], read_chunk: ReadChunk) -> None:
         for chunk in self._unread.intersection((numbers // CHUNK_ITEMS).tolist()):
@@ -142,7 +155,8 @@ class Decoder:
 
 
 @lru_cache
-def _floats(count: int) -> Struct:
+def floats(count: int) -> Struct:
+    """So many float32 in a row."""
     return Struct(f"<{count}f")
 
 

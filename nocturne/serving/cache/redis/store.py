@@ -17,7 +17,7 @@ from time import sleep
 from typing import cast
 
 from nocturne.core.errors import ServiceError
-from nocturne.core.settings import CacheSettings
+from nocturne.core.sections import CacheSettings
 from nocturne.serving.cache.base import Cache, OpenGeneration, ParallelMap, Progress, RowBatches, Snapshot
 from nocturne.serving.cache.pointer import Generation, Pointer, from_json, to_json
 from nocturne.serving.cache.redis import scripts

@@ -1,0 +1,194 @@
+"""Listeners' rows as a generation keeps them, behind their lists: all that says what comes next for them.
+
+A row is, in units of 2 bytes, little-endian: number of the market; 1 if propensities follow, else 0; propensities of
+the list's items (float32); number of factors, and these (float32); number of heard items (uint32); units of a step, 1
+or 2; the heard items' numbers, ascending, as steps from each to the next; their weights (float16); 1 if days follow,
+else 0; days from the last listen of each to the night.
+"""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+from numba import njit
+
+from nocturne.core.arrays import Factors, Indexes
+from nocturne.serving.cache.values import BYTES_PER_ITEM, HEAD_BYTES, ListKind
+
+Units = npt.NDArray[np.uint16]
+
+NOWHERE = 0xFFFF
+"""Number of the market of listeners who have none."""
+
+_LONGEST_STEP = 0xFFFF
+_HEAVIEST = float(np.finfo(np.float16).max)
+
+
+class ServedRow(NamedTuple):
+    """A listener as a generation knows them.
+
+    Attributes:
+        kind: arm, source and model of the list.
+        market: None without one.
+        numbers: of the list's items, best first.
+        scores: aligned with them, float32.
+        propensities: aligned with them; None if nothing was drawn.
+        factors: float32; None of a listener without any.
+        heard: numbers of the items heard, ascending.
+        weights: what each heard item weighs, before the weight of the item itself; float32.
+        days: days from the last listen of each to the night; None where heard items never come back.
+    """
+
+    kind: ListKind
+    market: str | None
+    numbers: Indexes
+    scores: Factors
+    propensities: Factors | None
+    factors: Factors | None
+    heard: Indexes
+    weights: Factors
+    days: npt.NDArray[np.uint16] | None
+
+
+def read_row(value: bytes, kinds: tuple[ListKind, ...], markets: tuple[str, ...]) -> ServedRow:
+    """The list and the row of a value."""
+    units = np.frombuffer(value, "<u2")
+    kind, count = int(units[0]), int(units[1])
+    numbers = np.frombuffer(value, "<i4", count, HEAD_BYTES)
+    scores = np.frombuffer(value, "<f4", count, HEAD_BYTES + 4 * count)
+    at = (HEAD_BYTES + BYTES_PER_ITEM * count) // 2
+    market, drawn = int(units[at]), bool(units[at + 1])
+    at += 2
+    propensities, at = (_floats(value, at, count)) if drawn else (None, at)
+    width = int(units[at])
+    factors, at = _floats(value, at + 1, width) if width else (None, at + 1)
+    heard_count, step_units = int(units[at]) | int(units[at + 1]) << 16, int(units[at + 2])
+    at += 3
+    steps = np.frombuffer(value, "<u2" if step_units == 1 else "<u4", heard_count, 2 * at)
+    at += step_units * heard_count
+    weights = np.frombuffer(value, "<f2", heard_count, 2 * at).astype(np.float32)
+    at += heard_count
+    days = units[at + 1 : at + 1 + heard_count] if units[at] else None
+    return ServedRow(
+        kinds[kind],
+        None if market == NOWHERE else markets[market],
+        numbers,
+        scores,
+        propensities,
+        factors,
+        np.cumsum(steps, dtype=np.int32),
+        weights,
+        days,
+    )
+
+
+def _floats(value: bytes, at: int, count: int) -> tuple[Factors, int]:
+    return np.frombuffer(value, "<f4", count, 2 * at), at + 2 * count
+
+
+class Lists(NamedTuple):
+    """Lists of some length laid end to end: where each begins and the last one ends, and the values."""
+
+    offsets: npt.NDArray[np.int64]
+    values: npt.NDArray[Any]
+
+    @classmethod
+    def of(cls, column: pa.ListArray, kind: type[np.generic]) -> "Lists":
+        """Lists of a column that may be a slice; null is an empty one."""
+        lengths = pc.fill_null(pc.list_value_length(column), 0).to_numpy(zero_copy_only=False)
+        values = column.flatten().to_numpy(zero_copy_only=False).astype(kind)
+        return cls(np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)]), values)
+
+
+def pack_rows(rows: pa.RecordBatch, markets: pa.Array) -> tuple[npt.NDArray[np.int64], Units]:
+    """Rows of listeners, without their lists: where each begins and the last one ends, and their units.
+
+    Args:
+        rows: market, propensities, factors, heard, weights and days, as `ServedRows` puts them beside lists.
+        markets: every market, in the order of their numbers.
+    """
+    numbers = pc.fill_null(pc.index_in(rows["market"], value_set=markets), NOWHERE)
+    propensities, factors = Lists.of(rows["propensities"], np.float32), Lists.of(rows["factors"], np.float32)
+    heard = Lists.of(rows["heard"], np.uint32)
+    weights = np.minimum(Lists.of(rows["weights"], np.float32).values, _HEAVIEST).astype(np.float16)
+    days = Lists.of(rows["days"], np.uint16)
+    bounds = (propensities.offsets, factors.offsets, heard.offsets, days.offsets)
+    ends: npt.NDArray[np.int64] = _ends(bounds, heard.values)
+    units: Units = _pack(
+        ends,
+        numbers.to_numpy(zero_copy_only=False).astype(np.uint16),
+        bounds,
+        propensities.values.view(np.uint16),
+        factors.values.view(np.uint16),
+        heard.values,
+        weights.view(np.uint16),
+        days.values,
+    )
+    return ends, units
+
+
+# What follows is compiled: plain loops over arrays, without types of their own.
+# mypy: disable-error-code="no-untyped-def,no-untyped-call"
+# ruff: noqa: ANN001, ANN202
+
+
+@njit(cache=True)
+def _ends(bounds, heard):
+    drawn_at, factors_at, heard_at, days_at = bounds
+    ends = np.zeros(len(heard_at), np.int64)
+    for row in range(len(ends) - 1):
+        floats = drawn_at[row + 1] - drawn_at[row] + factors_at[row + 1] - factors_at[row]
+        entries = heard_at[row + 1] - heard_at[row]
+        units = _step_units(heard[heard_at[row] : heard_at[row + 1]])
+        ends[row + 1] = ends[row] + 7 + 2 * floats + (units + 1) * entries + days_at[row + 1] - days_at[row]
+    return ends
+
+
+@njit(cache=True)
+def _step_units(heard):
+    """Units of 2 bytes that the largest step from one number to the next takes."""
+    previous = np.int64(0)
+    for number in heard:
+        if np.int64(number) - previous > _LONGEST_STEP:
+            return 2
+        previous = np.int64(number)
+    return 1
+
+
+@njit(cache=True)
+def _pack(ends, markets, bounds, drawn, factors, heard, weights, days):
+    drawn_at, factors_at, heard_at, days_at = bounds
+    packed = np.empty(ends[-1], np.uint16)
+    for row in range(len(markets)):
+        at = ends[row]
+        packed[at], packed[at + 1] = markets[row], drawn_at[row + 1] > drawn_at[row]
+        at = _copy(drawn, 2 * drawn_at[row], 2 * drawn_at[row + 1], packed, at + 2)
+        packed[at] = factors_at[row + 1] - factors_at[row]
+        at = _copy(factors, 2 * factors_at[row], 2 * factors_at[row + 1], packed, at + 1)
+        first, last = heard_at[row], heard_at[row + 1]
+        units = _step_units(heard[first:last])
+        packed[at], packed[at + 1], packed[at + 2] = (last - first) & 0xFFFF, (last - first) >> 16, units
+        at += 3
+        previous = np.int64(0)
+        for entry in range(first, last):
+            step = np.int64(heard[entry]) - previous
+            previous = np.int64(heard[entry])
+            packed[at] = step & 0xFFFF
+            if units == 2:
+                packed[at + 1] = step >> 16
+            at += units
+        at = _copy(weights, first, last, packed, at)
+        packed[at] = days_at[row + 1] > days_at[row]
+        _copy(days, days_at[row], days_at[row + 1], packed, at + 1)
+    return packed
+
+
+@njit(cache=True)
+def _copy(values, first, last, packed, at):
+    """Copy some values, and say where they end."""
+    for entry in range(first, last):
+        packed[at] = values[entry]
+        at += 1
+    return at

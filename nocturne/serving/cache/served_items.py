@@ -1,0 +1,226 @@
+"""The items of a generation: one file, mapped into memory, that says all a reader needs of them.
+
+It is a file of Arrow's IPC format with one batch, a row an item in the order of the items' numbers: what people see of
+an item, its factors and neighbours, its related items, and where it may be listed. Its metadata holds what items share.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from nocturne.core.arrays import Factors, Floats, Indexes, Mask
+from nocturne.core.errors import InputError
+from nocturne.kernel.layout import ItemLayout, lay_out_items
+
+SOURCES = ("factors", "neighbours", "both", "creator", "text")
+"""Of related items; a source's number is its position."""
+
+EVERYWHERE = ""
+"""Market of listeners who have none, or one that no rule names."""
+
+_ABOUT = b"nocturne"
+_DESCRIPTIONS = 200_000
+
+
+class ItemDescription(NamedTuple):
+    """An item as people see it."""
+
+    item_id: str
+    title: str | None
+    creator: str | None
+    content_type: str
+    duration_ms: int | None
+    explicit: bool
+
+
+class Related(NamedTuple):
+    """Related items of one item, best first within each content type; shape (related,)."""
+
+    numbers: Indexes
+    scores: Factors
+    sources: npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class ItemsInfo:
+    """What the items of a generation share.
+
+    Attributes:
+        model_version: of the factors; empty without a model.
+        spectrum: diagonal of the factors' Gram matrix.
+        ridge, ridge_exponent: of the model's listeners.
+        neighbour_weight: of the second stage.
+        candidates: items that the second stage orders.
+        let_back_after_days: days after which a heard item may be listed again; 0: never.
+        classes: by market, the class whose column says what may be listed there; EVERYWHERE: of all other markets.
+        no_market: class of listeners without a market.
+        popular: by market, numbers of the most heard items that may be listed there, of each content type; EVERYWHERE:
+            among everyone.
+        now_playing: weights of the scores of what comes next, as in settings.
+    """
+
+    model_version: str
+    spectrum: tuple[float, ...]
+    ridge: float
+    ridge_exponent: float
+    neighbour_weight: float
+    candidates: int
+    let_back_after_days: int
+    classes: Mapping[str, int]
+    no_market: int
+    popular: Mapping[str, Sequence[int]]
+    now_playing: Mapping[str, float]
+
+
+def with_info(items: pa.Table, info: ItemsInfo) -> pa.Table:
+    """The same table with what its items share."""
+    return items.replace_schema_metadata({_ABOUT: json.dumps(asdict(info))})
+
+
+def write_items(items: pa.Table, sink: Any) -> None:
+    """Write the items to a file or a stream, in one batch."""
+    with pa.ipc.new_file(sink, items.schema) as writer:
+        writer.write_table(items.combine_chunks(), max_chunksize=max(1, items.num_rows))
+
+
+class ServedItems:
+    """The items of a generation, mapped into memory: processes that open the same file share its pages."""
+
+    def __init__(self, path: Path) -> None:
+        """Map a file that `write_items` wrote.
+
+        Raises:
+            InputError: it is none, or that of another release.
+            OSError: it cannot be read.
+        """
+        try:
+            reader = pa.ipc.open_file(pa.memory_map(str(path)))
+            self._rows = reader.get_batch(0) if reader.num_record_batches else _no_rows(reader.schema)
+            about = json.loads(reader.schema.metadata[_ABOUT])
+            self.info = ItemsInfo(**about)
+        except (pa.ArrowInvalid, KeyError, TypeError, ValueError) as error:
+            raise InputError(
+                "the items of a generation cannot be read",
+                where=str(path),
+                found=f"{type(error).__name__}: {error}",
+                expected="what this release writes",
+                fix="run refresh_cache for the night again, into an empty cache",
+            ) from error
+        self.describe = lru_cache(_DESCRIPTIONS)(self._describe)
+        self.number = lru_cache(_DESCRIPTIONS)(self._number)
+        self._masks: dict[int, Mask] = {}
+
+    def __len__(self) -> int:
+        return int(self._rows.num_rows)
+
+    def _number(self, item_id: str) -> int | None:
+        """Number of an item; None if there is no such item."""
+        ids, order = self._rows["item_id"], self._numbers("order")
+        low, high = 0, len(order)
+        while low < high:
+            middle = (low + high) // 2
+            if ids[int(order[middle])].as_py() < item_id:
+                low = middle + 1
+            else:
+                high = middle
+        if low < len(order) and ids[int(order[low])].as_py() == item_id:
+            return int(order[low])
+        return None
+
+    def _describe(self, number: int) -> ItemDescription:
+        """An item as people see it."""
+        return ItemDescription(*(self._rows[name][number].as_py() for name in ItemDescription._fields))
+
+    def related(self, number: int) -> Related:
+        """Related items of one item."""
+        offsets = self._related_offsets
+        part = slice(int(offsets[number]), int(offsets[number + 1]))
+        return Related(*(values[part] for values in self._related))
+
+    def may_list(self, market: str | None) -> Mask:
+        """True for items that may be listed in a market; shape (items,)."""
+        number = self.info.no_market if market is None else self.market_class(market)
+        if number not in self._masks:
+            self._masks[number] = self._rows[f"class_{number}"].to_numpy(zero_copy_only=False)
+        return self._masks[number]
+
+    def market_class(self, market: str) -> int:
+        """Number of the class of a market."""
+        return self.info.classes.get(market, self.info.classes[EVERYWHERE])
+
+    def popular(self, market: str | None) -> tuple[Indexes, str | None]:
+        """The most heard items that may be listed in a market, and the market whose listeners they are; None: all."""
+        if market is not None and market in self._popular:
+            return self._popular[market], market
+        everyone = self._popular[EVERYWHERE]
+        return everyone[self.may_list(market)[everyone]], None
+
+    @cached_property
+    def factors(self) -> Factors:
+        """Shape (items, factors); zeros for items that the model lacks."""
+        return self._matrix("factors")
+
+    @cached_property
+    def multipliers(self) -> Floats:
+        """Score multiplier of each item; shape (items,)."""
+        return self._numbers("score_multiplier")
+
+    @cached_property
+    def confidence_weights(self) -> Floats:
+        """Confidence weight of each item; 0 for items that the model lacks; shape (items,)."""
+        return self._numbers("confidence_weight")
+
+    @cached_property
+    def neighbours(self) -> tuple[Indexes, Factors]:
+        """Neighbours of each item, -1 where there are fewer, and their weights; both of shape (items, neighbours)."""
+        return self._matrix("neighbours"), self._matrix("similarities")
+
+    @cached_property
+    def explicit(self) -> Mask:
+        """True for explicit items; shape (items,)."""
+        explicit: Mask = self._rows["explicit"].to_numpy(zero_copy_only=False)
+        return explicit
+
+    @cached_property
+    def content_types(self) -> dict[str, Mask]:
+        """By content type, the mask of its items; shape (items,)."""
+        encoded = self._rows["content_type"].dictionary_encode()
+        codes = encoded.indices.to_numpy()
+        return {name: codes == code for code, name in enumerate(encoded.dictionary.to_pylist())}
+
+    @cached_property
+    def layout(self) -> ItemLayout:
+        """The items laid out for exact ranking: equal scores in the order of item_id."""
+        tie_order = np.empty(len(self), np.int64)
+        tie_order[self._numbers("order")] = np.arange(len(self))
+        return lay_out_items(self.factors, self.multipliers, tie_order)
+
+    @cached_property
+    def _popular(self) -> dict[str, Indexes]:
+        return {market: np.array(numbers, np.int32) for market, numbers in self.info.popular.items()}
+
+    @cached_property
+    def _related_offsets(self) -> Indexes:
+        return np.asarray(self._rows["related"].offsets.to_numpy())
+
+    @cached_property
+    def _related(self) -> tuple[npt.NDArray[Any], ...]:
+        return tuple(self._rows[name].values.to_numpy() for name in ("related", "related_scores", "related_sources"))
+
+    def _numbers(self, name: str) -> npt.NDArray[Any]:
+        return np.asarray(self._rows[name].to_numpy())
+
+    def _matrix(self, name: str) -> npt.NDArray[Any]:
+        column = self._rows[name]
+        return np.asarray(column.values.to_numpy().reshape(len(self), column.type.list_size))
+
+
+def _no_rows(schema: pa.Schema) -> pa.RecordBatch:
+    return pa.RecordBatch.from_arrays([pa.array([], field.type) for field in schema], schema=schema)
