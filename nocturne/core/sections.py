@@ -238,6 +238,41 @@ class CacheSettings(Section):
     ]
 
 
+class ServiceSettings(Section):
+    """The HTTP service: who may ask, how much at once, and what it writes down."""
+
+    token_file: Annotated[
+        str,
+        Field(
+            description="file of bearer tokens, one a line, read again when it changes; "
+            "empty: none is asked for, and only this machine is served"
+        ),
+    ]
+    max_items: Annotated[int, Field(ge=1, le=1000, description="most items of an answer")]
+    max_recent: Annotated[int, Field(ge=1, le=1000, description="most items that a request may name as just played")]
+    max_body_bytes: Annotated[int, Field(ge=1024, description="largest body of a request")]
+    max_target_bytes: Annotated[int, Field(ge=256, le=65_536, description="longest path of a request, with its query")]
+    check_seconds: Annotated[
+        float, Field(ge=0, le=1, description="seconds after which the cache is asked again what is served")
+    ]
+    retry_after_seconds: Annotated[
+        int, Field(ge=1, description="seconds after which to ask again, as told while the cache is away")
+    ]
+    stop_seconds: Annotated[int, Field(ge=1, description="seconds that requests under way get to end after SIGTERM")]
+    exposure_flush_seconds: Annotated[
+        float,
+        Field(ge=0.05, le=60, description="seconds after which exposures are on the disk: what a kill may lose"),
+    ]
+    exposure_memory_mb: Annotated[
+        int, Field(ge=1, description="exposures that a worker keeps while they cannot be written, MiB")
+    ]
+    log_requests: Annotated[bool, Field(description="log a line a request: route, status, time, no id")]
+    log_key_file: Annotated[
+        str,
+        Field(description="file of a key by which the lines have the listener's id hashed; empty: they have none"),
+    ]
+
+
 class RetentionSettings(Section):
     """The time that tables keep what nights wrote."""
 

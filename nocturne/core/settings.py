@@ -21,6 +21,7 @@ from nocturne.core.sections import (
     RerankingSettings,
     RetentionSettings,
     Section,
+    ServiceSettings,
     SparkSettings,
     TableSettings,
 )
@@ -37,6 +38,7 @@ class Settings(Section):
     now_playing: NowPlayingSettings
     promotion: PromotionSettings
     cache: CacheSettings
+    service: ServiceSettings
     retention: RetentionSettings
     tables: TableSettings
     spark: SparkSettings
