@@ -59,6 +59,7 @@ def rows(heard: csr_matrix) -> list[pa.RecordBatch]:
             "item_indexes": pa.ListArray.from_arrays(offsets, pa.array(heard.indices)),
             "play_sums": plays,
             "second_sums": plays,
+            "recent_items": pa.array([[]] * listeners, pa.list_(pa.int32())),
         }
     )
     return table.to_batches(max_chunksize=4096)
