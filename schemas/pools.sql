@@ -12,6 +12,7 @@ CREATE TABLE pools (
   build         STRING        NOT NULL COMMENT 'Hash of libraries and processor, and the settings, that it was computed under',
   rankable      STRING        NOT NULL COMMENT 'Hash of what might be listed in the market of the listener on the night',
   valid_until   DATE                   COMMENT 'Night on which a heard item may be listed again; null if none ever is',
+  factors       ARRAY<FLOAT>           COMMENT 'Factors of the listener, rounded to single precision, unitless; null without factors',
   norm          DOUBLE                 COMMENT 'Norm of the factors of the listener; null without factors',
   bound         DOUBLE                 COMMENT 'Upper bound of the score of every item that is not in the pool; null if there is none (measured)',
   computed_on   DATE          NOT NULL COMMENT 'Night on which it was computed; until then it has been carried over (measured)'

@@ -146,8 +146,8 @@ def check_lmdb() -> str:
     rows = pa.RecordBatch.from_pylist([{"user_id": "listener", "items": lists, **head._asdict()}])
     with tempfile.TemporaryDirectory() as folder, open_cache(f"lmdb:{folder}") as cache:
         cache.load("doctor", about, [[rows]])
-        ((user_id, value),) = cache.encode("doctor", rows)
-        if cache.read("doctor", user_id) != value:
+        read = cache.decode("doctor", "listener")
+        if read is None or read.items != (("item", 0.5),):
             raise ServiceError("LMDB does not read back what was written", where=folder, fix=SYNC)
     return f"{version('lmdb')}: written and read back"
 

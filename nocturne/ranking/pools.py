@@ -15,7 +15,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from nocturne.core.arrays import Counts, Floats, Indexes, Mask
+from nocturne.core.arrays import Counts, Factors, Floats, Indexes, Mask
 from nocturne.core.csr import CsrRows, entries_of, fill_empty_rows
 from nocturne.kernel.top_k import Top
 from nocturne.ranking.eligibility import Classes, Markets
@@ -50,8 +50,8 @@ class PreviousPools:
     """The pools of an earlier night, aligned with the listeners of tonight.
 
     Attributes:
-        columns: row_digest, model_version, build, rankable, valid_until, norm, bound, listed and source as in `pools`,
-            null where there is none.
+        columns: row_digest, model_version, build, rankable, valid_until, factors, norm, bound, listed and source as in
+            `pools`, null where there is none.
         items: positions in tonight's model of the pool's items, best first; -1 for items that it lacks.
         scores: aligned with the items.
         classes: class of the listener's market that night.
@@ -84,6 +84,13 @@ class PreviousPools:
     def numbers(self, name: str) -> Floats:
         """One of the columns; NaN where it is null."""
         return np.asarray(self.columns[name].cast(pa.float64()).to_numpy())
+
+    def factors(self, carried: Mask, width: int) -> Factors:
+        """The factors of listeners whose pool is carried over; zeros for the others; shape (listeners, factors)."""
+        factors = np.zeros((len(carried), width), np.float32)
+        stored = self.columns["factors"].filter(pa.array(carried)).combine_chunks()
+        factors[carried] = _entries(stored).reshape(-1, width)
+        return factors
 
     def listed(self, listener: int) -> Indexes:
         """The positions of the listener's list, best first; -1 for items that tonight's model lacks."""
@@ -144,6 +151,7 @@ class Pools:
         personal: who has a pool; shape (listeners,).
         items: positions, best first.
         scores: aligned with the items.
+        factors: of the listener; zeros without any; shape (listeners, factors).
         norms: norm of the listener's factors; shape (listeners,).
         bounds: upper bound of the score of items outside the pool; -inf if there are none; shape (listeners,).
     """
@@ -152,22 +160,26 @@ class Pools:
     personal: Mask
     items: CsrRows
     scores: Floats
+    factors: Factors
     norms: Floats
     bounds: Floats
 
     @classmethod
-    def of(cls, carry_over: CarryOver, previous: PreviousPools, computed: Counts, top: Top, norms: Floats) -> "Pools":
+    def of(cls, carry_over: CarryOver, previous: PreviousPools, computed: Counts, top: Top, users: Floats) -> "Pools":
         """Put together what is carried over and what was computed.
 
         Args:
-            computed: the listeners of `top` and `norms`, ascending.
+            computed: the listeners of `top` and `users`, ascending.
+            users: their factors.
         """
         personal = carry_over.reasons == RecomputeReason.CARRIED
         personal[computed] = True
         items, scores = fill_empty_rows(carry_over.items, carry_over.scores, computed, top.lists, top.scores)
-        all_norms, bounds = previous.numbers("norm").copy(), carry_over.bounds.copy()
-        all_norms[computed], bounds[computed] = norms, top.bounds
-        return cls(carry_over.reasons, personal, items, scores, all_norms, bounds)
+        norms, bounds = previous.numbers("norm").copy(), carry_over.bounds.copy()
+        norms[computed], bounds[computed] = np.sqrt(np.einsum("uf,uf->u", users, users)), top.bounds
+        factors = previous.factors(carry_over.reasons == RecomputeReason.CARRIED, users.shape[1])
+        factors[computed] = users
+        return cls(carry_over.reasons, personal, items, scores, factors, norms, bounds)
 
     def top(self, listeners: Counts) -> Top:
         """The pools of some listeners."""

@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from nocturne.core.arrays import Counts, Floats, Mask
+from nocturne.core.arrays import Counts, Factors, Floats, Mask
 from nocturne.core.csr import CsrRows, fill_empty_rows
 from nocturne.core.hashing import Hashes, hash_ids, spread
 from nocturne.core.sections import RankingSettings
@@ -196,7 +196,7 @@ class Ranker:
         with stats.timing("score"):
             query = self._query(listeners, computed, users)
             top = rank(query, self.kernel_plan, previous.items_in_model().take(computed))
-        pools = Pools.of(carry_over, previous, computed, top, np.sqrt(np.einsum("uf,uf->u", users, users)))
+        pools = Pools.of(carry_over, previous, computed, top, users)
         with stats.timing("audit"):
             self._audit(listeners, pools, stats)
         with stats.timing("assemble"):
@@ -324,6 +324,7 @@ class Ranker:
             "build": pa.repeat(self.build, count),
             "rankable": rankable,
             "valid_until": listeners.valid_until,
+            "factors": _rows_or_null(pools.factors, pools.personal),
             "norm": pc.if_else(personal, pa.array(pools.norms), None),
             "bound": pc.if_else(pc.and_(personal, pc.is_finite(pa.array(pools.bounds))), pa.array(pools.bounds), None),
             "computed_on": pc.if_else(carried, previous.columns["computed_on"].combine_chunks(), tonight),
@@ -354,6 +355,12 @@ class Ranker:
         sums = np.concatenate([np.zeros(1, np.uint64), np.cumsum(spread(entries), dtype=np.uint64)])[lists.offsets]
         digests = spread((sums[1:] - sums[:-1]) ^ hash_ids(sources, 0))
         return pa.array([f"{digest:016x}" for digest in digests.tolist()])
+
+
+def _rows_or_null(matrix: Factors, present: Mask) -> pa.ListArray:
+    """The rows of a matrix as lists; null for those that are not there."""
+    ends = np.concatenate([[0], np.cumsum(present)]).astype(np.int32) * np.int32(matrix.shape[1])
+    return pa.ListArray.from_arrays(pa.array(ends), pa.array(matrix[present].ravel()), mask=pa.array(~present))
 
 
 def _only(rows: CsrRows, values: Floats, mask: Mask) -> tuple[CsrRows, Floats]:

@@ -9,9 +9,10 @@ from nocturne.core.spark.session import map_on_executors
 from nocturne.core.stage import Progress, StageResult
 from nocturne.flow import GATED_TABLES
 from nocturne.serving import coverage, manifest, publications
-from nocturne.serving.cache import GenerationInfo, ListKind, Pointer, open_cache
+from nocturne.serving.cache import ListKind, Pointer, open_cache
 from nocturne.serving.coverage import measure_coverage
-from nocturne.serving.rollout import LISTS, Refreshed, item_ids, refresh
+from nocturne.serving.generation import generation_of
+from nocturne.serving.rollout import Refreshed, refresh
 from nocturne.storage import fingerprints, tables
 from nocturne.storage.stored_rows import StoredRows
 from nocturne.validation.gate import gate
@@ -38,9 +39,7 @@ def refresh_cache(spark: SparkSession, night: Night, progress: Progress) -> Stag
     digest = next(row["content"] for row in validations.to_pylist() if row["table"] == "ranked_lists")
     record = manifest.build_record(night, listeners, digest, counts.rows)
     heads = tuple(ListKind(*head) for head in counts.heads)
-    about = GenerationInfo(night.run_date, listeners, heads, item_ids(night.warehouse))
-    stored = StoredRows.at(night, "ranked_lists", LISTS)
-    parts = [stored.in_bucket(bucket) for bucket in range(buckets)]
+    about, parts = generation_of(night, record, heads)
     with open_cache(night.cache, night.settings.cache) as cache:
         map_parts = map_on_executors(spark)
         done = refresh(

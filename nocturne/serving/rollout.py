@@ -1,12 +1,15 @@
 """The refresh and the rollback, and the one place where the pointer that readers follow moves."""
 
 import zlib
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import date
+from itertools import accumulate, pairwise
 from pathlib import Path
 from tempfile import TemporaryFile
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from nocturne.core.errors import ServiceError, UsageError
 from nocturne.core.night import Night, Warehouse
@@ -20,16 +23,13 @@ from nocturne.serving.cache import (
     Pointer,
     Progress,
     RowBatches,
+    ServedList,
 )
 from nocturne.serving.cache.pointer import advance, refusal, roll_back, unfreeze
 from nocturne.serving.manifest import verify
 from nocturne.serving.night_record import ROLLED_BACK, Manifest, NightRecord
-from nocturne.storage import tables
 from nocturne.storage.stored_rows import StoredRows
 from nocturne.validation.suites import critical_expectations
-
-LISTS = ("user_id", "arm", "source", "model_version", "items")
-"""Columns of `ranked_lists` that the cache takes."""
 
 SAMPLED_BUCKETS = 16
 SAMPLED_LISTS = 64
@@ -151,14 +151,6 @@ def release(warehouse: Warehouse, cache: Cache) -> Pointer:
     return target
 
 
-def item_ids(warehouse: Warehouse) -> pa.ChunkedArray:
-    """Every item there is, in order of its number.
-
-    The whole index: a night that was mended may list what a later night was the first to number.
-    """
-    return tables.rows(warehouse, "item_index").sort_by("item_index")["item_id"]
-
-
 def require_recorded(warehouse: Warehouse, cache: Cache) -> None:
     """Prove that the cache serves what the last move on record left it with, as after a failover.
 
@@ -259,16 +251,9 @@ def _recover_pointer(warehouse: Warehouse, cache: Cache, new: Generation) -> tup
 
 def _load_again(warehouse: Warehouse, cache: Cache, generation: Generation, record: NightRecord) -> None:
     """Load a generation that was published from its tables, as they were then."""
-    night, version = Night(warehouse, generation.run_date), record.manifest.versions["ranked_lists"]
-    lists = replace(StoredRows.at(night, "ranked_lists", LISTS), version=version)
-    kinds = lists.to_table().group_by(["arm", "source", "model_version"]).aggregate([]).to_pylist()
-    info = GenerationInfo(
-        generation.run_date,
-        record.manifest.listeners,
-        sorted(ListKind(**kind) for kind in kinds),
-        item_ids(warehouse),
-    )
-    parts = [lists.in_bucket(bucket) for bucket in range(night.settings.tables.buckets)]
+    from nocturne.serving.generation import generation_of  # reads models, which a rollback does without
+
+    info, parts = generation_of(Night(warehouse, generation.run_date), record)
     loaded = cache.load(generation.name, info, parts)
     _keep_if_whole(cache, generation.name, loaded, record.manifest.listeners)
 
@@ -343,9 +328,9 @@ def _require_sample(night: Night, cache: Cache, manifest: Manifest) -> None:
     assert manifest.generation
     wrong = compared = 0
     for batch in _sample(night, manifest.generation, version):
-        for user_id, value in cache.encode(manifest.generation, batch):
+        for user_id, expected in _lists_of(batch, night.run_date):
             compared += 1
-            wrong += not (cache.read(manifest.generation, user_id) or b"").startswith(value)
+            wrong += cache.decode(manifest.generation, user_id) != expected
     if wrong or (manifest.listeners and not compared):
         raise ServiceError(
             "the cache does not read back what the table holds",
@@ -359,9 +344,24 @@ def _require_sample(night: Night, cache: Cache, manifest: Manifest) -> None:
 def _sample(night: Night, generation: str, version: int) -> Iterable[pa.RecordBatch]:
     """Some lists of some buckets: the same ones for the same generation, wherever this runs."""
     buckets = night.settings.tables.buckets
-    lists = replace(StoredRows.at(night, "ranked_lists", LISTS), version=version)
+    columns = ("user_id", *ListKind._fields, "items")
+    lists = replace(StoredRows.at(night, "ranked_lists", columns), version=version)
     for bucket in range(0, buckets, -(-buckets // SAMPLED_BUCKETS)):
         yield from lists.in_bucket(bucket).sample(SAMPLED_LISTS, zlib.crc32(f"{generation}/{bucket}".encode()))
+
+
+def _lists_of(rows: pa.RecordBatch, run_date: date) -> Iterator[tuple[str, ServedList]]:
+    """(user_id, list) of rows of `ranked_lists`, as a cache must serve them."""
+    listed = rows["items"].flatten()
+    item_ids, scores = listed.field("item_id").to_pylist(), listed.field("score").cast(pa.float32()).to_pylist()
+    kinds = zip(*(rows[name].to_pylist() for name in ListKind._fields), strict=True)
+    ends = accumulate(pc.list_value_length(rows["items"]).to_pylist(), initial=0)
+    for user_id, kind, (start, end) in zip(rows["user_id"].to_pylist(), kinds, pairwise(ends), strict=True):
+        arm, source, model_version = kind
+        yield (
+            user_id,
+            ServedList(run_date, arm, source, model_version, tuple(item_ids[start:end]), tuple(scores[start:end])),
+        )
 
 
 def _tidy(cache: Cache, pointer: Pointer) -> None:

@@ -3,6 +3,7 @@
 import contextlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Protocol, Self
 
@@ -10,6 +11,7 @@ import pyarrow as pa
 
 from nocturne.core.errors import ServiceError, UsageError
 from nocturne.serving.cache.pointer import Generation, Pointer
+from nocturne.serving.cache.rows import ServedRow, read_row
 from nocturne.serving.cache.values import Decoder, GenerationInfo, ItemsGone, ServedList
 
 if TYPE_CHECKING:
@@ -52,6 +54,14 @@ class OpenGeneration(ABC):
         except ItemsGone:
             return None
 
+    def row(self, user_id: str) -> ServedRow | None:
+        """The list and the row of this listener; None if there is none."""
+        value = self.read(user_id)
+        if value is None:
+            return None
+        self.decoder.require_readable()
+        return read_row(value, self.decoder.kinds, self.decoder.markets)
+
     def encoder(self) -> "Encoder":
         """Encodes rows as they were when the generation was loaded.
 
@@ -67,6 +77,10 @@ class OpenGeneration(ABC):
     @abstractmethod
     def read(self, user_id: str) -> bytes | None:
         """The stored value of one listener; None if there is none."""
+
+    @abstractmethod
+    def items_file(self) -> Path | None:
+        """A local file of its items, which can be mapped; None in a generation of lists alone, or one that is gone."""
 
     @abstractmethod
     def read_chunk(self, number: int) -> bytes | None:
@@ -94,6 +108,16 @@ class Snapshot(Protocol):
         Raises:
             ServiceError: the store failed, or has lost the generation.
         """
+
+    def row(self, user_id: str) -> ServedRow | None:
+        """The list and the row of this listener; None if there is none.
+
+        Raises:
+            As `get`.
+        """
+
+    def items_file(self) -> Path | None:
+        """A local file of the generation's items, which can be mapped; None in a generation of lists alone."""
 
 
 class Cache(ABC):
@@ -139,20 +163,10 @@ class Cache(ABC):
         open_generation = self._current(generation)
         return open_generation.count() if open_generation else 0
 
-    def encode(self, generation: str, rows: pa.RecordBatch) -> Iterator[tuple[str, bytes]]:
-        """(user_id, beginning of the value) of rows of `ranked_lists` as the generation must hold them, byte for byte.
-
-        Raises:
-            InputError: a row has an item or a head that the generation does not have, or a score that is not finite.
-            ServiceError: the generation is not there.
-        """
+    def decode(self, generation: str, user_id: str) -> ServedList | None:
+        """The list of one listener in one generation; None if either is not there."""
         open_generation = self._current(generation)
-        try:
-            if open_generation:
-                return open_generation.encoder().lists(rows)
-        except ItemsGone:
-            pass
-        raise self._lost(generation)
+        return open_generation.get(user_id) if open_generation else None
 
     def load(
         self,

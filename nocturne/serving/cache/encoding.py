@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from itertools import pairwise, repeat
-from operator import lt
+from operator import add, lt
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from numba import njit
 
 from nocturne.core.errors import InputError
-from nocturne.serving.cache.rows import pack_rows
+from nocturne.serving.cache.row_packing import pack_rows
 from nocturne.serving.cache.values import MOST_ITEMS, MOST_KINDS, GenerationInfo
 
 Array = np.ndarray[Any, Any]
@@ -55,7 +55,7 @@ class Encoder:
         for batch in batches:
             if len(batch) == 0:
                 continue
-            keys, values = self._encoded(batch, self._rows(batch))
+            keys, values = self._encoded(batch)
             if not all(map(lt, [*last, *keys], keys if last else keys[1:])):
                 raise InputError(
                     "a listener has two lists, or the lists are not in order of listener",
@@ -65,13 +65,13 @@ class Encoder:
             last = keys[-1:]
             yield from zip(keys, values, strict=True)
 
-    def lists(self, rows: pa.RecordBatch) -> Iterator[tuple[str, bytes]]:
-        """(user_id, beginning of the value) of every row, in whatever order: all of it but the listener's row.
+    def batch(self, rows: pa.RecordBatch) -> Iterator[tuple[str, bytes]]:
+        """(user_id, value) of every row, in whatever order.
 
         Raises:
             InputError: a row cannot be encoded.
         """
-        keys, values = self._encoded(rows, repeat(b""))
+        keys, values = self._encoded(rows)
         return ((key.decode(), value) for key, value in zip(keys, values, strict=True))
 
     def _rows(self, batch: pa.RecordBatch) -> Iterable[bytes]:
@@ -82,7 +82,7 @@ class Encoder:
         packed = units.tobytes()
         return (packed[start:end] for start, end in pairwise((2 * ends).tolist()))
 
-    def _encoded(self, rows: pa.RecordBatch, listeners_rows: Iterable[bytes]) -> tuple[list[bytes], Iterator[bytes]]:
+    def _encoded(self, rows: pa.RecordBatch) -> tuple[list[bytes], Iterator[bytes]]:
         lists = rows.column("items")
         listed = lists.flatten()
         numbers, scores = self._numbers(listed.field("item_id")), _scores(listed.field("score"))
@@ -98,8 +98,8 @@ class Encoder:
         ends = np.cumsum(2 + 4 * lengths.astype(np.int64))
         packed = _pack(ends, numbers, scores.view(np.uint32), self._kind_numbers(rows)).tobytes()
         bounds = [0, *(2 * ends).tolist()]
-        values = (packed[start:end] + row for (start, end), row in zip(pairwise(bounds), listeners_rows, strict=False))
-        return rows.column("user_id").cast(pa.binary()).to_pylist(), values
+        heads = (packed[start:end] for start, end in pairwise(bounds))
+        return rows.column("user_id").cast(pa.binary()).to_pylist(), map(add, heads, self._rows(rows))
 
     def _numbers(self, ids: pa.Array) -> Array:
         texts = _offsets_and_bytes(ids.cast(pa.large_string()))

@@ -16,8 +16,13 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 
+from nocturne.core.errors import InputError
+
 MOST_KINDS = MOST_ITEMS = 2**16
 CHUNK_ITEMS = 4096
+FORMAT = 2
+"""Of values; the first one had no rows."""
+
 HEAD_BYTES = 4
 BYTES_PER_ITEM = 8
 _CHUNK = pa.schema([("item_id", pa.large_string())])
@@ -84,8 +89,14 @@ class GenerationInfo:
 
     def to_json(self, **more: str | int) -> bytes:
         """All but the items, as the stores keep it, and what a store needs to know more."""
-        fields = {"run_date": str(self.run_date), "lists": self.lists, "heads": self.kinds, "items": len(self.item_ids)}
-        fields["markets"] = self.markets
+        fields = {
+            "run_date": str(self.run_date),
+            "lists": self.lists,
+            "heads": self.kinds,
+            "items": len(self.item_ids),
+            "markets": self.markets,
+            "format": FORMAT,
+        }
         return json.dumps(fields | more, ensure_ascii=False, separators=(",", ":")).encode()
 
     def chunks(self) -> Iterator[bytes]:
@@ -111,7 +122,8 @@ class Decoder:
         self.run_date = date.fromisoformat(fields["run_date"])
         self.lists: int = fields["lists"]
         self.kinds = tuple(ListKind(*each) for each in fields["heads"])
-        self.markets: tuple[str, ...] = tuple(fields["markets"])
+        self.markets: tuple[str, ...] = tuple(fields.get("markets", ()))
+        self._format: int = fields.get("format", 1)
         self._items: int = fields["items"]
         # untouched pages of it take no memory
         self._ids = np.empty(self._items, dtype=object)
@@ -127,6 +139,7 @@ class Decoder:
         Raises:
             ItemsGone: an item id is not in the store any more.
         """
+        self.require_readable()
         kind, count = _HEAD.unpack_from(value)
         numbers = np.frombuffer(value, _NUMBERS, count, HEAD_BYTES)
         ids = self._ids.take(numbers).tolist()
@@ -136,6 +149,17 @@ class Decoder:
         scores = floats(count).unpack_from(value, HEAD_BYTES + 4 * count)
         arm, source, model_version = self.kinds[kind]
         return ServedList(self.run_date, arm, source, model_version, tuple(ids), scores)
+
+    def require_readable(self) -> None:
+        """Raise InputError if another release loaded the generation."""
+        if self._format != FORMAT:
+            raise InputError(
+                "the lists of a generation were loaded by another release",
+                where=f"night {self.run_date}",
+                found=f"values of format {self._format}",
+                expected=f"format {FORMAT}",
+                fix="run refresh_cache for a night with this release",
+            )
 
     def read_info(self, read_chunk: ReadChunk) -> GenerationInfo:
         """The information that the generation was loaded with.

@@ -49,12 +49,12 @@ class Reader:
 def test_a_value_is_the_number_of_its_head_then_numbers_of_items_then_their_scores():
     generation = info("björk", "b", "c", kinds=[KIND, PREVIOUS])
     batch = listed(("ann", PREVIOUS, [("c", 0.5), ("björk", -2.0)]))
-    assert list(Encoder(generation).lists(batch)) == [("ann", struct.pack("<HHIIff", 1, 2, 2, 0, 0.5, -2.0))]
+    assert list(Encoder(generation).batch(batch)) == [("ann", struct.pack("<HHIIff", 1, 2, 2, 0, 0.5, -2.0))]
 
 
 def test_a_value_reads_back_as_the_list_with_scores_rounded_to_float32():
     generation = info("björk", "b", "c", kinds=[KIND, PREVIOUS])
-    ((_, value),) = Encoder(generation).lists(listed(("ann", PREVIOUS, [("c", 0.1), ("björk", 1e-50)])))
+    ((_, value),) = Encoder(generation).batch(listed(("ann", PREVIOUS, [("c", 0.1), ("björk", 1e-50)])))
     served = Reader(generation).decode(value)
     assert served == ServedList(
         date(2026, 3, 2), "control", "previous", "als-1", ("c", "björk"), (0.10000000149011612, 0.0)
@@ -73,7 +73,7 @@ def test_all_lists_read_back_whatever_their_lengths_and_items(lists: list[list[t
     ids = generation.item_ids.to_pylist()
     batch = listed(*((f"user-{at}", KIND, [(ids[n], score) for n, score in each]) for at, each in enumerate(lists)))
     reader = Reader(generation)
-    found = [(user, reader.decode(value).items) for user, value in ENCODER_OF_10_000.lists(batch)]
+    found = [(user, reader.decode(value).items) for user, value in ENCODER_OF_10_000.batch(batch)]
     assert found == [(f"user-{at}", tuple((ids[n], score) for n, score in each)) for at, each in enumerate(lists)]
 
 
@@ -85,7 +85,7 @@ def test_item_ids_are_read_a_chunk_at_a_time_once_and_only_where_a_list_holds_on
     reader = Reader(generation)
     encoder = Encoder(generation)
     for item in ("i5000", "i9999", "i5001", "i4096"):
-        ((_, value),) = encoder.lists(rows(ann=item))
+        ((_, value),) = encoder.batch(rows(ann=item))
         assert reader.decode(value).item_ids == (item,)
     assert reader.read == [1, 2]
 
@@ -93,18 +93,18 @@ def test_item_ids_are_read_a_chunk_at_a_time_once_and_only_where_a_list_holds_on
 def test_all_lists_of_a_generation_share_the_strings_of_its_items():
     generation = info("long-enough-not-to-be-interned")
     reader = Reader(generation)
-    ((_, value),) = Encoder(generation).lists(rows(ann="long-enough-not-to-be-interned"))
+    ((_, value),) = Encoder(generation).batch(rows(ann="long-enough-not-to-be-interned"))
     assert reader.decode(value).item_ids[0] is reader.decode(value).item_ids[0]
 
 
 def test_an_empty_item_id_is_an_item_too():
     generation = info("", "x")
-    ((_, value),) = Encoder(generation).lists(rows(ann=""))
+    ((_, value),) = Encoder(generation).batch(rows(ann=""))
     assert Reader(generation).decode(value).item_ids == ("",)
 
 
 def test_item_ids_that_are_gone_are_told():
-    ((_, value),) = Encoder(info("x")).lists(rows(ann="x"))
+    ((_, value),) = Encoder(info("x")).batch(rows(ann="x"))
     with pytest.raises(ItemsGone):
         Decoder(info("x").to_json()).decode(value, lambda _: None)
 
@@ -121,34 +121,34 @@ def test_every_row_keeps_its_own_items_also_in_a_slice_of_a_batch():
     generation = info("x", "y", "z", kinds=[KIND, PREVIOUS])
     batch = listed(("ann", KIND, [("x", 3.0)]), ("bob", PREVIOUS, []), ("cec", KIND, [("y", 2.0), ("z", 1.0)]))
     reader = Reader(generation)
-    found = {user: reader.decode(value) for user, value in Encoder(generation).lists(batch)}
+    found = {user: reader.decode(value) for user, value in Encoder(generation).batch(batch)}
     assert found["ann"] == ServedList(NIGHT, *KIND, ("x",), (3.0,))
     assert found["bob"] == ServedList(NIGHT, *PREVIOUS, (), ())
     assert found["cec"] == ServedList(NIGHT, *KIND, ("y", "z"), (2.0, 1.0))
-    sliced = {user: reader.decode(value) for user, value in Encoder(generation).lists(batch.slice(1))}
+    sliced = {user: reader.decode(value) for user, value in Encoder(generation).batch(batch.slice(1))}
     assert sliced == {"bob": found["bob"], "cec": found["cec"]}
 
 
 @pytest.mark.parametrize("score", [float("nan"), float("-inf"), None, 1e300])
 def test_a_score_that_is_missing_or_not_finite_as_float32_is_refused(score: float | None):
     with pytest.raises(InputError, match="not finite"):
-        list(Encoder(info("x", "y")).lists(listed(("ann", KIND, [("x", 1.0), ("y", score)]))))
+        list(Encoder(info("x", "y")).batch(listed(("ann", KIND, [("x", 1.0), ("y", score)]))))
 
 
 @pytest.mark.parametrize("item", ["z", "xx", "", None])
 def test_an_item_that_the_generation_does_not_have_is_refused(item: str | None):
     with pytest.raises(InputError, match="not among the items"):
-        list(Encoder(info("x", "y")).lists(listed(("ann", KIND, [("x", 1.0), (item, 1.0)]))))
+        list(Encoder(info("x", "y")).batch(listed(("ann", KIND, [("x", 1.0), (item, 1.0)]))))
 
 
 def test_a_list_of_a_generation_without_items_is_refused():
     with pytest.raises(InputError, match="not among the items"):
-        list(Encoder(info()).lists(rows(ann="x")))
+        list(Encoder(info()).batch(rows(ann="x")))
 
 
 def test_a_head_that_the_generation_does_not_have_is_refused():
     with pytest.raises(InputError, match="found: control, previous, als-1"):
-        list(Encoder(info("x")).lists(listed(("ann", PREVIOUS, [("x", 1.0)]))))
+        list(Encoder(info("x")).batch(listed(("ann", PREVIOUS, [("x", 1.0)]))))
 
 
 def test_more_kinds_than_have_a_number_are_refused():
@@ -160,10 +160,10 @@ def test_items_whose_hashes_collide_are_told_apart(monkeypatch: pytest.MonkeyPat
     real = encoding_of._hashes
     monkeypatch.setattr(encoding_of, "_hashes", lambda *strings: np.zeros_like(real(*strings)))
     encoder = Encoder(info("x", "y", "z"))
-    values = dict(encoder.lists(listed(("ann", KIND, [("z", 1.0), ("x", 1.0), ("y", 1.0)]))))
+    values = dict(encoder.batch(listed(("ann", KIND, [("z", 1.0), ("x", 1.0), ("y", 1.0)]))))
     assert values["ann"] == struct.pack("<HHIIIfff", 0, 3, 2, 0, 1, 1.0, 1.0, 1.0)
     with pytest.raises(InputError, match="not among the items"):
-        list(encoder.lists(rows(ann="w")))
+        list(encoder.batch(rows(ann="w")))
 
 
 @pytest.mark.parametrize("users", [("bob", "ann"), ("ann", "ann")])

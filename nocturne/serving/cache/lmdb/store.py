@@ -16,11 +16,14 @@ from nocturne.core.errors import InputError, ServiceError
 from nocturne.serving.cache.base import Cache, OpenGeneration, ParallelMap, Progress, RowBatches, Snapshot
 from nocturne.serving.cache.lmdb import environments
 from nocturne.serving.cache.pointer import Generation, Pointer, from_json, to_json
+from nocturne.serving.cache.rows import ServedRow
+from nocturne.serving.cache.served_items import write_items
 from nocturne.serving.cache.values import Decoder, GenerationInfo, ServedList
 
 POINTER_KEY = b"pointer"
 LISTS, INFO = b"lists", b"about"
 HEADER_KEY = b"head"
+ITEMS_FILE = "items.arrow"
 LOADING = ".loading-"
 LEAST_MAP_BYTES = 2**20
 BATCH_BYTES = 4 * 2**20
@@ -127,6 +130,11 @@ class LmdbCache(Cache):
             loading.chmod(0o755)
         stored = _write_files(loading, info, rows, self.place, progress)
         with _errors(self.place):
+            if info.items is not None:
+                with (loading / ITEMS_FILE).open("wb") as file:
+                    write_items(info.items, file)
+                    file.flush()
+                    os.fsync(file.fileno())
             _sync_folder(loading)
             self._set_aside(generation)  # a generation that is kept, but was not whole
             loading.rename(self._generations / generation)
@@ -171,6 +179,11 @@ class LmdbGeneration(OpenGeneration):
             header = self._info(HEADER_KEY)
         assert header, "a loader begins with it"
         super().__init__(folder.name, Decoder(header))
+
+    def items_file(self) -> Path | None:
+        """The file of its items, which can be mapped; None in a generation of lists alone."""
+        path = self._folder / ITEMS_FILE
+        return path if path.exists() else None
 
     def read(self, user_id: str) -> bytes | None:
         """The stored value of one listener; None if there is none."""
@@ -232,6 +245,14 @@ class LmdbSnapshot:
     def get(self, user_id: str) -> ServedList | None:
         """The list of this listener; None if there is none."""
         return self._files.get(user_id)
+
+    def row(self, user_id: str) -> ServedRow | None:
+        """The list and the row of this listener; None if there is none."""
+        return self._files.row(user_id)
+
+    def items_file(self) -> Path | None:
+        """The file of the generation's items."""
+        return self._files.items_file()
 
 
 def _write_files(

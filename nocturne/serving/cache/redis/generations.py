@@ -6,6 +6,7 @@ import time
 import uuid
 from collections.abc import Iterator
 from contextlib import suppress
+from pathlib import Path
 from typing import cast
 from zlib import crc32
 
@@ -16,7 +17,9 @@ from nocturne.serving.cache.base import OpenGeneration
 from nocturne.serving.cache.pointer import Generation
 from nocturne.serving.cache.redis import scripts
 from nocturne.serving.cache.redis.connection import errors
-from nocturne.serving.cache.values import Decoder, ServedList
+from nocturne.serving.cache.redis.item_copies import copy_whole, local_copy
+from nocturne.serving.cache.rows import ServedRow
+from nocturne.serving.cache.values import Decoder, ItemsGone, ServedList
 
 GENERATIONS_KEY = "nocturne:generations"
 DROPPING_KEY = "nocturne:dropping"
@@ -33,6 +36,11 @@ def info_key(generation: str) -> str:
 def readers_key(generation: str) -> str:
     """Sorted set of the snapshots that need the generation, by the second in which they lapse."""
     return f"nocturne:{generation}:readers"
+
+
+def items_key(generation: str, load: str) -> str:
+    """Hash of the pieces of the file of its items, by number."""
+    return f"nocturne:{generation}:{load}:items"
 
 
 class HashBuckets:
@@ -61,6 +69,7 @@ class RedisGeneration(OpenGeneration):
         self._place = place
         fields = json.loads(header)
         self.load: str = fields["load"]
+        self._item_pieces: int = fields.get("item_pieces", 0)
         self.buckets = HashBuckets(name, self.load, fields["buckets"])
 
     @classmethod
@@ -78,6 +87,29 @@ class RedisGeneration(OpenGeneration):
             return None  # no text
         with errors(self._place):
             return cast("bytes | None", self._redis.hget(cast("str", self.buckets.key(field)), cast("str", field)))
+
+    def items_file(self) -> Path | None:
+        """A copy of the file of its items, made once on each machine; None in a generation of lists alone.
+
+        Raises:
+            ServiceError: the server failed, or the disk has no room for the copy.
+        """
+        if not self._item_pieces:
+            return None
+        path = local_copy(self._place, self.name, self.load)
+        if not path.exists():
+            try:
+                with errors(self._place):
+                    copy_whole(path, map(self._item_piece, range(self._item_pieces)))
+            except ItemsGone:
+                return None
+        return path
+
+    def _item_piece(self, number: int) -> bytes:
+        piece = cast("bytes | None", self._redis.hget(items_key(self.name, self.load), str(number)))
+        if piece is None:
+            raise ItemsGone
+        return piece
 
     def read_chunk(self, number: int) -> bytes | None:
         """Item ids by number; None if they are not there any more."""
@@ -128,6 +160,21 @@ class RedisSnapshot:
         if served_list is None and not self._lists.is_current():
             raise self._gone()
         return served_list
+
+    def row(self, user_id: str) -> ServedRow | None:
+        """The list and the row of this listener; None if there is none."""
+        assert self._lists, "it was taken"
+        if time.monotonic() >= self._renew_at:
+            self._renew()
+        row = self._lists.row(user_id)
+        if row is None and not self._lists.is_current():
+            raise self._gone()
+        return row
+
+    def items_file(self) -> Path | None:
+        """A copy of the file of the generation's items."""
+        assert self._lists, "it was taken"
+        return self._lists.items_file()
 
     def release(self) -> None:
         """Let go."""

@@ -6,15 +6,17 @@
     nocturne:<generation>:about             hash of what its lists share, and of who may write them
     nocturne:<generation>:readers           sorted set of the snapshots that need it
     nocturne:<generation>:<load>:<bucket>   hash of value by user_id
+    nocturne:<generation>:<load>:items      hash of the pieces of the file of its items, by number
 
 Every key of a generation can be told from its name and `about`: nothing ever scans the server. None expires.
 """
 
+import tempfile
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from time import sleep
-from typing import cast
+from typing import IO, cast
 
 from nocturne.core.errors import ServiceError
 from nocturne.core.sections import CacheSettings
@@ -28,9 +30,12 @@ from nocturne.serving.cache.redis.generations import (
     RedisGeneration,
     RedisSnapshot,
     info_key,
+    items_key,
     readers_key,
 )
+from nocturne.serving.cache.redis.item_copies import PIECE_BYTES
 from nocturne.serving.cache.redis.loader import BatchesLoader, lost, store
+from nocturne.serving.cache.served_items import write_items
 from nocturne.serving.cache.values import GenerationInfo
 
 POINTER_KEY = "nocturne:pointer"
@@ -97,12 +102,32 @@ class RedisCache(Cache):
         progress: Progress,
     ) -> int:
         self._check_server()
-        key = info_key(generation)
+        with errors(self.place), tempfile.TemporaryFile() as items:
+            if info.items is not None:
+                write_items(info.items, items)
+            load = self._begin(generation, info, items)
+        stored = 0
+        for lists in map_parts(BatchesLoader(self._url, self._settings, generation, load), parts):
+            stored += lists
+            progress(stored)
+        with errors(self.place):
+            ours = self._redis.hget(info_key(generation), "load") == load.encode()
+        if not ours:
+            raise lost(self.place, generation)
+        return stored
+
+    def _begin(self, generation: str, info: GenerationInfo, items: IO[bytes]) -> str:
+        """Store what the lists share, and say under which load they belong.
+
+        Args:
+            items: the file of the items, written to its end; empty without any.
+        """
+        key, pieces = info_key(generation), -(-items.tell() // PIECE_BYTES)
         with errors(self.place):
             # there is an earlier load only where it could not be dropped: it is completed
             earlier = cast("bytes | None", self._redis.hget(key, "load"))
             load = earlier.decode() if earlier else uuid.uuid4().hex[:8]
-            header = info.to_json(load=load, buckets=max(1, info.lists // BUCKET_LISTS))
+            header = info.to_json(load=load, buckets=max(1, info.lists // BUCKET_LISTS), item_pieces=pieces)
             if earlier and self._redis.hget(key, "head") != header:
                 raise ServiceError(
                     "an earlier load of the generation is still read, and tells its lists otherwise",
@@ -113,15 +138,11 @@ class RedisCache(Cache):
             self._redis.eval(scripts.BEGIN, 2, GENERATIONS_KEY, key, generation, load, header, earlier or b"")
             for number, chunk in enumerate(info.chunks()):
                 store(self._redis, generation, load, {key.encode(): [b"%d" % number, chunk]})
-        stored = 0
-        for lists in map_parts(BatchesLoader(self._url, self._settings, generation, load), parts):
-            stored += lists
-            progress(stored)
-        with errors(self.place):
-            ours = self._redis.hget(key, "load") == load.encode()
-        if not ours:
-            raise lost(self.place, generation)
-        return stored
+            items.seek(0)
+            for number in range(pieces):
+                piece = [b"%d" % number, items.read(PIECE_BYTES)]
+                store(self._redis, generation, load, {items_key(generation, load).encode(): piece})
+        return load
 
     def _remove(self, generation: str) -> bool:
         info, readers = info_key(generation), readers_key(generation)
@@ -142,6 +163,8 @@ class RedisCache(Cache):
         open_generation = RedisGeneration.open(self._redis, self.place, generation)
         if open_generation is None:
             return
+        with errors(self.place):
+            self._redis.unlink(items_key(generation, open_generation.load))
         rate = self._settings.lists_per_second
         at_once = max(1, min(BUCKETS_AT_ONCE, rate // BUCKET_LISTS)) if rate else BUCKETS_AT_ONCE
         for keys in open_generation.buckets.batches(at_once):

@@ -1,0 +1,149 @@
+"""The items of a night as its generation takes them: catalogue, model, related items and markets in one table."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from nocturne.core.arrays import Counts, Indexes, Mask
+from nocturne.core.night import Night, Warehouse
+from nocturne.ranking import eligibility
+from nocturne.ranking.eligibility import Markets
+from nocturne.serving.cache.served_items import EVERYWHERE, SOURCES, ItemsInfo, with_info
+from nocturne.storage import tables
+from nocturne.training import registry
+from nocturne.training.model import Model
+
+POPULAR = 100
+"""Of each content type, in each market: what listeners are offered of whom nothing is known."""
+
+_DESCRIBED = ("title", "creator", "content_type", "duration_ms", "explicit")
+
+
+def item_ids(warehouse: Warehouse) -> pa.ChunkedArray:
+    """Every item that was ever heard, in order of its number.
+
+    The whole index: a night that was mended may list what a later night was the first to number.
+    """
+    return tables.rows(warehouse, "item_index").sort_by("item_index")["item_id"]
+
+
+def items_table(night: Night) -> pa.Table:
+    """Every item of the night, those ever heard first, in order of their numbers; then the rest of the catalogue."""
+    catalogue, model = tables.night_rows(night, "items"), registry.live_model(night)
+    ids = _every_id(item_ids(night.warehouse), catalogue)
+    rows = catalogue.take(pc.index_in(ids, value_set=catalogue["item_id"].combine_chunks())).combine_chunks()
+    in_model = np.zeros(len(ids), bool)
+    if model:
+        in_model[model.item_indexes] = True
+    markets = eligibility.markets(ids, catalogue, night.run_date, night.settings.ranking.explicit_blocked_markets)
+    described = {name: rows[name].combine_chunks() for name in _DESCRIBED}
+    described["content_type"] = described["content_type"].fill_null("other")
+    described["explicit"] = described["explicit"].fill_null(False)
+    columns = {
+        "item_id": ids,
+        "order": pc.sort_indices(ids.cast(pa.binary())).cast(pa.int32()),
+        **described,
+        **_model_columns(model, len(ids)),
+        **_related(night, ids),
+        **{f"class_{number}": pa.array(mask) for number, mask in enumerate(markets.masks)},
+    }
+    table = pa.table(columns)
+    return with_info(table, _info(night, model, markets, table["content_type"].combine_chunks()))
+
+
+def _every_id(heard: pa.ChunkedArray, catalogue: pa.Table) -> pa.Array:
+    others = pc.filter(catalogue["item_id"], pc.invert(pc.is_in(catalogue["item_id"], heard.combine_chunks())))
+    return pa.concat_arrays([heard.combine_chunks().cast(pa.string()), others.combine_chunks().sort()])
+
+
+def _model_columns(model: Model | None, items: int) -> dict[str, pa.Array]:
+    """Factors and second stage by item number, zeros and no neighbours for items that the model lacks."""
+    numbers: dict[str, npt.NDArray[Any]]
+    matrices: dict[str, npt.NDArray[Any]]
+    if model is None:
+        nothing = np.zeros((items, 1), np.float32)
+        numbers = {"confidence_weight": np.zeros(items), "score_multiplier": np.ones(items)}
+        matrices = {"factors": nothing, "neighbours": np.full((items, 1), -1, np.int32), "similarities": nothing}
+    else:
+        at = model.item_indexes
+        neighbours = np.where(model.neighbours >= 0, at[model.neighbours], -1).astype(np.int32)
+        numbers = {
+            "confidence_weight": _placed(model.confidence_weights, at, items, 0.0),
+            "score_multiplier": _placed(model.score_multipliers, at, items, 1.0),
+        }
+        matrices = {
+            "factors": _placed(model.factors, at, items, 0.0),
+            "neighbours": _placed(neighbours, at, items, -1),
+            "similarities": _placed(model.similarities, at, items, 0.0),
+        }
+    return {name: pa.array(values) for name, values in numbers.items()} | {
+        name: pa.FixedSizeListArray.from_arrays(pa.array(values.ravel()), values.shape[1])
+        for name, values in matrices.items()
+    }
+
+
+def _placed(values: npt.NDArray[Any], at: Indexes, items: int, other: float) -> npt.NDArray[Any]:
+    placed = np.full((items, *values.shape[1:]), other, values.dtype)
+    placed[at] = values
+    return placed
+
+
+def _related(night: Night, ids: pa.Array) -> dict[str, pa.Array]:
+    """Related items of each item as numbers, scores and numbers of sources, those of one content type together."""
+    rows = tables.night_rows(night, "related_items", ["item_id", "content_type", "items"])
+    rows = rows.append_column("number", pc.index_in(rows["item_id"], value_set=ids))
+    rows = rows.sort_by([("number", "ascending"), ("content_type", "ascending")]).combine_chunks()
+    lists = rows["items"].combine_chunks()
+    related = lists.flatten()
+    lengths = pc.list_value_length(lists).fill_null(0).to_numpy(zero_copy_only=False)
+    of_item = np.bincount(rows["number"].to_numpy(), weights=lengths, minlength=len(ids))
+    offsets = pa.array(np.concatenate([[0], np.cumsum(of_item)]).astype(np.int32))
+    values = {
+        "related": pc.index_in(related.field("item_id"), value_set=ids),
+        "related_scores": related.field("score").cast(pa.float32()),
+        "related_sources": pc.index_in(related.field("source"), value_set=pa.array(SOURCES)).cast(pa.uint8()),
+    }
+    return {name: pa.ListArray.from_arrays(offsets, column) for name, column in values.items()}
+
+
+def _info(night: Night, model: Model | None, markets: Markets, content_types: pa.Array) -> ItemsInfo:
+    settings = night.settings
+    classes = {market: number for market, number in markets.classes.items() if market is not None}
+    return ItemsInfo(
+        model_version=model.version if model else "",
+        spectrum=tuple(model.spectrum.tolist()) if model else (),
+        ridge=model.settings.regularization if model else 0.0,
+        ridge_exponent=model.settings.regularization_exponent if model else 0.0,
+        neighbour_weight=model.settings.neighbour_weight if model else 0.0,
+        candidates=max(settings.ranking.top_k, settings.ranking.candidates),
+        let_back_after_days=settings.ranking.let_back_after_days,
+        classes=classes | {EVERYWHERE: markets.others},
+        no_market=markets.classes[None],
+        popular=_popular(model, markets, content_types) if model else {EVERYWHERE: []},
+        now_playing=settings.now_playing.model_dump(),
+    )
+
+
+def _popular(model: Model, markets: Markets, content_types: pa.Array) -> Mapping[str, Sequence[int]]:
+    """Numbers of the most heard items that may be listed in each market, and among everyone; most heard first."""
+    codes = content_types.dictionary_encode().indices.to_numpy()[model.item_indexes]
+    everyone = np.asarray(markets.masks.any(axis=0))
+    popular = {EVERYWHERE: _most_heard(model, model.listeners, everyone, codes)}
+    for market, listeners in model.market_listeners.items():
+        mask = markets.masks[markets.classes.get(market, markets.others)]
+        popular[market] = _most_heard(model, listeners, mask, codes)
+    return popular
+
+
+def _most_heard(model: Model, listeners: Counts, may_list: Mask, codes: npt.NDArray[np.int32]) -> list[int]:
+    heard = np.where(may_list[model.item_indexes], listeners, 0)
+    order = np.lexsort((model.item_indexes, -heard))[: int((heard > 0).sum())]
+    chosen = np.zeros(len(order), bool)
+    for code in np.unique(codes):
+        chosen[np.flatnonzero(codes[order] == code)[:POPULAR]] = True
+    numbers: list[int] = model.item_indexes[order[chosen]].tolist()
+    return numbers
