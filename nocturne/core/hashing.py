@@ -1,11 +1,13 @@
 """Hashes of ids and of rows: 64 bits each, of Arrow columns of any type, equal on every machine and release. Pure."""
 
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
+from numba import njit
 
 Hashes = npt.NDArray[np.uint64]
 
@@ -28,13 +30,9 @@ def hash_ids(ids: pa.Array, seed: int) -> Hashes:
     binary = ids.cast(pa.large_binary())
     _, places, content = binary.buffers()
     offsets = np.frombuffer(places, np.int64)[binary.offset : binary.offset + len(binary) + 1]
-    letters = np.frombuffer(content or b"", np.uint8)[offsets[0] : offsets[-1]]
-    offsets = offsets - offsets[0]
-    lengths = np.diff(offsets)
-    powers = np.cumprod(np.full(lengths.max(initial=0), _BASE, np.uint64))
-    terms = powers[np.arange(len(letters)) - np.repeat(offsets[:-1], lengths)] * (letters.astype(np.uint64) + 1)
-    sums = np.concatenate([np.zeros(1, np.uint64), np.cumsum(terms, dtype=np.uint64)])
-    return spread(sums[offsets[1:]] - sums[offsets[:-1]] + np.uint64((seed + 1) * SPLITMIX_STEP % 2**64))
+    letters = np.frombuffer(content or b"", np.uint8)
+    hashes: Hashes = _hash_letters(letters, _read_only(offsets), np.uint64((seed + 1) * SPLITMIX_STEP % 2**64))
+    return hashes
 
 
 def spread(numbers: Hashes) -> Hashes:
@@ -66,11 +64,12 @@ def _hash_values(values: pa.Array) -> Hashes:
         lengths = pc.fill_null(pc.list_value_length(values), 0).to_numpy()
         hashes = _combine_lists(_hash_values(values.flatten()), np.concatenate([[0], np.cumsum(lengths)]), ordered=True)
     elif pa.types.is_string(kind):
-        texts = values.fill_null("").dictionary_encode()
-        hashes = hash_ids(texts.dictionary, 0)[texts.indices.to_numpy()]
+        hashes = hash_ids(values.fill_null(""), 0)
     else:
-        hashes = spread(_read_bits(values))
-    return np.where(pc.is_null(values).to_numpy(zero_copy_only=False), np.uint64(_NULL), hashes)
+        hashes = _spread_all(_read_only(_read_bits(values)))
+    if values.null_count:
+        hashes[pc.is_null(values).to_numpy(zero_copy_only=False)] = _NULL
+    return hashes
 
 
 def _read_bits(values: pa.Array) -> Hashes:
@@ -86,16 +85,72 @@ def _read_bits(values: pa.Array) -> Hashes:
 def _combine_columns(rows: int, columns: Iterable[Hashes]) -> Hashes:
     total = np.zeros(rows, np.uint64)
     for place, column in enumerate(columns, start=1):
-        total = spread((total ^ column) + np.uint64(place * SPLITMIX_STEP % 2**64))
+        _mix_in(total, column, np.uint64(place * SPLITMIX_STEP % 2**64))
     return total
 
 
 def _combine_lists(values: Hashes, offsets: npt.NDArray[np.int64], *, ordered: bool) -> Hashes:
     """Hashes of lists of hashed values, which lie one after another."""
-    lengths = np.diff(offsets)
-    starts = offsets[:-1] - offsets[0]
-    if ordered:
-        places = np.arange(len(values)) - np.repeat(starts, lengths)
-        values = spread(values ^ spread(places.astype(np.uint64) + np.uint64(SPLITMIX_STEP)))
-    sums = np.concatenate([np.zeros(1, np.uint64), np.cumsum(values, dtype=np.uint64)])
-    return spread(sums[starts + lengths] - sums[starts] + lengths.astype(np.uint64) * np.uint64(SPLITMIX_STEP))
+    hashes: Hashes = _hash_lists(values, _read_only(offsets.astype(np.int64) - offsets[0]), ordered)
+    return hashes
+
+
+def _read_only(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """The array as Arrow hands out its own, for which loops are compiled once."""
+    view = array.view()
+    view.flags.writeable = False
+    return view
+
+
+# What follows is compiled: plain loops over arrays, without types of their own.
+# mypy: disable-error-code="no-untyped-def,no-untyped-call"
+# ruff: noqa: ANN001, ANN202
+
+
+@njit(cache=True, nogil=True)
+def _spread_one(number):
+    number = (number ^ (number >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    number = (number ^ (number >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return number ^ (number >> np.uint64(31))
+
+
+@njit(cache=True, nogil=True)
+def _spread_all(numbers):
+    hashes = np.empty(len(numbers), np.uint64)
+    for place in range(len(numbers)):
+        hashes[place] = _spread_one(numbers[place])
+    return hashes
+
+
+@njit(cache=True, nogil=True)
+def _hash_letters(letters, offsets, seed):
+    hashes = np.empty(len(offsets) - 1, np.uint64)
+    for text in range(len(hashes)):
+        total, power = seed, np.uint64(1)
+        for place in range(offsets[text], offsets[text + 1]):
+            power *= np.uint64(_BASE)
+            total += power * (np.uint64(letters[place]) + np.uint64(1))
+        hashes[text] = _spread_one(total)
+    return hashes
+
+
+@njit(cache=True, nogil=True)
+def _hash_lists(values, offsets, ordered):
+    hashes = np.empty(len(offsets) - 1, np.uint64)
+    for row in range(len(hashes)):
+        first, last = offsets[row], offsets[row + 1]
+        total = np.uint64(last - first) * np.uint64(SPLITMIX_STEP)
+        if ordered:
+            for place in range(first, last):
+                total += _spread_one(values[place] ^ _spread_one(np.uint64(place - first) + np.uint64(SPLITMIX_STEP)))
+        else:
+            for place in range(first, last):
+                total += values[place]
+        hashes[row] = _spread_one(total)
+    return hashes
+
+
+@njit(cache=True, nogil=True)
+def _mix_in(totals, column, step):
+    for row in range(len(totals)):
+        totals[row] = _spread_one((totals[row] ^ column[row]) + step)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nocturne.core.hashing import hash_rows
+from nocturne.core.hashing import SPLITMIX_STEP, hash_ids, hash_rows
 
 SCHEMA = pa.schema(
     [
@@ -107,3 +107,39 @@ def test_a_hundred_thousand_rows_have_as_many_hashes():
 
 def test_a_hash_is_the_same_on_every_machine():
     assert f"{hash_rows(batch(ROW))[0]:016x}" == "3f3c3ae0bf8832a9"
+
+
+def spread(number: int) -> int:
+    """The finalizer of SplitMix64, in Python's own whole numbers."""
+    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
+        number = (number ^ number >> shift) * factor % 2**64
+    return number ^ number >> 31
+
+
+@given(st.lists(TEXTS, min_size=1), st.integers(0, 2**31))
+def test_the_hash_of_an_id_is_a_polynomial_of_its_bytes(texts, seed):
+    expected = [
+        spread(
+            (
+                (seed + 1) * SPLITMIX_STEP
+                + sum(0x100000001B3**place * (letter + 1) for place, letter in enumerate(text.encode(), start=1))
+            )
+            % 2**64
+        )
+        for text in texts
+    ]
+    assert hash_ids(pa.array(texts), seed).tolist() == expected
+    assert hash_ids(pa.array(["first", *texts]).slice(1), seed).tolist() == expected
+
+
+@given(st.lists(st.lists(NUMBERS, max_size=5), min_size=1))
+def test_the_hash_of_a_list_is_the_sum_of_its_numbers_spread_by_place(lists):
+    def of(numbers: list[int]) -> int:
+        by_place = (
+            spread(spread(number % 2**64) ^ spread(place + SPLITMIX_STEP)) for place, number in enumerate(numbers)
+        )
+        column = spread((sum(by_place) + len(numbers) * SPLITMIX_STEP) % 2**64)
+        return spread((column + SPLITMIX_STEP) % 2**64)
+
+    rows = pa.record_batch({"numbers": pa.array(lists, pa.list_(pa.int32()))})
+    assert hash_rows(rows).tolist() == [of(numbers) for numbers in lists]
