@@ -119,6 +119,9 @@ class Snapshot(Protocol):
     def items_file(self) -> Path | None:
         """A local file of the generation's items, which can be mapped; None in a generation of lists alone."""
 
+    def is_current(self) -> bool:
+        """True if the generation is there still, and was not loaded anew since the snapshot was taken."""
+
 
 class Cache(ABC):
     """Generations of lists, and one pointer to the generation that is served.

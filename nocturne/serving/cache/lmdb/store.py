@@ -254,6 +254,10 @@ class LmdbSnapshot:
         """The file of the generation's items."""
         return self._files.items_file()
 
+    def is_current(self) -> bool:
+        """True if the files are those that the cache has under this name."""
+        return self._files.is_current()
+
 
 def _write_files(
     folder: Path, info: GenerationInfo, rows: Iterable[tuple[bytes, bytes]], place: str, progress: Progress

@@ -176,6 +176,11 @@ class RedisSnapshot:
         assert self._lists, "it was taken"
         return self._lists.items_file()
 
+    def is_current(self) -> bool:
+        """True if the server has the same load of the generation."""
+        assert self._lists, "it was taken"
+        return self._lists.is_current()
+
     def release(self) -> None:
         """Let go."""
         with suppress(ServiceError), errors(self._place):  # if not now, it lapses

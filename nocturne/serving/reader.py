@@ -1,0 +1,123 @@
+"""A reader of the serving cache that lives as long as its process: one generation at a time, whole."""
+
+import time
+from contextlib import ExitStack
+from functools import cached_property
+from pathlib import Path
+from typing import NamedTuple
+
+from nocturne.core.errors import ServiceError
+from nocturne.serving.cache import Cache, Generation, Snapshot
+from nocturne.serving.cache.rows import ServedRow
+from nocturne.serving.cache.served_items import ServedItems
+
+
+class Served:
+    """One generation as a process reads it; everything of one answer comes from one of these.
+
+    Attributes:
+        generation: the generation.
+    """
+
+    def __init__(self, snapshot: Snapshot, items_file: Path) -> None:
+        self.generation: Generation = snapshot.generation
+        self._snapshot = snapshot
+        self._items_file = items_file
+
+    @cached_property
+    def items(self) -> ServedItems:
+        """Its items, mapped into memory."""
+        return ServedItems(self._items_file)
+
+    def is_current(self) -> bool:
+        """True if the cache has the generation as it was when it was opened."""
+        return self._snapshot.is_current()
+
+    def row(self, user_id: str) -> ServedRow | None:
+        """The list and the row of a listener; None if there is none.
+
+        Raises:
+            ServiceError: the store failed, or has lost the generation.
+        """
+        return self._snapshot.row(user_id)
+
+
+class _Open(NamedTuple):
+    """A generation that is open, and what lets go of it."""
+
+    served: Served
+    hold: ExitStack
+
+
+class Reader:
+    """Follows the pointer of a cache, and holds the generation that it leads to.
+
+    The generation before is let go one change later: an answer that began with it is finished with it.
+    """
+
+    def __init__(self, cache: Cache, check_seconds: float = 0.2) -> None:
+        self._cache = cache
+        self._check_seconds = check_seconds
+        self._check_at = 0.0
+        self._open: _Open | None = None
+        self._before: _Open | None = None
+
+    def served(self) -> Served:
+        """The generation that is served; the pointer is looked at once in `check_seconds` at most.
+
+        Raises:
+            ServiceError: the cache is away, serves nothing, or serves lists alone.
+            InputError: another release loaded what it serves.
+        """
+        now = time.monotonic()
+        if self._open is None or now >= self._check_at:
+            self._follow()
+            self._check_at = now + self._check_seconds
+        assert self._open
+        return self._open.served
+
+    def history(self) -> tuple[Generation, ...]:
+        """The generation that is served, then those that a rollback could serve.
+
+        Raises:
+            ServiceError: the cache is away.
+        """
+        pointer = self._cache.pointer()
+        return pointer.retained if pointer else ()
+
+    def close(self) -> None:
+        """Let go of everything; the cache stays open."""
+        for held in (self._open, self._before):
+            if held:
+                held.hold.close()
+        self._open = self._before = None
+
+    def _follow(self) -> None:
+        """Open what the pointer leads to, unless it is open; a generation that was loaded anew is opened anew."""
+        pointer = self._cache.pointer()
+        if self._open and pointer and pointer.served == self._open.served.generation and self._open.served.is_current():
+            return
+        opened = self._opened()
+        if self._before:
+            self._before.hold.close()
+        self._before, self._open = self._open, opened
+
+    def _opened(self) -> _Open:
+        with ExitStack() as hold:
+            snapshot = hold.enter_context(self._cache.snapshot())
+            file = snapshot.items_file()
+            if file is None:
+                raise ServiceError(
+                    "the cache serves lists alone",
+                    where=f"{self._cache.place}, generation {snapshot.generation.name}",
+                    expected="a generation with its items",
+                    fix="run refresh_cache for a night with this release",
+                )
+            served = Served(snapshot, file)
+            try:
+                len(served.items)
+            except OSError as error:
+                raise ServiceError(
+                    "the items of a generation cannot be read", where=str(file), found=str(error)
+                ) from error
+            return _Open(served, hold.pop_all())
