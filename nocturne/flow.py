@@ -68,7 +68,13 @@ _RANK_USERS = Stage(
     reads=("items", "item_index", "interactions", "models", "item_factors", "pools", "validations", "nights"),
     writes=("pools", "ranked_lists", "rankings"),
 )
-_TABLE_STAGES = (_INGEST_EVENTS, _BUILD_INTERACTIONS, _TRAIN_ALS, _RANK_USERS)
+_RELATE_ITEMS = Stage(
+    "relate_items",
+    "write what goes best with every item, computing only what can have changed",
+    reads=("items", "item_index", "models", "item_factors", "related_items", "validations"),
+    writes=("related_items",),
+)
+_TABLE_STAGES = (_INGEST_EVENTS, _BUILD_INTERACTIONS, _TRAIN_ALS, _RANK_USERS, _RELATE_ITEMS)
 
 GATED_TABLES = tuple(table for stage in _TABLE_STAGES for table in stage.writes)
 """Every table whose critical expectations must hold before the cache is refreshed."""

@@ -156,6 +156,19 @@ class RankingSettings(Section):
     batch_memory_mb: Annotated[int, Field(ge=1, description="memory of one batch of listeners, MiB")]
 
 
+class RelatedSettings(Section):
+    """The items that go best with an item."""
+
+    depth: Annotated[int, Field(ge=1, le=1_000, description="related items of an item, by content type")]
+    reserve: Annotated[
+        int, Field(ge=0, le=1_000, description="items kept behind them, to fill in for what is withdrawn")
+    ]
+    neighbour_weight: Annotated[
+        float, Field(ge=0, description="weight of what is heard after the item, beside the cosine of the factors")
+    ]
+    carry_over: Annotated[bool, Field(description="keep the rows of the night before that cannot have changed")]
+
+
 class NowPlayingSettings(Section):
     """Weights of the parts of a score of what comes next; `nocturne.serving.now_playing` has the formula."""
 

@@ -18,6 +18,7 @@ from nocturne.core.sections import (
     NowPlayingSettings,
     PromotionSettings,
     RankingSettings,
+    RelatedSettings,
     RerankingSettings,
     RetentionSettings,
     Section,
@@ -35,6 +36,7 @@ class Settings(Section):
     als: AlsSettings
     ranking: RankingSettings
     reranking: RerankingSettings
+    related: RelatedSettings
     now_playing: NowPlayingSettings
     promotion: PromotionSettings
     cache: CacheSettings

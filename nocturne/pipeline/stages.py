@@ -12,9 +12,11 @@ from nocturne.core.stage import Progress, StageResult
 from nocturne.ingestion.build_interactions import build_interactions
 from nocturne.ingestion.ingest_events import ingest_events
 from nocturne.ranking.rank_users import rank_users
+from nocturne.ranking.relate_items import relate_items
 from nocturne.serving.refresh_cache import refresh_cache
 from nocturne.training.train_als import train_als
 
 STAGES: dict[str, Callable[[SparkSession, Night, Progress], StageResult]] = {
-    stage.__name__: stage for stage in (ingest_events, build_interactions, train_als, rank_users, refresh_cache)
+    stage.__name__: stage
+    for stage in (ingest_events, build_interactions, train_als, rank_users, relate_items, refresh_cache)
 }

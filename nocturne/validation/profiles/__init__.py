@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pyspark.sql import SparkSession
 
 from nocturne.core.night import Night
-from nocturne.validation.profiles import ingestion, interactions, models, pools, ranked_lists
+from nocturne.validation.profiles import ingestion, interactions, models, pools, ranked_lists, related_items
 from nocturne.validation.profiles.arithmetic import Profile
 
 _BY_SPARK: dict[str, Callable[[SparkSession, Night], Profile]] = {
@@ -26,6 +26,7 @@ _IN_PROCESS: dict[str, Callable[[Night], Profile]] = {
     "models": models.models,
     "item_factors": models.item_factors,
     "rankings": pools.rankings,
+    "related_items": related_items.related_items,
 }
 
 

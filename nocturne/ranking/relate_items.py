@@ -1,0 +1,63 @@
+"""Stage `relate_items`: what goes best with every item, by content type."""
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from pyspark.sql import SparkSession
+from threadpoolctl import threadpool_limits
+
+from nocturne.core.night import Night
+from nocturne.core.stage import Progress, StageResult
+from nocturne.ranking.known_items import KnownItems, all_ids
+from nocturne.ranking.related_rows import Previous, RelatedNight, no_rows
+from nocturne.storage import tables, writing
+from nocturne.storage.history import previous_night
+from nocturne.storage.proofs import require_unchanged
+from nocturne.training import registry
+from nocturne.training.model import Model
+
+_OF_CATALOGUE = (
+    *("item_id", "content_type", "creator", "explicit", "markets"),
+    *("available_from", "available_until", "absent"),
+)
+"""Columns of `items` that relating reads."""
+
+
+def relate_items(spark: SparkSession, night: Night, progress: Progress) -> StageResult:
+    """Relate every item that anyone ever heard or the catalogue names; without Spark."""
+    model = registry.live_model(night)
+    catalogue = tables.night_rows(night, "items", _OF_CATALOGUE)
+    ids = all_ids(catalogue, tables.night_rows(night, "item_index", ["item_id"]))
+    related = RelatedNight(
+        run_date=night.run_date,
+        known=KnownItems.of(ids, catalogue, night.run_date, night.settings.ranking.explicit_blocked_markets),
+        model=model,
+        settings=night.settings.related,
+        memory_mb=night.settings.ranking.batch_memory_mb,
+    )
+    previous = _previous(night, model) if model else None
+    parts, carried = [no_rows()], 0
+    with threadpool_limits(limits=night.settings.als.threads, user_api="blas"):
+        for done, content_type in enumerate(related.known.types):
+            progress(done, len(related.known.types), "content types")
+            rows, stood = related.table(content_type, previous)
+            parts.append(rows)
+            carried += stood
+    table = pa.concat_tables(parts)
+    writing.replace_night(table, "related_items", night)
+    named = model.version if model else "no model yet"
+    return StageResult(len(ids), remark=f"{named}, {carried:,} of {table.num_rows:,} rows carried over")
+
+
+def _previous(night: Night, model: Model) -> Previous | None:
+    """The last sound night, where the same model was live."""
+    earlier = previous_night(night, "related_items")
+    if earlier is None:
+        return None
+    require_unchanged(earlier, "related_items")
+    versions = tables.night_rows(earlier, "related_items", ["model_version"])["model_version"]
+    if model.version not in pc.unique(versions).to_pylist():
+        return None
+    blocked = night.settings.ranking.explicit_blocked_markets
+    catalogue = tables.night_rows(earlier, "items", _OF_CATALOGUE)
+    then = KnownItems.of(model.item_ids, catalogue, earlier.run_date, blocked)
+    return Previous(tables.night_rows(earlier, "related_items"), then)

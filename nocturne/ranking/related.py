@@ -1,0 +1,206 @@
+"""Related items: the best items for each item of a model, by likeness of factors and by what is heard after what. Pure.
+
+The score of an item for another is the cosine of their factors + weight x evidence. Evidence is how often the item is
+heard after the other, as a share of the one that is so most often: from 0, never, or not often enough to be kept, to 1.
+
+The proof that k items are the best of all that may be listed, although few are scored: let C be the k best by cosine
+and E the items with evidence above 0. Whatever is in neither has its cosine as its score. All k items of C have a
+cosine as large, or as large and an earlier place among equals, and evidence adds nothing negative to it: so all k come
+before it. Hence the first k of C and E together, scored in full, are the first k of all.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+
+from nocturne.core.arrays import Factors, Floats, Indexes, Mask, Positions
+from nocturne.core.csr import CsrRows, entries_of
+from nocturne.kernel.layout import Eligible, ItemLayout, lay_out_items
+from nocturne.kernel.query import Query
+from nocturne.kernel.top_k import exact_scores, top_k
+
+SOURCES = FACTORS, NEIGHBOURS, BOTH = "factors", "neighbours", "both"
+"""Why an item is related: among the best by cosine, by evidence, or by both; sources are numbered in this order."""
+
+_BLOCKS_PER_PANEL = 16
+_BYTES_PER_ENTRY = 128
+"""Of an item that is scored for another, while they are put in order."""
+
+SourceCodes = npt.NDArray[np.int8]
+
+
+@dataclass(frozen=True)
+class RelatedRows:
+    """The related items of some items, a row each.
+
+    Attributes:
+        items: positions, best first.
+        scores: aligned with them, falling within a row.
+        sources: places in SOURCES, aligned with them.
+    """
+
+    items: CsrRows
+    scores: Floats
+    sources: SourceCodes
+
+    @classmethod
+    def concatenated(cls, parts: list["RelatedRows"]) -> "RelatedRows":
+        """The rows of all parts, one after another."""
+        lengths = np.concatenate([[0], *(part.items.lengths for part in parts)])
+        positions = np.concatenate([np.zeros(0, np.int32), *(part.items.positions for part in parts)])
+        return cls(
+            CsrRows(np.cumsum(lengths).astype(np.int64), positions),
+            np.concatenate([np.zeros(0), *(part.scores for part in parts)]),
+            np.concatenate([np.zeros(0, np.int8), *(part.sources for part in parts)]),
+        )
+
+    def take(self, rows: Positions) -> "RelatedRows":
+        """Some of the rows, in any order."""
+        offsets, entries = entries_of(self.items.offsets, rows)
+        return RelatedRows(CsrRows(offsets, self.items.positions[entries]), self.scores[entries], self.sources[entries])
+
+    def where(self, mask: Mask) -> "RelatedRows":
+        """The same rows with some of the items; the mask is aligned with these."""
+        return RelatedRows(self.items.where(mask), self.scores[mask], self.sources[mask])
+
+    def split(self, k: int) -> tuple["RelatedRows", "RelatedRows"]:
+        """The first k items of every row, and what comes after them."""
+        place = np.arange(len(self.scores)) - np.repeat(self.items.offsets[:-1], self.items.lengths)
+        return self.where(place < k), self.where(place >= k)
+
+
+@dataclass(frozen=True)
+class Relations:
+    """The items of a model, and what each of them has to do with the others.
+
+    Attributes:
+        factors: shape (items, factors); an item without any has no cosine, and is related to nothing.
+        tie_order: rank of each item among equal scores; shape (items,).
+        predecessors: positions of items that each item is heard after, -1 where there are fewer; shape (items, width).
+        predecessor_weights: how often, from 0; aligned with them.
+        weight: of this evidence beside the cosine, >= 0.
+        memory_mb: memory that finding related items may take beside its result, in MiB.
+    """
+
+    factors: Factors
+    tie_order: Positions
+    predecessors: Indexes
+    predecessor_weights: Factors
+    weight: float
+    memory_mb: int
+
+    @cached_property
+    def norms(self) -> Floats:
+        """Norm of the factors of each item; shape (items,)."""
+        norms: Floats = np.sqrt(np.einsum("if,if->i", self.factors, self.factors, dtype=np.float64))
+        return norms
+
+    @cached_property
+    def followers(self) -> tuple[CsrRows, Floats]:
+        """The items that are heard after each item, ascending, and the evidence of each of them, above 0."""
+        after, place = np.nonzero((self.predecessors >= 0) & (self.predecessor_weights > 0))
+        before = self.predecessors[after, place]
+        order = np.argsort(before, kind="stable")
+        offsets = np.searchsorted(before[order], np.arange(len(self.factors) + 1)).astype(np.int64)
+        weights = self.predecessor_weights[after, place].astype(np.float64)
+        largest = np.zeros(len(self.factors))
+        np.maximum.at(largest, before, weights)
+        return CsrRows(offsets, after[order].astype(np.int32)), (weights / largest[before])[order]
+
+    def best(self, some: Positions, listable: Mask, k: int) -> RelatedRows:
+        """The k best items for some items, fewer where there are fewer; never an item itself.
+
+        Args:
+            some: positions of items.
+            listable: what may be listed; shape (items,).
+        """
+        among = np.flatnonzero(listable & (self.norms > 0)).astype(np.int32)
+        rows = np.flatnonzero(self.norms[some] > 0)
+        if not len(among) or not len(rows):
+            return RelatedRows(CsrRows.empty(len(some)), np.zeros(0), np.zeros(0, np.int8))
+        ranks = np.argsort(np.argsort(self.tie_order[among]))
+        items = lay_out_items(self.factors[among], 1 / self.norms[among], ranks)
+        part = _Part(self, among, items, Eligible.of(np.ones((1, len(among)), np.bool_), items), k)
+        found = RelatedRows.concatenated([part.best(chunk) for chunk in self._chunks(some[rows], k)])
+        if len(rows) == len(some):
+            return found
+        lengths = np.zeros(len(some) + 1, np.int64)
+        lengths[rows + 1] = found.items.lengths
+        return RelatedRows(CsrRows(np.cumsum(lengths), found.items.positions), found.scores, found.sources)
+
+    def _chunks(self, some: Positions, k: int) -> Iterator[Positions]:
+        """Consecutive parts, each as large as memory allows."""
+        entries = k + self.followers[0].lengths[some]
+        needed = np.cumsum(_BYTES_PER_ENTRY * entries + 8 * self.factors.shape[1])
+        yield from np.split(some, np.flatnonzero(np.diff(needed // (self.memory_mb << 20))) + 1)
+
+
+@dataclass(frozen=True)
+class _Part:
+    """The items that may be listed, laid out for ranking.
+
+    Attributes:
+        among: their positions in the model, ascending.
+    """
+
+    relations: Relations
+    among: Indexes
+    items: ItemLayout
+    eligible: Eligible
+    k: int
+
+    @cached_property
+    def place(self) -> Indexes:
+        """Place of each of the model's items among these; -1 for others; shape (items,)."""
+        place = np.full(len(self.relations.factors), -1, np.int32)
+        place[self.among] = np.arange(len(self.among), dtype=np.int32)
+        return place
+
+    def best(self, some: Positions) -> RelatedRows:
+        """The k best for some items."""
+        relations, count, width = self.relations, len(some), len(self.relations.factors)
+        users = relations.factors[some].astype(np.float64) / relations.norms[some, None]
+        row, near = self._nearest(some, users)
+        row_heard, heard, evidence = self._heard_after(some)
+        at = np.searchsorted(row_heard * width + heard, row * width + near)
+        at = np.minimum(at, max(0, len(heard) - 1))
+        both = np.zeros(len(near), np.bool_)
+        if len(heard):
+            both = (row_heard[at] == row) & (heard[at] == near)
+        elsewhere = np.ones(len(heard), np.bool_)
+        elsewhere[at[both]] = False
+        rows = np.concatenate([row, row_heard[elsewhere]])
+        positions = np.concatenate([near, heard[elsewhere]]).astype(np.int32)
+        added = np.concatenate([np.zeros(len(near)), evidence[elsewhere]])
+        added[: len(near)][both] = evidence[at[both]]
+        source = np.concatenate([np.where(both, 2, 0), np.ones(int(elsewhere.sum()))]).astype(np.int8)
+        by_row = np.argsort(rows, kind="stable")
+        rows, positions, added, source = rows[by_row], positions[by_row], added[by_row], source[by_row]
+        offsets = np.searchsorted(rows, np.arange(count + 1)).astype(np.int64)
+        cosines = exact_scores(users, self.items, CsrRows(offsets, self.place[positions]))
+        scores = cosines + relations.weight * added
+        order = np.lexsort((relations.tie_order[positions], -scores, rows))
+        ordered = RelatedRows(CsrRows(offsets, positions[order]), scores[order], source[order])
+        return ordered.split(self.k)[0]
+
+    def _nearest(self, some: Positions, users: Floats) -> tuple[Positions, Positions]:
+        """The k best by cosine: row, ascending, and position of each."""
+        own = self.place[some]
+        itself = CsrRows(np.concatenate([[0], np.cumsum(own >= 0)]), own[own >= 0])
+        classes = np.zeros(len(some), np.int32)
+        lists = top_k(
+            Query(users, self.items, self.k, itself, classes, self.eligible), blocks_per_panel=_BLOCKS_PER_PANEL
+        ).lists
+        return np.repeat(np.arange(len(some)), lists.lengths), self.among[lists.positions].astype(np.int64)
+
+    def _heard_after(self, some: Positions) -> tuple[Positions, Positions, Floats]:
+        """The items that may be listed and are heard after some items: row and position, ascending, and evidence."""
+        followers, evidence = self.relations.followers
+        offsets, entries = entries_of(followers.offsets, some)
+        row = np.repeat(np.arange(len(some)), np.diff(offsets))
+        position = followers.positions[entries].astype(np.int64)
+        may = (self.place[position] >= 0) & (position != some[row])
+        return row[may], position[may], evidence[entries[may]]
