@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from math import log2
-from pathlib import Path
 
 import pytest
 
@@ -14,8 +13,7 @@ from tests.fixtures.served_world import ITEMS, MODEL, serve_world
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    folder: Path = tmp_path_factory.mktemp("cache")
-    with open_cache(f"lmdb:{folder}") as cache:
+    with open_cache(f"lmdb:{tmp_path_factory.mktemp('cache')}") as cache:
         serve_world(cache)
         reader = Reader(cache)
         yield reader.served()

@@ -21,11 +21,9 @@ heard_items = st.dictionaries(st.integers(0, 2**31 - 1), st.floats(0, 1, width=1
 
 
 def batch(*rows: dict[str, object]) -> pa.RecordBatch:
-    pairs = pa.list_(pa.struct([("item_id", pa.string()), ("score", pa.float64())]))
-    kinds = {
-        "market": pa.string(), "items": pairs, "propensities": pa.list_(pa.float64()), "factors": pa.list_(pa.float32()),
-        "heard": pa.list_(pa.int32()), "weights": pa.list_(pa.float32()), "days": pa.list_(pa.int32()),
-    }  # fmt: skip
+    pairs, texts = pa.list_(pa.struct([("item_id", pa.string()), ("score", pa.float64())])), pa.string()
+    kinds = {"market": texts, "items": pairs, "propensities": pa.list_(pa.float64()), "factors": pa.list_(pa.float32())}
+    kinds |= {"heard": pa.list_(pa.int32()), "weights": pa.list_(pa.float32()), "days": pa.list_(pa.int32())}
     columns = {name: pa.array([row[name] for row in rows], kind) for name, kind in kinds.items()}
     for name in ListKind._fields:
         columns[name] = pa.array([getattr(KIND, name)] * len(rows))
