@@ -36,6 +36,7 @@ from nocturne.cli.options import (
     nights_to_run,
 )
 from nocturne.cli.retain import retain
+from nocturne.cli.serve import serve
 from nocturne.cli.status import status
 from nocturne.cli.tune import tune
 from nocturne.core.console import print_json, print_rows, say
@@ -331,6 +332,7 @@ def _leases(state: "State") -> list[dict[str, Any]]:
 COMMANDS: dict[str, dict[str, Callable[..., None]]] = {
     "A night": {"night": night},
     "What is served": {
+        "serve": serve,
         "list": serving.list_user,
         "served": serving.served,
         "rollback": serving.rollback,

@@ -15,7 +15,10 @@ from nocturne.cli.main import app
 from nocturne.flow import NIGHTLY, VALIDATION
 
 AT_80 = {"COLUMNS": "80", "TERMINAL_WIDTH": "80"}
-WITHOUT_JSON = {"night": "has no data: it tells how it goes, and `nocturne nights` has what came of it"}
+WITHOUT_JSON = {
+    "night": "has no data: it tells how it goes, and `nocturne nights` has what came of it",
+    "serve": "answers over HTTP, in JSON",
+}
 
 
 def commands(group, path=()):

@@ -1,0 +1,205 @@
+"""The application of one worker: routes under their guard, and all that starts and ends with it."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import orjson
+from fastapi import FastAPI, Request
+from fastapi.openapi.utils import get_openapi
+from starlette.convertors import Convertor, register_url_convertor
+from starlette.exceptions import HTTPException
+
+from nocturne.core.errors import NocturneError
+from nocturne.core.sections import CacheSettings, ServiceSettings
+from nocturne.serving.http import problems
+from nocturne.serving.http.calls import CallInThreads, ReadsServed, SharedReader, call_at_once
+from nocturne.serving.http.document import Operations, complete_document
+from nocturne.serving.http.exposures import Exposures
+from nocturne.serving.http.guard import Guard
+from nocturne.serving.http.metrics import Metrics
+from nocturne.serving.http.page import page
+from nocturne.serving.http.problems import Refused, problem
+from nocturne.serving.http.queries import Queries
+from nocturne.serving.http.request_log import RequestLog
+from nocturne.serving.http.responses import Encoded
+from nocturne.serving.http.routes import CacheAway, Recommends, Routes
+from nocturne.serving.http.tokens import Tokens
+
+TITLE = "Nocturne"
+API_VERSION = "1"
+"""Of the routes below /v1."""
+
+ABOUT = (
+    "The night's lists, and what comes next given what plays. Every answer is of one generation of the serving cache. "
+    "Errors are problem details by RFC 9457."
+)
+
+
+class _Id(Convertor[str]):
+    """An id in a path: anything but nothing, slashes and line ends too."""
+
+    regex = "(?s:.+)"
+
+    def convert(self, value: str) -> str:
+        return value
+
+    def to_string(self, value: str) -> str:
+        return value
+
+
+register_url_convertor("id", _Id())
+
+
+@dataclass(frozen=True)
+class Worker:
+    """Makes the application of a worker, in whatever process that runs; can be pickled.
+
+    Attributes:
+        cache: its URL, with whatever password it came with: never printed.
+        landing: the landing zone, for exposures; empty: none are kept.
+    """
+
+    cache: str = field(repr=False)
+    cache_settings: CacheSettings
+    settings: ServiceSettings
+    landing: str = ""
+
+    def __call__(self) -> Guard:
+        """The application, with the cache open.
+
+        Raises:
+            UsageError: a file that the settings name cannot be read, or the URL is not understood.
+        """
+        from nocturne.serving import now_playing
+        from nocturne.serving.cache import open_cache
+        from nocturne.serving.reader import Reader
+
+        cache = open_cache(self.cache, self.cache_settings, read_only=True)
+        reader = Reader(cache, self.settings.check_seconds)
+        if self.cache.startswith("lmdb:"):
+            return build_app(reader, now_playing, self.settings, self.landing)
+        return build_app(SharedReader(reader), now_playing, self.settings, self.landing, CallInThreads())
+
+
+def build_app(
+    reader: ReadsServed,
+    recommender: Recommends,
+    settings: ServiceSettings,
+    landing: str = "",
+    threads: CallInThreads | None = None,
+) -> Guard:
+    """The application of a worker.
+
+    Args:
+        reader: of the cache.
+        recommender: answers from what the reader reads.
+        settings: of the service.
+        landing: the landing zone, for exposures; empty: none are kept.
+        threads: where the cache is asked; None: at once, which pays where no server has to answer.
+
+    Raises:
+        UsageError: a file that the settings name cannot be read.
+    """
+    tokens = Tokens(Path(settings.token_file)) if settings.token_file else None
+    requests = RequestLog(settings.log_key_file) if settings.log_requests else None
+    metrics = Metrics()
+    queries = Queries(settings)
+    exposures = (
+        Exposures(Path(landing), settings.exposure_flush_seconds, settings.exposure_memory_mb * 2**20, metrics.exposed)
+        if landing
+        else None
+    )
+    routes = Routes(reader, recommender, queries, metrics, exposures, settings.max_body_bytes, threads or call_at_once)
+
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        yield
+        if exposures:
+            exposures.close()
+        if threads:
+            threads.close()
+        reader.close()
+
+    app = FastAPI(
+        title=TITLE,
+        version=API_VERSION,
+        description=ABOUT,
+        openapi_url=None,
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+        lifespan=lifespan,
+        exception_handlers=_error_handlers(settings),
+    )
+    _add_routes(app, routes, Operations(queries))
+    _add_pages(app, queries, needs_token=tokens is not None)
+    return Guard(app, tokens, settings.max_target_bytes, metrics, requests)
+
+
+def document(queries: Queries, app: FastAPI) -> dict[str, Any]:
+    """The OpenAPI document."""
+    described = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
+    return complete_document(described, queries)
+
+
+def _add_routes(app: FastAPI, routes: Routes, operations: Operations) -> None:
+    # in the order in which they are looked through
+    for method, path, handler, operation in (
+        ("GET", "/v1/listeners/{user_id:id}/list", routes.nightly_list, operations.nightly_list),
+        ("POST", "/v1/now-playing", routes.now_playing, operations.now_playing),
+        ("GET", "/v1/items/{item_id:id}/related", routes.related, operations.related),
+        ("GET", "/v1/generations", routes.generations, operations.generations),
+        ("GET", "/livez", routes.livez, operations.livez),
+        ("GET", "/readyz", routes.readyz, operations.readyz),
+        ("GET", "/metrics", routes.metrics, operations.metrics),
+    ):
+        app.add_api_route(
+            path,
+            handler,
+            methods=[method],
+            operation_id=handler.__name__,
+            description=handler.__doc__,
+            response_class=Encoded,
+            response_model=None,
+            openapi_extra=operation(),
+        )
+
+
+def _add_pages(app: FastAPI, queries: Queries, *, needs_token: bool) -> None:
+    document_bytes = orjson.dumps(document(queries, app))
+    shown = page(queries.of_lists.model_fields["limit"].default, needs_token=needs_token)
+
+    async def openapi(_request: Request) -> Encoded:
+        return Encoded(document_bytes)
+
+    async def front_page(_request: Request) -> Encoded:
+        return shown
+
+    app.add_api_route("/openapi.json", openapi, include_in_schema=False, response_model=None)
+    app.add_api_route("/", front_page, include_in_schema=False, response_model=None)
+
+
+def _error_handlers(settings: ServiceSettings) -> dict[Any, Any]:
+    async def refuse(_request: Request, refused: Refused) -> Encoded:
+        return refused.response
+
+    async def explain(_request: Request, error: HTTPException) -> Encoded:
+        headers = tuple((name.lower().encode(), value.encode()) for name, value in (error.headers or {}).items())
+        if error.status_code == problems.WRONG_METHOD.status:
+            allowed = (error.headers or {}).get("Allow", "")
+            return problem(problems.WRONG_METHOD, f"allowed: {allowed}", headers=headers)
+        kind = problems.NO_SUCH_ROUTE if error.status_code == problems.NO_SUCH_ROUTE.status else problems.MALFORMED
+        return problem(kind, kind.example, headers=headers)
+
+    async def apologise(_request: Request, _error: Exception) -> Encoded:
+        return problem(problems.UNFORESEEN, problems.UNFORESEEN.example)  # the guard logs it
+
+    return {
+        Refused: refuse,
+        HTTPException: explain,
+        NocturneError: CacheAway(settings.retry_after_seconds),
+        Exception: apologise,
+    }

@@ -1,0 +1,52 @@
+"""The page for people: one document without anything from elsewhere, which asks the routes as any client does."""
+
+import re
+from base64 import b64encode
+from hashlib import sha256
+from typing import get_args
+
+from nocturne.core.pages import render_page
+from nocturne.serving.http.queries import LONGEST_ID, ContentType
+from nocturne.serving.http.responses import Encoded
+
+PANELS = (("list", "Tonight's list"), ("next", "What comes next"), ("related", "Related items"))
+HTML = "text/html; charset=utf-8"
+
+
+def page(limit: int, *, needs_token: bool) -> Encoded:
+    """The page, rendered once: it holds nothing of anybody. Its policy names its own script and style by their hashes.
+
+    Args:
+        limit: items asked for at first.
+        needs_token: show a field for a token.
+    """
+    html = render_page(
+        "nocturne.serving.http",
+        "page.html.jinja",
+        title="Nocturne: now playing",
+        panels=PANELS,
+        content_types=get_args(ContentType),
+        longest_id=LONGEST_ID,
+        limit=limit,
+        needs_token=needs_token,
+    )
+    policy = "; ".join(
+        (
+            "default-src 'none'",
+            f"script-src {_hash(html, 'script')}",
+            f"style-src {_hash(html, 'style')}",
+            "connect-src 'self'",
+            "img-src data:",
+            "form-action 'none'",
+            "base-uri 'none'",
+            "frame-ancestors 'none'",
+        )
+    )
+    headers = ((b"content-security-policy", policy.encode()), (b"referrer-policy", b"no-referrer"))
+    return Encoded(html.encode(), media_type=HTML, headers=headers)
+
+
+def _hash(html: str, tag: str) -> str:
+    """The only element of a kind, as a policy names it."""
+    (content,) = re.findall(f"<{tag}>(.*?)</{tag}>", html, re.DOTALL)
+    return f"'sha256-{b64encode(sha256(content.encode()).digest()).decode()}'"

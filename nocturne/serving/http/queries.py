@@ -1,0 +1,176 @@
+"""Requests as they are checked: each part has a type, a range and a sentence, which the OpenAPI document repeats."""
+
+import re
+from collections import defaultdict
+from functools import lru_cache
+from typing import Annotated, Any, Literal, NamedTuple
+from urllib.parse import parse_qsl
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
+
+from nocturne.core.sections import ServiceSettings
+from nocturne.serving.http.problems import INVALID, MALFORMED, Refused, Violation, problem
+from nocturne.serving.now_playing import Filters
+
+LONGEST_ID = 1024
+"""Characters; an embedded cache holds no id of more than 511 bytes, another may be set up to."""
+
+USUAL_ITEMS = 20
+MOST_PARAMETERS = 32
+MOST_VIOLATIONS = 10
+_REMEMBERED = 4096
+
+ContentType = Literal["track", "podcast_episode", "audiobook", "other"]
+Id = Annotated[str, Field(min_length=1, max_length=LONGEST_ID)]
+
+_BOOLEANS = {"true": True, "false": False}
+_INTEGER = re.compile(r"-?[0-9]{1,9}")
+
+
+class FilterQuery(BaseModel):
+    """The items that an answer may hold."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    limit: Annotated[int, Field(ge=1, description="Items wanted at most", examples=[10])] = USUAL_ITEMS
+    content_types: Annotated[
+        list[ContentType],
+        Field(max_length=4, description="Only items of these types; none: of every type", examples=[["track"]]),
+    ] = Field(default_factory=list)
+    market: Annotated[
+        str | None,
+        Field(
+            min_length=1,
+            max_length=64,
+            description="Only items that may be played in this market; absent: in the listener's own",
+            examples=["SE"],
+        ),
+    ] = None
+    explicit: Annotated[bool, Field(description="False: no item that is marked explicit", examples=[True])] = True
+
+
+class NowPlayingQuery(FilterQuery):
+    """A listener, and what they hear now."""
+
+    user_id: Annotated[Id, Field(description="The listener, as in their events", examples=["u00000007"])]
+    playing: Annotated[
+        Id | None, Field(description="The item that plays now; null: nothing does", examples=["t0000697"])
+    ] = None
+    recent: Annotated[
+        list[Id],
+        Field(
+            description="Items played before it, oldest first; none of them is offered again",
+            examples=[["t0000542"]],
+        ),
+    ] = Field(default_factory=list)
+    allow_heard: Annotated[
+        bool, Field(description="True: items that the listener has heard before may come again", examples=[False])
+    ] = False
+
+
+class Listening(NamedTuple):
+    """A request for what comes next, once it is checked."""
+
+    user_id: str
+    playing: str | None
+    recent: list[str]
+    filters: Filters
+
+
+class Queries:
+    """Checks requests, within the limits of the settings.
+
+    Attributes:
+        of_lists: the query string that goes with a listener or an item.
+        of_now_playing: the body that says what plays.
+    """
+
+    def __init__(self, settings: ServiceSettings) -> None:
+        limit: Any = FilterQuery.model_fields["limit"]
+        bounded: Any = (
+            Annotated[int, Field(ge=1, le=settings.max_items, description=limit.description, examples=limit.examples)],
+            min(USUAL_ITEMS, settings.max_items),
+        )
+        recent: Any = NowPlayingQuery.model_fields["recent"]
+        bounded_list: Any = (
+            Annotated[
+                list[Id],
+                Field(max_length=settings.max_recent, description=recent.description, examples=recent.examples),
+            ],
+            Field(default_factory=list),
+        )
+        self.of_lists = create_model("FilterQuery", __base__=FilterQuery, limit=bounded)
+        self.of_now_playing = create_model(
+            "NowPlayingQuery", __base__=NowPlayingQuery, limit=bounded, recent=bounded_list
+        )
+        self.filters = lru_cache(_REMEMBERED)(self._filters)
+        """Clients ask with the same few query strings: each is checked once."""
+
+    def listening(self, body: bytes) -> Listening:
+        """The body of a request for what comes next.
+
+        Raises:
+            Refused: it is no JSON, or a part of it is not valid.
+        """
+        try:
+            query = self.of_now_playing.model_validate_json(body)
+        except ValidationError as error:
+            raise _refused(error, "body") from None
+        filters = _as_filters(query, allow_heard=query.allow_heard)
+        return Listening(query.user_id, query.playing, query.recent, filters)
+
+    def _filters(self, query_string: bytes) -> Filters:
+        """The filters of a query string.
+
+        Raises:
+            Refused: it cannot be read, or a part of it is not valid.
+        """
+        try:
+            pairs = parse_qsl(
+                query_string.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=MOST_PARAMETERS
+            )
+        except ValueError:  # not UTF-8, or too many
+            detail = f"the query is not at most {MOST_PARAMETERS} parameters in UTF-8"
+            raise Refused(problem(MALFORMED, detail)) from None
+        values: dict[str, list[str]] = defaultdict(list)
+        for name, text in pairs:
+            values[name].append(text)
+        try:
+            return _as_filters(self.of_lists.model_validate({name: _typed(name, values[name]) for name in values}))
+        except ValidationError as error:
+            raise _refused(error, "query") from None
+
+
+def check_id(name: str, text: str) -> str:
+    """An id of a path, which is not longer than any.
+
+    Raises:
+        Refused: it is.
+    """
+    if len(text) <= LONGEST_ID:
+        return text
+    violation = Violation(f"path.{name}", f"String should have at most {LONGEST_ID} characters")
+    raise Refused(problem(INVALID, violations=[violation]))
+
+
+def _as_filters(query: FilterQuery, *, allow_heard: bool = False) -> Filters:
+    return Filters(query.limit, frozenset(query.content_types), query.market, query.explicit, allow_heard)
+
+
+def _typed(name: str, texts: list[str]) -> object:
+    """The value of a parameter as its JSON would be; what is no number or boolean stays text, and is refused."""
+    if name == "content_types" or len(texts) > 1:
+        return texts
+    if name == "limit" and _INTEGER.fullmatch(texts[0]):
+        return int(texts[0])
+    return _BOOLEANS.get(texts[0], texts[0]) if name == "explicit" else texts[0]
+
+
+def _refused(error: ValidationError, part: str) -> Refused:
+    problems = error.errors(include_url=False, include_context=False, include_input=False)
+    if problems[0]["type"] == "json_invalid":
+        return Refused(problem(MALFORMED, f"the {part} is no JSON"))
+    violations = [
+        Violation(".".join((part, *map(str, each["loc"])))[:100], each["msg"]) for each in problems[:MOST_VIOLATIONS]
+    ]
+    return Refused(problem(INVALID, violations=violations))

@@ -1,0 +1,187 @@
+"""Routes: each checks its request, asks one generation of the cache, and answers with all from that one."""
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Concatenate, Protocol
+
+import orjson
+from starlette.requests import ClientDisconnect, Request
+
+from nocturne.core.errors import NocturneError
+from nocturne.serving.http import problems
+from nocturne.serving.http.answers import encode_answer, generation_members
+from nocturne.serving.http.calls import Call, ReadsServed, Result
+from nocturne.serving.http.exposures import Exposures, Surface, exposure
+from nocturne.serving.http.metrics import Metrics
+from nocturne.serving.http.problems import Refused, problem
+from nocturne.serving.http.queries import Queries, check_id
+from nocturne.serving.http.responses import JSON, Encoded
+
+if TYPE_CHECKING:
+    from nocturne.serving.now_playing import Answer, Filters
+    from nocturne.serving.reader import Served
+
+_log = logging.getLogger(__name__)
+
+LISTENER = "nocturne.listener"
+"""Key of a request's scope: the listener it was about, for the log, which hashes them."""
+
+PREVIEW = b"nocturne-preview"
+METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+WARNING_SECONDS = 60.0
+
+
+class Recommends(Protocol):
+    """Answers from one generation, as the module `nocturne.serving.now_playing` does."""
+
+    def nightly_list(self, served: "Served", user_id: str, filters: "Filters") -> "Answer | None":
+        """The night's list; None if none is served to this listener."""
+
+    def now_playing(
+        self, served: "Served", user_id: str, playing: str | None, recent: Sequence[str], filters: "Filters"
+    ) -> "Answer":
+        """The items that come next."""
+
+    def related(self, served: "Served", item_id: str, filters: "Filters") -> "Answer | None":
+        """The items that belong with an item; None if it is unknown."""
+
+
+class Routes:
+    """Handlers of all routes of one worker."""
+
+    def __init__(
+        self,
+        reader: ReadsServed,
+        recommender: Recommends,
+        queries: Queries,
+        metrics: Metrics,
+        exposures: Exposures | None,
+        max_body_bytes: int,
+        call: Call,
+    ) -> None:
+        self._reader = reader
+        self._recommender = recommender
+        self._queries = queries
+        self._metrics = metrics
+        self._exposures = exposures
+        self._max_body_bytes = max_body_bytes
+        self._call = call
+
+    async def nightly_list(self, request: Request) -> Encoded:
+        """Answer with the night's list of a listener."""
+        scope = request.scope
+        user_id = scope[LISTENER] = check_id("user_id", scope["path_params"]["user_id"])
+        filters = self._queries.filters(scope["query_string"])
+        served, answer = await self._ask(self._recommender.nightly_list, user_id, filters)
+        if answer is None:
+            return problem(problems.UNKNOWN_LISTENER, problems.UNKNOWN_LISTENER.example)
+        return self._shown(request, served, answer, "list", user_id, None, filters)
+
+    async def now_playing(self, request: Request) -> Encoded:
+        """Answer with what comes next."""
+        body = await _read_json(request, self._max_body_bytes)
+        user_id, playing, recent, filters = self._queries.listening(body)
+        request.scope[LISTENER] = user_id
+        served, answer = await self._ask(self._recommender.now_playing, user_id, playing, recent, filters)
+        return self._shown(request, served, answer, "now_playing", user_id, playing, filters)
+
+    async def related(self, request: Request) -> Encoded:
+        """Answer with what belongs with an item."""
+        item_id = check_id("item_id", request.scope["path_params"]["item_id"])
+        filters = self._queries.filters(request.scope["query_string"])
+        served, answer = await self._ask(self._recommender.related, item_id, filters)
+        if answer is None:
+            return problem(problems.UNKNOWN_ITEM, problems.UNKNOWN_ITEM.example)
+        return Encoded(encode_answer(served, answer))
+
+    async def generations(self, _request: Request) -> Encoded:
+        """Answer with the history of nights."""
+        served, *earlier = await self._call(self._reader.history)
+        body = {"served": generation_members(served), "earlier": [generation_members(each) for each in earlier]}
+        return Encoded(orjson.dumps(body))
+
+    async def livez(self, _request: Request) -> Encoded:
+        """Answer that the process runs."""
+        return Encoded(b'{"status":"alive"}')
+
+    async def readyz(self, _request: Request) -> Encoded:
+        """Answer that the cache can be read; whatever it raises is the reason why it cannot."""
+        served = await self._call(self._reader.served)
+        return Encoded(orjson.dumps({"status": "ready"} | generation_members(served.generation)))
+
+    async def metrics(self, _request: Request) -> Encoded:
+        """Answer with the metrics of all workers."""
+        try:
+            generation = (await self._call(self._reader.served)).generation
+        except NocturneError:
+            generation = None
+        return Encoded(self._metrics.exposition(generation), media_type=METRICS_TYPE)
+
+    async def _ask(
+        self, function: "Callable[Concatenate[Served, ...], Result]", *arguments: Any
+    ) -> "tuple[Served, Result]":
+        """The generation that is served now, and the answer of a function from it."""
+
+        def answer() -> "tuple[Served, Result]":
+            served = self._reader.served()
+            return served, function(served, *arguments)
+
+        return await self._call(answer)
+
+    def _shown(
+        self,
+        request: Request,
+        served: "Served",
+        answer: "Answer",
+        surface: Surface,
+        user_id: str,
+        playing: str | None,
+        filters: "Filters",
+    ) -> Encoded:
+        """The response of what is shown to a listener, which is an exposure."""
+        self._metrics.answered(surface, answer.source)
+        response = Encoded(encode_answer(served, answer))
+        if self._exposures is not None and not any(name == PREVIEW for name, _ in request.scope["headers"]):
+            self._exposures.record(exposure(served, answer, surface, user_id, playing, filters.market))
+        return response
+
+
+class CacheAway:
+    """Answers while the cache is away: says why, and when to ask again; logs it once a minute."""
+
+    def __init__(self, retry_after_seconds: int) -> None:
+        self._headers = ((b"retry-after", b"%d" % retry_after_seconds),)
+        self._warned_at = -WARNING_SECONDS
+
+    async def __call__(self, _request: Request, error: Exception) -> Encoded:
+        """The problem, without the place of the cache."""
+        if time.monotonic() - self._warned_at >= WARNING_SECONDS:
+            self._warned_at = time.monotonic()
+            _log.warning("requests are answered with 503: %s", error)
+        return problem(problems.CACHE_AWAY, str(error).partition("\n")[0], headers=self._headers)
+
+
+async def _read_json(request: Request, limit: int) -> bytes:
+    """The body of a request.
+
+    Raises:
+        Refused: it is not said to be JSON, or is too large.
+    """
+    headers = dict(request.scope["headers"])
+    if headers.get(b"content-type", b"").partition(b";")[0].strip().lower() != JSON.encode():
+        raise Refused(problem(problems.NO_JSON, problems.NO_JSON.example))
+    too_large = f"at most {limit:,} bytes"
+    length = headers.get(b"content-length", b"0")
+    if not length.isdigit() or int(length) > limit:
+        raise Refused(problem(problems.BODY_TOO_LARGE, too_large))
+    body, more = b"", True
+    while more:
+        message = await request.receive()
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect
+        body += message.get("body", b"")
+        more = message.get("more_body", False)
+        if len(body) > limit:
+            raise Refused(problem(problems.BODY_TOO_LARGE, too_large))
+    return body
