@@ -83,6 +83,7 @@ def test_the_truth_lies_beside_the_landing_zone(service: tuple[Path, SimulationS
         "items.parquet",
         "listeners.parquet",
         "nights.parquet",
+        "sessions.parquet",
         "topics.parquet",
     ]
 

@@ -7,6 +7,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from nocturne.core.arrays import Floats
+from nocturne.ingestion.simulator.sessions import CONTEXTS, DEVICES, drift, schedule, split_sessions
 from nocturne.ingestion.simulator.world import LISTENING, MARKETS, IntArray, Items, Listeners, Scenario
 
 EVENTS = pa.schema(
@@ -22,20 +23,8 @@ EVENTS = pa.schema(
     }
 )
 
-DAYPARTS = (
-    (7.0, 9.0, 0.20, {"phone": 0.7, "car": 0.3}),
-    (9.0, 17.0, 0.30, {"desktop": 0.6, "phone": 0.4}),
-    (17.0, 19.0, 0.15, {"phone": 0.6, "car": 0.4}),
-    (19.0, 23.5, 0.30, {"speaker": 0.5, "tv": 0.2, "phone": 0.3}),
-    (0.0, 3.0, 0.05, {"phone": 1.0}),
-)
-"""First and last hour of a session's start, local time; share of the sessions; devices."""
-
-CONTEXTS = {"playlist": 0.35, "now_playing": 0.25, "album": 0.15, "search": 0.15, "radio": 0.10}
-DEVICES = ("phone", "desktop", "car", "speaker", "tv")
 DAY_SECONDS = 86_400
 ACTIVE_SHARE = 0.8
-SESSION_END = 1 / 6
 REDRAWS = 4
 
 
@@ -77,17 +66,18 @@ def _people(items: Items, listeners: Listeners, night: int, rng: np.random.Gener
     active = (rng.random(count) < ACTIVE_SHARE) & (listeners.first_night <= night) & ~listeners.bot
     plays = rng.poisson(listeners.rate) * active
     listener = np.repeat(np.arange(count), plays)
-    topic = _draw_topics(listeners.tastes, listener, rng)
+    session = split_sessions(listener, rng)  # before anything is left out, which ends no session
+    topic = drift(session, _draw_topics(listeners.tastes, listener, rng), rng)
     market = listeners.market[listener]
     item = items.draw(topic, rng)
     for _ in range(REDRAWS):
         unplayable = np.flatnonzero(~items.playable(item, market, night))
         item[unplayable] = items.draw(topic[unplayable], rng)
     playable = items.playable(item, market, night)
-    listener, item = listener[playable], item[playable]
+    listener, item, session = listener[playable], item[playable], session[playable]
 
     ms_played = _listening_time(items.duration_ms[item], rng)
-    milliseconds, context, device = _sessions(listener, ms_played, listeners.market[listener], rng)
+    milliseconds, context, device = schedule(listener, session, ms_played, listeners.market[listener], rng)
     return {
         "listener": listener,
         "item": item,
@@ -115,37 +105,6 @@ def _listening_time(duration_ms: IntArray, rng: np.random.Generator) -> IntArray
     return np.where(
         skipped, np.minimum(rng.integers(1_000, 30_000, count), duration_ms), duration_ms * rng.beta(8, 1, count)
     ).astype(np.int64)
-
-
-def _sessions(
-    listener: IntArray, ms_played: IntArray, market: IntArray, rng: np.random.Generator
-) -> tuple[IntArray, IntArray, IntArray]:
-    """Time of the UTC day in milliseconds, context and device of each event: one session, one of each."""
-    count = len(listener)
-    if not count:
-        return (np.empty(0, np.int64),) * 3
-    opens = np.diff(listener, prepend=-1) != 0
-    opens |= rng.random(count) < SESSION_END
-    session = np.cumsum(opens) - 1
-    head = np.flatnonzero(opens)
-    start = np.cumsum(ms_played) - ms_played
-    elapsed = np.minimum(start - start[head][session], (DAY_SECONDS - 3_600) * 1_000)
-    length = np.maximum.reduceat(elapsed, head)
-
-    daypart = rng.choice(len(DAYPARTS), size=len(head), p=[share for _, _, share, _ in DAYPARTS])
-    hours = np.array([(begin, end) for begin, end, _, _ in DAYPARTS])[daypart]
-    local = rng.uniform(hours[:, 0], hours[:, 1])
-    offset = np.array([hours for _, hours in MARKETS.values()])[market[head]]
-    begin = ((local - offset) % 24 * 3_600_000).astype(np.int64)
-    begin = np.minimum(begin, DAY_SECONDS * 1_000 - 1 - length)  # a session ends within its day
-
-    device = np.empty(len(head), np.int64)
-    for index, (_, _, _, devices) in enumerate(DAYPARTS):
-        members = np.flatnonzero(daypart == index)
-        kinds = [DEVICES.index(name) for name in devices]
-        device[members] = rng.choice(kinds, size=len(members), p=list(devices.values()))
-    context = rng.choice(len(CONTEXTS), size=len(head), p=list(CONTEXTS.values()))
-    return begin[session] + elapsed, context[session], device[session]
 
 
 def _bots(items: Items, listeners: Listeners, night: int, rng: np.random.Generator) -> dict[str, IntArray]:

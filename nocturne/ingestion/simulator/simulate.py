@@ -15,6 +15,7 @@ from nocturne.core.errors import UsageError
 from nocturne.ingestion.importers.landing_writer import claim_landing, publish_day
 from nocturne.ingestion.simulator.delivery import DelayedEvents, write_night
 from nocturne.ingestion.simulator.names import TOPICS
+from nocturne.ingestion.simulator.sessions import END, STAY
 from nocturne.ingestion.simulator.world import FACTORS, Items, Scenario, catalogue, make_items, make_listeners
 
 __all__ = ["SimulationSummary", "simulate"]
@@ -127,6 +128,7 @@ def _write_truth(scenario: Scenario, world: Items, truth: Path) -> None:
     )
     _write(truth / "items.parquet", [items])
     _write(truth / "listeners.parquet", _listener_tables(scenario, world))
+    _write(truth / "sessions.parquet", [pa.table({"stay": [STAY], "end": [END]})])
 
 
 def _listener_tables(scenario: Scenario, world: Items) -> Iterator[pa.Table]:

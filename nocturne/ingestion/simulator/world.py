@@ -1,8 +1,9 @@
 """The simulated service: its items, its listeners and their tastes.
 
 A listener plays item i with probability sum over topics t of tastes[t] * P(i | t): a factor model whose
-factors are known. The last topic is the mainstream, which everybody has a share of. Everything is drawn
-from the seed alone, listeners in blocks of fixed size, so that any part can be made again by itself.
+factors are known. The last topic is the mainstream, which everybody has a share of. That is so in the long
+run; within a session topics drift, so that what plays tells of what comes next: `sessions`. Everything is
+drawn from the seed alone, listeners in blocks of fixed size, so that any part can be made again by itself.
 """
 
 from dataclasses import dataclass
