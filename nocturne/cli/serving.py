@@ -96,13 +96,12 @@ def rollback(
     Example: nocturne rollback --cache lmdb:data/cache --why "lists of 3 January are all podcasts"
     """
     from nocturne.core.settings import load_settings
-    from nocturne.pipeline.status import show_in_data_docs
     from nocturne.serving import rollout
 
     with _opened(cache, load_settings(conf, set_ or ()).cache, write=True) as store:
         served = open_warehouse(rollout.warehouse_of(store, warehouse), conf, set_)
         pointer = rollout.rollback(served, store, why, to)
-        show_in_data_docs(served)
+        _show_in_data_docs(served)
         _print_pointer(pointer, store.place, as_json=as_json)
     command = f"{program()} release --cache {shlex.quote(store.place)}"
     say(f"listeners get the lists of night {pointer.served.run_date}, whatever is published, until\n{folded(command)}")
@@ -116,13 +115,12 @@ def release(
     Example: nocturne release --cache lmdb:data/cache
     """
     from nocturne.core.settings import load_settings
-    from nocturne.pipeline.status import show_in_data_docs
     from nocturne.serving import rollout
 
     with _opened(cache, load_settings(conf, set_ or ()).cache, write=True) as store:
         served = open_warehouse(rollout.warehouse_of(store, warehouse), conf, set_)
         pointer = rollout.release(served, store)
-        show_in_data_docs(served)
+        _show_in_data_docs(served)
         _print_pointer(pointer, store.place, as_json=as_json)
     say(
         f"listeners get the lists of night {pointer.served.run_date} until the next night is published, which is served"
@@ -130,6 +128,12 @@ def release(
     if newer := _newest_made(served, pointer):
         command = job_command("refresh_cache", newer, "data/landing", served.path, store.place)
         say(f"to serve night {newer}, the newest there is, now:\n{folded(command)}")
+
+
+def _show_in_data_docs(warehouse: "Warehouse") -> None:
+    from nocturne.pipeline.status import show_in_data_docs  # imported when readers have the lists already
+
+    show_in_data_docs(warehouse)
 
 
 @contextmanager

@@ -8,7 +8,6 @@ from nocturne.core.settings import load_settings
 from nocturne.serving.cache.base import Cache, ParallelMap, PointerMoved, Progress, RowBatches, Snapshot
 from nocturne.serving.cache.lmdb.store import LmdbCache
 from nocturne.serving.cache.pointer import Generation, Pointer
-from nocturne.serving.cache.redis.store import RedisCache
 from nocturne.serving.cache.values import GenerationInfo, ListKind, ServedList
 
 __all__ = [
@@ -45,6 +44,8 @@ def open_cache(url: str, settings: CacheSettings | None = None, read_only: bool 
     scheme, _, rest = url.partition(":")
     if scheme == "lmdb":
         return LmdbCache(Path(rest), read_only=read_only)
+    from nocturne.serving.cache.redis.store import RedisCache  # its client takes longer to import than all the rest
+
     return RedisCache(url, settings or load_settings().cache, read_only=read_only)
 
 
