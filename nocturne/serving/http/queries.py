@@ -6,14 +6,14 @@ from functools import lru_cache
 from typing import Annotated, Any, Literal, NamedTuple
 from urllib.parse import parse_qsl
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, create_model
 
 from nocturne.core.sections import ServiceSettings
 from nocturne.serving.http.problems import INVALID, MALFORMED, Refused, Violation, problem
 from nocturne.serving.now_playing import Filters
 
-LONGEST_ID = 1024
-"""Characters; an embedded cache holds no id of more than 511 bytes, another may be set up to."""
+LONGEST_ID = 511
+"""Characters; an embedded cache holds no id of more than 511 bytes."""
 
 USUAL_ITEMS = 20
 MOST_PARAMETERS = 32
@@ -27,12 +27,29 @@ _BOOLEANS = {"true": True, "false": False}
 _INTEGER = re.compile(r"-?[0-9]{1,9}")
 
 
+def _whole(number: Any) -> Any:
+    """A number without a fraction as the integer that it is: JSON has one kind of numbers."""
+    return int(number) if isinstance(number, float) and number.is_integer() else number
+
+
+def _limit(most: int) -> Any:
+    """The type of a number of items."""
+    bounds = Field(ge=1, le=most, description="Items wanted at most", examples=[10])
+    return Annotated[int, bounds, BeforeValidator(_whole)]
+
+
+def _recent(most: int) -> Any:
+    """The type of the items played before."""
+    description = "Items played before it, oldest first; none of them is offered again"
+    return Annotated[list[Id], Field(max_length=most, description=description, examples=[["t0000542"]])]
+
+
 class FilterQuery(BaseModel):
-    """The items that an answer may hold."""
+    """The items that an answer may hold; the settings bound their number."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
-    limit: Annotated[int, Field(ge=1, description="Items wanted at most", examples=[10])] = USUAL_ITEMS
+    limit: int = USUAL_ITEMS
     content_types: Annotated[
         list[ContentType],
         Field(max_length=4, description="Only items of these types; none: of every type", examples=[["track"]]),
@@ -56,13 +73,7 @@ class NowPlayingQuery(FilterQuery):
     playing: Annotated[
         Id | None, Field(description="The item that plays now; null: nothing does", examples=["t0000697"])
     ] = None
-    recent: Annotated[
-        list[Id],
-        Field(
-            description="Items played before it, oldest first; none of them is offered again",
-            examples=[["t0000542"]],
-        ),
-    ] = Field(default_factory=list)
+    recent: list[Id] = Field(default_factory=list)
     allow_heard: Annotated[
         bool, Field(description="True: items that the listener has heard before may come again", examples=[False])
     ] = False
@@ -86,23 +97,10 @@ class Queries:
     """
 
     def __init__(self, settings: ServiceSettings) -> None:
-        limit: Any = FilterQuery.model_fields["limit"]
-        bounded: Any = (
-            Annotated[int, Field(ge=1, le=settings.max_items, description=limit.description, examples=limit.examples)],
-            min(USUAL_ITEMS, settings.max_items),
-        )
-        recent: Any = NowPlayingQuery.model_fields["recent"]
-        bounded_list: Any = (
-            Annotated[
-                list[Id],
-                Field(max_length=settings.max_recent, description=recent.description, examples=recent.examples),
-            ],
-            Field(default_factory=list),
-        )
-        self.of_lists = create_model("FilterQuery", __base__=FilterQuery, limit=bounded)
-        self.of_now_playing = create_model(
-            "NowPlayingQuery", __base__=NowPlayingQuery, limit=bounded, recent=bounded_list
-        )
+        limit: Any = (_limit(settings.max_items), min(USUAL_ITEMS, settings.max_items))
+        recent: Any = (_recent(settings.max_recent), Field(default_factory=list))
+        self.of_lists = create_model("FilterQuery", __base__=FilterQuery, limit=limit)
+        self.of_now_playing = create_model("NowPlayingQuery", __base__=NowPlayingQuery, limit=limit, recent=recent)
         self.filters = lru_cache(_REMEMBERED)(self._filters)
         """Clients ask with the same few query strings: each is checked once."""
 

@@ -19,6 +19,7 @@ from nocturne.serving.http.queries import Queries, check_id
 from nocturne.serving.http.responses import JSON, Encoded
 
 if TYPE_CHECKING:
+    from nocturne.serving.cache import Generation
     from nocturne.serving.now_playing import Answer, Filters
     from nocturne.serving.reader import Served
 
@@ -97,7 +98,7 @@ class Routes:
 
     async def generations(self, _request: Request) -> Encoded:
         """Answer with the history of nights."""
-        served, *earlier = await self._call(self._reader.history)
+        served, *earlier = await self._call(self._history)
         body = {"served": generation_members(served), "earlier": [generation_members(each) for each in earlier]}
         return Encoded(orjson.dumps(body))
 
@@ -117,6 +118,10 @@ class Routes:
         except NocturneError:
             generation = None
         return Encoded(self._metrics.exposition(generation), media_type=METRICS_TYPE)
+
+    def _history(self) -> "Sequence[Generation]":
+        """The generations that the cache keeps; raises as `served` does where there is none."""
+        return self._reader.history() or (self._reader.served().generation,)
 
     async def _ask(
         self, function: "Callable[Concatenate[Served, ...], Result]", *arguments: Any
