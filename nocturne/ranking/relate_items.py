@@ -3,13 +3,13 @@
 import pyarrow as pa
 import pyarrow.compute as pc
 from pyspark.sql import SparkSession
-from threadpoolctl import threadpool_limits
 
 from nocturne.core.night import Night
 from nocturne.core.stage import Progress, StageResult
 from nocturne.ranking.known_items import KnownItems, all_ids
-from nocturne.ranking.related_rows import Previous, RelatedNight, no_rows
+from nocturne.ranking.related_rows import Previous, RelatedNight
 from nocturne.storage import tables, writing
+from nocturne.storage.contracts import contract
 from nocturne.storage.history import previous_night
 from nocturne.storage.proofs import require_unchanged
 from nocturne.training import registry
@@ -33,15 +33,15 @@ def relate_items(spark: SparkSession, night: Night, progress: Progress) -> Stage
         model=model,
         settings=night.settings.related,
         memory_mb=night.settings.ranking.batch_memory_mb,
+        threads=night.settings.als.threads,
     )
     previous = _previous(night, model) if model else None
-    parts, carried = [no_rows()], 0
-    with threadpool_limits(limits=night.settings.als.threads, user_api="blas"):
-        for done, content_type in enumerate(related.known.types):
-            progress(done, len(related.known.types), "content types")
-            rows, stood = related.table(content_type, previous)
-            parts.append(rows)
-            carried += stood
+    parts, carried = [contract("related_items").arrow_schema.empty_table()], 0
+    for done, content_type in enumerate(related.known.types):
+        progress(done, len(related.known.types), "content types")
+        rows, stood = related.table(content_type, previous)
+        parts.append(rows)
+        carried += stood
     table = pa.concat_tables(parts)
     writing.replace_night(table, "related_items", night)
     named = model.version if model else "no model yet"

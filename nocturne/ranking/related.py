@@ -10,11 +10,13 @@ before it. Hence the first k of C and E together, scored in full, are the first 
 """
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
+from threadpoolctl import threadpool_limits
 
 from nocturne.core.arrays import Factors, Floats, Indexes, Mask, Positions
 from nocturne.core.csr import CsrRows, entries_of
@@ -83,6 +85,8 @@ class Relations:
         predecessor_weights: how often, from 0; aligned with them.
         weight: of this evidence beside the cosine, >= 0.
         memory_mb: memory that finding related items may take beside its result, in MiB.
+        threads: how many work on it side by side. Each product of matrices has one: on a busy machine those that wait
+            for one another take ten times as long.
     """
 
     factors: Factors
@@ -91,6 +95,7 @@ class Relations:
     predecessor_weights: Factors
     weight: float
     memory_mb: int
+    threads: int
 
     @cached_property
     def norms(self) -> Floats:
@@ -123,8 +128,11 @@ class Relations:
             return RelatedRows(CsrRows.empty(len(some)), np.zeros(0), np.zeros(0, np.int8))
         ranks = np.argsort(np.argsort(self.tie_order[among]))
         items = lay_out_items(self.factors[among], 1 / self.norms[among], ranks)
-        part = _Part(self, among, items, Eligible.of(np.ones((1, len(among)), np.bool_), items), k)
-        found = RelatedRows.concatenated([part.best(chunk) for chunk in self._chunks(some[rows], k)])
+        place = np.full(len(self.factors), -1, np.int32)
+        place[among] = np.arange(len(among), dtype=np.int32)
+        part = _Part(self, among, place, items, Eligible.of(np.ones((1, len(among)), np.bool_), items), k)
+        with threadpool_limits(limits=1, user_api="blas"), ThreadPoolExecutor(self.threads) as workers:
+            found = RelatedRows.concatenated(list(workers.map(part.best, self._chunks(some[rows], k))))
         if len(rows) == len(some):
             return found
         lengths = np.zeros(len(some) + 1, np.int64)
@@ -132,10 +140,10 @@ class Relations:
         return RelatedRows(CsrRows(np.cumsum(lengths), found.items.positions), found.scores, found.sources)
 
     def _chunks(self, some: Positions, k: int) -> Iterator[Positions]:
-        """Consecutive parts, each as large as memory allows."""
+        """Consecutive parts, each as large as memory allows every thread."""
         entries = k + self.followers[0].lengths[some]
         needed = np.cumsum(_BYTES_PER_ENTRY * entries + 8 * self.factors.shape[1])
-        yield from np.split(some, np.flatnonzero(np.diff(needed // (self.memory_mb << 20))) + 1)
+        yield from np.split(some, np.flatnonzero(np.diff(needed * self.threads // (self.memory_mb << 20))) + 1)
 
 
 @dataclass(frozen=True)
@@ -144,20 +152,15 @@ class _Part:
 
     Attributes:
         among: their positions in the model, ascending.
+        place: place of each of the model's items among these; -1 for others; shape (model items,).
     """
 
     relations: Relations
     among: Indexes
+    place: Indexes
     items: ItemLayout
     eligible: Eligible
     k: int
-
-    @cached_property
-    def place(self) -> Indexes:
-        """Place of each of the model's items among these; -1 for others; shape (items,)."""
-        place = np.full(len(self.relations.factors), -1, np.int32)
-        place[self.among] = np.arange(len(self.among), dtype=np.int32)
-        return place
 
     def best(self, some: Positions) -> RelatedRows:
         """The k best for some items."""

@@ -3,7 +3,7 @@
 import hashlib
 from dataclasses import dataclass
 from datetime import date
-from functools import cached_property
+from functools import cached_property, reduce
 
 import numpy as np
 import pyarrow as pa
@@ -12,11 +12,10 @@ import pyarrow.compute as pc
 from nocturne.core.arrays import Counts, Mask, Positions
 from nocturne.core.csr import CsrRows
 from nocturne.core.sections import RelatedSettings
-from nocturne.ingestion.interactions import EPOCH
 from nocturne.kernel.numeric_build import numeric_build
 from nocturne.ranking.known_items import KnownItems
 from nocturne.ranking.related import SOURCES, RelatedRows, Relations
-from nocturne.ranking.related_carry_over import CarryOver, plan_carry_over
+from nocturne.ranking.related_carry_over import CarryOver, ListableItems, plan_carry_over
 from nocturne.ranking.same_creator import best_of_creator
 from nocturne.storage.contracts import contract
 from nocturne.training.model import Model
@@ -24,6 +23,11 @@ from nocturne.training.model import Model
 MODEL, CREATOR, NONE = "model", "creator", "none"
 _ENTRY_SOURCES = pa.array([*SOURCES, CREATOR])
 _OF_CREATOR = len(SOURCES)
+_NOBODY = np.zeros(0, np.int64)
+_CARRIED = pa.schema(
+    [contract("related_items").arrow_schema.field(name) for name in ("items", "reserve", "computed_on")]
+)
+"""Columns of rows that are carried over as they are."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +50,7 @@ class RelatedNight:
     Attributes:
         known: every item that has rows, in order of ids.
         model: the live one; None before there is one.
-        memory_mb: memory that a part of the work may take, in MiB.
+        memory_mb, threads: for the work, as in Relations.
     """
 
     run_date: date
@@ -54,6 +58,7 @@ class RelatedNight:
     model: Model | None
     settings: RelatedSettings
     memory_mb: int
+    threads: int
 
     @cached_property
     def place(self) -> Positions:
@@ -75,6 +80,7 @@ class RelatedNight:
             model.predecessor_weights,
             settings.neighbour_weight,
             self.memory_mb,
+            self.threads,
         )
 
     @cached_property
@@ -99,66 +105,77 @@ class RelatedNight:
         of_type = self.known.of_type(content_type)
         listable = of_type[self.place]
         carried = self._carry_over(content_type, listable, previous)
-        rows = carried.rows
-        has_factors = np.zeros(len(self.known.ids), np.bool_)
-        if self.relations is not None:
-            has_factors[self.place[self.relations.norms > 0]] = True
-            todo = np.flatnonzero(~carried.stands & (self.relations.norms > 0))
-            found = self.relations.best(todo, listable, self.settings.depth + self.settings.reserve)
-            order = np.arange(len(self.place))
-            order[todo] = len(order) + np.arange(len(todo))
-            rows = RelatedRows.concatenated([rows, found]).take(order)
-        cold = np.flatnonzero(~has_factors)
-        cold_items, shares = best_of_creator(self.known, cold, of_type, self.listeners, self.settings.depth)
-        everything = RelatedRows.concatenated(
-            [
-                RelatedRows(
-                    CsrRows(rows.items.offsets, self.place[rows.items.positions].astype(np.int32)),
-                    rows.scores,
-                    rows.sources,
-                ),
-                RelatedRows(cold_items, shares, np.full(len(shares), _OF_CREATOR, np.int8)),
-            ]
-        )
-        row_of = np.empty(len(self.known.ids), np.int64)
-        row_of[self.place] = np.arange(len(self.place))
-        row_of[cold] = len(self.place) + np.arange(len(cold))
-        computed_on = np.full(len(self.known.ids), (self.run_date - EPOCH).days)
-        computed_on[self.place[carried.stands]] = carried.computed_on[carried.stands]
-        table = self._table(content_type, everything.take(row_of), has_factors, listable, computed_on)
-        return table, int(carried.stands.sum())
+        found_for, found = self._compute(listable, carried.standing if carried else _NOBODY)
+        cold = np.setdiff1d(np.arange(len(self.known.ids)), self.place[self._has_factors])
+        of_creator, shares = best_of_creator(self.known, cold, of_type, self.listeners, self.settings.depth)
+        parts = [
+            self._in_known(found),
+            RelatedRows(of_creator, shares, np.full(len(shares), _OF_CREATOR, np.int8)),
+        ]
+        places = [self.place[found_for], cold]
+        tonight = [pa.repeat(pa.scalar(self.run_date, pa.date32()), len(found_for) + len(cold))]
+        stored = []
+        if carried:
+            parts.insert(0, self._in_known(carried.rows))
+            places = [self.place[carried.kept], self.place[carried.trimmed], *places]
+            tonight.insert(0, carried.computed_on)
+            stored = [carried.stored]
+        heads, tails = RelatedRows.concatenated(parts).split(self.settings.depth)
+        built = pa.table([self._lists(heads), self._lists(tails), pa.concat_arrays(tonight)], names=_CARRIED.names)
+        rows = pa.concat_tables([each.cast(_CARRIED) for each in (*stored, built)]).combine_chunks()
+        rows = rows.take(pa.array(np.argsort(np.concatenate(places))))
+        return self._table(content_type, rows, listable), len(carried.standing) if carried else 0
 
-    def _carry_over(self, content_type: str, listable: Mask, previous: Previous | None) -> CarryOver:
+    def _compute(self, listable: Mask, standing: Positions) -> tuple[Positions, RelatedRows]:
+        """The items of the model whose rows do not stand, and their rows."""
+        todo = np.setdiff1d(np.flatnonzero(self._has_factors), standing)
+        if self.relations is None:
+            return todo, RelatedRows(CsrRows.empty(0), np.zeros(0), np.zeros(0, np.int8))
+        return todo, self.relations.best(todo, listable, self.settings.depth + self.settings.reserve)
+
+    @cached_property
+    def _has_factors(self) -> Mask:
+        """The items of the model whose factors have a direction; shape (model items,)."""
+        return np.zeros(0, np.bool_) if self.relations is None else self.relations.norms > 0
+
+    def _in_known(self, rows: RelatedRows) -> RelatedRows:
+        """The same rows with places of the known items for positions in the model."""
+        items = CsrRows(rows.items.offsets, self.place[rows.items.positions].astype(np.int32))
+        return RelatedRows(items, rows.scores, rows.sources)
+
+    def _carry_over(self, content_type: str, listable: Mask, previous: Previous | None) -> CarryOver | None:
         if self.relations is None or self.model is None or previous is None or not self.settings.carry_over:
-            return CarryOver.nothing(len(self.place))
+            return None
         then = previous.items.of_type(content_type)
-        same = pc.and_(
-            pc.and_(
-                pc.equal(previous.rows["content_type"], content_type),
-                pc.equal(previous.rows["model_version"], self.model.version),
-            ),
-            pc.and_(pc.equal(previous.rows["build"], self.build), pc.equal(previous.rows["rankable"], _digest(then))),
+        expected = {
+            "content_type": content_type,
+            "model_version": self.model.version,
+            "build": self.build,
+            "rankable": _digest(then),
+        }
+        same = reduce(pc.and_, (pc.equal(previous.rows[name], value) for name, value in expected.items()))
+        rows = previous.rows.select(["item_id", *_CARRIED.names]).filter(same).combine_chunks()
+        return plan_carry_over(
+            rows, self.model.item_ids, self.relations, ListableItems(then, listable), self.settings.depth
         )
-        rows = previous.rows.filter(same)
-        return plan_carry_over(rows, self.model.item_ids, self.relations, then, listable, self.settings.depth)
 
-    def _table(
-        self, content_type: str, rows: RelatedRows, has_factors: Mask, listable: Mask, computed_on: Counts
-    ) -> pa.Table:
+    def _table(self, content_type: str, rows: pa.Table, listable: Mask) -> pa.Table:
+        """Rows of `related_items` in the order of the known items."""
         count = len(self.known.ids)
-        items, reserve = rows.split(self.settings.depth)
-        sources = np.where(items.items.lengths == 0, NONE, np.where(has_factors, MODEL, CREATOR))
+        of_model = np.zeros(count, np.bool_)
+        of_model[self.place[self._has_factors]] = True
+        lengths = pc.list_value_length(rows["items"].combine_chunks()).to_numpy()
         columns = {
             "run_date": pa.repeat(pa.scalar(self.run_date, pa.date32()), count),
             "item_id": self.known.ids,
             "content_type": pa.repeat(content_type, count),
-            "items": self._lists(items),
-            "source": pa.array(sources, pa.string()),
+            "items": rows["items"],
+            "source": pa.array(np.where(lengths == 0, NONE, np.where(of_model, MODEL, CREATOR)), pa.string()),
             "model_version": pa.repeat(pa.scalar(self.model and self.model.version, pa.string()), count),
             "build": pa.repeat(self.build, count),
             "rankable": pa.repeat(_digest(listable), count),
-            "reserve": self._lists(reserve),
-            "computed_on": pa.array(computed_on.astype(np.int32)).cast(pa.date32()),
+            "reserve": rows["reserve"],
+            "computed_on": rows["computed_on"],
         }
         return pa.table(columns).cast(contract("related_items").arrow_schema)
 
@@ -177,8 +194,3 @@ class RelatedNight:
 def _digest(mask: Mask) -> str:
     """64 bits of a mask of the model's items."""
     return hashlib.sha256(np.packbits(mask).tobytes()).hexdigest()[:16]
-
-
-def no_rows() -> pa.Table:
-    """A night without any item."""
-    return contract("related_items").arrow_schema.empty_table()

@@ -9,7 +9,15 @@ from collections.abc import Callable
 from pyspark.sql import SparkSession
 
 from nocturne.core.night import Night
-from nocturne.validation.profiles import ingestion, interactions, models, pools, ranked_lists, related_items
+from nocturne.validation.profiles import (
+    exposures,
+    ingestion,
+    interactions,
+    models,
+    pools,
+    ranked_lists,
+    related_items,
+)
 from nocturne.validation.profiles.arithmetic import Profile
 
 _BY_SPARK: dict[str, Callable[[SparkSession, Night], Profile]] = {
@@ -27,11 +35,14 @@ _IN_PROCESS: dict[str, Callable[[Night], Profile]] = {
     "item_factors": models.item_factors,
     "rankings": pools.rankings,
     "related_items": related_items.related_items,
+    "exposures": exposures.exposures,
+    "exposure_rejects": exposures.exposure_rejects,
+    "exposure_ingests": exposures.exposure_ingests,
 }
 
 
 def profile(spark: SparkSession, night: Night, table: str) -> Profile:
-    """Metrics of what belongs to the night in one of flow.GATED_TABLES, by name.
+    """Metrics of what belongs to the night in one of flow.VALIDATED_TABLES, by name.
 
     Shares lie in [0, 1], ages are in days, the rest are counts or ratios to past nights. A metric is None
     when it needs nights, a model or listeners that are not there.

@@ -1,12 +1,10 @@
 """A sample of rows of `related_items` worked out anew: dense, in float64, by code of its own.
 
-Source: docs/tables.md, for columns and what a score is.
+Source: docs/tables.md, for columns and for the scores of `items`.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -16,7 +14,7 @@ from nocturne.core.arrays import Floats, Mask, Positions
 from nocturne.core.night import Night
 from nocturne.storage import tables
 from nocturne.storage.stored_rows import StoredRows
-from nocturne.validation.profiles.known_items import KnownItems, numbers
+from nocturne.validation.profiles.known_items import KnownItems, RelatedBatch, numbers
 
 _SAMPLE = 64
 _TOLERANCE = 1e-6
@@ -25,21 +23,51 @@ _TOLERANCE = 1e-6
 _EPOCH = date(1970, 1, 1)
 _COLUMNS = ["item_id", "content_type", "items"]
 _OF_ITEMS = ["item_index", "item_id", "factors", "listeners", "predecessors", "predecessor_weights"]
-
-Row = Mapping[str, Any]
+_BY_FACTORS_ALONE = "factors"
 
 
 def count_unlike(night: Night, known: KnownItems) -> int | None:
     """Rows of a sample that are not what the model and the catalogue give; None without rows. The night draws it."""
-    batches = StoredRows.at(night, "related_items", _COLUMNS).sample(_SAMPLE, (night.run_date - _EPOCH).days)
-    sampled = [row for batch in batches for row in batch.to_pylist()]
+    drawn = [*StoredRows.at(night, "related_items", _COLUMNS).sample(_SAMPLE, (night.run_date - _EPOCH).days)]
+    if not drawn:
+        return None
+    rows = pa.Table.from_batches(drawn).combine_chunks().to_batches()[0]
     dense = DenseItems.of(night, known)
-    return sum(not dense.gives(row) for row in sampled) if sampled else None
+    return sum(not dense.gives(row) for row in _sampled_rows(RelatedBatch.of(rows, known)))
+
+
+@dataclass(frozen=True)
+class _SampledRow:
+    """A row by number; -1 for what is not known.
+
+    Attributes:
+        item, type: of the row.
+        listed, scores: its items and their scores.
+        follow: whether each of them is said to be heard after the item.
+    """
+
+    item: int
+    type: int
+    listed: Positions
+    scores: Floats
+    follow: Mask
+
+
+def _sampled_rows(batch: RelatedBatch) -> list[_SampledRow]:
+    sources = pc.struct_field(batch.rows["items"].flatten(), "source")
+    follow = pc.not_equal(sources, _BY_FACTORS_ALONE).to_numpy(zero_copy_only=False)
+    ends = np.cumsum(batch.lengths)
+    parts = [slice(end - length, end) for end, length in zip(ends, batch.lengths, strict=True)]
+    scores = batch.scores.astype(np.float64)
+    return [
+        _SampledRow(int(item), int(kind), batch.entry[part], scores[part], follow[part])
+        for item, kind, part in zip(batch.item, batch.type, parts, strict=True)
+    ]
 
 
 @dataclass(frozen=True)
 class DenseItems:
-    """Known items, and the factors and successions of those of the live model.
+    """Known items, with the factors of those of the live model, and what is heard after what.
 
     Attributes:
         depth: items of a full row.
@@ -72,7 +100,6 @@ class DenseItems:
         lists = items["predecessors"].combine_chunks()
         listeners = np.zeros(len(known.ids))
         listeners[place] = items["listeners"].to_numpy()
-        order = np.array(sorted(range(len(known.ids)), key=known.ids.to_pylist().__getitem__), np.int64)
         return cls(
             known=known,
             depth=night.settings.related.depth,
@@ -83,53 +110,45 @@ class DenseItems:
             before=numbers(lists.flatten(), items["item_index"].combine_chunks()),
             weights=items["predecessor_weights"].combine_chunks().flatten().to_numpy().astype(np.float64),
             listeners=listeners,
-            tie_order=np.argsort(order),
+            tie_order=np.argsort(pc.sort_indices(known.ids).to_numpy()),
         )
 
-    def gives(self, row: Row) -> bool:
+    def gives(self, row: _SampledRow) -> bool:
         """True if a row is what it should be; of items that score alike, any will do."""
-        item, content_type = (
-            int(numbers(pa.array([row[name]]), names)[0])
-            for name, names in (("item_id", self.known.ids), ("content_type", self.known.types))
-        )
-        may = self.known.listable & (self.known.type_of == content_type)
-        may[item] = False
-        listed = numbers(pa.array([entry["item_id"] for entry in row["items"]], pa.string()), self.known.ids)
-        if item not in self.place:
-            return self._is_best_of_creator(row, listed, item, may)
-        (position,) = np.flatnonzero(self.place == item)
-        scores, follows = np.full(len(may), -np.inf), np.zeros(len(may), np.bool_)
+        may = self.known.listable & (self.known.type_of == row.type)
+        may[row.item] = False
+        if row.item < 0 or row.type < 0 or (row.listed < 0).any():
+            return False
+        if not self.known.has_factors[row.item]:
+            return self._is_best_of_creator(row, may)
+        (position,) = np.flatnonzero(self.place == row.item)
         evidence = self._evidence(int(position))
+        scores, follows = np.full(len(may), -np.inf), np.zeros(len(may), np.bool_)
         scores[self.place] = self.units @ self.units[position] + self.weight * evidence
         follows[self.place] = evidence > 0
-        scores[~may] = -np.inf
-        best = np.sort(scores[scores > -np.inf])[::-1][: self.depth]
-        stated = np.array([entry["score"] for entry in row["items"]], np.float64)
-        follow = [entry["source"] != "factors" for entry in row["items"]]
+        best = np.sort(scores[may & (scores > -np.inf)])[::-1][: self.depth]
         return (
-            len(stated) == len(best)
-            and bool((listed >= 0).all())
-            and bool((np.abs(scores[listed] - stated) <= self._tolerance).all())
-            and bool((np.abs(best - stated) <= self._tolerance).all())
-            and follows[listed].tolist() == follow
+            len(row.listed) == len(best)
+            and bool(may[row.listed].all())
+            and self._are_near(scores[row.listed], row.scores)
+            and self._are_near(best, row.scores)
+            and bool((follows[row.listed] == row.follow).all())
         )
 
-    @property
-    def _tolerance(self) -> float:
-        return _TOLERANCE * (1 + self.weight)
+    def _are_near(self, some: Floats, others: Floats) -> bool:
+        return bool((np.abs(some - others) <= _TOLERANCE * (1 + self.weight)).all())
 
     def _evidence(self, position: int) -> Floats:
-        """How often each item of the model is heard after one of them, as a share of the most; shape (model items,)."""
-        follows = self.before == position
+        """Share of the largest weight after an item that each item of the model has; shape (model items,)."""
+        follows = np.flatnonzero(self.before == position)
         often = np.zeros(len(self.place))
         often[self.after[follows]] = self.weights[follows]
-        return often / often.max(initial=0.0) if often.any() else often
+        return often / often.max() if often.any() else often
 
-    def _is_best_of_creator(self, row: Row, listed: Positions, item: int, may: Mask) -> bool:
-        """True if a row has what most listeners heard of the same creator."""
-        creator = self.known.creators[item]
-        same = np.flatnonzero(may & (self.known.creators == creator)) if creator >= 0 else np.zeros(0, np.int64)
+    def _is_best_of_creator(self, row: _SampledRow, may: Mask) -> bool:
+        """True if a row has the items of the same creator that most listeners heard."""
+        creator = self.known.creators[row.item]
+        same = np.flatnonzero(may & (self.known.creators == creator) & (creator >= 0))
         best = same[np.lexsort((self.tie_order[same], -self.listeners[same]))][: self.depth]
         shares = self.listeners[best] / max(1.0, self.listeners.max(initial=0.0))
-        stated = np.array([entry["score"] for entry in row["items"]], np.float64)
-        return listed.tolist() == best.tolist() and bool((np.abs(shares - stated) <= _TOLERANCE).all())
+        return row.listed.tolist() == best.tolist() and self._are_near(shares, row.scores)
