@@ -29,7 +29,7 @@ REASONS = (
 DUPLICATE = "duplicate"
 LISTEN = "listen"
 
-_ISO_8601 = r"^\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}(:\d{2}([.,]\d{1,9})?)?(Z|[+-]\d{2}(:?\d{2})?)?$"
+ISO_8601 = r"^\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}(:\d{2}([.,]\d{1,9})?)?(Z|[+-]\d{2}(:?\d{2})?)?$"
 _USUAL_TIME = r"^\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}:\d{2}(\.\d{1,9})?(Z|[+-]\d{2}:\d{2})?$"
 _SEEN = r"[^\s\p{Z}\p{Cc}\p{Cf}]"
 """A character that can be seen."""
@@ -207,7 +207,7 @@ def _parse_time(name: str) -> Column:
     seconds = F.regexp_replace(F.translate(text, ",", "."), r"^(.{13}:\d{2})(?!:)", "$1:00")
     offset = F.regexp_replace(seconds, r"(:.*[+-]\d{2}):?(\d{2})?$", "$1:$2")
     full = F.regexp_replace(offset, ":$", ":00")
-    usual = F.when(text.rlike(_USUAL_TIME), text).when(text.rlike(_ISO_8601), full)
+    usual = F.when(text.rlike(_USUAL_TIME), text).when(text.rlike(ISO_8601), full)
     return usual.try_cast("timestamp")
 
 

@@ -98,14 +98,14 @@ def list_files(folder: str) -> list[str]:
     """
     problems, names = [], []
     with reading(folder):
-        for name, kind in _entries(folder):
+        for name, kind in entries(folder):
             if name.startswith(("_", ".")):
                 continue
             names.append(name)
-            if not _is_utf8(name):
+            if not is_utf8(name):
                 problems.append(f"{name!r} has a name that is no UTF-8")
             elif kind != FileType.File:
-                problems.append(f"{name} is {_KINDS.get(kind, 'no file')}")
+                problems.append(f"{name} is {KINDS.get(kind, 'no file')}")
             elif _format(name) is None:
                 problems.append(f"{name} is of an unknown kind")
     if problems:
@@ -135,7 +135,7 @@ def look_at(folder: str, name: str, fields: Sequence[str], required: Sequence[st
             first = lines.readline().removeprefix(BYTE_ORDER_MARK)
             columns = _read_header(first, f"{folder}/{name}", fields, required) if kind == "csv" else ()
             rows = sum(not line.isspace() for line in lines) + (kind != "csv" and bool(first.strip()))
-        return LandedFile(folder, name, kind, columns, rows, _info(folder, name).size)
+        return LandedFile(folder, name, kind, columns, rows, file_info(folder, name).size)
 
 
 @contextmanager
@@ -162,7 +162,7 @@ def read_start(folder: str, name: str, at_most: int) -> bytes | None:
         InputError: it cannot be read.
     """
     with reading(f"{folder}/{name}"):
-        if _info(folder, name).type == FileType.NotFound:
+        if file_info(folder, name).type == FileType.NotFound:
             return None
         with open_file(folder, name) as stream:
             content: bytes = stream.read(at_most)
@@ -178,7 +178,8 @@ class _WholeGzip(gzip.GzipFile):
         super().__init__(fileobj=fileobj)
 
 
-_KINDS = {FileType.Directory: "a folder", FileType.NotFound: "a link to nowhere"}
+KINDS = {FileType.Directory: "a folder", FileType.NotFound: "a link to nowhere"}
+"""Things that are no file, for people."""
 
 
 def _format(name: str) -> Format | None:
@@ -191,23 +192,33 @@ def _file_system(folder: str) -> tuple[FileSystem, str]:
     return files, path
 
 
-def _info(folder: str, name: str) -> FileInfo:
+def file_info(folder: str, name: str) -> FileInfo:
+    """Kind and size of a file of a folder, which need not be there."""
     files, path = _file_system(folder)
     return files.get_file_info(f"{path}/{name}")
 
 
-def _entries(folder: str) -> Iterator[tuple[str, FileType]]:
+def entries(folder: str) -> Iterator[tuple[str, FileType]]:
     """Every name in a folder, with what it is."""
     files, path = _file_system(folder)
     if not isinstance(files, LocalFileSystem):
         for info in files.get_file_info(FileSelector(path, allow_not_found=True)):
             yield info.base_name, info.type
-    elif os.path.lexists(path):
+    elif _is_there(path):
         for name in (entry.name for entry in Path(path).iterdir()):  # Arrow leaves links to nowhere out
-            yield name, files.get_file_info(f"{path}/{name}").type if _is_utf8(name) else FileType.Unknown
+            yield name, files.get_file_info(f"{path}/{name}").type if is_utf8(name) else FileType.Unknown
 
 
-def _is_utf8(name: str) -> bool:
+def _is_there(path: str) -> bool:
+    """False where nothing lies, be it a link to nowhere; OSError where nobody may look."""
+    try:
+        os.lstat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return True
+
+
+def is_utf8(name: str) -> bool:
     """False for a name whose bytes are no UTF-8, which Arrow does not take."""
     try:
         name.encode()
