@@ -11,6 +11,7 @@ until every critical expectation on every table holds.
 | a job, tried often | a disk or a server failed, or it crashed | mend the service; clear it |
 | `validate_<table>` | **the gate is closed** | its log says what was expected and found; mend; clear the job above it |
 | `refresh_cache` | the lists are sound, the cache did not take them | mend the cache; clear it |
+| `ingest_exposures` | the lists are served; what was shown is not counted yet | its log says what; mend; clear it |
 
 **Meanwhile** listeners get the lists served before: the last line of the failed task's log says of which night.
 Running a night again, or any of its tasks, changes nothing that was right.
@@ -47,7 +48,7 @@ from tasks import (
 )
 from upcoming_cron import UpcomingCronTimetable
 
-from nocturne.flow import GATED_TABLES, NIGHTLY, TABLES, Stage, success_mark
+from nocturne.flow import NIGHTLY, TABLES, VALIDATED_TABLES, Stage, success_mark
 
 JOBS = Path(__file__).resolve().parents[1] / "jobs"
 RUN_DATE = "{{ run_date(params, data_interval_start | default(none)) }}"
@@ -124,7 +125,7 @@ def validated(stage: Stage) -> TaskGroup:
     """One task per table of the stage: what was expected of it, what was found, and whether that will do."""
     with TaskGroup(f"{stage.name}_validated", prefix_group_id=False, tooltip=f"the tables of {stage.name}") as group:
         for table in stage.writes:
-            if table in GATED_TABLES:
+            if table in VALIDATED_TABLES:
                 RunCommand(
                     task_id=f"validate_{table}",
                     arguments=["validations", "--warehouse", WAREHOUSE, "--run-date", RUN_DATE, "--table", table],
@@ -178,5 +179,5 @@ with DAG(
     for stage in NIGHTLY:
         job = submit(stage)
         previous >> job
-        previous = job >> validated(stage) if set(stage.writes) & set(GATED_TABLES) else job
+        previous = job >> validated(stage) if set(stage.writes) & set(VALIDATED_TABLES) else job
     previous >> announce(RUN_DATE) >> release_lease.as_teardown(setups=take_lease)

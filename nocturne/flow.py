@@ -79,26 +79,39 @@ _TABLE_STAGES = (_INGEST_EVENTS, _BUILD_INTERACTIONS, _TRAIN_ALS, _RANK_USERS, _
 GATED_TABLES = tuple(table for stage in _TABLE_STAGES for table in stage.writes)
 """Every table whose critical expectations must hold before the cache is refreshed."""
 
+_INGEST_EXPOSURES = Stage(
+    "ingest_exposures",
+    "take in what listeners were shown, when their lists are served already",
+    reads=("landing", "exposures"),
+    writes=("exposures", "exposure_rejects", "exposure_ingests"),
+)
+
+VALIDATED_TABLES = (*GATED_TABLES, *_INGEST_EXPOSURES.writes)
+"""Every table that has a suite. Those that are not gated have warnings in it only: nothing waits for them."""
+
 COSTS = "costs"
 """Written by whatever runs a stage, when it is done."""
 
 VALIDATION = Stage(
     "validate_table",
     "hold one table of the night against its suite",
-    reads=(*GATED_TABLES, "validations", COSTS, "nights"),
+    reads=(*VALIDATED_TABLES, "validations", COSTS, "nights"),
     writes=("validations", "nights"),
 )
-_REFRESH_CACHE = Stage(
+PUBLICATION = Stage(
     "refresh_cache",
     "load the validated lists beside those being served, then move the pointer",
     reads=(*GATED_TABLES, "validations", COSTS, "nights"),
     writes=("nights",),
 )
 
-NIGHTLY = (*_TABLE_STAGES, _REFRESH_CACHE)
+AFTER_PUBLICATION = (_INGEST_EXPOSURES,)
+"""Stages that no list waits for."""
+
+NIGHTLY = (*_TABLE_STAGES, PUBLICATION, *AFTER_PUBLICATION)
 """The stages of a night, in order; after each the tables that it wrote are validated."""
 
-TABLES = (*GATED_TABLES, *VALIDATION.writes, COSTS)
+TABLES = (*VALIDATED_TABLES, *VALIDATION.writes, COSTS)
 
 
 def stage(name: str) -> Stage:

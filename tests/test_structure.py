@@ -10,8 +10,9 @@ import pytest
 from importlinter.cli import EXIT_STATUS_SUCCESS, lint_imports
 
 from docs.tools.document_tables import tables_page
-from nocturne.flow import GATED_TABLES, NIGHTLY, TABLES, VALIDATION
+from nocturne.flow import AFTER_PUBLICATION, GATED_TABLES, NIGHTLY, TABLES, VALIDATED_TABLES, VALIDATION
 from nocturne.pipeline import stages
+from nocturne.validation.suites import CRITICAL, metric_names
 
 ROOT = Path(__file__).resolve().parents[1]
 MODULES = sorted((ROOT / "nocturne").rglob("*.py"))
@@ -62,8 +63,14 @@ def test_every_table_has_a_contract_and_every_contract_a_table():
     assert {path.stem for path in (ROOT / "schemas").glob("*.sql")} == set(TABLES)
 
 
-def test_every_gated_table_has_a_suite_and_every_suite_a_gated_table():
-    assert {path.stem for path in (ROOT / "expectations").glob("*.json")} == set(GATED_TABLES)
+def test_every_validated_table_has_a_suite_and_every_suite_a_validated_table():
+    assert {path.stem for path in (ROOT / "expectations").glob("*.json")} == set(VALIDATED_TABLES)
+
+
+def test_a_table_that_no_list_waits_for_has_warnings_only():
+    later = {table for stage in AFTER_PUBLICATION for table in stage.writes}
+    assert set(VALIDATED_TABLES) - set(GATED_TABLES) == later
+    assert [metric_names(table, CRITICAL) for table in later] == [set()] * len(later)
 
 
 def test_every_stage_has_a_job_and_every_job_a_stage():

@@ -17,7 +17,7 @@ from nocturne.cli.options import (
     WarehouseFolder,
     nights_to_run,
 )
-from nocturne.flow import GATED_TABLES, VALIDATION, stage
+from nocturne.flow import VALIDATED_TABLES, VALIDATION, stage
 
 
 def run(stage_name: str) -> None:
@@ -48,7 +48,7 @@ def job_app(stage_name: str) -> typer.Typer:
             for night in tonight:
                 run_stage(spark, night, doing)
                 if validate:
-                    run_validation(spark, night, [table for table in doing.writes if table in GATED_TABLES])
+                    run_validation(spark, night, [table for table in doing.writes if table in VALIDATED_TABLES])
 
     def validation_job(
         landing: Landing,
@@ -67,7 +67,7 @@ def job_app(stage_name: str) -> typer.Typer:
         nights = nights_to_run(run_date, first, last, landing, warehouse, cache, conf, set_)
         with working_on(nights, doing.name, lease_holder) as (spark, tonight):
             for night in tonight:
-                run_validation(spark, night, table or GATED_TABLES, close=True)
+                run_validation(spark, night, table or VALIDATED_TABLES, close=True)
 
     app = typer.Typer(
         add_completion=False,

@@ -127,7 +127,7 @@ def expired_partitions(inventory: Inventory, limits: Limits, dedup_nights: int) 
     """The partitions that may go, by table: nights; of `models` and `item_factors` versions.
 
     Args:
-        dedup_nights: nights back in which the next night looks for event_ids that it has seen.
+        dedup_nights: nights back in which the next night looks for event_ids and exposure_ids that it has seen.
     """
     expired: dict[str, frozenset[Any]] = {}
     for table, days in inventory.dates.items():
@@ -205,11 +205,13 @@ def _next_night_needs(table: str, inventory: Inventory, dedup_nights: int) -> fr
         return frozenset(
             [*days[-NIGHTS_BUILT_ON:], *[day for day in days if day not in inventory.closed][-NIGHTS_BUILT_ON:]]
         )
-    if table != "listens" or not days:
+    if table not in {"listens", "exposures"} or not days:
         return frozenset()
+    seen = date.fromordinal(max(1, days[-1].toordinal() - dedup_nights))
+    if table == "exposures":
+        return frozenset(day for day in days if day >= seen)
     sound = sorted(inventory.dates.get("interactions", frozenset()) - inventory.closed)
     since = sound[-NIGHTS_BUILT_ON] if len(sound) >= NIGHTS_BUILT_ON else date.min
-    seen = date.fromordinal(max(1, days[-1].toordinal() - dedup_nights))
     return frozenset(day for day in days if day > since or day >= seen)
 
 

@@ -13,7 +13,15 @@ from nocturne.core.night import Night
 from nocturne.core.pasted import job_command
 from nocturne.core.spark.session import spark_session
 from nocturne.core.stage import Access
-from nocturne.flow import GATED_TABLES, NIGHTLY, VALIDATION, Stage
+from nocturne.flow import (
+    AFTER_PUBLICATION,
+    GATED_TABLES,
+    NIGHTLY,
+    PUBLICATION,
+    VALIDATED_TABLES,
+    VALIDATION,
+    Stage,
+)
 from nocturne.ingestion import landing
 from nocturne.pipeline import costs, status
 from nocturne.pipeline.progress import console, show_progress
@@ -61,9 +69,9 @@ def _record_early_failure(night: Night, app: str, error: NocturneError, lease_ho
 
 
 def _check_places(night: Night, stages: Sequence[Stage]) -> None:
-    if any("landing" in stage.reads for stage in stages):
+    if NIGHTLY[0] in stages:
         landing.require_complete(night.landing, night.run_date)
-    if any(stage.name == "refresh_cache" for stage in stages):
+    if PUBLICATION in stages:
         with open_cache(night.cache, night.settings.cache) as cache:
             cache.pointer()
 
@@ -110,20 +118,27 @@ def run_night(spark: SparkSession, night: Night) -> None:
         try:
             run_stage(spark, night, stage)
         except ServiceError:
-            if stage is NIGHTLY[-1]:
-                places = (night.landing, night.warehouse.path, night.cache)
-                command = job_command(stage.name, night.run_date, *places)
-                told = f"all but {stage.name} is done; to go on from there: {command}"
-                console.print(told, markup=False, soft_wrap=True)
+            if stage is PUBLICATION:
+                _tell_how_to_go_on(night)
             raise
-        run_validation(spark, night, [table for table in stage.writes if table in GATED_TABLES], close=True)
-    console.print(f"night {night.run_date} published in {time.monotonic() - started:.1f} s")
+        run_validation(spark, night, [table for table in stage.writes if table in VALIDATED_TABLES], close=True)
+        if stage is PUBLICATION:
+            console.print(f"night {night.run_date} published in {time.monotonic() - started:.1f} s")
+
+
+def _tell_how_to_go_on(night: Night) -> None:
+    """Print the commands that are left when the lists are sound and could not be served."""
+    places = (night.landing, night.warehouse.path, night.cache)
+    commands = [job_command(stage.name, night.run_date, *places) for stage in (PUBLICATION, *AFTER_PUBLICATION)]
+    told = f"all but {PUBLICATION.name} is done; to go on from there: {' && '.join(commands)}"
+    console.print(told, markup=False, soft_wrap=True)
 
 
 def run_stage(spark: SparkSession, night: Night, stage: Stage) -> None:
     """Run one stage and print what it read, wrote and rejected, and how long it took."""
     started = time.monotonic()
-    with _attempt(night, stage.name), show_progress(stage.name, stage.does, spark) as progress:
+    ends = stage in (PUBLICATION, *AFTER_PUBLICATION)
+    with _attempt(night, stage.name, ends=ends), show_progress(stage.name, stage.does, spark) as progress:
         result = STAGES[stage.name](spark, night.under(Access(stage)), progress)
     costs.record(night, stage, time.monotonic() - started, result.read)
     written = ", ".join(f"{table} {tables.count(night, table):,}" for table in stage.writes)
@@ -142,8 +157,8 @@ def run_validation(spark: SparkSession, night: Night, names: Sequence[str], *, c
     """
     if not names:
         return
-    access = Access(VALIDATION)
-    with _attempt(night, VALIDATION.name), show_progress("validation", f"of {', '.join(names)}", spark):
+    access, ends = Access(VALIDATION), not set(names) & set(GATED_TABLES)
+    with _attempt(night, VALIDATION.name, ends=ends), show_progress("validation", f"of {', '.join(names)}", spark):
         verdicts = validate(spark, night.under(access), names)
     if any(verdict.closed for verdict in verdicts):
         publications.record_closed_gate(night.under(access), critical_failures(night.under(access)))
@@ -175,8 +190,11 @@ def _summary(verdict: Verdict) -> str:
 
 
 @contextmanager
-def _attempt(night: Night, stage: str) -> Iterator[None]:
+def _attempt(night: Night, stage: str, *, ends: bool = False) -> Iterator[None]:
     """Keep on record that a stage is at work on a night, and how that ends.
+
+    Args:
+        ends: whether the night is published when the stage is done, or was before.
 
     Raises:
         Interrupted: somebody pressed Ctrl-C meanwhile.
@@ -193,7 +211,7 @@ def _attempt(night: Night, stage: str) -> Iterator[None]:
     except Exception as error:
         _record_end(night, stage, attempts.FAILED, text_of(error))
         raise
-    _record_end(night, stage, None if stage == NIGHTLY[-1].name else attempts.DONE)
+    _record_end(night, stage, None if ends else attempts.DONE)
 
 
 def _record_end(night: Night, stage: str, state: str | None, message: str = "") -> None:

@@ -11,6 +11,7 @@ from nocturne.core.night import Night
 from nocturne.core.stage import Progress, StageResult
 from nocturne.ingestion.build_interactions import build_interactions
 from nocturne.ingestion.ingest_events import ingest_events
+from nocturne.ingestion.ingest_exposures import ingest_exposures
 from nocturne.ranking.rank_users import rank_users
 from nocturne.ranking.relate_items import relate_items
 from nocturne.serving.refresh_cache import refresh_cache
@@ -18,5 +19,13 @@ from nocturne.training.train_als import train_als
 
 STAGES: dict[str, Callable[[SparkSession, Night, Progress], StageResult]] = {
     stage.__name__: stage
-    for stage in (ingest_events, build_interactions, train_als, rank_users, relate_items, refresh_cache)
+    for stage in (
+        ingest_events,
+        build_interactions,
+        train_als,
+        rank_users,
+        relate_items,
+        refresh_cache,
+        ingest_exposures,
+    )
 }

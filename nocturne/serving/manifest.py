@@ -33,7 +33,7 @@ def build_record(
         coverage: as in the column of `nights`.
     """
     of_night = pc.field("run_date") == night.run_date
-    validations = tables.rows(night.warehouse, "validations", of_night)
+    validations = tables.rows(night.warehouse, "validations", of_night & pc.field("table").isin(GATED_TABLES))
     validations = validations.sort_by([("table", "ascending"), ("expectation", "ascending")]).to_pylist()
     models = tables.night_rows(night, "models", ["model_version"])["model_version"].to_pylist()
     costs = tables.rows(night.warehouse, "costs", of_night).sort_by("stage").drop(["run_date"])

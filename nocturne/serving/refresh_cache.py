@@ -21,7 +21,8 @@ from nocturne.validation.suites import critical_expectations
 
 def refresh_cache(spark: SparkSession, night: Night, progress: Progress) -> StageResult:
     """Prove that the gate is open, publish the night with its manifest, and serve its lists."""
-    validations = tables.rows(night.warehouse, "validations", pc.field("run_date") == night.run_date)
+    gated = (pc.field("run_date") == night.run_date) & pc.field("table").isin(GATED_TABLES)
+    validations = tables.rows(night.warehouse, "validations", gated)
     files = {table: fingerprints.file_hashes(night, table) for table in GATED_TABLES}
     reasons = gate(validations, critical_expectations(), files)
     if reasons:

@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 
 from nocturne.core.night import Night, Warehouse
 from nocturne.core.pages import render_page
-from nocturne.flow import GATED_TABLES
+from nocturne.flow import VALIDATED_TABLES
 from nocturne.storage import tables
 from nocturne.validation import suites
 
@@ -58,8 +58,8 @@ def night_page(run_date: date, rows: Iterable[Row]) -> str:
         _PACKAGE,
         "night.html.jinja",
         title=f"Night {run_date}",
-        sections=[_section(table, rows_by_table[table]) for table in GATED_TABLES if table in rows_by_table],
-        not_validated=[table for table in GATED_TABLES if table not in rows_by_table],
+        sections=[_section(table, rows_by_table[table]) for table in VALIDATED_TABLES if table in rows_by_table],
+        not_validated=[table for table in VALIDATED_TABLES if table not in rows_by_table],
     )
 
 
@@ -81,7 +81,7 @@ def index_page(status: Row, rows: Iterable[Row], older: Iterable[date]) -> str:
         "index.html.jinja",
         title="Nocturne Data Docs",
         status=status,
-        tables=GATED_TABLES,
+        tables=VALIDATED_TABLES,
         nights=nights,
         older=older,
     )

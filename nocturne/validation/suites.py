@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from nocturne import ROOT
 from nocturne.core.errors import UsageError
-from nocturne.flow import GATED_TABLES
+from nocturne.flow import GATED_TABLES, VALIDATED_TABLES
 
 if TYPE_CHECKING:
     from great_expectations.core.batch_definition import BatchDefinition
@@ -89,9 +89,9 @@ def check_thresholds(table: str, thresholds: Mapping[str, float]) -> None:
 
 def check_all_thresholds(thresholds: Mapping[str, Mapping[str, float]]) -> None:
     """`check_thresholds` of every table; UsageError as well for a section of no table."""
-    for table in GATED_TABLES:
+    for table in VALIDATED_TABLES:
         check_thresholds(table, thresholds.get(table, {}))
-    if unknown := sorted(thresholds.keys() - set(GATED_TABLES)):
+    if unknown := sorted(thresholds.keys() - set(VALIDATED_TABLES)):
         raise UsageError("no such table has a suite", where="[expectations]", found=", ".join(unknown))
 
 

@@ -45,7 +45,7 @@ def validate(spark: SparkSession, night: Night, table_names: Sequence[str]) -> l
     Writes `validations` in one commit, and the night's page of the Data Docs; it neither opens a gate nor closes one.
 
     Args:
-        table_names: tables of flow.GATED_TABLES.
+        table_names: tables of flow.VALIDATED_TABLES.
 
     Raises:
         UsageError: the thresholds of a table are not those that its suite names.

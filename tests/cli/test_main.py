@@ -164,6 +164,12 @@ def test_a_table_that_was_not_validated_is_status_3(warehouse):
     assert "items was not validated" in answer.stderr
 
 
+def test_a_table_that_no_list_waits_for_may_be_missing(warehouse):
+    place = warehouse("validations", validation("listens"))
+    answer = nocturne("validations", "--warehouse", place, "--run-date", NIGHT, "--table", "exposures")
+    assert (answer.exit_code, "warning: exposures was not validated" in answer.stderr) == (0, True)
+
+
 def test_a_table_that_is_none_is_status_2(warehouse):
     place = warehouse("validations", validation("listens"))
     assert nocturne("validations", "--warehouse", place, "--run-date", NIGHT, "--table", "listen").exit_code == 2

@@ -12,7 +12,7 @@ from types import SimpleNamespace
 import pendulum
 import pytest
 
-from nocturne.flow import GATED_TABLES, NIGHTLY, TABLES
+from nocturne.flow import AFTER_PUBLICATION, GATED_TABLES, NIGHTLY, TABLES, VALIDATED_TABLES
 from nocturne.storage import lease_state
 
 DAGS = Path(__file__).parents[2] / "dags"
@@ -163,17 +163,23 @@ def test_the_jobs_are_the_stages_in_order_each_its_own_file(dag):
 
 def test_every_table_is_validated_after_its_job_and_before_anything_downstream(dag):
     for number, stage in enumerate(NIGHTLY):
-        gated = {f"validate_{table}" for table in stage.writes if table in GATED_TABLES}
-        assert all(dag.get_task(name).upstream_task_ids == {stage.name} for name in gated)
+        validated = {f"validate_{table}" for table in stage.writes if table in VALIDATED_TABLES}
+        assert all(dag.get_task(name).upstream_task_ids == {stage.name} for name in validated)
         for later in NIGHTLY[number + 1 :]:
-            assert gated <= upstream(dag, later.name)
+            assert validated <= upstream(dag, later.name)
 
 
 def test_nothing_is_refreshed_or_announced_around_a_validation(dag):
     gates = {f"validate_{table}" for table in GATED_TABLES}
     assert gates <= upstream(dag, "refresh_cache")
-    assert gates | {"refresh_cache"} <= upstream(dag, "announce")
+    assert {*(f"validate_{table}" for table in VALIDATED_TABLES), "refresh_cache"} <= upstream(dag, "announce")
     assert {task.trigger_rule for task in dag.tasks if not task.is_teardown} == {"all_success"}
+
+
+def test_what_no_list_waits_for_comes_after_the_refresh(dag):
+    for stage in AFTER_PUBLICATION:
+        assert "refresh_cache" in upstream(dag, stage.name)
+        assert not {stage.name, *(f"validate_{table}" for table in stage.writes)} & upstream(dag, "refresh_cache")
 
 
 def test_no_task_of_any_dag_moves_the_pointer_but_refresh_cache(dagbag):

@@ -1,22 +1,25 @@
 """kill -9 at every commit point: of the driver, of Python workers, of the loader of either cache."""
 
+import shutil
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import psutil
 import pytest
 
-from nocturne.flow import TABLES
+from nocturne.flow import AFTER_PUBLICATION, TABLES
 from nocturne.storage import tables
 from tests.faults.tools import cache_reader
 from tests.faults.tools.faulty_redis import RedisServer
 from tests.faults.tools.killable_process import KILLED, ChildProcess, ForkServer
 from tests.faults.tools.sample_service import STAGES, Service, cache_contents, read_pointer
+from tests.fixtures.landed_exposures import land, line
 from tests.tools.compare_warehouses import compare_warehouses
 
 ALIKE = ("delta-rs fence", "replace")
 """Fencing by a process that takes over, the lease, the Data Docs: alike in every stage, so that one is enough."""
+EXPOSURES = {table for stage in AFTER_PUBLICATION for table in stage.writes}
 
 
 @dataclass
@@ -67,7 +70,7 @@ def killed(
 def test_every_table_is_killed_at_each_of_its_commits(killed: tuple[Service, dict[str, Kills]]) -> None:
     points = {point for kills in killed[1].values() for point in kills.points}
     written = {point.split()[-2] for point in points if " write " in point or " commit " in point}
-    assert written == set(TABLES) - {"nights"}
+    assert written == set(TABLES) - {"nights", *EXPOSURES}
     fenced = {point.split()[-2] for point in points if point.startswith(ALIKE[0])}
     assert fenced == set(TABLES)
     assert {"replace warehouse/_lease/state.json.new #1", "rmtree warehouse/.ranking- #1"} <= points
@@ -125,6 +128,26 @@ def test_a_refresh_killed_at_any_commit_serves_one_whole_night_or_the_other_and_
     else:
         keys = [f"nocturne:{name}:{part}" for name in generations for part in ("*:0", "about")]
         assert cache_contents(service.cache) == sorted([*keys, "nocturne:generations", "nocturne:pointer"])
+
+
+def test_exposures_killed_at_any_commit_leave_the_lists_served_and_end_as_undisturbed(
+    fork_server: ForkServer, undisturbed: Service, tmp_path: Path
+) -> None:
+    landing = shutil.copytree(undisturbed.landing, tmp_path / "landing")
+    shutil.copy(undisturbed.conf, landing.with_suffix(".toml"))
+    reference, service = (
+        replace(undisturbed.copy_to(tmp_path / name), landing=landing) for name in ("reference", "service")
+    )
+    shown_at = f"{service.night(1).run_date}T12:00:00Z"
+    land(landing, "web", line("1", shown_at=shown_at), "{", day=service.night(1).run_date)
+    command = ["job", "ingest_exposures", *service.options(1, "--validate")]
+    kills = kill_at_every_point(fork_server, service, command)
+    assert kills.errors == []
+    written = {point.split()[-2] for point in kills.points if " write " in point}
+    assert written == {*EXPOSURES, "costs", "validations"}
+    assert fork_server.start("job", "ingest_exposures", *reference.options(1, "--validate")).wait() == 0
+    assert compare_warehouses(reference.warehouse, service.warehouse) == []
+    assert read_pointer(service.cache) == read_pointer(undisturbed.cache)
 
 
 def kill_workers_at_every_point(

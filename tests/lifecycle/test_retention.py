@@ -317,6 +317,12 @@ def test_listens_that_the_matrix_lacks_or_that_tell_duplicates_stay():
     }
 
 
+def test_exposures_that_tell_duplicates_stay():
+    shown = dated(exposures=[*range(10)])
+    gone = expired_partitions(Inventory(shown), Limits(day(90), {"exposures": 1}), dedup_nights=2)
+    assert gone["exposures"] == {day(offset) for offset in range(7)}
+
+
 def test_what_closed_a_gate_is_known_for_as_long_as_anything_of_that_night_is_there():
     nights_there = dated(listens=[2, 3], validations=[0, 1, 2, 3])
     limits = Limits(day(90), {"validations": 1})

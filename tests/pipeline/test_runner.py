@@ -65,5 +65,29 @@ def test_when_the_refresh_alone_is_left_its_command_is_printed(
     assert line == (
         f"all but refresh_cache is done; to go on from there: {shortest(Path(sys.executable))} jobs/refresh_cache.py "
         f"--run-date {landed.run_date} --landing {landed.landing} --warehouse {landed.warehouse.path} "
+        f"--cache {landed.cache} && {shortest(Path(sys.executable))} jobs/ingest_exposures.py "
+        f"--run-date {landed.run_date} --landing {landed.landing} --warehouse {landed.warehouse.path} "
         f"--cache {landed.cache}"
     )
+
+
+def test_a_night_is_published_before_its_exposures_are_looked_at(
+    landed: Night, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def run_stage(_spark: object, _night: Night, stage: Stage) -> None:
+        if stage.name == "ingest_exposures":
+            raise ServiceError("the disk is full")
+
+    monkeypatch.setattr(runner, "run_stage", run_stage)
+    monkeypatch.setattr(runner, "run_validation", lambda *_, **__: None)
+    with pytest.raises(ServiceError):
+        runner.run_night(None, landed)
+    printed = capsys.readouterr().err
+    assert f"night {landed.run_date} published in" in printed
+    assert "to go on from there" not in printed
+
+
+@pytest.mark.usefixtures("no_spark")
+def test_exposures_are_ingested_whether_the_events_of_the_day_are_complete_or_not(night) -> None:
+    with pytest.raises(AssertionError, match="Spark was started"), runner.working_on([night()], "ingest_exposures"):
+        pass

@@ -6,13 +6,13 @@ import pytest
 
 from nocturne.core.errors import UsageError
 from nocturne.core.settings import load_settings
-from nocturne.flow import GATED_TABLES
+from nocturne.flow import VALIDATED_TABLES
 from nocturne.validation import suites
 
 ITEM_INDEX = {"duplicate_indexes": 0.0, "duplicate_items": 0.0, "gaps": 0.0, "share_new": 0.1}
 
 
-@pytest.mark.parametrize("table", GATED_TABLES)
+@pytest.mark.parametrize("table", VALIDATED_TABLES)
 def test_great_expectations_reads_every_suite(table: str) -> None:
     import great_expectations as gx  # of three seconds, which other tests need not wait
 
@@ -23,7 +23,7 @@ def test_great_expectations_reads_every_suite(table: str) -> None:
     assert all(expectation.description for expectation in suite.expectations)
 
 
-@pytest.mark.parametrize("table", GATED_TABLES)
+@pytest.mark.parametrize("table", VALIDATED_TABLES)
 def test_the_settings_that_ship_name_every_threshold_and_no_other(table: str) -> None:
     suites.check_thresholds(table, load_settings().expectations[table])
 
