@@ -25,7 +25,10 @@ from nocturne.kernel.query import Query
 from nocturne.kernel.top_k import exact_scores, top_k
 
 SOURCES = FACTORS, NEIGHBOURS, BOTH = "factors", "neighbours", "both"
-"""Why an item is related: among the best by cosine, by evidence, or by both; sources are numbered in this order."""
+"""Why an item is related: it has no evidence; it has, and its cosine is not above 0; or it is; numbered in this order.
+
+None of it depends on what else may be listed: a row that is carried over keeps its sources.
+"""
 
 _BLOCKS_PER_PANEL = 16
 _BYTES_PER_ENTRY = 128
@@ -168,25 +171,16 @@ class _Part:
         users = relations.factors[some].astype(np.float64) / relations.norms[some, None]
         row, near = self._nearest(some, users)
         row_heard, heard, evidence = self._heard_after(some)
-        at = np.searchsorted(row_heard * width + heard, row * width + near)
-        at = np.minimum(at, max(0, len(heard) - 1))
-        both = np.zeros(len(near), np.bool_)
-        if len(heard):
-            both = (row_heard[at] == row) & (heard[at] == near)
-        elsewhere = np.ones(len(heard), np.bool_)
-        elsewhere[at[both]] = False
-        rows = np.concatenate([row, row_heard[elsewhere]])
-        positions = np.concatenate([near, heard[elsewhere]]).astype(np.int32)
-        added = np.concatenate([np.zeros(len(near)), evidence[elsewhere]])
-        added[: len(near)][both] = evidence[at[both]]
-        source = np.concatenate([np.where(both, 2, 0), np.ones(int(elsewhere.sum()))]).astype(np.int8)
-        by_row = np.argsort(rows, kind="stable")
-        rows, positions, added, source = rows[by_row], positions[by_row], added[by_row], source[by_row]
+        keys = np.union1d(row * width + near, row_heard * width + heard)
+        rows, positions = keys // width, (keys % width).astype(np.int32)
+        follows = np.zeros(len(keys))
+        follows[np.searchsorted(keys, row_heard * width + heard)] = evidence
         offsets = np.searchsorted(rows, np.arange(count + 1)).astype(np.int64)
         cosines = exact_scores(users, self.items, CsrRows(offsets, self.place[positions]))
-        scores = cosines + relations.weight * added
+        scores = cosines + relations.weight * follows
+        sources = np.where(follows == 0, 0, np.where(cosines <= 0, 1, 2)).astype(np.int8)
         order = np.lexsort((relations.tie_order[positions], -scores, rows))
-        ordered = RelatedRows(CsrRows(offsets, positions[order]), scores[order], source[order])
+        ordered = RelatedRows(CsrRows(offsets, positions[order]), scores[order], sources[order])
         return ordered.split(self.k)[0]
 
     def _nearest(self, some: Positions, users: Floats) -> tuple[Positions, Positions]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import date
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -20,10 +21,12 @@ _SAMPLE = 64
 _TOLERANCE = 1e-6
 """Of scores of the order of 1, which are stored in float32."""
 
+_ZERO, _EITHER = 1e-9, "either"
+"""A cosine this close to 0 may be above it or not by other sums."""
+
 _EPOCH = date(1970, 1, 1)
 _COLUMNS = ["item_id", "content_type", "items"]
 _OF_ITEMS = ["item_index", "item_id", "factors", "listeners", "predecessors", "predecessor_weights"]
-_BY_FACTORS_ALONE = "factors"
 
 
 def count_unlike(night: Night, known: KnownItems) -> int | None:
@@ -42,25 +45,23 @@ class _SampledRow:
 
     Attributes:
         item, type: of the row.
-        listed, scores: its items and their scores.
-        follow: whether each of them is said to be heard after the item.
+        listed, scores, sources: its items, their scores, and their sources.
     """
 
     item: int
     type: int
     listed: Positions
     scores: Floats
-    follow: Mask
+    sources: npt.NDArray[np.str_]
 
 
 def _sampled_rows(batch: RelatedBatch) -> list[_SampledRow]:
-    sources = pc.struct_field(batch.rows["items"].flatten(), "source")
-    follow = pc.not_equal(sources, _BY_FACTORS_ALONE).to_numpy(zero_copy_only=False)
+    sources = np.array(pc.struct_field(batch.rows["items"].flatten(), "source").to_pylist(), np.str_)
     ends = np.cumsum(batch.lengths)
     parts = [slice(end - length, end) for end, length in zip(ends, batch.lengths, strict=True)]
     scores = batch.scores.astype(np.float64)
     return [
-        _SampledRow(int(item), int(kind), batch.entry[part], scores[part], follow[part])
+        _SampledRow(int(item), int(kind), batch.entry[part], scores[part], sources[part])
         for item, kind, part in zip(batch.item, batch.type, parts, strict=True)
     ]
 
@@ -123,16 +124,19 @@ class DenseItems:
             return self._is_best_of_creator(row, may)
         (position,) = np.flatnonzero(self.place == row.item)
         evidence = self._evidence(int(position))
-        scores, follows = np.full(len(may), -np.inf), np.zeros(len(may), np.bool_)
-        scores[self.place] = self.units @ self.units[position] + self.weight * evidence
-        follows[self.place] = evidence > 0
+        scores, sources = np.full(len(may), -np.inf), np.full(len(may), "neighbours")
+        cosines = self.units @ self.units[position]
+        scores[self.place] = cosines + self.weight * evidence
+        sources[self.place[cosines > 0]] = "both"
+        sources[self.place[evidence == 0]] = "factors"
+        sources[self.place[(evidence > 0) & (np.abs(cosines) < _ZERO)]] = _EITHER
         best = np.sort(scores[may & (scores > -np.inf)])[::-1][: self.depth]
         return (
             len(row.listed) == len(best)
             and bool(may[row.listed].all())
             and self._are_near(scores[row.listed], row.scores)
             and self._are_near(best, row.scores)
-            and bool((follows[row.listed] == row.follow).all())
+            and bool(((sources[row.listed] == row.sources) | (sources[row.listed] == _EITHER)).all())
         )
 
     def _are_near(self, some: Floats, others: Floats) -> bool:
