@@ -4,6 +4,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyspark.sql import SparkSession
 
+from nocturne.core.errors import UsageError
 from nocturne.core.night import Night
 from nocturne.core.stage import Progress, StageResult
 from nocturne.ranking.known_items import KnownItems, all_ids
@@ -21,9 +22,16 @@ _OF_CATALOGUE = (
 )
 """Columns of `items` that relating reads."""
 
+_BYTES_PER_ENTRY = 128
+"""Of a related item, from when it is found until it is written."""
+
 
 def relate_items(spark: SparkSession, night: Night, progress: Progress) -> StageResult:
-    """Relate every item that anyone ever heard or the catalogue names; without Spark."""
+    """Relate every item that anyone ever heard or the catalogue names; without Spark.
+
+    Raises:
+        UsageError: the rows are larger than settings allow.
+    """
     model = registry.live_model(night)
     catalogue = tables.night_rows(night, "items", _OF_CATALOGUE)
     ids = all_ids(catalogue, tables.night_rows(night, "item_index", ["item_id"]))
@@ -35,6 +43,7 @@ def relate_items(spark: SparkSession, night: Night, progress: Progress) -> Stage
         memory_mb=night.settings.ranking.batch_memory_mb,
         threads=night.settings.als.threads,
     )
+    _check_size(related.known, night)
     previous = _previous(night, model) if model else None
     parts, carried = [contract("related_items").arrow_schema.empty_table()], 0
     for done, content_type in enumerate(related.known.types):
@@ -61,3 +70,16 @@ def _previous(night: Night, model: Model) -> Previous | None:
     catalogue = tables.night_rows(earlier, "items", _OF_CATALOGUE)
     then = KnownItems.of(model.item_ids, catalogue, earlier.run_date, blocked)
     return Previous(tables.night_rows(earlier, "related_items"), then)
+
+
+def _check_size(known: KnownItems, night: Night) -> None:
+    settings, allowed = night.settings.related, night.settings.ranking.items_memory_mb
+    entries = len(known.ids) * len(known.types) * (settings.depth + settings.reserve)
+    if entries * _BYTES_PER_ENTRY > allowed * 2**20:
+        raise UsageError(
+            "the related items are larger than ranking may hold in memory",
+            found=f"{len(known.ids):,} items x {len(known.types)} content types x {settings.depth + settings.reserve} "
+            f"related items, {entries * _BYTES_PER_ENTRY / 2**20:,.0f} MiB",
+            expected=f"at most ranking.items_memory_mb = {allowed} MiB",
+            fix="lower related.depth or related.reserve, or raise ranking.items_memory_mb if there is the memory",
+        )

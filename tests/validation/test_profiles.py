@@ -163,6 +163,7 @@ def test_factors_that_are_not_finite_missing_or_zero_are_counted(tonight: Night)
         "unlike_index": 0,
         "wrong_length": 1,
         "not_finite": 1,
+        "wrong_evidence": 0,
         "share_zero": 0.5,
         "share_of_index": 1.25,
         "largest_norm_vs_usual": 10.0,

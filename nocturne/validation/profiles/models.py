@@ -12,7 +12,10 @@ import pyarrow.compute as pc
 from nocturne.core.night import Night
 from nocturne.storage import tables
 from nocturne.storage.model_transitions import ModelRecord
-from nocturne.validation.profiles.arithmetic import Profile, repeated, share, total
+from nocturne.validation.profiles.arithmetic import Profile, mask, repeated, share, total
+
+_EVIDENCE = (("neighbours", "similarities"), ("predecessors", "predecessor_weights"))
+"""Columns of items and of their weights, of which the largest of all is 1."""
 
 
 def live_models(night: Night) -> list[ModelRecord]:
@@ -43,7 +46,7 @@ def models(night: Night) -> Profile:
 
 def item_factors(night: Night) -> Profile:
     """Of the factors of the live model."""
-    columns = ["item_index", "item_id", "factors"]
+    columns = ["item_index", "item_id", "factors", *(name for pair in _EVIDENCE for name in pair)]
     rows = tables.night_rows(night, "item_factors", columns)
     live = live_models(night)
     items, length = 0, 0
@@ -59,10 +62,24 @@ def item_factors(night: Night) -> Profile:
         "unlike_index": _unlike_index(night, rows),
         "wrong_length": pc.sum(wrong_length).as_py() or 0,
         "not_finite": len(norms) - len(finite),
+        "wrong_evidence": _count_wrong_evidence(rows),
         "share_zero": share(float((finite == 0).sum()), len(finite)),
         "share_of_index": share(rows.num_rows, tables.count(night, "item_index")) if live else None,
         "largest_norm_vs_usual": share(float(finite.max(initial=0.0)), usual),
     }
+
+
+def _count_wrong_evidence(rows: pa.Table) -> int:
+    """Rows with a neighbour or predecessor that the model lacks, or a weight that is none."""
+    wrong = np.zeros(rows.num_rows, bool)
+    for items, weights in _EVIDENCE:
+        lists, amounts = (rows[name].combine_chunks() for name in (items, weights))
+        wrong |= ~mask(pc.equal(pc.list_value_length(lists), pc.list_value_length(amounts)))
+        unknown = ~mask(pc.is_in(lists.flatten(), value_set=rows["item_index"].combine_chunks()))
+        wrong[pc.list_parent_indices(lists).to_numpy()[unknown]] = True
+        sizes = np.abs(amounts.flatten().to_numpy(zero_copy_only=False).astype(np.float64))
+        wrong[pc.list_parent_indices(amounts).to_numpy()[~(sizes <= 1)]] = True
+    return int(wrong.sum())
 
 
 def _unlike_index(night: Night, factors: pa.Table) -> int:
