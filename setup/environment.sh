@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs what Nocturne runs on: uv, the locked environment, a Java runtime, Delta's jars. Safe to run again.
-# `setup/environment.sh --tests` installs what tests need besides: redis-server, openssl.
+# `setup/environment.sh --tests` installs what tests need besides: redis-server, openssl, Chromium.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 export PATH="$PATH:$HOME/.local/bin:$HOME/.cargo/bin:$PWD/.uv/bin"
@@ -67,6 +67,7 @@ install_jars() {
 if [ "${1:-}" = --tests ]; then
     command -v redis-server >/dev/null || apt_install redis-server
     command -v openssl >/dev/null || apt_install openssl # certificates of a server with TLS
+    command -v chromium >/dev/null || command -v google-chrome >/dev/null || apt_install chromium fonts-dejavu-core
 else
     install_uv
     install_environment

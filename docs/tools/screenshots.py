@@ -54,6 +54,10 @@ class Page:
         """Value of a JavaScript expression on the page."""
         return self.do("Runtime.evaluate", expression=expression, returnByValue=True)["result"].get("value")
 
+    def close(self) -> None:
+        """Hang up."""
+        self._socket.close()
+
     def show(self, url: str, expected: str) -> None:
         """Open the address and wait until the text is on the page and nothing moves any more.
 
@@ -87,7 +91,10 @@ def browser(width: int, height: int) -> Iterator[Page]:
         try:
             page = Page(_first_page(Path(profile) / "DevToolsActivePort"))
             page.do("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False)
-            yield page
+            try:
+                yield page
+            finally:
+                page.close()
         finally:
             process.terminate()
             process.wait()

@@ -75,10 +75,12 @@ class Worker:
         """
         from nocturne.serving import now_playing
         from nocturne.serving.cache import open_cache
+        from nocturne.serving.http.warm_up import warm_up
         from nocturne.serving.reader import Reader
 
         cache = open_cache(self.cache, self.cache_settings, read_only=True)
         reader = Reader(cache, self.settings.check_seconds)
+        warm_up(reader)
         if self.cache.startswith("lmdb:"):
             return build_app(reader, now_playing, self.settings, self.landing)
         return build_app(SharedReader(reader), now_playing, self.settings, self.landing, CallInThreads())

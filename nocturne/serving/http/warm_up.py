@@ -1,0 +1,39 @@
+"""Warm-up of a worker: compiled loops and laid out items are there before the first request, which would wait."""
+
+import logging
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from nocturne.core.errors import NocturneError
+from nocturne.serving.cache import ListKind
+from nocturne.serving.cache.rows import ServedRow
+from nocturne.serving.full_ranking import rank_catalogue
+
+if TYPE_CHECKING:
+    from nocturne.serving.http.calls import ReadsServed
+
+_log = logging.getLogger(__name__)
+
+
+def warm_up(reader: "ReadsServed") -> None:
+    """Rank the catalogue once for nobody; without a generation, or without a model, there is nothing to do."""
+    with suppress(NocturneError):
+        items = reader.served().items
+        if not items.confidence_weights.any():
+            return
+        nothing = np.empty(0, np.int32)
+        nobody = ServedRow(
+            kind=ListKind("", "", ""),
+            market=None,
+            numbers=nothing,
+            scores=nothing.astype(np.float32),
+            propensities=None,
+            factors=np.ones(items.factors.shape[1], np.float32),
+            heard=nothing,
+            weights=nothing.astype(np.float32),
+            days=None,
+        )
+        rank_catalogue(items, nobody, np.ones(len(items), bool), k=1)
+        _log.info("ready to answer from %s items", f"{len(items):,}")
