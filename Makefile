@@ -55,8 +55,9 @@ dist/environment.tar.gz: uv.lock ops/package.py | $(READY)
 	@echo "packing the executors' environment into $@"
 	@$(BIN)/python ops/package.py environment
 
-docs: $(READY) ## write docs/tables.md from the contracts
+docs: $(READY) ## write docs/tables.md from the contracts, and docs/openapi.json from the routes
 	@$(BIN)/python -m docs.tools.document_tables > docs/tables.md
+	@$(BIN)/python -m docs.tools.document_service > docs/openapi.json
 
 bench: $(READY) ## the main claims of speed and quality, beside their peers (half an hour), on data/sets: docs/data.md
 	@$(BIN)/python -m benchmarks.rank
