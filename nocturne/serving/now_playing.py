@@ -34,6 +34,9 @@ FOR_YOU = "for you"
 RELATED = "related"
 
 
+_DISCOUNTS: Floats = 1 / np.log2(np.arange(2, 1002))
+
+
 class Filters(NamedTuple):
     """Limits of an answer.
 
@@ -86,7 +89,7 @@ def nightly_list(served: Served, user_id: str, filters: Filters) -> Answer | Non
     drawn = row.propensities if row.propensities is not None else np.ones(len(row.numbers))
     why = FOR_YOU if row.factors is not None else _popular_in(items, market)
     suggestions = [Suggestion(int(row.numbers[at]), float(row.scores[at]), why, float(drawn[at])) for at in kept]
-    barred = row.numbers if filters.allow_heard else np.concatenate([row.numbers, _not_let_back(items, row)])
+    barred = row.numbers if filters.allow_heard else np.concatenate([row.numbers, not_let_back(items, row)])
     return _answer(served, row, _filled(items, row, market, filters, barred, suggestions), FOR_YOU)
 
 
@@ -104,14 +107,11 @@ def now_playing(served: Served, user_id: str, playing: str | None, recent: Seque
     if row is not None and not len(context):
         return nightly_list(served, user_id, filters) or _answer(served, None, [], FOR_YOU)
     candidates = _candidates(items, row, context[:LONGEST_CONTEXT], market)
-    barred = context if row is None or filters.allow_heard else np.concatenate([context, _not_let_back(items, row)])
-    allowed = _may_be_shown(items, candidates.numbers, market, filters) & ~np.isin(candidates.numbers, barred)
+    barred = context if row is None or filters.allow_heard else np.concatenate([context, not_let_back(items, row)])
+    allowed = _may_be_shown(items, candidates.numbers, market, filters) & ~_among(candidates.numbers, barred)
     scores, kept = candidates.scores, np.flatnonzero(allowed)
-    best = kept[np.lexsort((candidates.numbers[kept], -scores[kept]))][: filters.limit].tolist()
-    suggestions = [
-        Suggestion(int(candidates.numbers[at]), float(scores[at]), _why(items, candidates, at, context, market))
-        for at in best
-    ]
+    best = kept[np.argsort(-scores[kept], kind="stable")][: filters.limit]
+    suggestions = _suggestions(candidates.numbers[best], scores[best], _whys(items, candidates, best, context, market))
     barred = np.concatenate([barred, candidates.numbers])
     filled = _filled(items, row, market, filters, barred, suggestions)
     return _answer(served, row, filled, RELATED if len(context) else _popular_source(items, market))
@@ -167,10 +167,8 @@ def _candidates(items: ServedItems, row: ServedRow | None, context: Indexes, mar
         personal[place[: len(listed)]] = weights["list_weight"] * _discounts(len(listed))
         personal += weights["personal_weight"] * _likings(items, row, numbers)
     among_popular = np.zeros(len(numbers))
-    if len(numbers):
-        at = np.minimum(np.searchsorted(numbers, popular), len(numbers) - 1)
-        known = numbers[at] == popular
-        among_popular[at[known]] = _discounts(len(popular))[known]
+    at, known = _places(numbers, popular)
+    among_popular[at] = _discounts(len(popular))[known]
     of_context, goes_with = _fit(around, place[len(listed) :], len(numbers), weights["recent_decay"])
     return _Candidates(
         numbers,
@@ -203,6 +201,22 @@ def _fit(
     return fit, goes_with
 
 
+def _places(numbers: Indexes, others: Indexes) -> tuple[Positions, Mask]:
+    """Places of other numbers among ascending ones, of those that are, and the mask of these."""
+    if not len(numbers):
+        return np.zeros(0, np.int64), np.zeros(len(others), bool)
+    at = np.minimum(np.searchsorted(numbers, others), len(numbers) - 1)
+    known: Mask = numbers[at] == others
+    return at[known], known
+
+
+def _among(numbers: Indexes, others: Indexes) -> Mask:
+    """True for ascending numbers that are among the others."""
+    among = np.zeros(len(numbers), bool)
+    among[_places(numbers, others)[0]] = True
+    return among
+
+
 def _likings(items: ServedItems, row: ServedRow, numbers: Indexes) -> Floats:
     """Scores by the factors alone, as shares of the largest; 0 without factors."""
     if row.factors is None or not len(numbers):
@@ -214,8 +228,9 @@ def _likings(items: ServedItems, row: ServedRow, numbers: Indexes) -> Floats:
 
 def _discounts(places: int) -> Floats:
     """1 / log2(1 + place), from place 1."""
-    discounts: Floats = 1 / np.log2(np.arange(2, places + 2))
-    return discounts
+    if places > len(_DISCOUNTS):
+        return np.asarray(1 / np.log2(np.arange(2, places + 2)))
+    return _DISCOUNTS[:places]
 
 
 def _may_be_shown(items: ServedItems, numbers: Indexes, market: str | None, filters: Filters) -> Mask:
@@ -234,7 +249,7 @@ def _of_types(items: ServedItems, filters: Filters) -> Mask:
     return of_types
 
 
-def _not_let_back(items: ServedItems, row: ServedRow) -> Indexes:
+def not_let_back(items: ServedItems, row: ServedRow) -> Indexes:
     """Heard items that may not be listed yet."""
     return row.heard if row.days is None else row.heard[row.days < items.info.let_back_after_days]
 
@@ -270,13 +285,20 @@ def _filled(
     return suggestions + [Suggestion(int(n), float(score), FOR_YOU) for n, score in zip(numbers, scores, strict=True)]
 
 
-def _why(items: ServedItems, candidates: _Candidates, at: int, context: Indexes, market: str | None) -> str:
-    """The largest part of a score, in words."""
-    parts = (candidates.context[at], candidates.personal[at], candidates.popular[at])
-    largest = int(np.argmax(parts))
-    if largest == 0 and candidates.goes_with[at] >= 0:
-        return _goes_with(items, int(context[candidates.goes_with[at]]))
-    return FOR_YOU if largest == 1 else _popular_in(items, market)
+def _suggestions(numbers: Indexes, scores: Floats, whys: Sequence[str]) -> list[Suggestion]:
+    return [Suggestion(*each) for each in zip(numbers.tolist(), scores.tolist(), whys, strict=True)]
+
+
+def _whys(
+    items: ServedItems, candidates: _Candidates, some: Positions, context: Indexes, market: str | None
+) -> list[str]:
+    """The largest part of the score of some candidates, in words."""
+    related = [_goes_with(items, number) for number in context[:LONGEST_CONTEXT].tolist()]
+    words = (*related, FOR_YOU, _popular_in(items, market))
+    parts = np.stack([candidates.context[some], candidates.personal[some], candidates.popular[some]])
+    largest = parts.argmax(axis=0)
+    word = np.where(largest == 0, candidates.goes_with[some], len(related) + largest - 1)
+    return [words[number] for number in word.tolist()]
 
 
 def _goes_with(items: ServedItems, number: int) -> str:
