@@ -5,11 +5,15 @@ import json
 import os
 import shutil
 import threading
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from types import SimpleNamespace
 
 import pytest
 
+from nocturne.core.settings import load_settings
+from nocturne.ingestion.exposure_accounts import with_counts
+from nocturne.ingestion.exposure_files import COMPLETE, count_lines, list_writers
+from nocturne.ingestion.exposure_rows import Rules, parse_line
 from nocturne.serving.http import exposure_folder
 from nocturne.serving.http.exposures import Counts, Exposures, Shown, exposure
 from nocturne.serving.now_playing import Answer, Suggestion
@@ -281,3 +285,19 @@ def test_counts_of_exposures_are_metrics(landing):
     assert "nocturne_exposures_written_total 1.0" in text
     assert "nocturne_exposures_waiting 0.0" in text
     assert "nocturne_exposures_dropped_total 0.0" in text
+
+
+def test_the_night_takes_every_exposure_of_a_service_and_finds_its_writer_complete(landing):
+    app = fake_app(landing=landing)
+    ask(app, "GET", f"/v1/listeners/{LISTENER}/list?market=SE")
+    ask(app, "POST", "/v1/now-playing", json={"user_id": "坂本", "playing": "t1", "content_types": ["audiobook"]})
+    end(app)
+    (day,) = landing.glob("exposures/date=*")
+    run_date = date.fromisoformat(day.name.removeprefix("date="))
+    writers = list_writers(str(landing), run_date)
+    (writer,) = with_counts(writers, [count_lines(file) for file in writers[0].files])
+    assert (writer.state, writer.lines) == (COMPLETE, 2)
+    rules = Rules.of(run_date, load_settings().listens)
+    rows = [parse_line(line, rules) for part in day.glob("*/part-*") for line in part.read_bytes().splitlines()]
+    assert [row.get("reason") for row in rows] == [None, None]
+    assert [row["user_id"] for row in rows] == [LISTENER, "坂本"]
