@@ -326,6 +326,26 @@ SPOILS: dict[str, tuple[str, str, Spoil]] = {
         "outdated",
         lambda night: change("pools", lambda _: {"computed_on": night.run_date + timedelta(days=1)})(night),
     ),
+    "another item's related items": (
+        "related_items",
+        "unlike_recomputed",
+        rotate("related_items", "items", where=lambda row: row["source"] == "model"),
+    ),
+    "related items the wrong way round": (
+        "related_items",
+        "unordered",
+        change("related_items", lambda row: {"items": row["items"][::-1]}),
+    ),
+    "half of the related items": (
+        "related_items",
+        "wrong_length",
+        change("related_items", lambda row: {"items": row["items"][: len(row["items"]) // 2]}),
+    ),
+    "related items of half the items": (
+        "related_items",
+        "rows_missing",
+        lambda night: write(night, "related_items", rows_of(night, "related_items")[::2]),
+    ),
     "half of everyone's history": ("interactions", "history_lost", lose_half_of_every_history),
     "indexes shifted by one": ("interactions", "items_out_of_balance", shift_indexes),
     "last night's rows": ("interactions", "items_out_of_balance", last_nights("interactions")),
