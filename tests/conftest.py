@@ -22,8 +22,9 @@ pytest_plugins = [
     "tests.fixtures.service_shapes",
 ]
 
-# Tests run many small jobs once: Java's second compiler would take longer than it saves.
-os.environ["JDK_JAVA_OPTIONS"] = "-XX:TieredStopAtLevel=1"
+# Tests run many small jobs once: Java's second compiler would take longer than it saves. With one compiler alone Java
+# keeps 48 MB of compiled code, which are full after a few nights; from then on it would compile nothing any more.
+os.environ["JDK_JAVA_OPTIONS"] = "-XX:TieredStopAtLevel=1 -XX:ReservedCodeCacheSize=512m"
 # Airflow lets every library log; py4j would do so at exit, behind pytest's closing line.
 logging.getLogger("py4j").setLevel(logging.WARNING)
 
