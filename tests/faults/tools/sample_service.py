@@ -11,11 +11,12 @@ import redis
 
 from nocturne.core.night import Night, Warehouse
 from nocturne.core.settings import load_settings
+from nocturne.flow import NIGHTLY, PUBLICATION
 from nocturne.ingestion.simulator.simulate import simulate
 from nocturne.serving.cache import Pointer, open_cache
 
 FIRST = date(2025, 3, 1)
-STAGES = ("ingest_events", "build_interactions", "train_als", "rank_users")
+STAGES = tuple(stage.name for stage in NIGHTLY[: NIGHTLY.index(PUBLICATION)])
 """Stages before the refresh."""
 LISTENERS, ITEMS = 150, 120
 SETTINGS = """
