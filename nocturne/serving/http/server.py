@@ -83,11 +83,7 @@ def listen(worker: Worker, host: str, port: int) -> socket.socket:
 
 
 def serve(worker: Worker, listening: socket.socket, workers: int) -> None:
-    """Answer until SIGTERM, and then whatever is under way.
-
-    Raises:
-        KeyboardInterrupt: somebody pressed Ctrl-C.
-    """
+    """Answer until SIGTERM or Ctrl-C, and then whatever is under way."""
     config = Config(
         worker,
         factory=True,
@@ -106,7 +102,8 @@ def serve(worker: Worker, listening: socket.socket, workers: int) -> None:
         timeout_worker_healthcheck=START_SECONDS,
     )
     if workers == 1:
-        signal.signal(signal.SIGTERM, _end)  # the server sends itself the signal again when it is done
+        for each in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(each, _end)  # the server sends itself the signal again when it is done
         Server(config).run([listening])
         return
     listening.set_inheritable(True)

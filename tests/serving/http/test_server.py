@@ -139,6 +139,14 @@ def test_sigterm_ends_what_is_under_way_and_loses_no_exposure(tmp_path, cache_ur
     assert "Traceback" not in service.log.read_text()
 
 
+def test_ctrl_c_ends_it_as_sigterm_does(tmp_path, cache_url, landing):
+    with serving(tmp_path, cache_url, "--landing", str(landing)) as service:
+        assert service.get(LIST).status_code == 200
+        assert service.stop(signal.SIGINT) == 0
+        assert "interrupted" not in service.log.read_text()
+    assert exposed(landing)[1] == [1]
+
+
 def test_a_kill_loses_a_second_of_exposures_at_most_and_leaves_whole_lines_without_a_mark(tmp_path, cache_url, landing):
     with serving(
         tmp_path, cache_url, "--landing", str(landing), "--set", "service.exposure_flush_seconds=0.5"
