@@ -22,7 +22,7 @@ from nocturne.serving.http.guard import Guard
 from nocturne.serving.http.metrics import Metrics
 from nocturne.serving.http.page import page
 from nocturne.serving.http.problems import Refused, problem
-from nocturne.serving.http.queries import Queries
+from nocturne.serving.http.queries import USUAL_ITEMS, Queries
 from nocturne.serving.http.request_log import RequestLog
 from nocturne.serving.http.responses import Encoded
 from nocturne.serving.http.routes import CacheAway, Recommends, Routes
@@ -137,7 +137,7 @@ def build_app(
         exception_handlers=_error_handlers(settings),
     )
     _add_routes(app, routes, Operations(queries))
-    _add_pages(app, queries, needs_token=tokens is not None)
+    _add_pages(app, queries, settings)
     return Guard(app, tokens, settings.max_target_bytes, metrics, requests)
 
 
@@ -170,9 +170,10 @@ def _add_routes(app: FastAPI, routes: Routes, operations: Operations) -> None:
         )
 
 
-def _add_pages(app: FastAPI, queries: Queries, *, needs_token: bool) -> None:
+def _add_pages(app: FastAPI, queries: Queries, settings: ServiceSettings) -> None:
     document_bytes = orjson.dumps(document(queries, app))
-    shown = page(queries.of_lists.model_fields["limit"].default, needs_token=needs_token)
+    usual = min(USUAL_ITEMS, settings.max_items)
+    shown = page(usual, settings.max_items, needs_token=bool(settings.token_file))
 
     async def openapi(_request: Request) -> Encoded:
         return Encoded(document_bytes)

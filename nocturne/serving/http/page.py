@@ -13,11 +13,12 @@ PANELS = (("list", "Tonight's list"), ("next", "What comes next"), ("related", "
 HTML = "text/html; charset=utf-8"
 
 
-def page(limit: int, *, needs_token: bool) -> Encoded:
+def page(limit: int, most: int, *, needs_token: bool) -> Encoded:
     """The page, rendered once: it holds nothing of anybody. Its policy names its own script and style by their hashes.
 
     Args:
         limit: items asked for at first.
+        most: items that may be asked for.
         needs_token: show a field for a token.
     """
     html = render_page(
@@ -28,6 +29,7 @@ def page(limit: int, *, needs_token: bool) -> Encoded:
         content_types=get_args(ContentType),
         longest_id=LONGEST_ID,
         limit=limit,
+        most=most,
         needs_token=needs_token,
     )
     policy = "; ".join(

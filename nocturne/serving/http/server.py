@@ -24,8 +24,8 @@ BACKLOG = 2048
 KEEP_ALIVE_SECONDS = 75
 """Longer than the minute that load balancers usually keep idle connections."""
 
-START_SECONDS = 60
-"""That a worker may take to import its modules on a busy machine."""
+START_SECONDS = 30
+"""That a worker may take to import its modules on a busy machine, and the longest time until a dead one is missed."""
 
 LOGGING: dict[str, Any] = {
     "version": 1,
