@@ -76,9 +76,15 @@ class Writer:
 
 
 class CountedFile(NamedTuple):
-    """A file with its lines counted, and a sentence on why it cannot be read to its end, if so."""
+    """A file with its lines counted.
+
+    Attributes:
+        size: bytes of its lines, decompressed.
+        problem: a sentence on why it cannot be read to its end; empty if it can.
+    """
 
     file: LandedFile
+    size: int
     problem: str
 
 
@@ -94,17 +100,19 @@ def list_writers(landing: str, run_date: date) -> list[Writer]:
 
 def count_lines(file: LandedFile) -> CountedFile:
     """Count the lines of a file, blank ones aside, as far as it can be read."""
-    lines, seen = 0, False
+    lines, size, seen = 0, 0, False
     with _salvage(file) as (stream, failures):
         chunk = stream.read(_BUFFER_BYTES).removeprefix(BYTE_ORDER_MARK)
         while chunk:
+            size += len(chunk)
             begun, *others = chunk.split(b"\n")
             seen = seen or bool(begun.strip())
             for piece in others:
                 lines += seen
                 seen = bool(piece.strip())
             chunk = stream.read(_BUFFER_BYTES)
-    return CountedFile(replace(file, rows=lines + seen), f"{file.name} {failures[0]}" if failures else "")
+    problem = f"{file.name} {failures[0]}" if failures else ""
+    return CountedFile(replace(file, rows=lines + seen), size, problem)
 
 
 def read_lines(part: Part) -> Iterator[list[bytes]]:
@@ -145,7 +153,7 @@ def _look_at(day: str, name: str, kind: FileType) -> Writer:
             if problem := _problem(file, of_kind):
                 problems.append(f"{_shown(file)} {problem}")
             else:
-                size = landing_files.file_info(folder, file).size
+                size = landing_files.file_info(folder, file).size or 0  # it may have gone meanwhile
                 files.append(LandedFile(folder, file, _format(file), (), 0, size))
     except (OSError, pa.ArrowException):
         problems.append("its folder cannot be read")
@@ -156,11 +164,12 @@ def _look_at(day: str, name: str, kind: FileType) -> Writer:
 def _read_mark(folder: str) -> tuple[int | None, str]:
     """The rows that a writer's mark announces, and what is wrong with it: None and nothing where there is none."""
     try:
-        content = landing_files.read_start(folder, _MARK, _MARK_BYTES)
-        if content is None:
+        kind = landing_files.file_info(folder, _MARK).type
+        if kind == FileType.NotFound:
             return None, ""
-        rows = json.loads(content)["rows"]
-    except (InputError, ValueError, RecursionError, LookupError, TypeError):
+        content = landing_files.read_start(folder, _MARK, _MARK_BYTES) if kind == FileType.File else None
+        rows = json.loads(content or b"")["rows"]
+    except (OSError, pa.ArrowException, InputError, ValueError, RecursionError, LookupError, TypeError):
         rows = None
     if type(rows) is not int or not 0 <= rows < _MOST_ROWS:
         return None, f'{_MARK} does not say {{"rows": N}}'

@@ -49,6 +49,7 @@ SCHEMA = pa.schema(
 
 _TIME = re.compile(ISO_8601, re.ASCII)
 _DAY = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
+_FIRST_NIGHT = date(1970, 1, 1)
 _FURTHEST_OFFSET = timedelta(hours=18)
 """As Spark takes them, which reads the times of events."""
 
@@ -150,7 +151,7 @@ def _first_failed(row: Values, values: Values, rules: Rules) -> str | None:
         "too_late": shown_at is not None and shown_at < rules.earliest,
         "invalid_surface": values["surface"] is None,
         **{f"invalid_{name}": values[name] is None for name in _REQUIRED},
-        "invalid_run_date": values["list_run_date"] is None,
+        "invalid_run_date": not _FIRST_NIGHT <= (values["list_run_date"] or date.max) < rules.end.date(),
         **{
             f"invalid_{name}": row.get(name) not in (None, "") and values[_COLUMN.get(name, name)] is None
             for name in _OPTIONAL

@@ -28,8 +28,7 @@ from nocturne.storage import tables, writing
 from nocturne.storage.contracts import contract, spark_type
 
 _FEW_BYTES = 32 * 2**20
-_UNPACKED = 8
-"""Bytes of lines in a compressed byte, about."""
+"""For less, and no more lines than writing.FEW_ROWS, Spark's jobs would take longer than all the rest."""
 
 _Ingested = tuple[list[Writer], Counts]
 
@@ -37,11 +36,10 @@ _Ingested = tuple[list[Writer], Counts]
 def ingest_exposures(spark: SparkSession, night: Night, progress: Progress) -> StageResult:
     """Judge every line that a writer landed, and write each where it belongs; then prove that none was lost."""
     writers = list_writers(night.landing, night.run_date)
-    unpacked = sum(file.size * (_UNPACKED if file.format == "jsonl.gz" else 1) for file in _files(writers))
-    counted = map(count_lines, _files(writers)) if unpacked <= _FEW_BYTES else _count_many(spark, _files(writers))
-    writers = with_counts(writers, list(counted))
+    counted = _count(spark, _files(writers))
+    writers = with_counts(writers, counted)
     lines = sum(writer.lines for writer in writers)
-    if unpacked <= _FEW_BYTES and lines <= writing.FEW_ROWS:
+    if sum(each.size for each in counted) <= _FEW_BYTES and lines <= writing.FEW_ROWS:
         writers, counts = _ingest_few(night, writers)
     else:
         writers, counts = _ingest_many(spark, night, writers, lines)
@@ -54,9 +52,10 @@ def ingest_exposures(spark: SparkSession, night: Night, progress: Progress) -> S
     return StageResult(sum(row["lines"] for row in accounts), rejected=dropped, remark=tell(writers))
 
 
-def _count_many(spark: SparkSession, files: Sequence[LandedFile]) -> list[CountedFile]:
-    """`count_lines` of files, on the executors."""
-    return map_on_executors(spark)(count_lines, files)
+def _count(spark: SparkSession, files: Sequence[LandedFile]) -> list[CountedFile]:
+    """`count_lines` of files: of large ones on the executors."""
+    is_small = sum(file.size for file in files) <= _FEW_BYTES
+    return list(map(count_lines, files)) if is_small else map_on_executors(spark)(count_lines, files)
 
 
 def _ingest_few(night: Night, writers: Sequence[Writer]) -> _Ingested:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from nocturne.ingestion import exposure_files
 from nocturne.ingestion.exposure_files import DAY as THE_DAY
-from nocturne.ingestion.exposure_files import CountedFile, Writer, count_lines, list_writers, read_lines
+from nocturne.ingestion.exposure_files import Writer, count_lines, list_writers, read_lines
 from nocturne.ingestion.landed_rows import Part
 from nocturne.ingestion.landing import share_out
 from nocturne.ingestion.landing_files import LandedFile
@@ -33,6 +33,13 @@ def file_of(content: bytes, folder: Path, name: str = "part-000001.jsonl") -> La
 def read(file: LandedFile, part_bytes: int = 2**20) -> list[bytes]:
     parts = [part for share in share_out([file], part_bytes) for part in share]
     return [line for part in parts for batch in read_lines(part) for line in batch]
+
+
+def counted(file: LandedFile) -> tuple[int, str]:
+    """Lines of a file, and why it cannot be read to its end."""
+    found = count_lines(file)
+    assert found.file == replace(file, rows=found.file.rows)
+    return found.file.rows, found.problem
 
 
 # --- writers ----------------------------------------------------------------------------------------------------------
@@ -97,6 +104,14 @@ def test_a_mark_that_says_no_number_of_rows_tears_its_writer(tmp_path: Path, con
     assert (writer.state, writer.remarks) == ("torn", ['_SUCCESS does not say {"rows": N}'])
 
 
+def test_a_mark_that_is_no_file_is_not_waited_for(tmp_path: Path) -> None:
+    for name in ("pipe", "folder"):
+        (day_of(tmp_path) / name).mkdir(parents=True)
+    os.mkfifo(day_of(tmp_path) / "pipe" / "_SUCCESS")
+    (day_of(tmp_path) / "folder" / "_SUCCESS").mkdir()
+    assert [writer.state for writer in list_writers(str(tmp_path), DAY)] == ["torn", "torn"]
+
+
 @pytest.mark.parametrize(
     ("announced", "state", "remarks"),
     [
@@ -117,7 +132,7 @@ def test_the_mark_and_the_count_make_the_state(announced: int | None, state: str
 def test_blank_lines_are_none_and_a_line_may_end_as_it_likes(tmp_path: Path) -> None:
     file = file_of(b"\xef\xbb\xbf{}\r\n\n  \r\n{1}\n\t\n{2}", tmp_path)
     assert read(file) == [b"{}", b"{1}", b"{2}"]
-    assert count_lines(file).file.rows == 3
+    assert counted(file) == (3, "")
 
 
 @given(
@@ -131,7 +146,7 @@ def test_as_many_lines_are_counted_as_are_read_in_parts_of_any_size(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(exposure_files, "LONGEST_LINE", 16)
         lines = read(file, size)
-        assert count_lines(file) == CountedFile(replace(file, rows=len(lines)), "")
+        assert counted(file) == (len(lines), "")
         assert all(len(line) <= 17 for line in lines)
 
 
@@ -141,7 +156,7 @@ def test_a_line_too_long_to_be_held_is_one_line_of_which_the_beginning_is_read(
     monkeypatch.setattr(exposure_files, "LONGEST_LINE", 4)
     file = file_of(b"1234567890\n1234\n12345\n" + b" " * 9 + b"\n" + b" " * 9 + b"x", tmp_path)
     assert read(file) == [b"12345", b"1234", b"12345", b"     "]
-    assert count_lines(file).file.rows == 4
+    assert counted(file) == (4, "")
 
 
 def noisy_lines(count: int) -> bytes:
@@ -154,8 +169,7 @@ def test_of_a_compressed_file_that_is_cut_short_the_lines_before_are_read(tmp_pa
     content = noisy_lines(4_000)
     file = file_of(gzip.compress(content, mtime=0)[:-cut], tmp_path, "part-000001.jsonl.gz")
     lines = read(file)
-    counted = count_lines(file)
-    assert counted == CountedFile(replace(file, rows=len(lines)), "part-000001.jsonl.gz is cut short or damaged")
+    assert counted(file) == (len(lines), "part-000001.jsonl.gz is cut short or damaged")
     assert content.startswith(b"\n".join(lines))
     assert len(lines) > 100
 
@@ -166,34 +180,32 @@ def test_a_compressed_file_is_read_up_to_what_is_damaged(tmp_path: Path) -> None
     packed[-20_000:-19_000] = bytes(1_000)
     file = file_of(bytes(packed), tmp_path, "part-000001.jsonl.gz")
     lines = read(file)
-    assert count_lines(file) == CountedFile(
-        replace(file, rows=len(lines)), "part-000001.jsonl.gz is cut short or damaged"
-    )
+    assert counted(file) == (len(lines), "part-000001.jsonl.gz is cut short or damaged")
     assert len(lines) > 100_000
     assert content.startswith(b"\n".join(lines[:100_000]))
 
 
 @pytest.mark.parametrize("content", [b"", b"{}\n", gzip.compress(b"{}\n") + b"rest"])
 def test_what_is_not_compressed_or_not_only_so_is_damaged(tmp_path: Path, content: bytes) -> None:
-    counted = count_lines(file_of(content, tmp_path, "part-000001.jsonl.gz"))
-    assert counted.problem == "part-000001.jsonl.gz is cut short or damaged"
-    assert counted.file.rows == len(read(counted.file)) == (1 if b"rest" in content else 0)
+    file = file_of(content, tmp_path, "part-000001.jsonl.gz")
+    assert counted(file) == (len(read(file)), "part-000001.jsonl.gz is cut short or damaged")
+    assert len(read(file)) == (1 if b"rest" in content else 0)
 
 
 def test_several_compressed_members_are_one_file(tmp_path: Path) -> None:
     file = file_of(gzip.compress(b"{}\n{") + gzip.compress(b"}\n"), tmp_path, "part-000001.jsonl.gz")
-    assert (read(file), count_lines(file).file.rows, count_lines(file).problem) == ([b"{}", b"{}"], 2, "")
+    assert (read(file), counted(file)) == ([b"{}", b"{}"], (2, ""))
 
 
 def test_what_is_written_after_the_file_was_looked_at_waits_for_another_run(tmp_path: Path) -> None:
     file = file_of(b"{}\n", tmp_path)
     with (tmp_path / file.name).open("ab") as opened:
         opened.write(b"{}\n")
-    assert (read(file), count_lines(file).file.rows) == ([b"{}"], 1)
+    assert (read(file), counted(file)) == ([b"{}"], (1, ""))
 
 
 def test_a_file_that_is_gone_cannot_be_read_and_says_why(tmp_path: Path) -> None:
     gone = LandedFile(str(tmp_path), "part-000001.jsonl", "jsonl", (), 0, 3)
     assert read(gone) == []
-    assert count_lines(gone) == CountedFile(gone, "part-000001.jsonl cannot be read: No such file or directory")
+    assert counted(gone) == (0, "part-000001.jsonl cannot be read: No such file or directory")
     assert list(read_lines(Part(gone, 2, 3))) == [[]]

@@ -62,6 +62,8 @@ def test_a_sound_line_gives_the_values_of_the_table() -> None:
         ({"model_version": 1}, "invalid_model_version"),
         ({"run_date": "2025-03-01T00:00:00Z"}, "invalid_run_date"),
         ({"run_date": "2025-02-30"}, "invalid_run_date"),
+        ({"run_date": "2025-03-03"}, "invalid_run_date"),
+        ({"run_date": "0001-01-01"}, "invalid_run_date"),
         ({"playing": {"item_id": "c"}}, "invalid_playing"),
         ({"market": 1}, "invalid_market"),
         ({"items": None}, "invalid_items"),

@@ -3,7 +3,7 @@
 import gzip
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, time, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -233,17 +233,18 @@ def test_rows_that_are_lost_on_the_way_to_the_table_are_an_error_of_ours(
 
 
 def test_what_the_service_writes_is_accepted(tonight: Night) -> None:
-    at = datetime(2025, 3, 2, 12, tzinfo=UTC)
+    wednesday = tonight.on(TUESDAY.run_date + timedelta(days=1))
+    at = datetime.combine(wednesday.run_date, time(12), UTC)
     listed = Answer((Suggestion(0, 1.5, "for you", 0.25), Suggestion(2, 1.0, "for you")), "als", "control", "als-1")
     popular = Answer((), "global_popular", "control", "")
     Path(tonight.landing).mkdir()
-    exposures = Exposures(Path(tonight.landing), 3600.0, 2**20, today=DAY.isoformat)
+    exposures = Exposures(Path(tonight.landing), 3600.0, 2**20, today=wednesday.run_date.isoformat)
     exposures.record(exposure(FakeServed(TUESDAY), listed, "now_playing", "ana", "t9", "SE", at))
     exposures.record(exposure(FakeServed(TUESDAY), popular, "list", "ben", None, None, at))
     exposures.close()
-    assert ingest(tonight) == StageResult(2)
-    ana, ben = sorted(rows(tonight, "exposures"), key=lambda row: row["user_id"])
+    assert ingest(wednesday) == StageResult(2)
+    ana, ben = sorted(rows(wednesday, "exposures"), key=lambda row: row["user_id"])
     assert ana["items"] == [{"item_id": "t1", "propensity": 0.25}, {"item_id": "t3", "propensity": 1.0}]
     assert (ana["playing_item_id"], ana["generation"], ana["list_run_date"]) == ("t9", TUESDAY.name, TUESDAY.run_date)
     assert (ben["surface"], ben["model_version"], ben["items"]) == ("list", None, [])
-    assert [row["state"] for row in rows(tonight, "exposure_ingests")] == ["complete"]
+    assert [row["state"] for row in rows(wednesday, "exposure_ingests")] == ["complete"]
