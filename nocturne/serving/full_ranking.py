@@ -1,8 +1,10 @@
 """The exact ranking of a generation's whole catalogue for one listener, as the night ranks, at read time."""
 
+from typing import NamedTuple
+
 import numpy as np
 
-from nocturne.core.arrays import Floats, Indexes, Mask
+from nocturne.core.arrays import Floats, Indexes, Mask, Offsets
 from nocturne.core.csr import CsrRows
 from nocturne.kernel.blend import blend
 from nocturne.kernel.layout import Eligible
@@ -10,7 +12,14 @@ from nocturne.kernel.query import Query
 from nocturne.kernel.top_k import top_k
 from nocturne.serving.cache.rows import ServedRow
 from nocturne.serving.cache.served_items import ServedItems
-from nocturne.training.confidences import Confidences
+
+
+class Confidences(NamedTuple):
+    """The row of one listener: what they heard of the model's items, and how sure it is that they like it."""
+
+    offsets: Offsets
+    columns: Indexes
+    confidences: Floats
 
 
 def rank_catalogue(items: ServedItems, row: ServedRow, allowed: Mask, k: int) -> tuple[Indexes, Floats]:

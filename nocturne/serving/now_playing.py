@@ -20,7 +20,6 @@ import numpy as np
 import numpy.typing as npt
 
 from nocturne.core.arrays import Floats, Indexes, Mask, Positions
-from nocturne.ranking.fallbacks import GLOBAL_POPULAR, MARKET_POPULAR
 from nocturne.serving.cache.rows import ServedRow
 from nocturne.serving.cache.served_items import Related, ServedItems
 from nocturne.serving.full_ranking import rank_catalogue
@@ -31,7 +30,8 @@ LONGEST_CONTEXT = 6
 
 ARM = "control"
 FOR_YOU = "for you"
-RELATED = "related"
+RELATED, MARKET_POPULAR, GLOBAL_POPULAR = "related", "market_popular", "global_popular"
+"""Sources of answers without a list of the listener's own."""
 
 
 _DISCOUNTS: Floats = 1 / np.log2(np.arange(2, 1002))

@@ -1,5 +1,6 @@
 """A reader of the serving cache that lives as long as its process: one generation at a time, whole."""
 
+import threading
 import time
 from contextlib import ExitStack
 from functools import cached_property
@@ -101,6 +102,8 @@ class Reader:
         if self._before:
             self._before.hold.close()
         self._before, self._open = self._open, opened
+        # the layout takes a while, and most answers do without it
+        threading.Thread(target=lambda: opened.served.items.layout, daemon=True).start()
 
     def _opened(self) -> _Open:
         with ExitStack() as hold:
