@@ -22,6 +22,10 @@ done
 cat <<TEXT
 
 Go on:
+  what comes next    $nocturne serve --cache lmdb:data/cache --landing data/landing
+                     then http://127.0.0.1:8000/ in a browser, or in another terminal:
+                     curl -s http://127.0.0.1:8000/v1/now-playing -H 'Content-Type: application/json' \\
+                         -d '{"user_id": "u00000007", "playing": "t0000697"}'
   any listener       $nocturne list u00000100 --cache lmdb:data/cache --warehouse data/warehouse --json
   the tables         .venv/bin/python -c "import polars; print(polars.read_delta('data/warehouse/ranked_lists'))"
   what was checked   $nocturne validations --warehouse data/warehouse --run-date 2025-01-03
