@@ -46,6 +46,7 @@ def hash_rows(rows: pa.RecordBatch) -> Hashes:
     """A hash of each row; shape (rows,). Equal rows have equal hashes, in any batch.
 
     Maps count by their entries and lists by their order, null is a value of its own, and floats count by their bits.
+    A dictionary is as good as the values that it stands for.
     """
     return _combine_columns(rows.num_rows, map(_hash_values, rows.columns))
 
@@ -64,7 +65,10 @@ def _hash_values(values: pa.Array) -> Hashes:
         lengths = pc.fill_null(pc.list_value_length(values), 0).to_numpy()
         hashes = _combine_lists(_hash_values(values.flatten()), np.concatenate([[0], np.cumsum(lengths)]), ordered=True)
     elif pa.types.is_string(kind):
-        hashes = hash_ids(values.fill_null(""), 0)
+        hashes = hash_ids(values.fill_null("") if values.null_count else values, 0)
+    elif pa.types.is_dictionary(kind):
+        of_texts = np.append(_hash_values(values.dictionary), np.uint64(_NULL))
+        hashes = of_texts[values.indices.fill_null(-1).to_numpy()]
     else:
         hashes = _spread_all(_read_only(_read_bits(values)))
     if values.null_count:
@@ -72,14 +76,15 @@ def _hash_values(values: pa.Array) -> Hashes:
     return hashes
 
 
-def _read_bits(values: pa.Array) -> Hashes:
+def _read_bits(values: pa.Array) -> npt.NDArray[np.signedinteger]:
     if pa.types.is_floating(values.type):
-        numbers = values.cast(pa.float64()).fill_null(0.0)
+        numbers = values.cast(pa.float64())
     else:
-        whole = values.cast(pa.int32()) if pa.types.is_date32(values.type) else values
-        numbers = whole.cast(pa.int64()).fill_null(0)
-    bits: Hashes = numbers.to_numpy(zero_copy_only=False).view(np.uint64)
-    return bits
+        numbers = values.cast(pa.int32()) if pa.types.is_date32(values.type) else values
+        numbers = numbers if pa.types.is_int32(numbers.type) else numbers.cast(pa.int64())
+    whole = numbers.fill_null(0) if numbers.null_count else numbers
+    bits = whole.to_numpy(zero_copy_only=False)
+    return np.asarray(bits if bits.dtype == np.int32 else bits.view(np.int64))
 
 
 def _combine_columns(rows: int, columns: Iterable[Hashes]) -> Hashes:
@@ -118,7 +123,7 @@ def _spread_one(number):
 def _spread_all(numbers):
     hashes = np.empty(len(numbers), np.uint64)
     for place in range(len(numbers)):
-        hashes[place] = _spread_one(numbers[place])
+        hashes[place] = _spread_one(np.uint64(np.int64(numbers[place])))
     return hashes
 
 

@@ -94,6 +94,14 @@ def test_the_entries_of_a_map_have_no_order():
     assert one == other
 
 
+def test_a_dictionary_hashes_as_the_texts_that_it_stands_for():
+    texts = pa.array(["b", None, "a", "b", "é"])
+    encoded = texts.dictionary_encode()
+    for one, other in ((texts, encoded), (texts.slice(1, 3), encoded.slice(1, 3)), (texts.slice(1, 1), encoded[1:2])):
+        plain, stored = (hash_rows(pa.record_batch({"text": values})).tolist() for values in (one, other))
+        assert plain == stored
+
+
 def test_values_that_change_columns_are_another_row():
     schema = pa.schema([("a", pa.int64()), ("b", pa.int64())])
     rows = pa.RecordBatch.from_pylist([{"a": 1, "b": 2}, {"a": 2, "b": 1}], schema=schema)
