@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -25,10 +26,17 @@ class AlignedRows:
         last = user_ids[-1].as_py()
         while self._more and (not len(self._rows) or self._last() < last):
             self._extend()
-        rows = self._rows.take(pc.index_in(user_ids, value_set=self._rows["user_id"].combine_chunks()))
+        rows = self._take(pc.index_in(user_ids, value_set=self._rows["user_id"].combine_chunks()))
         if len(self._rows) and self._last() <= last:
             self._rows = self._rows.slice(0, 0)
         return rows
+
+    def _take(self, places: pa.Int32Array) -> pa.Table:
+        """The rows in these places; a view where they lie side by side, as they do unless listeners come or go."""
+        first = places[0].as_py()
+        if first is not None and places.equals(pa.array(np.arange(first, first + len(places)), places.type)):
+            return self._rows.slice(first, len(places))
+        return self._rows.take(places)
 
     def _last(self) -> str:
         return str(self._rows["user_id"][-1])

@@ -15,7 +15,8 @@ import pyarrow as pa
 from deltalake.transaction import AddAction
 from pyarrow.parquet import ParquetWriter
 
-_ITEM_IDS = "items.list.element.item_id"
+ITEM_IDS = "items.list.element.item_id"
+"""Where files of `ranked_lists` keep the ids of items."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ class BucketWriter:
         self.stored_schema = pa.schema(field for field in self.schema if field.name not in {"run_date", "bucket"})
         # Scores hardly repeat: a dictionary of them would only be built to be thrown away.
         texts = {field.name for field in self.stored_schema if pa.types.is_string(field.type)}
-        repeating = [*sorted(texts - {"user_id"}), _ITEM_IDS]
+        repeating = [*sorted(texts - {"user_id"}), ITEM_IDS]
         self.parquet = ParquetWriter(
             self.file, self.stored_schema, compression="zstd", use_dictionary=repeating, write_page_checksum=True
         )

@@ -33,6 +33,8 @@ class StoredRows:
         columns: the columns to read.
         bucket: the only bucket to read, if not all.
         batch_rows: most rows of a batch.
+        dictionaries: columns of text, by their paths in the files, that are handed out as they are stored: numbers and,
+            for each group of rows, the texts that these stand for, among which may be some that no row has.
     """
 
     path: str
@@ -42,9 +44,10 @@ class StoredRows:
     columns: tuple[str, ...]
     bucket: int | None = None
     batch_rows: int = 4096
+    dictionaries: tuple[str, ...] = ()
 
     @classmethod
-    def at(cls, night: Night, table: str, columns: Sequence[str], **options: int) -> "StoredRows":
+    def at(cls, night: Night, table: str, columns: Sequence[str], **options: Any) -> "StoredRows":
         """The rows as they are now; options are attributes."""
         delta, (column, values) = open_night_table(night, table), partitions(night, table)
         path = night.warehouse.table_path(table)
@@ -62,8 +65,11 @@ class StoredRows:
         """The rows of some of the data files, by path below the table's folder; of all if None."""
         for file, keys in self._files(paths):
             stored = [name for name in self.columns if name not in keys]
-            for batch in file.iter_batches(self.batch_rows, columns=stored, use_threads=False):
-                yield self._with_keys(batch, keys)
+            # A batch of two groups would have two dictionaries.
+            groups = [[group] for group in range(file.num_row_groups)] if self.dictionaries else [None]
+            for group in groups:
+                for batch in file.iter_batches(self.batch_rows, group, stored, use_threads=False):
+                    yield self._with_keys(batch, keys)
 
     def sample(self, rows: int, seed: int) -> Iterator[pa.RecordBatch]:
         """At most so many rows of one group of each file; the seed draws the group and the rows."""
@@ -87,7 +93,13 @@ class StoredRows:
         for _, path, keys in sorted(files, key=lambda file: file[:2]):
             scalars = {name: pa.scalar(value, dataset.schema.field(name).type) for name, value in keys.items()}
             with dataset.filesystem.open_input_file(path) as stored:
-                reader = ParquetFile(stored, buffer_size=_READ_BYTES, pre_buffer=False, page_checksum_verification=True)
+                reader = ParquetFile(
+                    stored,
+                    buffer_size=_READ_BYTES,
+                    pre_buffer=False,
+                    page_checksum_verification=True,
+                    read_dictionary=self.dictionaries,
+                )
                 yield reader, scalars
 
     def to_table(self) -> pa.Table:

@@ -8,6 +8,7 @@ from pyspark.sql import SparkSession
 from nocturne.core.night import Night, Warehouse
 from nocturne.core.settings import load_settings
 from nocturne.storage import writing
+from nocturne.storage.bucket_files import ITEM_IDS, BucketWriter
 from nocturne.storage.contracts import contract
 from nocturne.storage.stored_rows import StoredRows
 from tests.fixtures import two_listeners
@@ -53,6 +54,24 @@ def test_times_are_in_microseconds_whoever_wrote_them(spark: SparkSession, night
     moment = pa.timestamp("us", "UTC")
     assert (batch.column("recent_times").type.value_type, batch.column("market_heard_at").type) == (moment, moment)
     assert batch.column("recent_times").to_pylist() == rows["recent_times"].to_pylist()
+
+
+def test_texts_come_as_dictionaries_where_these_are_asked_for(spark: SparkSession, night: Night) -> None:
+    promised = contract("ranked_lists").arrow_schema
+    writer = BucketWriter(night.warehouse.table_path("ranked_lists"), promised, str(night.run_date), 0)
+    ana, ben = two_listeners.ranked_lists()
+    lists = [ana, ben | {"items": ben["items"][::-1]}]
+    for row in lists:  # each a group of rows, with a dictionary of its own
+        writer.write(pa.Table.from_pylist([row], schema=promised))
+    writing.commit_files(spark, night, "ranked_lists", [writer.close()])
+
+    batches = list(StoredRows.at(night, "ranked_lists", ["items"], dictionaries=(ITEM_IDS,)))
+
+    assert [batch["items"].to_pylist() for batch in batches] == [[row["items"]] for row in lists]
+    assert [batch["items"].flatten().field("item_id").dictionary.to_pylist() for batch in batches] == [
+        ["c", "e"],
+        ["e", "c"],
+    ]
 
 
 def test_rows_stay_as_they_were_whatever_is_written_since(night: Night) -> None:
