@@ -35,6 +35,22 @@ def row_hashes(spark: "SparkSession", night: Night, names: Sequence[str]) -> dic
     return {table: _row_hash(spark, night, table) for table in names}
 
 
+def hashed_columns(table: str) -> list[str]:
+    """The columns that the hash of a table's rows is over, in the contract's order."""
+    omitted = _DECIDED_LATER if table == "models" else ()
+    return [each.name for each in contract(table).columns if not each.measured and each.name not in omitted]
+
+
+def sum_of_hashes(rows: pa.RecordBatch) -> int:
+    """Sum of the hashes of rows, of the hashed columns alone, modulo 2^64."""
+    return int(hash_rows(rows).sum(dtype=np.uint64))
+
+
+def as_text(total: int) -> str:
+    """A sum of all rows' hashes as it is recorded."""
+    return f"{total % 2**64:016x}"
+
+
 def file_hashes(night: Night, table: str) -> str:
     """Hash over the names and bytes of the night's data files: writing a table again changes it, as does a lost bit.
 
@@ -79,20 +95,18 @@ def missing_files(night: Night, table: str, files: Mapping[str, int]) -> list[st
 def _row_hash(spark: "SparkSession", night: Night, table: str) -> str:
     paths, sizes = _paths_and_sizes(tables.files(night, table))
     if not paths:
-        return f"{0:016x}"
-    omitted = _DECIDED_LATER if table == "models" else ()
-    columns = [each.name for each in contract(table).columns if not each.measured and each.name not in omitted]
-    total = partial(_total_of_hashes, StoredRows.at(night, table, columns))
+        return as_text(0)
+    total = partial(_total_of_hashes, StoredRows.at(night, table, hashed_columns(table)))
     if sum(sizes) <= _SMALL_BYTES:
-        return f"{total(paths):016x}"
+        return as_text(total(paths))
     from nocturne.core.spark.session import map_on_executors  # which a rollback does without
 
-    return f"{sum(map_on_executors(spark)(total, [[path] for path in paths])) % 2**64:016x}"
+    return as_text(sum(map_on_executors(spark)(total, [[path] for path in paths])))
 
 
 def _total_of_hashes(rows: StoredRows, paths: Sequence[str]) -> int:
-    """Sum of the hashes of all rows in some of the data files, modulo 2^64."""
-    return sum(int(hash_rows(batch).sum(dtype=np.uint64)) for batch in rows.in_files(paths)) % 2**64
+    """Sum of the hashes of all rows in some of the data files."""
+    return sum(map(sum_of_hashes, rows.in_files(paths)))
 
 
 def _versions(night: Night) -> list[str]:

@@ -6,6 +6,7 @@ listeners that are not there is skipped. Whether a night is served is decided by
 
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -17,7 +18,8 @@ from nocturne.storage import fingerprints, tables, writing
 from nocturne.storage.contracts import contract
 from nocturne.validation import suites
 from nocturne.validation.data_docs import write_night_page
-from nocturne.validation.profiles import profile
+from nocturne.validation.profiles import measure
+from nocturne.validation.profiles.arithmetic import Measured
 from nocturne.validation.suites import CRITICAL, Outcome
 
 
@@ -52,9 +54,13 @@ def validate(spark: SparkSession, night: Night, table_names: Sequence[str]) -> l
     """
     for table in table_names:
         suites.check_thresholds(table, night.settings.expectations.get(table, {}))
-    suites.prepare()
-    row_hashes = fingerprints.row_hashes(spark, night, table_names)
-    verdicts = [_validate(spark, night, table, row_hashes[table]) for table in table_names]
+    with ThreadPoolExecutor(1) as beside:  # while this process waits for Spark's
+        prepared = beside.submit(suites.prepare)
+        measurements = [_measure(spark, night, table) for table in table_names]
+        prepared.result()
+    verdicts = [
+        _judge(night, table, *measurement) for table, measurement in zip(table_names, measurements, strict=True)
+    ]
     names = ", ".join(f"'{table}'" for table in table_names)
     rows = pa.concat_tables([verdict.rows for verdict in verdicts])
     writing.replace_rows(
@@ -64,15 +70,21 @@ def validate(spark: SparkSession, night: Night, table_names: Sequence[str]) -> l
     return verdicts
 
 
-def _validate(spark: SparkSession, night: Night, table: str, row_hash: str) -> Verdict:
+def _measure(spark: SparkSession, night: Night, table: str) -> tuple[Measured, str, float]:
+    """The measurements of a table, the hash of its files, and the seconds that both took."""
     started = time.monotonic()
     files = fingerprints.file_hashes(night, table)
-    outcomes = suites.evaluate(table, profile(spark, night, table), night.settings.expectations.get(table, {}))
-    seconds = time.monotonic() - started
+    return measure(spark, night, table), files, time.monotonic() - started
+
+
+def _judge(night: Night, table: str, measured: Measured, files: str, seconds: float) -> Verdict:
+    started = time.monotonic()
+    outcomes = suites.evaluate(table, measured.profile, night.settings.expectations.get(table, {}))
+    seconds += time.monotonic() - started
     failed = sorted((each for each in outcomes if each.outcome == "failed"), key=lambda each: not each.closes_gate)
     return Verdict(
         table=table,
-        rows=_rows(night, table, outcomes, seconds, {"content": row_hash, "files": files}),
+        rows=_rows(night, table, outcomes, seconds, {"content": measured.row_hash, "files": files}),
         seconds=seconds,
         closed=any(each.closes_gate for each in outcomes),
         failures=[_sentence(table, each) for each in failed],

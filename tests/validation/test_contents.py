@@ -3,15 +3,11 @@
 from collections.abc import Callable
 from datetime import date, timedelta
 
-import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from nocturne.core.night import Night
 from nocturne.storage.aligned_rows import AlignedRows
-from nocturne.validation.profiles.bucket_sums import are_among
 from nocturne.validation.profiles.catalogue_changes import catalogue_changes
 from nocturne.validation.profiles.history_balance import RowBalance, compare_rows
 from tests.fixtures import two_listeners
@@ -25,18 +21,6 @@ COLUMNS = {
     "second_sums": pa.list_(pa.int64()),
     "digest": pa.string(),
 }
-PAIRS = st.lists(st.tuples(st.integers(0, 5), st.integers(-1, 8)), max_size=30).map(sorted)
-
-
-@given(PAIRS, PAIRS)
-def test_a_pair_is_among_others_if_it_is_one_of_them_and_its_item_is_one(
-    asked: list[tuple[int, int]], others: list[tuple[int, int]]
-) -> None:
-    arrays = [np.array([pair[side] for pair in pairs], np.int64) for pairs in (asked, others) for side in (0, 1)]
-
-    expected = [pair in others and pair[1] >= 0 for pair in asked]
-
-    assert are_among(*arrays).tolist() == expected
 
 
 def test_rows_are_aligned_with_listeners_across_batches() -> None:

@@ -181,6 +181,7 @@ def test_lists_out_of_order_with_unknown_listeners_or_of_another_model_close_the
         "lists_without_listener": 1,
         "other_model": 1,
         "share_not_in_catalogue": 0.2,
+        "share_of_top_items": 0.6,
         "ineligible_items": 0,
     }
     assert {name: observed[name] for name in spoilt} == spoilt
@@ -214,15 +215,27 @@ def test_rows_of_the_matrix_that_are_lost_split_or_out_of_shape_close_the_gate(
     }
 
 
-def test_a_listener_in_a_bucket_of_another_is_misplaced(spark: SparkSession, night: Callable[..., Night]) -> None:
+@pytest.mark.parametrize("bucket", [1, 7], ids=["of another", "that there is not"])
+def test_a_listener_in_a_bucket_is_misplaced(spark: SparkSession, night: Callable[..., Night], bucket: int) -> None:
     made = night(two_listeners.TONIGHT, "tables.buckets=2")
     # Both belong into bucket 0.
     ana, ben = two_listeners.interactions()
-    two_listeners.write(made, "interactions", [ana, ben | {"bucket": 1}])
+    two_listeners.write(made, "interactions", [ana, ben | {"bucket": bucket}])
 
     (verdict,) = validate_table.validate(spark, made, ["interactions"])
 
     assert {row["observed"] for row in verdict.rows.to_pylist() if row["expectation"] == "misplaced"} == {1}
+
+
+@pytest.mark.parametrize("table", GATED_TABLES)
+def test_the_hash_of_what_was_validated_is_that_of_its_rows(spark: SparkSession, tonight: Night, table: str) -> None:
+    if table == "interactions":
+        two_listeners.write(tonight, table, [row | {"bucket": 7} for row in two_listeners.interactions()])
+
+    (verdict,) = validate_table.validate(spark, tonight, [table])
+
+    content = fingerprints.row_hashes(spark, tonight, [table])[table]
+    assert set(verdict.rows["content"].to_pylist()) == {content}
 
 
 def test_listens_that_repeat_or_are_of_another_day_close_the_gate(spark: SparkSession, tonight: Night) -> None:

@@ -9,19 +9,21 @@ from collections.abc import Callable
 from pyspark.sql import SparkSession
 
 from nocturne.core.night import Night
+from nocturne.storage import fingerprints
 from nocturne.validation.profiles import (
     exposures,
     ingestion,
     interactions,
+    listens,
     models,
     pools,
     ranked_lists,
     related_items,
 )
-from nocturne.validation.profiles.arithmetic import Profile
+from nocturne.validation.profiles.arithmetic import Measured, Profile
 
-_BY_SPARK: dict[str, Callable[[SparkSession, Night], Profile]] = {
-    "listens": ingestion.listens,
+_BY_SPARK: dict[str, Callable[[SparkSession, Night], Measured]] = {
+    "listens": listens.listens,
     "interactions": interactions.interactions,
     "pools": pools.pools,
     "ranked_lists": ranked_lists.ranked_lists,
@@ -41,10 +43,12 @@ _IN_PROCESS: dict[str, Callable[[Night], Profile]] = {
 }
 
 
-def profile(spark: SparkSession, night: Night, table: str) -> Profile:
-    """Metrics of what belongs to the night in one of flow.VALIDATED_TABLES, by name.
+def measure(spark: SparkSession, night: Night, table: str) -> Measured:
+    """Metrics of what belongs to the night in one of flow.VALIDATED_TABLES, by name, and the hash over its rows.
 
     Shares lie in [0, 1], ages are in days, the rest are counts or ratios to past nights. A metric is None
     when it needs nights, a model or listeners that are not there.
     """
-    return _BY_SPARK[table](spark, night) if table in _BY_SPARK else _IN_PROCESS[table](night)
+    if table in _BY_SPARK:
+        return _BY_SPARK[table](spark, night)
+    return Measured(_IN_PROCESS[table](night), fingerprints.row_hashes(spark, night, [table])[table])

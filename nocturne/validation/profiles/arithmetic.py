@@ -1,6 +1,7 @@
 """Arithmetic of profiles, in which empty tables are sound."""
 
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
@@ -9,6 +10,14 @@ import pyarrow.compute as pc
 from nocturne.core.arrays import Mask
 
 Profile = dict[str, float | None]
+
+
+@dataclass(frozen=True)
+class Measured:
+    """The profile of a night's table, and the hash over the rows that it was taken of."""
+
+    profile: Profile
+    row_hash: str
 
 
 def share(part: float, whole: float) -> float:

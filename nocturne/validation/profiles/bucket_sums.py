@@ -4,83 +4,104 @@ A bucket is opened by one task with delta-rs, at the version that the driver saw
 arrays: no shuffle, no Python object per listener, and both tables of a comparison lie side by side.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol, Self, TypeVar
 
-import numpy as np
 import pyarrow as pa
 from pyspark.sql import SparkSession
-from pyspark.sql import functions as F
 
-from nocturne.core.arrays import Mask
+from nocturne.core.arrays import Floats
+from nocturne.core.night import Night
+from nocturne.storage import fingerprints, tables
 
-_SCRATCH_CELLS = 2**25
+Part = TypeVar("Part")
 
-Sums = dict[tuple[str, str | None], float]
-"""Value by metric, and by item or market where the metric is kept of each."""
+_HALVES = ("row_hash_low", "row_hash_high")
 
 
-def sum_over_buckets(spark: SparkSession, buckets: int, measure: Callable[[Iterable[int]], Iterator[pa.Table]]) -> Sums:
+class Addable(Protocol):
+    """Sums that tasks hand back."""
+
+    def plus(self, other: Self) -> Self:
+        """Add the other's."""
+
+
+Total = TypeVar("Total", bound=Addable)
+
+
+@dataclass(frozen=True)
+class Sums:
+    """Measures, added up so far.
+
+    Attributes:
+        totals: by metric.
+        of_names: by metric and market, or other name.
+        of_items: by metric; aligned with item indexes, or whatever else numbers items.
+    """
+
+    totals: dict[str, float] = field(default_factory=dict)
+    of_names: dict[tuple[str, str], float] = field(default_factory=dict)
+    of_items: dict[str, Floats] = field(default_factory=dict)
+
+    def add(self, totals: Mapping[str, float]) -> None:
+        """Add metrics over everything."""
+        for metric, value in totals.items():
+            self.totals[metric] = self.totals.get(metric, 0.0) + float(value)
+
+    def add_of_names(self, metric: str, names: Iterable[str], values: Iterable[float]) -> None:
+        """Add a metric of several markets, or other names."""
+        for name, value in zip(names, values, strict=True):
+            self.of_names[metric, name] = self.of_names.get((metric, name), 0.0) + float(value)
+
+    def add_of_items(self, metric: str, values: Floats) -> None:
+        """Add a metric of all items; the array is not kept if there is one already."""
+        if metric in self.of_items:
+            self.of_items[metric] += values
+        else:
+            self.of_items[metric] = values
+
+    def add_rows(self, rows: pa.RecordBatch, table: str) -> None:
+        """Add the rows to the hash of their table, of which they have all columns that count."""
+        total = fingerprints.sum_of_hashes(rows.select(fingerprints.hashed_columns(table)))
+        # Halves, since a sum of them is exact as a float.
+        self.add(dict(zip(_HALVES, (total % 2**32, total // 2**32), strict=True)))
+
+    def plus(self, other: "Sums") -> "Sums":
+        """Add the other's."""
+        self.add(other.totals)
+        for (metric, name), value in other.of_names.items():
+            self.add_of_names(metric, [name], [value])
+        for metric, values in other.of_items.items():
+            self.add_of_items(metric, values)
+        return self
+
+    def row_hash(self, spark: SparkSession, night: Night, table: str, rows: float) -> str:
+        """Hash over the rows of the table, of which so many were added: `fingerprints.row_hashes`.
+
+        Where others lie in buckets that were not measured, it is taken afresh.
+        """
+        if rows != tables.count(night, table):
+            return fingerprints.row_hashes(spark, night, [table])[table]
+        low, high = (int(self.totals.get(half, 0.0)) for half in _HALVES)
+        return fingerprints.as_text(low + high * 2**32)
+
+
+def sum_over_buckets(spark: SparkSession, buckets: int, measure: Callable[[Iterable[int]], Sums]) -> Sums:
     """Measure every bucket on the executors and add the measures up.
 
     Args:
-        measure: gives tables of metric, item and value for the buckets of one task.
+        measure: gives the sums over the buckets of one task.
     """
-
-    def run(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        for measures in measure(bucket for batch in batches for bucket in batch["id"].to_pylist()):
-            yield from measures.to_batches()
-
-    tasks = min(buckets, spark.sparkContext.defaultParallelism)
-    measures = spark.range(0, buckets, 1, tasks).mapInArrow(run, "metric string, item string, value double")
-    sums = measures.groupBy("metric", "item").agg(F.sum("value").alias("value")).toArrow()
-    return {(row["metric"], row["item"]): row["value"] for row in sums.to_pylist()}
+    return sum_over(spark, range(buckets), measure)
 
 
-def metrics_table(metrics: Mapping[str, float]) -> pa.Table:
-    """Metrics over everything, as a task hands them back."""
-    return pa.table(
-        {
-            "metric": pa.array(metrics.keys(), pa.string()),
-            "item": pa.nulls(len(metrics), pa.string()),
-            "value": pa.array(map(float, metrics.values()), pa.float64()),
-        }
-    )
-
-
-def metrics_by_item(metric: str, items: Iterable[str], values: Iterable[float]) -> pa.Table:
-    """A metric of several items, or markets, as a task hands it back."""
-    names, numbers = pa.array(items, pa.string()), pa.array(values, pa.float64())
-    return pa.table({"metric": pa.repeat(metric, len(names)).cast(pa.string()), "item": names, "value": numbers})
-
-
-def are_level(rows: np.ndarray, scores: np.ndarray, count: int) -> Mask:
-    """True for every row whose scores are all the same; shape (count,).
+def sum_over(spark: SparkSession, parts: Sequence[Part], measure: Callable[[Iterable[Part]], Total]) -> Total:
+    """Measure all parts, at least one, in a task a core, and add the measures up; where tasks are many, on executors.
 
     Args:
-        rows: number of the row of each score, ascending.
+        measure: gives the sums over the parts of one task.
     """
-    level = np.ones(count, dtype=bool)
-    level[rows[1:][(rows[1:] == rows[:-1]) & (scores[1:] != scores[:-1])]] = False
-    return level
-
-
-def are_among(rows: np.ndarray, items: np.ndarray, of_rows: np.ndarray, of_items: np.ndarray) -> Mask:
-    """True for every pair of row and item that is one of the others, too; both in the order of rows, from 0.
-
-    Items are numbers from 0 on; a negative one is among none. A mask of some rows by all items is set and cleared
-    again, which takes no sorting.
-    """
-    answers = np.zeros(len(rows), dtype=bool)
-    if not len(rows) or not len(of_rows):
-        return answers
-    width = int(max(items.max(), of_items.max(), 0)) + 2
-    step = max(1, _SCRATCH_CELLS // width)
-    scratch = np.zeros((step, width), dtype=bool)
-    for first in range(int(rows[0]), int(rows[-1]) + 1, step):
-        asked, known = (slice(*np.searchsorted(which, (first, first + step))) for which in (rows, of_rows))
-        cells = of_rows[known] - first, np.maximum(of_items[known], -1)
-        scratch[cells] = True
-        scratch[:, -1] = False
-        answers[asked] = scratch[rows[asked] - first, np.maximum(items[asked], -1)]
-        scratch[cells] = False
-    return answers
+    tasks = min(len(parts), spark.sparkContext.defaultParallelism)
+    dealt = spark.sparkContext.parallelize([parts[task::tasks] for task in range(tasks)], tasks)
+    return dealt.map(measure).treeReduce(lambda one, other: one.plus(other))

@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from nocturne.core.arrays import Mask
+from nocturne.core.arrays import Mask, Positions
 from nocturne.validation.profiles.arithmetic import mask
 
 
@@ -37,6 +37,7 @@ class Catalogue:
         self._licence_in = licences.indices.to_numpy()
         self._licensing = {market: code for code, market in enumerate(licences.dictionary.to_pylist())}
         self._explicit_blocked_markets = frozenset(explicit_blocked_markets)
+        self._barred_by_market: dict[str | None, Mask] = {}
 
     @property
     def markets(self) -> set[str]:
@@ -49,10 +50,22 @@ class Catalogue:
         Returns:
             barred, shape (markets + 1, items), the last row for listeners without a market; unknown, shape (items,).
         """
-        place = pc.index_in(item_ids, value_set=self._item_ids).fill_null(-1).to_numpy()
-        # The last place, which -1 means too, is that of items without rules.
-        barred = [np.append(self.barred(market), False)[place] for market in (*markets.to_pylist(), None)]
-        return np.stack(barred), place == -1
+        return self.judge_places(self.places(item_ids), markets)
+
+    def places(self, item_ids: pa.Array) -> Positions:
+        """Where items stand in the catalogue; -1 for those that it does not know."""
+        return np.asarray(pc.index_in(item_ids, value_set=self._item_ids).fill_null(-1).to_numpy())
+
+    def judge_places(self, places: Positions, markets: pa.Array) -> tuple[Mask, Mask]:
+        """`judge` of items that were found before."""
+        barred = [self._barred_or_unknown(market)[places] for market in (*markets.to_pylist(), None)]
+        return np.stack(barred), places == -1
+
+    def _barred_or_unknown(self, market: str | None) -> Mask:
+        """Barred items of a market, and in the last place, which -1 means too, the lack of rules of unknown ones."""
+        if market not in self._barred_by_market:
+            self._barred_by_market[market] = np.append(self.barred(market), False)
+        return self._barred_by_market[market]
 
     def unlicensed(self, market: str | None) -> Mask:
         """Items restricted to other markets; shape (items of the catalogue,)."""

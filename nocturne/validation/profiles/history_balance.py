@@ -14,12 +14,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from pyspark.sql import SparkSession
-from pyspark.sql import functions as F
 
 from nocturne.core.arrays import Floats
 from nocturne.core.night import Night
-from nocturne.storage import tables
 from nocturne.validation.profiles.arithmetic import mask
+from nocturne.validation.profiles.listen_sums import sum_listens
 
 SUMS = ("play_sums", "second_sums")
 
@@ -106,32 +105,14 @@ def items_out_of_balance(
     """
     half_life, items = night.settings.interactions.half_life_days, gains.shape[1]
     expected, allowed = np.zeros((2, items)), np.zeros((2, items))
-    listens = _listens_by_item(spark, night, added)
-    unindexed: int = pc.count_distinct(listens.filter(pc.is_null(listens["item_index"]))["item_id"]).as_py()
-    listens = listens.filter(pc.field("item_index") < items)
+    listens = sum_listens(spark, night, added, items)
     periods = {day: math.floor((day - _EPOCH).days / half_life) for day in added}
     last = max(periods.values(), default=0)
-    for run_date, day in set(zip(listens["run_date"].to_pylist(), listens["day"].to_pylist(), strict=True)):
-        of_day = listens.filter((pc.field("run_date") == run_date) & (pc.field("day") == day))
-        place, period = of_day["item_index"].to_numpy(), periods[run_date]
+    for (run_date, day), of_day in listens.by_day.items():
+        period = periods[run_date]
         weight = math.floor(2.0 ** ((day - _EPOCH).days / half_life - period) * _UNIT + 0.5)
-        for which, name in enumerate(("plays", "seconds")):
-            amounts = of_day[name].to_numpy().astype(np.float64)
-            np.add.at(expected[which], place, amounts * weight / 2 ** (last - period))
-            np.add.at(allowed[which], place, amounts + (amounts * weight if period < last else 0.0))
+        expected += of_day * weight / 2 ** (last - period)
+        allowed += of_day + (of_day * weight if period < last else 0.0)
     if len(set(periods.values())) > 1:
         allowed += 2 * entries
-    return int((np.abs(gains - expected) > allowed).any(axis=0).sum()) + unindexed
-
-
-def _listens_by_item(spark: SparkSession, night: Night, added: Sequence[date]) -> pa.Table:
-    """Plays and seconds of listens by run_date, day and item_index."""
-    listens = tables.read(spark, night.warehouse, "listens").where(F.col("run_date").isin(list(added)))
-    seconds = F.call_function("div", F.coalesce("ms_played", F.lit(0)) + 500, F.lit(1000))
-    sums = listens.groupBy("item_id", "run_date", F.to_date("listened_at").alias("day")).agg(
-        F.sum("plays").alias("plays"), F.sum(seconds).alias("seconds")
-    )
-    rows = sums.toArrow().combine_chunks()
-    index = tables.rows(night.warehouse, "item_index", columns=["item_index", "item_id"]).combine_chunks()
-    place = pc.index_in(rows["item_id"].combine_chunks(), value_set=index["item_id"].combine_chunks())
-    return rows.append_column("item_index", index["item_index"].combine_chunks().take(place))
+    return int((np.abs(gains - expected) > allowed).any(axis=0).sum()) + len(listens.unindexed)

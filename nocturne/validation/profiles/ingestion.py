@@ -1,12 +1,9 @@
-"""Profiles of `listens`, `quarantine`, `ingests` and `items`: the day, whole and clean."""
+"""Profiles of `quarantine`, `ingests` and `items`: the day's account, and the catalogue."""
 
-from datetime import timedelta
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from pyspark.sql import SparkSession
-from pyspark.sql import functions as F
 
 from nocturne.core.night import Night
 from nocturne.ingestion.cleaning import REASONS
@@ -14,44 +11,6 @@ from nocturne.storage import tables
 from nocturne.storage.history import previous_night, usual
 from nocturne.validation.profiles.arithmetic import Profile, counts, ratio, repeated, share, total
 from nocturne.validation.profiles.catalogue_changes import catalogue_changes
-
-
-def listens(spark: SparkSession, night: Night) -> Profile:
-    """Of the night's accepted events."""
-    limits, day = night.settings.listens, F.lit(night.run_date).cast("timestamp")
-    earliest = F.lit(night.run_date - timedelta(days=limits.late_days)).cast("timestamp")
-    end = F.lit(night.run_date + timedelta(days=1)).cast("timestamp")
-    wrong = {
-        "empty_keys": " OR ".join(f"{key} IS NULL OR trim({key}) = ''" for key in ("event_id", "user_id", "item_id")),
-        "impossible_values": f"plays NOT BETWEEN 1 AND {limits.max_plays} "
-        f"OR coalesce(ms_played, 0) NOT BETWEEN 0 AND {limits.max_ms_played}",
-    }
-    rows = tables.read_night(spark, night, "listens")
-    sums = rows.agg(
-        F.count("*").alias("rows"),
-        *(F.count_if(F.expr(check)).alias(name) for name, check in wrong.items()),
-        F.count_if((F.col("listened_at") < earliest) | (F.col("listened_at") >= end)).alias("outside_day"),
-        F.count_if(F.col("late") != (F.col("listened_at") < day)).alias("mislabelled_late"),
-        F.count_if("late").alias("late"),
-    ).first()
-    assert sums is not None
-    count = sums["rows"]
-    distinct = rows.agg(F.count_distinct(F.xxhash64("event_id"))).first()
-    assert distinct is not None
-    if distinct[0] != count:
-        # Two ids of one hash are no duplicates: of 10^9 events such a pair is met in one night of 40.
-        distinct = rows.agg(F.count_distinct("event_id")).first()
-        assert distinct is not None
-    return {
-        "listens_vs_recent": ratio(count, usual(night, "listens")) if count else None,
-        "empty_day": float(count == 0),
-        "empty_keys": sums["empty_keys"],
-        "duplicate_events": count - distinct[0],
-        "outside_day": sums["outside_day"],
-        "mislabelled_late": sums["mislabelled_late"],
-        "impossible_values": sums["impossible_values"],
-        "share_late": share(sums["late"], count),
-    }
 
 
 def quarantine(night: Night) -> Profile:

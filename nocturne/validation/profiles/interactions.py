@@ -1,7 +1,6 @@
 """Profiles of `item_index` and `interactions`: every listener's row there, once, and well-formed."""
 
-from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date
 
@@ -9,16 +8,17 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from pyspark.sql import SparkSession
-from pyspark.sql import functions as F
 
-from nocturne.core.arrays import Floats, Indexes, Mask, Positions
+from nocturne.core.arrays import Indexes, Mask, Positions
 from nocturne.core.night import Night
-from nocturne.storage import tables, writing
+from nocturne.core.xxhash import buckets_of
+from nocturne.storage import fingerprints, tables
 from nocturne.storage.aligned_rows import AlignedRows
 from nocturne.storage.history import interaction_sources, previous_night
 from nocturne.storage.stored_rows import StoredRows
-from nocturne.validation.profiles.arithmetic import Profile, counts, ratio, repeated, share, total
-from nocturne.validation.profiles.bucket_sums import Sums, metrics_by_item, metrics_table, sum_over_buckets
+from nocturne.validation.profiles.arithmetic import Measured, Profile, counts, ratio, repeated, share, total
+from nocturne.validation.profiles.bucket_sums import Sums, sum_over_buckets
+from nocturne.validation.profiles.entry_loops import are_among
 from nocturne.validation.profiles.history_balance import SUMS, compare_rows, items_out_of_balance
 
 _ALIGNED = ("play_sums", "second_sums", "last_heard")
@@ -27,6 +27,7 @@ _COUNTED = (
     "changed",
     "duplicate_listeners",
     "misaligned",
+    "misplaced",
     "unordered",
     "unknown_items",
     "wrong_windows",
@@ -38,7 +39,6 @@ _COUNTED = (
 )
 _WINDOW = ("recent_items", "recent_times")
 _WINDOW_LISTENS = 64
-_COLUMNS = ["user_id", "market", "period", "item_indexes", *_ALIGNED, *_WINDOW, "changed_on", "digest"]
 _COMPARED = ["user_id", "period", "item_indexes", *SUMS, "digest"]
 _FEWEST_LISTENERS = 100
 """A few listeners who move change the share of a market."""
@@ -67,81 +67,75 @@ class RowMeasurement:
     """
 
     run_date: date
+    buckets: int
     rows: StoredRows
     previous: StoredRows | None
     since: date | None
     items: int
 
-    def measure(self, buckets: Iterable[int]) -> Iterator[pa.Table]:
-        """Sums of the metrics over each bucket, listeners by market, and gains by item over all of them."""
-        gains, entries = np.zeros((2, self.items)), np.zeros(self.items)
+    def measure(self, buckets: Iterable[int]) -> Sums:
+        """Sums of the metrics over some buckets, listeners by market, and gains by item."""
+        sums, gains, entries = Sums(dict.fromkeys(_COUNTED, 0.0)), np.zeros((2, self.items)), np.zeros(self.items)
         for bucket in buckets:
-            sums, users, markets = Counter(dict.fromkeys(_COUNTED, 0.0)), [], Counter[str]()
+            users = []
             earlier = self.previous.in_bucket(bucket) if self.previous else ()
             previous = AlignedRows("interactions", _COMPARED, earlier)
             for batch in self.rows.in_bucket(bucket):
                 users.append(batch["user_id"])
-                sums.update(_measure_batch(batch, self.run_date, self.items))
-                markets.update(counts(pc.fill_null(batch["market"], "")))
+                sums.add_rows(batch, "interactions")
+                sums.add(_measure_batch(batch, self.run_date, self.items))
+                placed = buckets_of(batch["user_id"], self.buckets)
+                sums.add({"misplaced": int((batch["bucket"].to_numpy() != placed).sum())})
+                markets = counts(pc.fill_null(batch["market"], ""))
+                sums.add_of_names("market", markets.keys(), markets.values())
                 balance = compare_rows(batch, previous.of(batch["user_id"]), self.since, self.items)
-                sums.update({"history_lost": balance.lost, "rewritten": balance.rewritten})
+                sums.add({"history_lost": balance.lost, "rewritten": balance.rewritten})
                 gains += balance.gains
                 index = batch["item_indexes"].flatten().to_numpy()
                 entries += np.bincount(index[(index >= 0) & (index < self.items)], minlength=self.items)
             if users:
-                sums["duplicate_listeners"] = repeated(pa.chunked_array(users))
-            yield metrics_table(sums)
-            yield metrics_by_item("market", list(markets), list(markets.values()))
+                sums.add({"duplicate_listeners": repeated(pa.chunked_array(users))})
         for name, values in (*zip(SUMS, gains, strict=True), ("entries", entries)):
-            some = np.flatnonzero(values)
-            yield metrics_by_item(name, some.astype(str), values[some])
+            sums.add_of_items(name, values)
+        return sums
 
 
-def interactions(spark: SparkSession, night: Night) -> Profile:
+def interactions(spark: SparkSession, night: Night) -> Measured:
     """Of every listener's row."""
     buckets, (since, added) = night.settings.tables.buckets, interaction_sources(night)
     items = tables.count_of(night.warehouse, "item_index", tables.dates(night.warehouse, "item_index"))
     task = RowMeasurement(
         run_date=night.run_date,
-        rows=StoredRows.at(night, "interactions", _COLUMNS),
+        buckets=buckets,
+        rows=StoredRows.at(night, "interactions", fingerprints.hashed_columns("interactions")),
         previous=StoredRows.at(night.on(since), "interactions", _COMPARED) if since else None,
         since=since,
         items=items,
     )
     measured = sum_over_buckets(spark, buckets, task.measure)
-    sums = {metric: value for (metric, item), value in measured.items() if item is None}
-    gains, entries = _by_item(measured, items)
-    rows = sums["rows"]
-    placed = tables.read_night(spark, night, "interactions").select("bucket", "user_id")
-    misplaced = placed.where(F.col("bucket") != writing.bucket("user_id", buckets))
+    sums, rows = measured.totals, measured.totals["rows"]
+    gains = np.stack([measured.of_items[name] for name in SUMS])
     previous = previous_night(night, "interactions")
     ingested = total(tables.night_rows(night, "ingests", ["listeners"])["listeners"])
-    markets = {str(market): value for (metric, market), value in measured.items() if metric == "market"}
-    return {
+    markets = {market: value for (_, market), value in measured.of_names.items()}
+    profile: Profile = {
         "listeners_vs_last_night": ratio(rows, tables.count(previous, "interactions") if previous else None),
         "listeners_left_behind": abs(sums["changed"] - ingested),
         **{
             name: sums[name]
             for name in ("duplicate_listeners", "misaligned", "unordered", "unknown_items", "wrong_windows")
         },
-        "misplaced": misplaced.count(),
+        # What lies in no bucket that there is was not measured.
+        "misplaced": sums["misplaced"] + tables.count(night, "interactions") - rows,
         "negative_sums": sums["negative_sums"],
         "history_lost": sums["history_lost"],
         "rewritten": sums["rewritten"],
-        "items_out_of_balance": items_out_of_balance(spark, night, added, gains, entries),
+        "items_out_of_balance": items_out_of_balance(spark, night, added, gains, measured.of_items["entries"]),
         "largest_market_shift": _largest_shift(markets, previous) if previous else None,
         "empty_rows": sums["empty_rows"],
         "share_without_market": share(sums["without_market"], rows),
     }
-
-
-def _by_item(measured: Sums, items: int) -> tuple[Floats, Floats]:
-    """Gains and entries by item index."""
-    values = {name: np.zeros(items) for name in (*SUMS, "entries")}
-    for (metric, item), value in measured.items():
-        if item is not None and metric in values:
-            values[metric][int(item)] = value
-    return np.stack([values[name] for name in SUMS]), values["entries"]
+    return Measured(profile, measured.row_hash(spark, night, "interactions", rows))
 
 
 def _largest_shift(markets: dict[str, float], previous: Night) -> float | None:
@@ -192,6 +186,5 @@ def _wrong_windows(batch: pa.RecordBatch, row: Positions, index: Indexes) -> Mas
     of_item, of_time = (pc.list_parent_indices(lists).to_numpy() for lists in (items, times))
     time = times.flatten().cast(pa.int64()).to_numpy()
     wrong[of_time[1:][(of_time[1:] == of_time[:-1]) & (time[1:] < time[:-1])]] = True
-    entries, listened = row << 32 | index, of_item << 32 | items.flatten().to_numpy()
-    wrong[of_item[~np.isin(listened, entries)]] = True
+    wrong[of_item[~are_among(of_item, items.flatten().to_numpy(), row, index)]] = True
     return np.asarray(wrong)

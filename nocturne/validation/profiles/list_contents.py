@@ -1,7 +1,7 @@
 """The contents of lists: new to their listeners, from their own pools, and not the same for all."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
 
@@ -9,10 +9,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from nocturne.core.arrays import Indexes
+from nocturne.core.arrays import Indexes, Mask
 from nocturne.core.hashing import Hashes, hash_rows
 from nocturne.validation.profiles.arithmetic import Profile, mask, share, worst
-from nocturne.validation.profiles.bucket_sums import Sums, are_among, are_level, metrics_by_item
+from nocturne.validation.profiles.bucket_sums import Sums
+from nocturne.validation.profiles.entry_loops import are_among
 from nocturne.validation.profiles.pools import not_yet_let_back
 
 LISTENERS = ["user_id", "item_indexes", "last_heard", "changed_on"]
@@ -47,6 +48,7 @@ class ListRules:
 def measure_contents(
     batch: pa.RecordBatch,
     item: Indexes,
+    level: Mask,
     listeners: pa.Table,
     pools: pa.Table,
     previous: pa.Table,
@@ -56,11 +58,11 @@ def measure_contents(
 
     Args:
         item: item index of every entry of the lists; -1 for one that has none.
+        level: whether all scores of a list are the same.
         listeners, pools, previous: rows of `interactions`, `pools` and last night's `ranked_lists`, aligned with the
             lists and null where there is none.
     """
     row, lengths = pc.list_parent_indices(batch["items"]).to_numpy(), pc.list_value_length(batch["items"]).to_numpy()
-    score = batch["items"].flatten().field("score").to_numpy(zero_copy_only=False)
     personal = pc.equal(batch["source"], "als").to_numpy(zero_copy_only=False)
     several = personal & (lengths > 1)
     counts: dict[str, float] = {
@@ -68,7 +70,7 @@ def measure_contents(
             are_among(row, item, *not_yet_let_back(listeners, rules.run_date, rules.let_back_after_days)).sum()
         ),
         "several": int(several.sum()),
-        "flat": int((several & are_level(row, score, batch.num_rows)).sum()),
+        "flat": int((several & level).sum()),
         **_measure_moves(batch, listeners, previous, personal & (lengths > 0), rules.run_date),
         **_measure_pools(row, item, lengths, personal, pools, rules.considered),
     }
@@ -92,28 +94,29 @@ def _measure_pools(
 ) -> dict[str, float]:
     lists = pools["items"].combine_chunks()
     of_row, of_item = pc.list_parent_indices(lists).to_numpy(), pc.list_flatten(lists).to_numpy()
-    sizes = np.bincount(of_row, minlength=len(lengths))
-    head = np.arange(len(of_row)) - (np.cumsum(sizes) - sizes)[of_row] < considered
     pooled = pc.is_valid(pools["user_id"]).to_numpy()
-    outside = ~are_among(row, item, of_row[head], of_item[head]) & pooled[row]
+    outside = ~are_among(row, item, of_row, of_item, considered) & pooled[row]
     listed = pools["listed"].combine_chunks().fill_null(0).to_numpy()
     return {
         "without_pool": int((personal & ~pooled).sum()),
-        "outside_pool": len(np.unique(row[outside])),
+        "outside_pool": int(np.bincount(row[outside], minlength=1).astype(bool).sum()),
         "unlike_pool": int((pooled & (listed != lengths)).sum()),
     }
 
 
 def measure_repeats(hashes: list[Hashes]) -> dict[str, float]:
     """Of the personal lists of a bucket: those that are different ones, and how often the commonest occurs."""
-    times = np.unique(np.concatenate(hashes), return_counts=True)[1] if hashes else np.zeros(0)
+    ordered = np.sort(np.concatenate([np.zeros(0, np.uint64), *hashes]))
+    starts = np.flatnonzero(np.append(True, ordered[1:] != ordered[:-1])[: len(ordered)])
+    times = np.diff(np.append(starts, len(ordered)))
     return {"distinct": len(times), "commonest": int(times.max(initial=0))}
 
 
-def measure_markets(lists: pa.Table, lengths: np.ndarray, top_k: int, prefix: str) -> Iterator[pa.Table]:
+def measure_markets(sums: Sums, lists: pa.Table, lengths: np.ndarray, top_k: int, prefix: str) -> None:
     """Lists, empty ones, ones shorter than they should be, and candidates, by market.
 
     Args:
+        sums: which they are added to.
         lists: columns market and candidates.
         prefix: of the metrics' names: now or then.
     """
@@ -121,11 +124,13 @@ def measure_markets(lists: pa.Table, lengths: np.ndarray, top_k: int, prefix: st
     code, names = encoded.indices.to_numpy(), encoded.dictionary
     amounts = (np.ones(len(code)), lengths == 0, lengths < top_k, lists["candidates"].combine_chunks().to_numpy())
     for name, amount in zip(_OF_MARKETS, amounts, strict=True):
-        yield metrics_by_item(f"{prefix}_{name}", names.to_pylist(), np.bincount(code, amount, minlength=len(names)))
+        of_markets = np.bincount(code, amount, minlength=len(names)).tolist()
+        sums.add_of_names(f"{prefix}_{name}", names.to_pylist(), of_markets)
 
 
-def content_profile(sums: Mapping[str, float], measured: Sums) -> Profile:
+def content_profile(measured: Sums) -> Profile:
     """Metrics of the contents, from what buckets add up to."""
+    sums = measured.totals
     several, compared = sums["several"], sums["moved"] + sums["unmoved"]
     now, then = (_by_market(measured, prefix) for prefix in ("now", "then"))
     both = [(now[market], then[market]) for market in now.keys() & then.keys()]
@@ -147,8 +152,8 @@ def content_profile(sums: Mapping[str, float], measured: Sums) -> Profile:
 def _by_market(measured: Sums, prefix: str) -> dict[str, Counter[str]]:
     """Counts of markets with more than a few lists."""
     markets: dict[str, Counter[str]] = {}
-    for (metric, market), value in measured.items():
-        if metric.startswith(f"{prefix}_") and market is not None:
+    for (metric, market), value in measured.of_names.items():
+        if metric.startswith(f"{prefix}_"):
             markets.setdefault(market, Counter())[metric.removeprefix(f"{prefix}_")] += value  # type: ignore[assignment]
     return {market: counts for market, counts in markets.items() if counts["lists"] >= _FEWEST_LISTENERS}
 

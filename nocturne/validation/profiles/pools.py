@@ -1,9 +1,9 @@
 """Profiles of `pools` and `rankings`: sound pools, and a summary of the ranking that adds up."""
 
-from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date, timedelta
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -11,19 +11,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyspark.sql import SparkSession
 
-from nocturne.core.arrays import Indexes, Positions
+from nocturne.core.arrays import Indexes, Mask, Positions
 from nocturne.core.night import Night
-from nocturne.storage import tables
+from nocturne.storage import fingerprints, tables
 from nocturne.storage.aligned_rows import AlignedRows
 from nocturne.storage.stored_rows import StoredRows
-from nocturne.validation.profiles.arithmetic import Profile, repeated, share, total
-from nocturne.validation.profiles.bucket_sums import are_among, are_level, metrics_table, sum_over_buckets
+from nocturne.validation.profiles.arithmetic import Measured, Profile, repeated, share, total
+from nocturne.validation.profiles.bucket_sums import Sums, sum_over_buckets
+from nocturne.validation.profiles.entry_loops import are_among, count_outside, shapes
 from nocturne.validation.profiles.models import live_models
 
-_COLUMNS = [
-    *("user_id", "source", "items", "scores", "listed", "row_digest", "model_version", "valid_until", "norm"),
-    "computed_on",
-]
 _LISTENERS = ["user_id", "item_indexes", "last_heard", "digest"]
 _COUNTED = (
     *(
@@ -59,27 +56,34 @@ class PoolMeasurement:
     items: Indexes
     let_back_after_days: int
 
-    def measure(self, buckets: Iterable[int]) -> Iterator[pa.Table]:
-        """Sums of the metrics over each bucket."""
+    def measure(self, buckets: Iterable[int]) -> Sums:
+        """Sums of the metrics over some buckets."""
+        sums = Sums(dict.fromkeys(_COUNTED, 0.0))
         for bucket in buckets:
-            counts, users = Counter(dict.fromkeys(_COUNTED, 0.0)), []
+            users = []
             listeners = AlignedRows("interactions", _LISTENERS, self.listeners.in_bucket(bucket))
             for batch in self.pools.in_bucket(bucket):
                 users.append(batch["user_id"])
-                counts.update(_measure_batch(batch, self.run_date))
-                counts.update(self._measure_content(batch, listeners.of(batch["user_id"])))
+                sums.add_rows(batch, "pools")
+                sums.add(_measure_batch(batch, self.run_date))
+                sums.add(self._measure_content(batch, listeners.of(batch["user_id"])))
             if users:
-                counts["repeated"] = repeated(pa.chunked_array(users))
-            yield metrics_table(counts)
+                sums.add({"repeated": repeated(pa.chunked_array(users))})
+        return sums
+
+    @cached_property
+    def _known(self) -> Mask:
+        """True for every item index of the model."""
+        known = np.zeros(int(self.items.max(initial=-1)) + 1, dtype=bool)
+        known[self.items] = True
+        return known
 
     def _measure_content(self, batch: pa.RecordBatch, listeners: pa.Table) -> dict[str, float]:
         row, item = pc.list_parent_indices(batch["items"]).to_numpy(), batch["items"].flatten().to_numpy()
-        known = np.zeros(max(int(self.items.max(initial=0)), int(item.max(initial=0)), 0) + 2, dtype=bool)
-        known[self.items] = True
         of_row, of_item = not_yet_let_back(listeners, self.run_date, self.let_back_after_days)
         same_row = pc.equal(batch["row_digest"], listeners["digest"].combine_chunks())
         return {
-            "outside_model": int((~known[np.maximum(item, -1)]).sum()),
+            "outside_model": count_outside(item, self._known),
             "other_model": total(pc.not_equal(batch["model_version"], self.model_version)),
             "other_row": batch.num_rows - total(same_row),
             "heard_items": int(are_among(row, item, of_row, of_item).sum()),
@@ -97,26 +101,27 @@ def not_yet_let_back(listeners: pa.Table, run_date: date, let_back_after_days: i
     return row[recent], item[recent]
 
 
-def pools(spark: SparkSession, night: Night) -> Profile:
+def pools(spark: SparkSession, night: Night) -> Measured:
     """Of every listener's pool."""
     live = live_models(night)
     task = PoolMeasurement(
         run_date=night.run_date,
-        pools=StoredRows.at(night, "pools", _COLUMNS),
+        pools=StoredRows.at(night, "pools", [*fingerprints.hashed_columns("pools"), "computed_on"]),
         listeners=StoredRows.at(night, "interactions", _LISTENERS),
         model_version=live[0].version if live else "",
         items=tables.night_rows(night, "item_factors", ["item_index"])["item_index"].to_numpy(),
         let_back_after_days=night.settings.ranking.let_back_after_days,
     )
     measured = sum_over_buckets(spark, night.settings.tables.buckets, task.measure)
-    sums = {metric: value for (metric, _), value in measured.items()}
+    sums = measured.totals
     ranking = _ranking(night)
     expected = ranking["personal"] + dict(ranking["reasons"]).get("previous", 0) if ranking else None
-    return {
+    profile: Profile = {
         "unlike_rankings": None if expected is None else abs(sums["rows"] - expected),
         **{name: sums[name] for name in _COUNTED if name not in {"rows", "pools", "flat"}},
         "share_flat": share(sums["flat"], sums["pools"]),
     }
+    return Measured(profile, measured.row_hash(spark, night, "pools", sums["rows"]))
 
 
 def rankings(night: Night) -> Profile:
@@ -146,7 +151,7 @@ def _ranking(night: Night) -> dict[str, Any]:
 def _measure_batch(batch: pa.RecordBatch, run_date: date) -> dict[str, float]:
     lengths = pc.list_value_length(batch["scores"])
     row, score = pc.list_parent_indices(batch["scores"]).to_numpy(), batch["scores"].flatten().to_numpy()
-    rising = (row[1:] == row[:-1]) & (score[1:] > score[:-1])
+    shape = shapes(row, score, batch.num_rows)
     tonight = pa.scalar(run_date, pa.date32())
     outdated = pc.or_kleene(pc.less_equal(batch["valid_until"], tonight), pc.greater(batch["computed_on"], tonight))
     personal = pc.equal(batch["source"], "als")
@@ -155,10 +160,10 @@ def _measure_batch(batch: pa.RecordBatch, run_date: date) -> dict[str, float]:
     return {
         "rows": batch.num_rows,
         "pools": int(several.sum()),
-        "flat": int((several & are_level(row, score, batch.num_rows)).sum()),
+        "flat": int((several & shape.level).sum()),
         "misaligned": total(pc.not_equal(pc.list_value_length(batch["items"]), lengths)),
-        "unordered": len(np.unique(row[1:][rising])),
-        "not_finite": len(np.unique(row[~np.isfinite(score)])),
+        "unordered": int(shape.rising.sum()),
+        "not_finite": int((~shape.finite).sum()),
         "listed_beyond": total(pc.greater(batch["listed"], lengths)),
         "outdated": total(pc.fill_null(outdated, False)),
         "without_norm": total(without),

@@ -1,7 +1,7 @@
 """Profile of `ranked_lists`: for every listener a full, sound, fresh and varied list."""
 
-from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import date
 
@@ -10,15 +10,18 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyspark.sql import SparkSession
 
-from nocturne.core.arrays import Indexes
+from nocturne.core.arrays import Indexes, Mask
 from nocturne.core.night import Night
+from nocturne.storage import fingerprints
 from nocturne.storage.aligned_rows import AlignedRows
+from nocturne.storage.bucket_files import ITEM_IDS
 from nocturne.storage.history import previous_night
 from nocturne.storage.stored_rows import StoredRows
 from nocturne.validation.profiles import list_contents
-from nocturne.validation.profiles.arithmetic import Profile, repeated, share
-from nocturne.validation.profiles.bucket_sums import metrics_table, sum_over_buckets
+from nocturne.validation.profiles.arithmetic import Measured, Profile, repeated, share
+from nocturne.validation.profiles.bucket_sums import Sums, sum_over_buckets
 from nocturne.validation.profiles.catalogue_rules import Catalogue
+from nocturne.validation.profiles.entry_loops import shapes
 from nocturne.validation.profiles.list_contents import (
     ListRules,
     content_profile,
@@ -26,13 +29,11 @@ from nocturne.validation.profiles.list_contents import (
     measure_markets,
     measure_repeats,
 )
+from nocturne.validation.profiles.listed_items import ListedItems
 from nocturne.validation.profiles.models import live_models
 from nocturne.validation.profiles.recomputed_lists import recompute_sample
 
-_COLUMNS = ["user_id", "market", "arm", "items", "propensities", "source", "model_version", "candidates", "digest"]
 _COMPARED_COLUMNS = ["user_id", "arm", "items"]
-_BATCH_ROWS = 32_768
-_NOTHING_LISTED = pa.table({"item": pa.array([], pa.string()), "value": pa.array([], pa.float64())})
 _COUNTED = (
     *("lists", "slots", "short", "empty", "too_long", "lists_with_duplicates", "unordered", "not_finite"),
     *("ineligible", "unknown", "fallbacks", "other_model", "compared", "comparable", "overlap", "propensities_unsound"),
@@ -68,19 +69,21 @@ class ListMeasurement:
     compared: int
     reranked: bool
 
-    def measure(self, buckets: Iterable[int]) -> Iterator[pa.Table]:
-        """Sums of the metrics over each bucket, and how often each item is listed in all of them."""
+    def measure(self, buckets: Iterable[int]) -> Sums:
+        """Sums of the metrics over some buckets, and how often each item is listed."""
         catalogue = Catalogue(self.items.to_table(), self.run_date, self.explicit_blocked_markets)
-        index = self.index.to_table().combine_chunks()
+        items = ListedItems(self.index.to_table(), catalogue)
+        sums = Sums(dict.fromkeys(_COUNTED, 0.0), of_items={"slots": np.zeros(len(items))})
         for bucket in buckets:
-            yield from self._bucket(bucket, catalogue, index)
+            self._add_bucket(sums, bucket, items)
+        return sums
 
-    def _bucket(self, bucket: int, catalogue: Catalogue, index: pa.Table) -> Iterator[pa.Table]:
-        sums, users, keys, listed, hashes = Counter(dict.fromkeys(_COUNTED, 0.0)), [], [], [], []
+    def _add_bucket(self, sums: Sums, bucket: int, items: ListedItems) -> None:
+        users, keys, hashes = [], [], []
         lists = self.lists.in_bucket(bucket)
         earlier = replace(self.previous, columns=tuple(list_contents.PREVIOUS)) if self.previous else None
         beside = [
-            AlignedRows(table, columns, replace(rows.in_bucket(bucket), batch_rows=_BATCH_ROWS) if rows else ())
+            AlignedRows(table, columns, rows.in_bucket(bucket) if rows else ())
             for table, columns, rows in (
                 ("interactions", list_contents.LISTENERS, self.listeners),
                 ("pools", list_contents.POOLS, self.pools),
@@ -88,82 +91,85 @@ class ListMeasurement:
             )
         ]
         for batch in lists:
-            counts, items, item = self._batch(batch, catalogue, index)
-            sums.update(counts)
-            listed.append(items)
+            sums.add_rows(batch, "ranked_lists")
+            item, level = self._add_batch(sums, batch, items)
             users.append(batch["user_id"])
             keys.append(pc.binary_join_element_wise(batch["arm"], batch["user_id"], "\x1f"))
             of_listeners, pools, previous = (rows.of(batch["user_id"]) for rows in beside)
-            counts, of_lists = measure_contents(batch, item, of_listeners, pools, previous, self.rules)
-            sums.update(counts)
+            counts, of_lists = measure_contents(batch, item, level, of_listeners, pools, previous, self.rules)
+            sums.add(counts)
             hashes.append(of_lists)
-            yield from self._markets(batch, previous)
+            self._add_markets(sums, batch, previous)
         listed_users = pa.chunked_array(users, pa.string())
         listeners = replace(self.listeners.in_bucket(bucket), columns=("user_id",)).to_table()["user_id"]
-        sums["duplicate_keys"] = repeated(pa.chunked_array(keys, pa.string()))
-        sums["listeners_without_list"] = len(listeners) - _members(listeners, listed_users)
-        sums["lists_without_listener"] = len(listed_users) - _members(listed_users, listeners)
+        sums.add(
+            {
+                "duplicate_keys": repeated(pa.chunked_array(keys, pa.string())),
+                "listeners_without_list": len(listeners) - _members(listeners, listed_users),
+                "lists_without_listener": len(listed_users) - _members(listed_users, listeners),
+            }
+        )
         if self.previous:
-            sums.update(overlap(lists.head(self.compared), self.previous.in_bucket(bucket).head(self.compared)))
-        sums.update(measure_repeats(hashes))
-        yield metrics_table(sums)
-        together = pa.concat_tables(listed, promote_options="default") if listed else _NOTHING_LISTED
-        slots = together.group_by("item").aggregate([("value", "sum")]).rename_columns(["item", "value"])
-        yield slots.add_column(0, "metric", pa.array(["slots"] * slots.num_rows, pa.string()))
+            sums.add(overlap(lists.head(self.compared), self.previous.in_bucket(bucket).head(self.compared)))
+        sums.add(measure_repeats(hashes))
 
-    def _markets(self, batch: pa.RecordBatch, previous: pa.Table) -> Iterator[pa.Table]:
+    def _add_markets(self, sums: Sums, batch: pa.RecordBatch, previous: pa.Table) -> None:
         lengths, top_k = pc.list_value_length(batch["items"]).to_numpy(), self.rules.top_k
-        yield from measure_markets(pa.Table.from_batches([batch]), lengths, top_k, "now")
+        measure_markets(sums, pa.Table.from_batches([batch]), lengths, top_k, "now")
         known = previous.filter(pc.is_valid(previous["user_id"]))
-        yield from measure_markets(known, known["candidates"].combine_chunks().to_numpy(), top_k, "then")
+        measure_markets(sums, known, known["candidates"].combine_chunks().to_numpy(), top_k, "then")
 
-    def _batch(
-        self, batch: pa.RecordBatch, catalogue: Catalogue, index: pa.Table
-    ) -> tuple[dict[str, float], pa.Table, Indexes]:
+    def _add_batch(self, sums: Sums, batch: pa.RecordBatch, items: ListedItems) -> tuple[Indexes, Mask]:
+        """Add what lists tell by themselves; returns the item index of each entry, and the lists of level scores."""
         lists = batch["items"]
         entries = lists.flatten()
         encoded = entries.field("item_id").dictionary_encode()
         item, score = encoded.indices.to_numpy(), entries.field("score").to_numpy(zero_copy_only=False)
         row = pc.list_parent_indices(lists).to_numpy()
         lengths = pc.list_value_length(lists).to_numpy()
-        same_list = row[1:] == row[:-1]
+        shape = shapes(row, score, batch.num_rows)
         full = np.minimum(batch["candidates"].to_numpy(), self.rules.top_k)
         source = batch["source"]
         personal = pc.equal(source, "als")
-        by_score = ~(self.reranked & personal.to_numpy(zero_copy_only=False))[row[1:]]
+        by_score = ~(self.reranked & personal.to_numpy(zero_copy_only=False))
         stale = pc.and_(personal, pc.not_equal(batch["model_version"], self.model_version))
         markets = batch["market"].dictionary_encode()
-        barred, unknown = catalogue.judge(encoded.dictionary, markets.dictionary)
+        found = items.find(encoded.dictionary)
+        barred, unknown = items.catalogue.judge_places(found.places, markets.dictionary)
         market = markets.indices.fill_null(len(markets.dictionary)).to_numpy()[row]
-        sums = {
+        counts = {
             "lists": batch.num_rows,
             "slots": len(item),
             "short": int((lengths < full).sum()),
             "empty": int((lengths == 0).sum()),
             "too_long": int((lengths > self.rules.top_k).sum()),
             "lists_with_duplicates": _lists_with_duplicates(row, item, lengths),
-            "unordered": len(np.unique(row[1:][same_list & by_score & (score[1:] > score[:-1])])),
-            "not_finite": len(np.unique(row[~np.isfinite(score)])),
+            "unordered": int((shape.rising & by_score).sum()),
+            "not_finite": int((~shape.finite).sum()),
             "ineligible": int(barred[market, item].sum()),
             "unknown": int(unknown[item].sum()),
             "propensities_unsound": _unsound(batch["propensities"], lengths),
             "fallbacks": batch.num_rows - int(pc.sum(personal).as_py() or 0),
             "other_model": int(pc.sum(stale).as_py() or 0),
         }
+        sums.add(counts)
         times = np.bincount(item, minlength=len(encoded.dictionary)).astype(np.float64)
-        place = pc.index_in(encoded.dictionary, value_set=index["item_id"].combine_chunks())
-        indexes = pc.fill_null(index["item_index"].combine_chunks().take(place), -1).to_numpy(zero_copy_only=False)
-        return sums, pa.table({"item": encoded.dictionary, "value": times}), indexes[item]
+        indexed, others = found.rows != -1, np.flatnonzero((found.rows == -1) & (times > 0))
+        np.add.at(sums.of_items["slots"], found.rows[indexed], times[indexed])
+        sums.add_of_names("slots", encoded.dictionary.take(pa.array(others)).to_pylist(), times[others].tolist())
+        return found.indexes[item], shape.level
 
 
-def ranked_lists(spark: SparkSession, night: Night) -> Profile:
+def ranked_lists(spark: SparkSession, night: Night) -> Measured:
     """Of every listener's list."""
     live = live_models(night)
     previous = previous_night(night, "ranked_lists")
     buckets, ranking = night.settings.tables.buckets, night.settings.ranking
     task = ListMeasurement(
         run_date=night.run_date,
-        lists=StoredRows.at(night, "ranked_lists", _COLUMNS, batch_rows=_BATCH_ROWS),
+        lists=StoredRows.at(
+            night, "ranked_lists", fingerprints.hashed_columns("ranked_lists"), dictionaries=(ITEM_IDS,)
+        ),
         listeners=StoredRows.at(night, "interactions", list_contents.LISTENERS),
         pools=StoredRows.at(night, "pools", list_contents.POOLS),
         previous=StoredRows.at(previous, "ranked_lists", _COMPARED_COLUMNS) if previous else None,
@@ -180,10 +186,13 @@ def ranked_lists(spark: SparkSession, night: Night) -> Profile:
         compared=max(_COMPARED // buckets, 1),
         reranked=not night.settings.reranking.neutral,
     )
-    measured = sum_over_buckets(spark, buckets, task.measure)
-    sums = {metric: value for (metric, item), value in measured.items() if item is None}
-    slots = np.array([value for (metric, _), value in measured.items() if metric == "slots"])
-    return {
+    with ThreadPoolExecutor(1) as beside:  # while this process waits for Spark's
+        recomputed = beside.submit(recompute_sample, night)
+        measured = sum_over_buckets(spark, buckets, task.measure)
+    sums, of_index = measured.totals, measured.of_items["slots"]
+    unindexed = [value for (metric, _), value in measured.of_names.items() if metric == "slots"]
+    slots = np.concatenate([of_index[of_index > 0], unindexed])
+    profile: Profile = {
         "duplicate_keys": sums["duplicate_keys"],
         "listeners_without_list": sums["listeners_without_list"],
         "lists_without_listener": sums["lists_without_listener"],
@@ -201,9 +210,10 @@ def ranked_lists(spark: SparkSession, night: Night) -> Profile:
         "share_of_model_listed": share(len(slots), live[0].items) if live and len(slots) else None,
         "share_of_top_items": share(_largest(slots), float(slots.sum())),
         "churn": _churn(sums),
-        **content_profile(sums, measured),
-        **recompute_sample(night),
+        **content_profile(measured),
+        **recomputed.result(),
     }
+    return Measured(profile, measured.row_hash(spark, night, "ranked_lists", sums["lists"]))
 
 
 def _churn(sums: dict[str, float]) -> float | None:

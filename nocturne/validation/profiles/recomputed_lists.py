@@ -32,6 +32,10 @@ _TIE = 1e-9
 
 _LISTS = ["user_id", "market", "items", "source"]
 _ROWS = ["user_id", "market", "period", "item_indexes", "play_sums", "second_sums", "last_heard", "recent_items"]
+_ITEMS = [
+    *("item_index", "item_id", "factors", "confidence_weight", "score_multiplier"),
+    *("listeners", "market_listeners", "neighbours", "similarities"),
+]
 _UNITS = 2.0**20
 _EPOCH = date(1970, 1, 1)
 _TRANSFORMS: dict[str, Callable[[Floats], Floats]] = {
@@ -94,7 +98,7 @@ class DenseNight:
     def of(cls, night: Night, model: Row) -> "DenseNight":
         """The night's catalogue, and the model of a row of `models`."""
         settings = night.settings
-        items = tables.night_rows(night, "item_factors").sort_by("item_index").combine_chunks()
+        items = tables.night_rows(night, "item_factors", _ITEMS).sort_by("item_index").combine_chunks()
         catalogue = tables.night_rows(night, "items", [*Catalogue.COLUMNS, "creator"])
         known = catalogue.filter(pc.is_valid(catalogue["creator"])) if settings.reranking.max_per_creator else None
         factors = items["factors"].combine_chunks().flatten().to_numpy().astype(np.float64).reshape(len(items), -1)
@@ -126,8 +130,7 @@ class DenseNight:
 
     def _allowed(self, row: Row) -> Mask:
         """Items of the model that may be listed to the listener; shape (items,)."""
-        barred, _ = self.catalogue.judge(self._ids, pa.array([row["market"]], pa.string()))
-        allowed = ~barred[0 if row["market"] is not None else -1]
+        allowed = self._allowed_in(row["market"]).copy()
         days = self.settings.ranking.let_back_after_days
         heard = [
             index
@@ -135,7 +138,14 @@ class DenseNight:
             if not days or last + timedelta(days=days) > self.run_date
         ]
         allowed[np.isin(self._indexes, heard)] = False
-        return np.asarray(allowed)
+        return allowed
+
+    def _allowed_in(self, market: str | None) -> Mask:
+        """Items of the model that may be listed in a market; shape (items,)."""
+        if market not in self._allowed_by_market:
+            barred, _ = self.catalogue.judge(self._ids, pa.array([market], pa.string()))
+            self._allowed_by_market[market] = ~barred[0 if market is not None else -1]
+        return self._allowed_by_market[market]
 
     def _confidences(self, row: Row) -> tuple[Positions, Floats]:
         """Places in the model of what was heard and has not faded to nothing, and the confidence in it."""
@@ -164,11 +174,12 @@ class DenseNight:
         ranking, reranking = self.settings.ranking, self.settings.reranking
         scores = np.where(allowed, self.factors @ user * self.items["score_multiplier"].to_numpy(), -np.inf)
         considered = min(max(ranking.top_k, ranking.candidates), int(allowed.sum()))
-        head = np.lexsort((self.tie_order, -scores))[:considered]
-        places_listed = pc.index_in(pa.array([entry["item_id"] for entry in listed["items"]], pa.string()), self._ids)
+        head = self._best(scores, considered)
         least = scores[head].min(initial=np.inf) - _TIE
         if int((scores >= least).sum()) > considered:
             # Among items as good as the last candidate, rounding decides which of them are candidates.
+            ids = pa.array([entry["item_id"] for entry in listed["items"]], pa.string())
+            places_listed = pc.index_in(ids, self._ids)
             return places_listed.null_count == 0 and bool((scores[places_listed.to_numpy()] >= least).all())
         values = dict(zip(head.tolist(), self._second_stage(head, scores[head], places, confidences), strict=True))
         place_of = dict(zip(self._ids.take(pa.array(head)).to_pylist(), head.tolist(), strict=True))
@@ -184,19 +195,27 @@ class DenseNight:
         ordered = zip(best, listed["items"], strict=True)
         return not only_caps or all(_near(values[place], entry["score"]) for place, entry in ordered)
 
+    def _best(self, scores: Floats, count: int) -> Positions:
+        """Places of the best so many, which are no more than there are, in order of score, then of id."""
+        if not count:
+            return np.zeros(0, np.int64)
+        least = -np.partition(-scores, count - 1)[count - 1]
+        some = np.flatnonzero(~(scores < least))
+        return np.asarray(some[np.lexsort((self.tie_order[some], -scores[some]))][:count])
+
     def _second_stage(self, head: Positions, scores: Floats, places: Positions, confidences: Floats) -> Floats:
         """Scores of factors and of neighbourhoods as shares of the largest, added; those of factors if alone."""
         weight, width = self.recipe["neighbour_weight"], self.recipe["neighbours"]
         if not (weight and width and len(head)):
             return scores
-        confidence_of = dict(zip(self._indexes[places].tolist(), confidences.tolist(), strict=True))
-        some = self.items.select(["neighbours", "similarities"]).take(pa.array(head))
-        neighbourhoods: Floats = np.array(
-            [
-                sum((similarity * confidence_of.get(index, 0.0) for index, similarity in zip(*pair, strict=True)), 0.0)
-                for pair in zip(*(some[name].to_pylist() for name in some.column_names), strict=True)
-            ]
-        )
+        last = int(self._indexes.max()) + 1
+        confidence_of = np.zeros(last + 1)  # the last one is that of what the model lacks
+        confidence_of[self._indexes[places]] = confidences
+        near, similarities = (lists.take(pa.array(head)) for lists in self._neighbourhoods)
+        index, row = near.flatten().to_numpy(), pc.list_parent_indices(near).to_numpy()
+        confidence = confidence_of[np.where((index >= 0) & (index < last), index, last)]
+        products = similarities.flatten().to_numpy().astype(np.float64) * confidence
+        neighbourhoods = np.bincount(row, products, minlength=len(head)).astype(np.float64)
         values: Floats = _shares(scores, scores.max()) + weight * _shares(neighbourhoods, np.abs(neighbourhoods).max())
         return values
 
@@ -238,6 +257,16 @@ class DenseNight:
             name: np.bincount(place[code == number], heard[code == number], minlength=len(maps)).astype(np.int64)
             for number, name in enumerate(markets.dictionary.to_pylist())
         }
+
+    @cached_property
+    def _allowed_by_market(self) -> dict[str | None, Mask]:
+        """Filled as markets are met."""
+        return {}
+
+    @cached_property
+    def _neighbourhoods(self) -> tuple[pa.ListArray, pa.ListArray]:
+        """The neighbours of each item, and the similarities to them."""
+        return self.items["neighbours"].combine_chunks(), self.items["similarities"].combine_chunks()
 
     @cached_property
     def _ids(self) -> pa.Array:
