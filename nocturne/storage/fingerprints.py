@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
-from nocturne.core.hashing import hash_rows
 from nocturne.core.night import Night
 from nocturne.storage import tables
 from nocturne.storage.contracts import contract
@@ -43,6 +42,8 @@ def hashed_columns(table: str) -> list[str]:
 
 def sum_of_hashes(rows: pa.RecordBatch) -> int:
     """Sum of the hashes of rows, of the hashed columns alone, modulo 2^64."""
+    from nocturne.core.hashing import hash_rows  # compiles loops, which a rollback does without
+
     return int(hash_rows(rows).sum(dtype=np.uint64))
 
 

@@ -7,19 +7,20 @@ which needs no JVM. A stage can open the tables alone that it declares in the fl
 from collections.abc import Iterator, Sequence
 from datetime import date
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import pyarrow as pa
 import pyarrow.compute as pc
 from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError, TableNotFoundError
-from pyspark.sql import DataFrame, SparkSession
-from pyspark.sql import functions as F
 
 from nocturne.core.errors import InputError, UsageError
 from nocturne.core.night import Night, Warehouse
 from nocturne.storage.contracts import contract
 from nocturne.storage.model_transitions import ModelRecord, live_on
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame, SparkSession
 
 OF_MODELS = ("models", "item_factors")
 """Tables with a partition a model: to a night belongs that of the model live on it."""
@@ -69,15 +70,17 @@ def open_night_table(night: Night, table: str, at: int | None = None) -> DeltaTa
     return _open(night.warehouse, table, at)
 
 
-def read(spark: SparkSession, warehouse: Warehouse, table: str) -> DataFrame:
+def read(spark: "SparkSession", warehouse: Warehouse, table: str) -> "DataFrame":
     """All nights of a table."""
     if warehouse.access:
         warehouse.access.record_read(table)
     return _read(spark, warehouse, table)
 
 
-def read_night(spark: SparkSession, night: Night, table: str) -> DataFrame:
+def read_night(spark: "SparkSession", night: Night, table: str) -> "DataFrame":
     """A night's rows of a table: see `partitions`."""
+    from pyspark.sql import functions as F  # most of what reads tables does without Spark
+
     if night.warehouse.access:
         night.warehouse.access.record_result(table)
     column, values = partitions(night, table)
@@ -186,7 +189,7 @@ def _open(warehouse: Warehouse, table: str, at: int | None) -> DeltaTable:
         raise
 
 
-def _read(spark: SparkSession, warehouse: Warehouse, table: str) -> DataFrame:
+def _read(spark: "SparkSession", warehouse: Warehouse, table: str) -> "DataFrame":
     return spark.read.format("delta").load(warehouse.table_path(table))
 
 

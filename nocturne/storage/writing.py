@@ -1,11 +1,10 @@
 """Writing of Delta tables: a night's partition, or some rows, replaced in one fenced commit."""
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 from deltalake import DeltaTable, write_deltalake
-from pyspark.sql import Column, DataFrame, SparkSession
-from pyspark.sql import functions as F
 
 from nocturne.core.errors import InputError
 from nocturne.core.night import Night, Warehouse
@@ -14,11 +13,14 @@ from nocturne.storage.bucket_files import BucketFile
 from nocturne.storage.contracts import check_columns, contract, spark_type
 from nocturne.storage.tables import BUCKETED, require_warehouse
 
+if TYPE_CHECKING:
+    from pyspark.sql import Column, DataFrame, SparkSession
+
 FEW_ROWS = 20_000
 """Rows that the driver may hold at once: for so few, Spark's commit takes longer than all the rest."""
 
 
-def replace_night(content: DataFrame | pa.Table, table: str, night: Night, at_most: int | None = None) -> None:
+def replace_night(content: "DataFrame | pa.Table", table: str, night: Night, at_most: int | None = None) -> None:
     """Replace the night's partition of a table by these rows, in one commit.
 
     Args:
@@ -30,7 +32,7 @@ def replace_night(content: DataFrame | pa.Table, table: str, night: Night, at_mo
         UndeclaredAccessError: the stage at work does not declare that it writes the table.
     """
     where = f"{contract(table).partitioned_by[0]} = '{night.run_date}'"
-    if isinstance(content, DataFrame):
+    if not isinstance(content, pa.Table):
         check_columns(table, dict(content.dtypes), night.warehouse.table_path(table))
         content = content.select([column.name for column in contract(table).columns])
         if at_most is None or at_most > FEW_ROWS:
@@ -65,7 +67,7 @@ def replace_rows(rows: pa.Table, table: str, warehouse: Warehouse, where: str) -
         )
 
 
-def commit_files(spark: SparkSession, night: Night, table: str, files: Sequence[BucketFile]) -> None:
+def commit_files(spark: "SparkSession", night: Night, table: str, files: Sequence[BucketFile]) -> None:
     """Replace the night's partition of a table by files that tasks have written into its folder, in one commit.
 
     Raises:
@@ -97,12 +99,14 @@ def commit_files(spark: SparkSession, night: Night, table: str, files: Sequence[
         )
 
 
-def bucket(user_id: str, buckets: int) -> Column:
+def bucket(user_id: str, buckets: int) -> "Column":
     """Hash bucket of a user: the same function in every table keyed by user."""
+    from pyspark.sql import functions as F  # small tables are written without Spark
+
     return F.pmod(F.xxhash64(user_id), F.lit(buckets)).cast("int")
 
 
-def _replace_by_spark(rows: DataFrame, table: str, warehouse: Warehouse, where: str) -> None:
+def _replace_by_spark(rows: "DataFrame", table: str, warehouse: Warehouse, where: str) -> None:
     path, delta = warehouse.table_path(table), _open_for_writing(warehouse, table)
     version = fencing.next_version(delta, warehouse.token)
     rows = _lay_out(rows, warehouse.settings.tables.buckets) if table in BUCKETED else rows
@@ -119,6 +123,6 @@ def _open_for_writing(warehouse: Warehouse, table: str) -> DeltaTable:
     return DeltaTable(warehouse.table_path(table))
 
 
-def _lay_out(rows: DataFrame, buckets: int) -> DataFrame:
+def _lay_out(rows: "DataFrame", buckets: int) -> "DataFrame":
     """One sorted file per bucket, so that a bucket of two tables can be read side by side."""
     return rows.repartition(buckets, "bucket").sortWithinPartitions("bucket", "user_id")
