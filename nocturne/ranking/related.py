@@ -20,15 +20,13 @@ from threadpoolctl import threadpool_limits
 
 from nocturne.core.arrays import Factors, Floats, Indexes, Mask, Positions
 from nocturne.core.csr import CsrRows, entries_of
+from nocturne.kernel.combine import EvidenceRows, combine
 from nocturne.kernel.layout import Eligible, ItemLayout, lay_out_items
 from nocturne.kernel.query import Query
 from nocturne.kernel.top_k import exact_scores, top_k
 
 SOURCES = FACTORS, NEIGHBOURS, BOTH = "factors", "neighbours", "both"
-"""Why an item is related: it has no evidence; it has, and its cosine is not above 0; or it is; numbered in this order.
-
-None of it depends on what else may be listed: a row that is carried over keeps its sources.
-"""
+"""Names of the kernel's ORIGINS. They depend on nothing else that may be listed, so that they can be carried over."""
 
 _BLOCKS_PER_PANEL = 16
 _BYTES_PER_ENTRY = 128
@@ -167,37 +165,23 @@ class _Part:
 
     def best(self, some: Positions) -> RelatedRows:
         """The k best for some items."""
-        relations, count, width = self.relations, len(some), len(self.relations.factors)
+        relations = self.relations
         users = relations.factors[some].astype(np.float64) / relations.norms[some, None]
-        row, near = self._nearest(some, users)
-        row_heard, heard, evidence = self._heard_after(some)
-        keys = np.union1d(row * width + near, row_heard * width + heard)
-        rows, positions = keys // width, (keys % width).astype(np.int32)
-        follows = np.zeros(len(keys))
-        follows[np.searchsorted(keys, row_heard * width + heard)] = evidence
-        offsets = np.searchsorted(rows, np.arange(count + 1)).astype(np.int64)
-        cosines = exact_scores(users, self.items, CsrRows(offsets, self.place[positions]))
-        scores = cosines + relations.weight * follows
-        sources = np.where(follows == 0, 0, np.where(cosines <= 0, 1, 2)).astype(np.int8)
-        order = np.lexsort((relations.tie_order[positions], -scores, rows))
-        ordered = RelatedRows(CsrRows(offsets, positions[order]), scores[order], sources[order])
-        return ordered.split(self.k)[0]
-
-    def _nearest(self, some: Positions, users: Floats) -> tuple[Positions, Positions]:
-        """The k best by cosine: row, ascending, and position of each."""
         own = self.place[some]
         itself = CsrRows(np.concatenate([[0], np.cumsum(own >= 0)]), own[own >= 0])
-        classes = np.zeros(len(some), np.int32)
-        lists = top_k(
-            Query(users, self.items, self.k, itself, classes, self.eligible), blocks_per_panel=_BLOCKS_PER_PANEL
-        ).lists
-        return np.repeat(np.arange(len(some)), lists.lengths), self.among[lists.positions].astype(np.int64)
+        query = Query(users, self.items, self.k, itself, np.zeros(len(some), np.int32), self.eligible)
+        nearest = top_k(query, blocks_per_panel=_BLOCKS_PER_PANEL)
+        rows, evidence = self._heard_after(some)
+        heard = EvidenceRows(rows.offsets, rows.positions, exact_scores(users, self.items, rows), evidence)
+        found, scores, sources = combine(
+            nearest.lists, nearest.scores, heard, relations.weight, self.items.tie_order, self.k
+        )
+        return RelatedRows(CsrRows(found.offsets, self.among[found.positions]), scores, sources)
 
-    def _heard_after(self, some: Positions) -> tuple[Positions, Positions, Floats]:
-        """The items that may be listed and are heard after some items: row and position, ascending, and evidence."""
+    def _heard_after(self, some: Positions) -> tuple[CsrRows, Floats]:
+        """The items that may be listed and are heard after some items, by their place; and the evidence of each."""
         followers, evidence = self.relations.followers
         offsets, entries = entries_of(followers.offsets, some)
-        row = np.repeat(np.arange(len(some)), np.diff(offsets))
-        position = followers.positions[entries].astype(np.int64)
-        may = (self.place[position] >= 0) & (position != some[row])
-        return row[may], position[may], evidence[entries[may]]
+        places = self.place[followers.positions[entries]]
+        may = (places >= 0) & (places != np.repeat(self.place[some], np.diff(offsets)))
+        return CsrRows(offsets, places).where(may), evidence[entries[may]]
