@@ -10,7 +10,7 @@ from pyspark.sql import functions as F
 from nocturne.core.errors import InputError
 from nocturne.core.night import Night
 from nocturne.core.sections import ListenSettings
-from nocturne.core.spark.session import scale_shuffles
+from nocturne.core.spark.session import plan_simply, scale_shuffles
 from nocturne.core.stage import Progress, StageResult
 from nocturne.flow import stage
 from nocturne.ingestion import landing
@@ -53,14 +53,20 @@ def ingest_events(spark: SparkSession, night: Night, progress: Progress) -> Stag
             fix="wait for the missing files, or ask the producer",
         )
     run_date = F.lit(night.run_date)
-    with ExitStack() as cleanup, scale_shuffles(spark, rows_read, night.settings.spark):
+    with (
+        ExitStack() as cleanup,
+        scale_shuffles(spark, rows_read, night.settings.spark),
+        plan_simply(spark, rows_read),
+    ):
         events = landing.read_events(spark, files)
         cleanup.callback(events.persist().unpersist)  # files are read once, and what was checked is what is used
         landing.require_every_row(events, files)
         checked = check_events(events, tables.read_night(spark, night, "items"), night.run_date, settings)
         recent = _recent_listens(spark, night)
         certain, doubtful, recent = _parted(cleanup, checked, recent, rows_read, settings)
-        judged = mark_bots(mark_duplicates(doubtful, recent), settings)
+        deduplicated = mark_duplicates(doubtful, recent)
+        cleanup.callback(deduplicated.persist().unpersist)  # bots are looked for among them, and marked
+        judged = mark_bots(deduplicated, settings)
         cleanup.callback(judged.persist().unpersist)
         outcomes = {row.outcome: row["count"] for row in judged.groupBy("outcome").count().collect()}
         rejected = judged.where(F.col("outcome").isin(*REASONS)).withColumnRenamed("outcome", "reason")
@@ -69,7 +75,7 @@ def ingest_events(spark: SparkSession, night: Night, progress: Progress) -> Stag
         listens = judged.where(F.col("outcome") == LISTEN)
         listens = listens if certain is None else certain.unionByName(listens)
         _replace_columns(listens.withColumn("run_date", run_date), "listens", night, rows_read)
-    ingest = _ingest(spark, night, rows_read, outcomes)
+        ingest = _ingest(spark, night, rows_read, outcomes)
     writing.replace_night(ingest, "ingests", night)
     quarantined = ingest["quarantined"][0].as_py()
     return StageResult(rows_read, rejected=quarantined + ingest["duplicates"][0].as_py())
@@ -91,7 +97,7 @@ def _recent_listens(spark: SparkSession, night: Night) -> DataFrame:
     publications = [
         day for day in tables.dates(night.warehouse, "listens") if first <= day < night.run_date and day not in closed
     ]
-    return tables.read(spark, night.warehouse, "listens").where(F.col("run_date").isin(publications))
+    return tables.read(spark, night.warehouse, "listens", publications)
 
 
 def _replace_columns(rows: DataFrame, table: str, night: Night, at_most: int) -> None:

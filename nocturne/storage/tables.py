@@ -70,21 +70,17 @@ def open_night_table(night: Night, table: str, at: int | None = None) -> DeltaTa
     return _open(night.warehouse, table, at)
 
 
-def read(spark: "SparkSession", warehouse: Warehouse, table: str) -> "DataFrame":
-    """All nights of a table."""
-    if warehouse.access:
-        warehouse.access.record_read(table)
-    return _read(spark, warehouse, table)
+def read(spark: "SparkSession", warehouse: Warehouse, table: str, days: Sequence[date] | None = None) -> "DataFrame":
+    """Rows of a table by Spark: of some of its nights, or of all."""
+    delta, column = open_table(warehouse, table), contract(table).partitioned_by[0]
+    actions = _add_actions(delta, table, column, _dates(delta, table) if days is None else days)
+    return _read(spark, warehouse.table_path(table), table, actions)
 
 
 def read_night(spark: "SparkSession", night: Night, table: str) -> "DataFrame":
-    """A night's rows of a table: see `partitions`."""
-    from pyspark.sql import functions as F  # most of what reads tables does without Spark
-
-    if night.warehouse.access:
-        night.warehouse.access.record_result(table)
-    column, values = partitions(night, table)
-    return _read(spark, night.warehouse, table).where(F.col(column).isin(values))
+    """A night's rows of a table by Spark: see `partitions`."""
+    actions = _add_actions(open_night_table(night, table), table, *partitions(night, table))
+    return _read(spark, night.warehouse.table_path(table), table, actions)
 
 
 def belonging_column(table: str) -> str:
@@ -189,8 +185,15 @@ def _open(warehouse: Warehouse, table: str, at: int | None) -> DeltaTable:
         raise
 
 
-def _read(spark: "SparkSession", warehouse: Warehouse, table: str) -> "DataFrame":
-    return spark.read.format("delta").load(warehouse.table_path(table))
+def _read(spark: "SparkSession", folder: str, table: str, actions: pa.Table) -> "DataFrame":
+    """Data files as Parquet: to read the table itself, Spark works through its log, in job after job."""
+    columns = contract(table).columns
+    kinds = ", ".join(f"`{column.name}` {column.type}" for column in columns)
+    paths = sorted(f"{folder}/{path}" for path in actions["path"].to_pylist())
+    if not paths:
+        return spark.createDataFrame([], kinds)
+    files = spark.read.schema(kinds).option("basePath", folder).parquet(*paths)
+    return files.select([column.name for column in columns])
 
 
 def _rows(delta: DeltaTable, table: str, where: pc.Expression | None, columns: Sequence[str] | None) -> pa.Table:

@@ -1,7 +1,7 @@
 """Whole nights on the real components: what listeners get, what readers read, what a second run changes."""
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import duckdb
 import numpy as np
@@ -10,12 +10,15 @@ import pytest
 from deltalake import DeltaTable
 from pyspark.sql import SparkSession
 
+from nocturne.core.night import Night
+from nocturne.core.spark import session
 from nocturne.core.stage import Access
 from nocturne.flow import NIGHTLY, TABLES, VALIDATION, stage
+from nocturne.ingestion import ingest_events
 from nocturne.pipeline.runner import run_nights, run_stage, run_validation, working_on
 from nocturne.serving import publications
 from nocturne.serving.cache import open_cache
-from nocturne.storage import tables
+from nocturne.storage import fingerprints, tables, writing
 from tests.fixtures.simulated_service import FIRST, NIGHTS, Service, event, recorded_accesses
 from tests.tools.compare_warehouses import compare_warehouses
 
@@ -24,6 +27,15 @@ def rows(service: Service, table: str, offset: int | None = None) -> list[dict[s
     night = service.night(offset or 0)
     found = tables.rows(night.warehouse, table).to_pylist()
     return [row for row in found if offset is None or row["run_date"] == night.run_date]
+
+
+def observed(night: Night, table_names: Sequence[str]) -> set[tuple[object, ...]]:
+    found = tables.rows(night.warehouse, "validations").to_pylist()
+    return {
+        tuple(row[name] for name in ("table", "expectation", "severity", "observed", "outcome"))
+        for row in found
+        if row["run_date"] == night.run_date and row["table"] in table_names
+    }
 
 
 def test_every_night_is_published_and_the_last_one_is_served(published: Service) -> None:
@@ -110,6 +122,20 @@ def test_running_a_night_again_changes_nothing(copied: Service, published: Servi
     assert compare_warehouses(published.warehouse, copied.warehouse) == []
     with open_cache(copied.cache, read_only=True) as cache, open_cache(published.cache, read_only=True) as before:
         assert cache.pointer() == before.pointer()
+
+
+def test_a_night_planned_for_many_rows_comes_out_as_one_of_few(
+    copied: Service, published: Service, spark: SparkSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module, name in ((session, "_FEW_ROWS"), (writing, "FEW_ROWS"), (ingest_events, "_FEW_EVENTS")):
+        monkeypatch.setattr(module, name, 0)
+    few, many = (service.night(NIGHTS - 1) for service in (published, copied))
+    written = [table for name in ("ingest_events", "build_interactions") for table in stage(name).writes]
+    for name in ("ingest_events", "build_interactions"):
+        run_stage(spark, many, stage(name))
+        run_validation(spark, many, stage(name).writes)
+    assert fingerprints.row_hashes(spark, many, written) == fingerprints.row_hashes(spark, few, written)
+    assert observed(many, written) == observed(few, written)
 
 
 def test_an_earlier_night_made_anew_marks_later_ones_stale_and_leaves_the_pointer(

@@ -33,6 +33,13 @@ ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MKL_NUM_THRE
 
 _PARTITIONS = "spark.sql.shuffle.partitions"
 _ROWS_PER_PARTITION = 1_000_000
+_FEW_ROWS = 50_000
+_SIMPLE_PLANS = {
+    _PARTITIONS: "1",
+    "spark.sql.adaptive.enabled": "false",
+    "spark.sql.codegen.wholeStage": "false",
+    "spark.sql.codegen.factoryMode": "NO_CODEGEN",
+}
 _SECONDS_TO_END = 5
 
 INCUBATOR = b"WARNING: Using incubator modules"
@@ -108,6 +115,20 @@ def scale_shuffles(spark: SparkSession, rows: int, settings: SparkSettings) -> I
         yield
     finally:
         spark.conf.set(_PARTITIONS, str(settings.shuffle_partitions))
+
+
+@contextmanager
+def plan_simply(spark: SparkSession, rows: int) -> Iterator[None]:
+    """Interpret queries of few rows as they are planned: to compile them, and to plan them anew, would take longer."""
+    values = _SIMPLE_PLANS if rows <= _FEW_ROWS else {}
+    before = {name: spark.conf.get(name) for name in values}
+    try:
+        for name, value in values.items():
+            spark.conf.set(name, value)
+        yield
+    finally:
+        for name, earlier in before.items():
+            spark.conf.set(name, str(earlier))
 
 
 def _start_java(conf: SparkConf) -> subprocess.Popen[bytes]:
