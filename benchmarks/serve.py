@@ -111,11 +111,12 @@ def invent_items(items: int, seed: int) -> pa.Table:
         no_market=0,
         popular={EVERYWHERE: list(range(100)), "SE": list(range(100))},
         now_playing={
-            "personal_weight": 1.0,
-            "list_weight": 0.5,
-            "context_weight": 2.0,
-            "popularity_weight": 0.1,
-            "recent_decay": 0.7,
+            "personal_weight": 0.1,
+            "session_weight": 0.2,
+            "related_weight": 0.3,
+            "creator_weight": 1.0,
+            "popularity_weight": 0.05,
+            "recent_decay": 0.6,
         },
     )
     return with_info(table, info)

@@ -172,9 +172,14 @@ class RelatedSettings(Section):
 class NowPlayingSettings(Section):
     """Weights of the parts of a score of what comes next; `nocturne.serving.now_playing` has the formula."""
 
-    personal_weight: Annotated[float, Field(ge=0, description="weight of the listener's factors")]
-    list_weight: Annotated[float, Field(ge=0, description="weight of the places of the night's list")]
-    context_weight: Annotated[float, Field(ge=0, description="weight of what is related to what plays")]
+    personal_weight: Annotated[
+        float, Field(ge=0, description="weight of what the listener likes, whatever plays; that of what fits is 1")
+    ]
+    session_weight: Annotated[float, Field(ge=0, description="weight of what the items just played would like")]
+    related_weight: Annotated[float, Field(ge=0, description="weight of what is heard after what plays")]
+    creator_weight: Annotated[
+        float, Field(ge=0, description="weight of what else the creator has, of items that the model lacks")
+    ]
     popularity_weight: Annotated[float, Field(ge=0, description="weight of what is popular in the market")]
     recent_decay: Annotated[
         float, Field(ge=0, le=1, description="what each item played before counts for, beside the one after it")

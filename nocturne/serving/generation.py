@@ -19,7 +19,7 @@ _KIND = ListKind._fields
 def generation_of(
     night: Night, record: NightRecord, kinds: Sequence[ListKind] | None = None
 ) -> tuple[GenerationInfo, list[ServedRows]]:
-    """What the lists of a night share, and the rows of its listeners, a part a bucket.
+    """Facts that the lists of a night share, and the rows of its listeners, a part a bucket.
 
     Args:
         record: of the night, which says at which versions its tables are read.

@@ -1,39 +1,48 @@
 """Next items given what plays now: a listener's candidates and what goes with the context, scored together. Pure.
 
-The candidates are the listener's list, and what is related to each item of the context: the one that plays and those
-just played. Candidates that may not be listed in the market, that were heard and may not come back, or that are in the
-context are dropped. The score of the others is
+The candidates are the listener's list, what is related to each item of the context (the one that plays and those just
+played) and, where heard items are allowed, those that the listener heard most. Candidates that may not be listed in
+the market, that were heard and may not come back, or that are in the context are dropped. The score of the others is
 
-    personal_weight x p + list_weight x l + context_weight x c + popularity_weight x q
+    liking x (personal_weight + fit) + session_weight x session + relation + popularity_weight x popularity
 
-where p is the inner product with the listener's factors, times the item's multiplier, as a share of the largest among
-the candidates; l is 1 / log2(1 + place in the list), 0 beyond it; c is the mean of the related scores from each item
-of the context, weighted by recent_decay ^ (items played since), below 0 counted as 0; q is 1 / log2(1 + place) among
-the popular of the market. Where too few are left, the exact ranking of the whole catalogue goes on behind them.
-The weights are settings (`[now_playing]`), tuned on sessions: docs/quality.md.
+- liking: the inner product with the listener's factors, times the item's multiplier, as a share of the largest of all
+  candidates, below 0 counted as 0; 1 where the listener has no factors.
+- fit: the cosine of the factors and those of an item of the context, below 0 counted as 0.
+- session: the inner product with the factors of the context, else as liking.
+- relation: related_weight x what the related score for an item of the context has beyond that cosine, as what is heard
+  after it has; creator_weight for what else its creator has, where factors lack; 0 for what is not related.
+- popularity: 1 / log2(1 + place) among the popular of the market, or in the list of a listener without factors.
+
+Fit, relation and the factors of the context are means over its items, weighted by recent_decay ^ (items played since).
+Where too few are left, the exact ranking of the whole catalogue goes on behind them. The weights are settings
+(`[now_playing]`), tuned on sessions: docs/quality.md has what came of it, docs/decisions/liking-times-fit.md why it is
+a product.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
-from nocturne.core.arrays import Floats, Indexes, Mask, Positions
+from nocturne.core.arrays import Factors, Floats, Indexes, Mask, Positions
 from nocturne.serving.cache.rows import ServedRow
-from nocturne.serving.cache.served_items import Related, ServedItems
+from nocturne.serving.cache.served_items import SOURCES, ServedItems
 from nocturne.serving.full_ranking import rank_catalogue
 from nocturne.serving.reader import Served
 
 LONGEST_CONTEXT = 6
 """Items of the context that count: the one that plays, and the last ones before it."""
 
+MOST_HEARD = 60
+"""Heard items that are candidates where they are allowed."""
+
 ARM = "control"
 FOR_YOU = "for you"
 RELATED, MARKET_POPULAR, GLOBAL_POPULAR = "related", "market_popular", "global_popular"
 """Sources of answers without a list of the listener's own."""
 
-
+_CREATOR = SOURCES.index("creator")
 _DISCOUNTS: Floats = 1 / np.log2(np.arange(2, 1002))
 
 
@@ -106,10 +115,9 @@ def now_playing(served: Served, user_id: str, playing: str | None, recent: Seque
     context = np.array(list(dict.fromkeys(number for number in reversed(played) if number is not None)), np.int32)
     if row is not None and not len(context):
         return nightly_list(served, user_id, filters) or _answer(served, None, [], FOR_YOU)
-    candidates = _candidates(items, row, context[:LONGEST_CONTEXT], market)
     barred = context if row is None or filters.allow_heard else np.concatenate([context, not_let_back(items, row)])
-    allowed = _may_be_shown(items, candidates.numbers, market, filters) & ~_among(candidates.numbers, barred)
-    scores, kept = candidates.scores, np.flatnonzero(allowed)
+    candidates = _candidates(items, row, context[:LONGEST_CONTEXT], barred, market, filters)
+    scores, kept = candidates.scores, np.flatnonzero(candidates.allowed)
     best = kept[np.argsort(-scores[kept], kind="stable")][: filters.limit]
     suggestions = _suggestions(candidates.numbers[best], scores[best], _whys(items, candidates, best, context, market))
     barred = np.concatenate([barred, candidates.numbers])
@@ -138,67 +146,89 @@ def _answer(served: Served, row: ServedRow | None, suggestions: list[Suggestion]
 
 
 class _Candidates(NamedTuple):
-    """Candidates with the parts of their scores, weighted; shape (candidates,).
+    """Candidates with the parts of their scores; shape (candidates,).
 
     Attributes:
-        goes_with: place in the context of the item that each goes with best; -1 if with none.
+        allowed: may be in the answer.
+        liking: None if the listener has no factors.
+        fits, relations: to each item of the context; shape (candidates, context).
+        decay: weight of each item of the context in means; shape (context,).
     """
 
     numbers: Indexes
-    personal: Floats
-    context: Floats
-    popular: Floats
-    goes_with: npt.NDArray[np.int64]
+    allowed: Mask
+    liking: Floats | None
+    fits: Factors
+    session: Floats
+    relations: Factors
+    popularity: Floats
+    decay: Factors
+    weights: Mapping[str, float]
 
     @property
     def scores(self) -> Floats:
-        """The sums of all parts."""
-        return self.personal + self.context + self.popular
+        """The formula."""
+        personal = self.weights["personal_weight"] + self.fits @ self.decay
+        liked = personal if self.liking is None else self.liking * personal
+        scores: Floats = (
+            liked
+            + self.weights["session_weight"] * self.session
+            + self.relations @ self.decay
+            + self.weights["popularity_weight"] * self.popularity
+        )
+        return scores
 
 
-def _candidates(items: ServedItems, row: ServedRow | None, context: Indexes, market: str | None) -> _Candidates:
+def _candidates(
+    items: ServedItems, row: ServedRow | None, context: Indexes, barred: Indexes, market: str | None, filters: Filters
+) -> _Candidates:
     weights = items.info.now_playing
     popular, _ = items.popular(market)
     listed = popular if row is None else row.numbers
+    heard = _most_heard(items, row) if row is not None and filters.allow_heard else listed[:0]
     around = [items.related(number) for number in context.tolist()]
-    numbers, place = np.unique(np.concatenate([listed, *(each.numbers for each in around)]), return_inverse=True)
-    personal = np.zeros(len(numbers))
-    if row is not None:
-        personal[place[: len(listed)]] = weights["list_weight"] * _discounts(len(listed))
-        personal += weights["personal_weight"] * _likings(items, row, numbers)
-    among_popular = np.zeros(len(numbers))
-    at, known = _places(numbers, popular)
-    among_popular[at] = _discounts(len(popular))[known]
-    of_context, goes_with = _fit(around, place[len(listed) :], len(numbers), weights["recent_decay"])
-    return _Candidates(
-        numbers,
-        personal,
-        weights["context_weight"] * of_context,
-        weights["popularity_weight"] * among_popular,
-        goes_with,
-    )
+    own = len(listed) + len(heard)
+    numbers, place = np.unique(np.concatenate([listed, heard, *(each.numbers for each in around)]), return_inverse=True)
+    allowed = _may_be_shown(items, numbers, market, filters) & ~_among(numbers, barred)
+    factors, multipliers, of_context = items.factors[numbers], items.multipliers[numbers], items.factors[context]
+    cosines = factors @ (of_context * items.inverse_norms[context, None]).T
+    cosines *= items.inverse_norms[numbers, None]
+    relations = np.zeros(cosines.shape, np.float32)
+    if around:
+        related, of = place[own:], np.repeat(np.arange(len(around)), [len(each.numbers) for each in around])
+        beyond = np.concatenate([each.scores for each in around]) - cosines[related, of]
+        of_creator = np.concatenate([each.sources for each in around]) == _CREATOR
+        beyond = weights["related_weight"] * np.maximum(beyond, 0)
+        relations[related, of] = np.where(of_creator, weights["creator_weight"], beyond)
+    decay = (weights["recent_decay"] ** np.arange(len(context))).astype(np.float32)
+    decay /= max(1, decay.sum())
+    liking = None
+    leading = popular
+    if row is not None and row.factors is not None:
+        liking = _shares(factors @ row.factors * multipliers, allowed)
+    elif row is not None:
+        leading = listed
+    at, known = _places(numbers, leading)
+    popularity = np.zeros(len(numbers))
+    popularity[at] = _discounts(len(leading))[known]
+    session = _shares(factors @ (decay @ of_context) * multipliers, allowed)
+    fits = np.maximum(cosines, 0)
+    return _Candidates(numbers, allowed, liking, fits, session, relations, popularity, decay, weights)
 
 
-def _fit(
-    around: Sequence[Related], place: Positions, candidates: int, recent_decay: float
-) -> tuple[Floats, npt.NDArray[np.int64]]:
-    """The mean of each candidate's related scores, and the place in the context of what it goes with best.
+def _most_heard(items: ServedItems, row: ServedRow) -> Indexes:
+    """The heard items that weigh most."""
+    if len(row.heard) <= MOST_HEARD:
+        return row.heard
+    weights = row.weights * items.confidence_weights[row.heard]
+    return row.heard[np.argpartition(-weights, MOST_HEARD)[:MOST_HEARD]]
 
-    Args:
-        around: related items of each item of the context, the last one first.
-        place: among the candidates, of all of these in turn.
-    """
-    fit, best, goes_with = np.zeros(candidates), np.zeros(candidates), np.full(candidates, -1)
-    decay = recent_decay ** np.arange(len(around))
-    start = 0
-    for at, each in enumerate(around):
-        here = place[start : start + len(each.numbers)]
-        share = np.maximum(each.scores, 0) * (decay[at] / decay.sum())
-        fit[here] += share
-        better = share > best[here]
-        best[here[better]], goes_with[here[better]] = share[better], at
-        start += len(each.numbers)
-    return fit, goes_with
+
+def _shares(scores: Floats, allowed: Mask) -> Floats:
+    """Scores as shares of the largest that is allowed; 0 for those below 0."""
+    largest = scores.max(initial=0, where=allowed)
+    shares: Floats = np.maximum(scores, 0) / (largest if largest > 0 else 1)
+    return shares
 
 
 def _places(numbers: Indexes, others: Indexes) -> tuple[Positions, Mask]:
@@ -215,15 +245,6 @@ def _among(numbers: Indexes, others: Indexes) -> Mask:
     among = np.zeros(len(numbers), bool)
     among[_places(numbers, others)[0]] = True
     return among
-
-
-def _likings(items: ServedItems, row: ServedRow, numbers: Indexes) -> Floats:
-    """Scores by the factors alone, as shares of the largest; 0 without factors."""
-    if row.factors is None or not len(numbers):
-        return np.zeros(len(numbers))
-    scores: Floats = (items.factors[numbers] @ row.factors) * items.multipliers[numbers]
-    largest = scores.max()
-    return scores / largest if largest > 0 else scores
 
 
 def _discounts(places: int) -> Floats:
@@ -292,13 +313,16 @@ def _suggestions(numbers: Indexes, scores: Floats, whys: Sequence[str]) -> list[
 def _whys(
     items: ServedItems, candidates: _Candidates, some: Positions, context: Indexes, market: str | None
 ) -> list[str]:
-    """The largest part of the score of some candidates, in words."""
-    related = [_goes_with(items, number) for number in context[:LONGEST_CONTEXT].tolist()]
-    words = (*related, FOR_YOU, _popular_in(items, market))
-    parts = np.stack([candidates.context[some], candidates.personal[some], candidates.popular[some]])
-    largest = parts.argmax(axis=0)
-    word = np.where(largest == 0, candidates.goes_with[some], len(related) + largest - 1)
-    return [words[number] for number in word.tolist()]
+    """Reasons of some candidates, in words: what they go with, if that is more than they are liked; or for whom."""
+    goes_with = (candidates.fits[some] + candidates.relations[some]) * candidates.decay
+    related = [_goes_with(items, number) for number in context[: goes_with.shape[1]].tolist()]
+    nothing = _popular_in(items, market) if candidates.liking is None else FOR_YOU
+    liking = np.zeros(len(some)) if candidates.liking is None else candidates.liking[some]
+    if not related:
+        return [nothing] * len(some)
+    best = np.where(goes_with.sum(axis=1) > liking, goes_with.argmax(axis=1), -1)
+    words = (*related, nothing)
+    return [words[number] for number in best.tolist()]
 
 
 def _goes_with(items: ServedItems, number: int) -> str:

@@ -50,7 +50,7 @@ class Related(NamedTuple):
 
 @dataclass(frozen=True)
 class ItemsInfo:
-    """What the items of a generation share.
+    """Facts that the items of a generation share.
 
     Attributes:
         model_version: of the factors; empty without a model.
@@ -166,6 +166,13 @@ class ServedItems:
     def factors(self) -> Factors:
         """Shape (items, factors); zeros for items that the model lacks."""
         return self._matrix("factors")
+
+    @cached_property
+    def inverse_norms(self) -> Factors:
+        """1 over the norm of the factors of each item; 0 for items that the model lacks; shape (items,)."""
+        norms = np.sqrt(np.einsum("if,if->i", self.factors, self.factors, dtype=np.float64))
+        inverse: Factors = np.divide(1, norms, out=np.zeros(len(norms)), where=norms > 0).astype(np.float32)
+        return inverse
 
     @cached_property
     def multipliers(self) -> Floats:
