@@ -1,21 +1,22 @@
 """`nocturne evaluate ...`: lists scored on what was then heard."""
 
-import sys
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import asdict
 from datetime import datetime
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from nocturne.cli.help import Command, Group
 from nocturne.cli.lightgcn import lightgcn
 from nocturne.cli.next_item import next_item
+from nocturne.cli.now_playing import now_playing
 from nocturne.cli.options import DAY, Conf, Json, Set, WarehouseFolder, open_warehouse, require_writable
+from nocturne.cli.progress import progress_bar
 from nocturne.core.console import print_json, print_rows, say
 from nocturne.core.errors import UsageError
 
@@ -31,6 +32,7 @@ evaluate_app = typer.Typer(
 command = partial(evaluate_app.command, cls=Command)
 command()(lightgcn)
 command()(next_item)
+command()(now_playing)
 
 NO_BASELINE = "none"
 
@@ -76,7 +78,9 @@ def backtest(
     history = ListeningHistory.read(nights[-1])
     with ExitStack() as resources:
         systems = _systems(resources, nights, history, model or (), recipe or (), baseline or (), set_ or ())
-        result = run_backtest(nights, systems, systems[0].name, history, days, top_k, _progress(resources))
+        result = run_backtest(
+            nights, systems, systems[0].name, history, days, top_k, progress_bar(resources, "scoring")
+        )
     if left_out:
         result.remarks.append(f"{len(left_out)} nights from {left_out[0]} on have no {days} days of listens after them")
     if report:
@@ -162,16 +166,3 @@ def _systems(
             fix="name a --model or a --recipe",
         )
     return systems
-
-
-def _progress(resources: ExitStack) -> Callable[[int, int, str], None]:
-    """A bar on the terminal; nothing in a log."""
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.progress import Progress
-
-    bar = resources.enter_context(
-        Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty())
-    )
-    task: Any = bar.add_task("scoring", total=None)
-    return lambda done, total, what: bar.update(task, completed=done, total=total, description=escape(what))

@@ -69,7 +69,7 @@ def popular(plays: csr_matrix, requests: Requests, top_k: int, older_plays: csr_
     """
     listeners = _count_listeners(plays).astype(np.float32)
     tie_breaker = plays if older_plays is None else older_plays
-    return _best(lambda some: np.tile(listeners, (len(some), 1)), tie_breaker, requests, top_k)
+    return best_lists(lambda some: np.tile(listeners, (len(some), 1)), tie_breaker, requests, top_k)
 
 
 def item_knn(
@@ -96,7 +96,7 @@ def item_knn(
         csr_matrix((heard.data / norms[heard.indices], heard.indices, heard.indptr), heard.shape), show_progress=False
     )
     asked = heard if evidence is None else _as_ones(evidence)
-    return _best(lambda some: (asked[some] @ model.similarity).toarray(), plays, requests, top_k)
+    return best_lists(lambda some: (asked[some] @ model.similarity).toarray(), plays, requests, top_k)
 
 
 def sequential_rules(plays: csr_matrix, offsets: Counts, heard: Positions, requests: Requests, top_k: int) -> Lists:
@@ -111,16 +111,28 @@ def sequential_rules(plays: csr_matrix, offsets: Counts, heard: Positions, reque
     """
     lengths = np.diff(offsets)
     listener, age = np.repeat(np.arange(len(lengths)), lengths), np.repeat(offsets[1:], lengths) - np.arange(len(heard))
-    rules = csr_matrix((plays.shape[1],) * 2, dtype=np.float32)
-    for steps in range(1, RULE_STEPS + 1):
-        same = listener[steps:] == listener[:-steps]
-        pairs = heard[:-steps][same], heard[steps:][same]
-        rules += csr_matrix((np.full(len(pairs[0]), 1 / steps, np.float32), pairs), rules.shape)
-    rules.data /= np.repeat(np.bincount(heard, minlength=len(rules.indptr) - 1), np.diff(rules.indptr))
+    rules = rules_of(offsets, heard, plays.shape[1])
     last = age <= RULE_ITEMS
     weights = (1 / age[last]).astype(np.float32)
     asked = csr_matrix((weights, (listener[last], heard[last])), plays.shape)
-    return _best(lambda some: (asked[some] @ rules).toarray(), plays, requests, top_k)
+    return best_lists(lambda some: (asked[some] @ rules).toarray(), plays, requests, top_k)
+
+
+def rules_of(offsets: Counts, heard: Positions, items: int) -> csr_matrix:
+    """Frequencies of each item after each other one within ten events, nearer ones more; shape (items, items).
+
+    Args:
+        offsets: where each sequence begins and the last one ends.
+        heard: position of the item of each event, oldest first; shape (events,).
+    """
+    sequence = np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))
+    rules = csr_matrix((items, items), dtype=np.float32)
+    for steps in range(1, RULE_STEPS + 1):
+        same = sequence[steps:] == sequence[:-steps]
+        pairs = heard[:-steps][same], heard[steps:][same]
+        rules += csr_matrix((np.full(len(pairs[0]), 1 / steps, np.float32), pairs), rules.shape)
+    rules.data /= np.repeat(np.bincount(heard, minlength=items), np.diff(rules.indptr))
+    return rules
 
 
 def ease(
@@ -157,7 +169,7 @@ def ease(
             scores[:, order] = heard[some] @ weights
             return scores
 
-        return _best(score, plays, requests, top_k)
+        return best_lists(score, plays, requests, top_k)
 
 
 def implicit_als(plays: csr_matrix, requests: Requests, top_k: int) -> Lists:
@@ -205,11 +217,15 @@ def _factor_matrix(rows: pa.Table, count: int, rank: int) -> Factors:
 
 
 def _by_factors(users: Factors, items: Factors, plays: csr_matrix, requests: Requests, top_k: int) -> Lists:
-    return _best(lambda some: users[some] @ items.T, plays, requests, top_k)
+    return best_lists(lambda some: users[some] @ items.T, plays, requests, top_k)
 
 
-def _best(score: Score, plays: csr_matrix, requests: Requests, top_k: int) -> Lists:
-    """The items with the highest scores that each listener may get."""
+def best_lists(score: Score, plays: csr_matrix, requests: Requests, top_k: int) -> Lists:
+    """The items with the highest scores that each listener may get.
+
+    Args:
+        plays: by whose listeners equal scores are put in order.
+    """
     items = plays.shape[1]
     by_popularity = np.argsort(-_count_listeners(plays), kind="stable")
     lists = empty_lists(len(requests.listeners), top_k)

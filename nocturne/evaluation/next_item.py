@@ -16,7 +16,7 @@ from nocturne.evaluation.baselines import Requests
 from nocturne.evaluation.list_arrays import Lists
 from nocturne.evaluation.metrics import accuracy
 from nocturne.evaluation.sequences import Sequences
-from nocturne.evaluation.significance import Difference, differences
+from nocturne.evaluation.significance import Difference, differences, summary_rows
 from nocturne.evaluation.splits import fit, fit_settings, rank_listeners
 
 PARTS = {"valid": 2, "test": 1}
@@ -83,14 +83,7 @@ def evaluate_next_item(sequences: Sequences, settings: Settings, part: str, top_
 
 def summary(result: NextItems) -> list[dict[str, object]]:
     """A row a system: its means, and the intervals of their differences to ours."""
-    intervals = {(row.system, row.metric): f"{row.low:+.4f} to {row.high:+.4f}" for row in result.differences}
-    rows: list[dict[str, object]] = []
-    for system, means in result.means.items():
-        row: dict[str, object] = {"system": system}
-        for metric, mean in means.items():
-            row |= {metric: f"{mean:.4f}", f"{metric} difference": intervals.get((system, metric), "")}
-        rows.append(row)
-    return rows
+    return summary_rows(result.means, result.differences)
 
 
 def _systems(

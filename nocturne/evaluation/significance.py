@@ -1,6 +1,6 @@
 """Paired differences between systems, with bootstrap intervals over listeners."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -73,6 +73,23 @@ def differences(scores: Scores, against: str, segments: Mapping[str, Mask], seed
                     )
                 )  # fmt: skip
     return rows
+
+
+def summary_rows(means: Mapping[str, Mapping[str, float]], rows: Sequence[Difference]) -> list[dict[str, object]]:
+    """A row a system, for people: its mean of each metric, and the interval of its difference.
+
+    Args:
+        means: by system and metric.
+        rows: differences of everyone to one of them.
+    """
+    intervals = {(row.system, row.metric): f"{row.low:+.4f} to {row.high:+.4f}" for row in rows}
+    shown: list[dict[str, object]] = []
+    for system, by_metric in means.items():
+        row: dict[str, object] = {"system": system}
+        for metric, mean in by_metric.items():
+            row |= {metric: f"{mean:.4f}", f"{metric} difference": intervals.get((system, metric), "")}
+        shown.append(row)
+    return shown
 
 
 def _intervals(values: Floats, seed: int) -> tuple[Floats, Floats]:

@@ -250,6 +250,18 @@ class Cache(ABC):
             pointer = latest
         raise ServiceError("the cache serves nothing", where=self.place, fix="run a night first")
 
+    @contextlib.contextmanager
+    def snapshot_of(self, generation: Generation) -> Iterator[Snapshot]:
+        """A generation, served or not, for as long as the block lasts.
+
+        Raises:
+            ServiceError: the cache has no such generation.
+        """
+        with self._held(generation) as snapshot:
+            if snapshot is None:
+                raise self._lost(generation.name)
+            yield snapshot
+
     @abstractmethod
     def pointer(self) -> Pointer | None:
         """Pointer to what is served; None before the first night."""
