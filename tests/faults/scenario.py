@@ -148,5 +148,5 @@ def _command(service: Service, step: str, offset: int, redis_url: str) -> list[s
 def _expected_contents(url: str, names: Sequence[str]) -> list[str]:
     if url.startswith("lmdb:"):
         return sorted([*(f"generations/{name}" for name in names), "pointer/data.mdb"])
-    keys = [f"nocturne:{name}:{part}" for name in names for part in ("*:0", "about")]
+    keys = [f"nocturne:{name}:{part}" for name in names for part in ("*:0", "*:items", "about")]
     return sorted([*keys, "nocturne:generations", "nocturne:pointer"])

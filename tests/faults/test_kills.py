@@ -126,7 +126,7 @@ def test_a_refresh_killed_at_any_commit_serves_one_whole_night_or_the_other_and_
     if store == "lmdb":
         assert cache_contents(service.cache) == cache_contents(undisturbed.cache)
     else:
-        keys = [f"nocturne:{name}:{part}" for name in generations for part in ("*:0", "about")]
+        keys = [f"nocturne:{name}:{part}" for name in generations for part in ("*:0", "*:items", "about")]
         assert cache_contents(service.cache) == sorted([*keys, "nocturne:generations", "nocturne:pointer"])
 
 

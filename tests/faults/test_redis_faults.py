@@ -27,7 +27,7 @@ def start_and_stop_before(fork_server: ForkServer, service: Service, point: str)
 def expected_keys(service: Service, nights: int) -> list[str]:
     """Keys of a Redis that serves the last of so many nights and keeps the others, and nothing else."""
     names = sorted(cache_reader.validated_lists(service.night(0)))[:nights]
-    keys = [f"nocturne:{name}:{part}" for name in names for part in ("*:0", "about")]
+    keys = [f"nocturne:{name}:{part}" for name in names for part in ("*:0", "*:items", "about")]
     return sorted([*keys, "nocturne:generations", "nocturne:pointer"])
 
 

@@ -103,7 +103,7 @@ def cache_contents(url: str) -> list[str]:
         path = Path(url.partition(":")[2])
         return sorted(str(entry.relative_to(path)) for entry in path.glob("*/*") if entry.name != "lock.mdb")
     keys = redis.Redis.from_url(url).keys("*")
-    return sorted(re.sub(r":[0-9a-f]{8}:(?=\d+$)", ":*:", key.decode()) for key in keys)  # type: ignore[union-attr]
+    return sorted(re.sub(r":[0-9a-f]{8}:(?=(\d+|items)$)", ":*:", key.decode()) for key in keys)  # type: ignore[union-attr]
 
 
 def measure_folder(folder: Path) -> tuple[int, int]:
