@@ -16,9 +16,9 @@ from nocturne.core.settings import load_settings
 from nocturne.flow import GATED_TABLES
 from nocturne.pipeline.runner import run_validation
 from nocturne.serving import manifest, publications
-from nocturne.storage import fingerprints, tables
+from nocturne.storage import fingerprints, tables, writing
 from nocturne.storage.history import closed_dates, usual
-from nocturne.validation import suites, validate_table
+from nocturne.validation import profiles, suites, validate_table
 from nocturne.validation.data_docs import write_index
 from tests.fixtures import two_listeners
 from tests.fixtures.empty_warehouses import create_empty
@@ -225,6 +225,17 @@ def test_a_listener_in_a_bucket_is_misplaced(spark: SparkSession, night: Callabl
     (verdict,) = validate_table.validate(spark, made, ["interactions"])
 
     assert {row["observed"] for row in verdict.rows.to_pylist() if row["expectation"] == "misplaced"} == {1}
+
+
+@pytest.mark.parametrize("table", ["listens", "interactions", "pools", "ranked_lists"])
+def test_many_rows_are_measured_by_tasks_as_few_are_by_this_process(
+    spark: SparkSession, tonight: Night, table: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = profiles.measure(spark, tonight, table)
+
+    monkeypatch.setattr(writing, "FEW_ROWS", 0)
+
+    assert profiles.measure(spark, tonight, table) == here
 
 
 @pytest.mark.parametrize("table", GATED_TABLES)

@@ -13,7 +13,7 @@ from pyspark.sql import SparkSession
 
 from nocturne.core.arrays import Floats
 from nocturne.core.night import Night
-from nocturne.storage import fingerprints, tables
+from nocturne.storage import fingerprints, tables, writing
 
 Part = TypeVar("Part")
 
@@ -87,21 +87,26 @@ class Sums:
         return fingerprints.as_text(low + high * 2**32)
 
 
-def sum_over_buckets(spark: SparkSession, buckets: int, measure: Callable[[Iterable[int]], Sums]) -> Sums:
-    """Measure every bucket on the executors and add the measures up.
+def sum_over_buckets(spark: SparkSession, night: Night, table: str, measure: Callable[[Iterable[int]], Sums]) -> Sums:
+    """Measure every bucket of a night's table and add the measures up.
 
     Args:
-        measure: gives the sums over the buckets of one task.
+        measure: gives the sums over some buckets.
     """
-    return sum_over(spark, range(buckets), measure)
+    return sum_over(spark, range(night.settings.tables.buckets), tables.count(night, table), measure)
 
 
-def sum_over(spark: SparkSession, parts: Sequence[Part], measure: Callable[[Iterable[Part]], Total]) -> Total:
+def sum_over(
+    spark: SparkSession, parts: Sequence[Part], rows: int, measure: Callable[[Iterable[Part]], Total]
+) -> Total:
     """Measure all parts, at least one, in a task a core, and add the measures up; where tasks are many, on executors.
 
     Args:
-        measure: gives the sums over the parts of one task.
+        rows: of all parts: few are measured here, since tasks take longer to begin.
+        measure: gives the sums over some parts.
     """
+    if rows <= writing.FEW_ROWS:
+        return measure(parts)
     tasks = min(len(parts), spark.sparkContext.defaultParallelism)
     dealt = spark.sparkContext.parallelize([parts[task::tasks] for task in range(tasks)], tasks)
     return dealt.map(measure).treeReduce(lambda one, other: one.plus(other))

@@ -112,7 +112,7 @@ def interactions(spark: SparkSession, night: Night) -> Measured:
         since=since,
         items=items,
     )
-    measured = sum_over_buckets(spark, buckets, task.measure)
+    measured = sum_over_buckets(spark, night, "interactions", task.measure)
     sums, rows = measured.totals, measured.totals["rows"]
     gains = np.stack([measured.of_items[name] for name in SUMS])
     previous = previous_night(night, "interactions")

@@ -93,13 +93,14 @@ class ListenSummation:
 
 def sum_listens(spark: SparkSession, night: Night, run_dates: Sequence[date], items: int) -> ListenSums:
     """Sums over all listens that some nights ingested, for so many item indexes."""
-    files = []
+    files, count = [], 0
     for run_date in run_dates:
         ingested = night.on(run_date)
         rows = StoredRows.at(ingested, "listens", _COLUMNS, batch_rows=_BATCH_ROWS)
         files += [ListenFile(run_date, rows, path) for path in tables.files(ingested, "listens")["path"].to_pylist()]
+        count += tables.count(ingested, "listens")
     if not files:
         return ListenSums()
     every_night = tuple(tables.dates(night.warehouse, "item_index"))
     index = replace(StoredRows.at(night, "item_index", ["item_id", "item_index"]), values=every_night)
-    return sum_over(spark, files, ListenSummation(index, items).sum_files)
+    return sum_over(spark, files, count, ListenSummation(index, items).sum_files)

@@ -16,7 +16,7 @@ from pyspark.sql import functions as F
 
 from nocturne.core.hashing import Hashes, hash_rows
 from nocturne.core.night import Night
-from nocturne.storage import fingerprints, tables
+from nocturne.storage import fingerprints, tables, writing
 from nocturne.storage.history import usual
 from nocturne.storage.stored_rows import StoredRows
 from nocturne.validation.profiles.arithmetic import Measured, Profile, mask, ratio, share, total
@@ -98,7 +98,7 @@ def listens(spark: SparkSession, night: Night) -> Measured:
         max_ms_played=limits.max_ms_played,
         ranges=max(spark.sparkContext.defaultParallelism, tables.count(night, "listens") // _ROWS_TOGETHER),
     )
-    measured = _measure(spark, task, tables.files(night, "listens")["path"].to_pylist())
+    measured = _measure(spark, night, task)
     sums, count = measured.totals, measured.totals["rows"]
     distinct = sums["distinct"]
     if distinct != count:
@@ -119,10 +119,11 @@ def listens(spark: SparkSession, night: Night) -> Measured:
     return Measured(profile, measured.row_hash(spark, night, "listens", count))
 
 
-def _measure(spark: SparkSession, task: ListenMeasurement, paths: list[str]) -> Sums:
-    """Measure a file a task, then a range of hashes a task."""
-    if not paths:
-        return Sums(dict.fromkeys(_COUNTED, 0.0))
+def _measure(spark: SparkSession, night: Night, task: ListenMeasurement) -> Sums:
+    """Measure a file a task, then a range of hashes a task; few listens in this process."""
+    paths = tables.files(night, "listens")["path"].to_pylist()
+    if tables.count(night, "listens") <= writing.FEW_ROWS:
+        return _meet(task.measure(paths))
     of_files = spark.sparkContext.parallelize(paths, len(paths)).mapPartitions(task.measure)
     by_range = of_files.partitionBy(task.ranges, lambda number: max(number, 0))
     return by_range.mapPartitions(lambda pairs: [_meet(pairs)]).treeReduce(Sums.plus)

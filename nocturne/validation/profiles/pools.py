@@ -112,7 +112,7 @@ def pools(spark: SparkSession, night: Night) -> Measured:
         items=tables.night_rows(night, "item_factors", ["item_index"])["item_index"].to_numpy(),
         let_back_after_days=night.settings.ranking.let_back_after_days,
     )
-    measured = sum_over_buckets(spark, night.settings.tables.buckets, task.measure)
+    measured = sum_over_buckets(spark, night, "pools", task.measure)
     sums = measured.totals
     ranking = _ranking(night)
     expected = ranking["personal"] + dict(ranking["reasons"]).get("previous", 0) if ranking else None

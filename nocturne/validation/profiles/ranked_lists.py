@@ -188,7 +188,7 @@ def ranked_lists(spark: SparkSession, night: Night) -> Measured:
     )
     with ThreadPoolExecutor(1) as beside:  # while this process waits for Spark's
         recomputed = beside.submit(recompute_sample, night)
-        measured = sum_over_buckets(spark, buckets, task.measure)
+        measured = sum_over_buckets(spark, night, "ranked_lists", task.measure)
     sums, of_index = measured.totals, measured.of_items["slots"]
     unindexed = [value for (metric, _), value in measured.of_names.items() if metric == "slots"]
     slots = np.concatenate([of_index[of_index > 0], unindexed])
