@@ -8,7 +8,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from nocturne.core.arrays import Counts, Indexes, Mask
+from nocturne.core.arrays import Counts, Factors, Indexes, Mask
 from nocturne.core.night import Night, Warehouse
 from nocturne.ranking import eligibility
 from nocturne.ranking.eligibility import Markets
@@ -70,7 +70,9 @@ def _model_columns(model: Model | None, items: int) -> dict[str, pa.Array]:
         matrices = {"factors": nothing, "neighbours": np.full((items, 1), -1, np.int32), "similarities": nothing}
     else:
         at = model.item_indexes
-        neighbours = np.where(model.neighbours >= 0, at[model.neighbours], -1).astype(np.int32)
+        neighbours, similarities = _one_wide_at_least(
+            np.where(model.neighbours >= 0, at[model.neighbours], -1).astype(np.int32), model.similarities
+        )
         numbers = {
             "confidence_weight": _placed(model.confidence_weights, at, items, 0.0),
             "score_multiplier": _placed(model.score_multipliers, at, items, 1.0),
@@ -78,12 +80,19 @@ def _model_columns(model: Model | None, items: int) -> dict[str, pa.Array]:
         matrices = {
             "factors": _placed(model.factors, at, items, 0.0),
             "neighbours": _placed(neighbours, at, items, -1),
-            "similarities": _placed(model.similarities, at, items, 0.0),
+            "similarities": _placed(similarities, at, items, 0.0),
         }
     return {name: pa.array(values) for name, values in numbers.items()} | {
         name: pa.FixedSizeListArray.from_arrays(pa.array(values.ravel()), values.shape[1])
         for name, values in matrices.items()
     }
+
+
+def _one_wide_at_least(neighbours: Indexes, similarities: Factors) -> tuple[Indexes, Factors]:
+    """The same, or one neighbour that is none: Arrow has no lists of a fixed length of 0."""
+    if neighbours.shape[1]:
+        return neighbours, similarities
+    return np.full((len(neighbours), 1), -1, np.int32), np.zeros((len(neighbours), 1), np.float32)
 
 
 def _placed(values: npt.NDArray[Any], at: Indexes, items: int, other: float) -> npt.NDArray[Any]:
