@@ -191,7 +191,8 @@ def test_a_loader_of_redis_killed_in_a_worker_leaves_the_night_before_served_and
     contents = cache_contents(service.cache)
     jobs = kill_workers_at_every_point(fork_server, service, ["job", "refresh_cache", *service.options(1)])
     assert [job.died_at for job in jobs] != []
-    assert len(cache_contents(service.cache)) == len(contents) + 3  # what the new generation shares, its items, and its one hash
+    # what the new generation shares, its items, and its one hash
+    assert len(cache_contents(service.cache)) == len(contents) + 3
 
 
 # With a Java of its own, as outside of tests
