@@ -95,11 +95,12 @@ def served_rows(night: Night, model: ModelRecord | None, versions: Mapping[str, 
 
     Args:
         model: the live model; None without one.
-        versions: of the tables that are read.
+        versions: of the tables that are read, as far as they are on record.
     """
 
     def stored(table: str, columns: Collection[str]) -> StoredRows:
-        return replace(StoredRows.at(night, table, tuple(columns)), version=versions[table])
+        rows = StoredRows.at(night, table, tuple(columns))
+        return replace(rows, version=versions.get(table, rows.version))
 
     lists, pools, interactions = stored("ranked_lists", LISTS), stored("pools", _POOLS), stored("interactions", _ROWS)
     return [

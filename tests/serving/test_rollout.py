@@ -16,7 +16,7 @@ import pytest
 from nocturne.core.errors import InputError, ServiceError, UsageError
 from nocturne.core.night import Night
 from nocturne.serving import manifest, publications, rollout
-from nocturne.serving.cache import Cache, Generation, Pointer, PointerMoved, open_cache
+from nocturne.serving.cache import Cache, Generation, Pointer, PointerMoved, ServedList, open_cache
 from nocturne.serving.cache.lmdb.store import LmdbCache
 from nocturne.serving.night_record import NightRecord
 from nocturne.serving.rollout import Refreshed, release, require_recorded, rollback
@@ -233,8 +233,9 @@ def test_a_table_with_two_rows_of_a_listener_is_not_served(service: Night, two_n
 
 def test_a_list_that_the_store_changed_is_not_served(service: Night, monday: Ready, tmp_path: Path):
     class Forgetful(LmdbCache):
-        def read(self, generation: str, user_id: str) -> bytes | None:
-            return (super().read(generation, user_id) or b"")[:-1]
+        def decode(self, generation: str, user_id: str) -> ServedList | None:
+            served = super().decode(generation, user_id)
+            return served and served._replace(scores=served.scores[:-1])
 
     with Forgetful(tmp_path / "forgetful") as cache:
         with pytest.raises(ServiceError, match="1 of 1 sampled lists differ"):
