@@ -45,8 +45,8 @@ def test_rows_in_disorder_are_refused(groups: tuple[list[str], ...]) -> None:
 def pool(user: str, **changes: object) -> pa.Table:
     plain = {
         "user_id": user, "source": "als", "items": [1], "scores": [0.5], "listed": 1, "row_digest": "r",
-        "model_version": "m", "build": "b", "rankable": "k", "valid_until": None, "factors": [1.0], "norm": 1.0, "bound": None,
-        "computed_on": date(2025, 1, 1),
+        "model_version": "m", "build": "b", "rankable": "k", "valid_until": None, "factors": [1.0], "norm": 1.0,
+        "bound": None, "computed_on": date(2025, 1, 1),
     }  # fmt: skip
     schema = pa.schema(field.with_nullable(True) for field in POOLS if field.name not in {"run_date", "bucket"})
     return pa.Table.from_pylist([plain | changes], schema=schema)
