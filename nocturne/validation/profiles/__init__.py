@@ -5,6 +5,7 @@ summed up where they lie, by Spark; the others in this process, through delta-rs
 """
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 from pyspark.sql import SparkSession
 
@@ -51,4 +52,7 @@ def measure(spark: SparkSession, night: Night, table: str) -> Measured:
     """
     if table in _BY_SPARK:
         return _BY_SPARK[table](spark, night)
-    return Measured(_IN_PROCESS[table](night), fingerprints.row_hashes(spark, night, [table])[table])
+    with ThreadPoolExecutor(1) as beside:
+        hashed = beside.submit(fingerprints.row_hashes, spark, night, [table])
+        profile = _IN_PROCESS[table](night)
+    return Measured(profile, hashed.result()[table])

@@ -143,7 +143,9 @@ class RelatedBatch:
 
 
 def numbers(names: pa.Array, known: pa.Array) -> Positions:
-    """Place of each name among the known ones; -1 for others and for null."""
+    """Place of each name, which may be stored as a dictionary, among the known ones; -1 for others and for null."""
+    if pa.types.is_dictionary(names.type):
+        return np.asarray(np.append(numbers(names.dictionary, known), -1)[names.indices.fill_null(-1).to_numpy()])
     places = pc.index_in(names, value_set=known, skip_nulls=True)
     numbered: Positions = pc.fill_null(places, -1).to_numpy().astype(np.int64)
     return numbered

@@ -1,19 +1,23 @@
 """Profile of `related_items`: a sound row for every item and content type, by the catalogue's rules."""
 
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from nocturne.core.night import Night
-from nocturne.storage import tables
+from nocturne.storage.stored_rows import StoredRows
 from nocturne.validation.profiles.arithmetic import Profile, mask, share, total
 from nocturne.validation.profiles.carried_related import EarlierRows, are_carried
 from nocturne.validation.profiles.known_items import KnownItems, RelatedBatch, numbers
 from nocturne.validation.profiles.models import live_models
 from nocturne.validation.profiles.recomputed_related import count_unlike
 
+_COLUMNS = ["item_id", "content_type", "items", "source", "model_version", "computed_on"]
+_ENTRY_TEXTS = ("items.list.element.item_id", "items.list.element.source")
+_BATCH_ROWS = 65_536
 _ROW_SOURCES = pa.array(["none", "creator", "model"])
 _ENTRY_SOURCES = pa.array(["creator", "factors", "neighbours", "both"])
 _COUNTED = (
@@ -27,20 +31,23 @@ def related_items(night: Night) -> Profile:
     known, live = KnownItems.of(night), live_models(night)
     version = live[0].version if len(live) == 1 else None
     earlier = EarlierRows.of(night, known)
+    columns = [*_COLUMNS, "reserve"] if earlier else _COLUMNS
     counts: Counter[str] = Counter()
     there = np.zeros(len(known.ids) * len(known.types), np.int64)
-    for rows in tables.batches(night, "related_items"):
-        batch = RelatedBatch.of(rows, known)
-        counts.update(_measure_places(batch))
-        counts.update(_measure_rows(batch, night, version))
-        counts["unlike_last_night"] += earlier.count_unlike(batch, night) if earlier else 0
-        there += np.bincount(batch.keys, minlength=len(there))
+    with ThreadPoolExecutor(1) as beside:
+        unlike = beside.submit(count_unlike, night, known)
+        for rows in StoredRows.at(night, "related_items", columns, batch_rows=_BATCH_ROWS, dictionaries=_ENTRY_TEXTS):
+            batch = RelatedBatch.of(rows, known)
+            counts.update(_measure_places(batch))
+            counts.update(_measure_rows(batch, night, version))
+            counts["unlike_last_night"] += earlier.count_unlike(batch, night) if earlier else 0
+            there += np.bincount(batch.keys, minlength=len(there))
     return {
         "rows_missing": int((there == 0).sum()),
         "duplicate_keys": int(np.maximum(there - 1, 0).sum()),
         **{name: counts[name] for name in _COUNTED},
         "unlike_last_night": counts["unlike_last_night"] if earlier else None,
-        "unlike_recomputed": count_unlike(night, known),
+        "unlike_recomputed": unlike.result(),
         "share_empty": share(counts["empty"], counts["rows"]),
     }
 
