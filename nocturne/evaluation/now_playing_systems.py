@@ -144,12 +144,12 @@ def systems_of(asked: Asked) -> Mapping[str, System]:
 
 def _ours(asked: Asked, questions: Questions, top_k: int, *, allow_heard: bool) -> Lists:
     """The answers of the service."""
-    lists, users = empty_lists(len(questions), top_k), asked.questions.user_ids.to_pylist()
+    lists = empty_lists(len(questions), top_k)
     describe = asked.served.items.describe
     for place, listener in enumerate(questions.listener.tolist()):
         *recent, playing = (describe(number).item_id for number in questions.context.row(place).tolist())
         filters = Filters(limit=top_k, market=asked.markets[listener], allow_heard=allow_heard)
-        answer = now_playing(asked.served, users[listener], playing, recent, filters)
+        answer = now_playing(asked.served.items, asked.rows[listener], playing, recent, filters)
         numbers = [suggestion.number for suggestion in answer.suggestions]
         lists[place, : len(numbers)] = numbers
     return lists

@@ -29,7 +29,6 @@ from nocturne.core.arrays import Factors, Floats, Indexes, Mask, Positions
 from nocturne.serving.cache.rows import ServedRow
 from nocturne.serving.cache.served_items import SOURCES, ServedItems
 from nocturne.serving.full_ranking import rank_catalogue
-from nocturne.serving.reader import Served
 
 LONGEST_CONTEXT = 6
 """Items of the context that count: the one that plays, and the last ones before it."""
@@ -88,33 +87,32 @@ class Answer(NamedTuple):
     model_version: str
 
 
-def nightly_list(served: Served, user_id: str, filters: Filters) -> Answer | None:
-    """The night's list of a listener, continued by the exact ranking where more is asked for; None without one."""
-    row = served.row(user_id)
-    if row is None:
-        return None
-    items, market = served.items, row.market if filters.market is None else filters.market
+def nightly_list(items: ServedItems, row: ServedRow, filters: Filters) -> Answer:
+    """The night's list of a listener, continued by the exact ranking where more is asked for."""
+    market = row.market if filters.market is None else filters.market
     kept = np.flatnonzero(_may_be_shown(items, row.numbers, market, filters))[: filters.limit]
     drawn = row.propensities if row.propensities is not None else np.ones(len(row.numbers))
     why = FOR_YOU if row.factors is not None else _popular_in(items, market)
     suggestions = [Suggestion(int(row.numbers[at]), float(row.scores[at]), why, float(drawn[at])) for at in kept]
     barred = row.numbers if filters.allow_heard else np.concatenate([row.numbers, not_let_back(items, row)])
-    return _answer(served, row, _filled(items, row, market, filters, barred, suggestions), FOR_YOU)
+    return _answer(items, row, _filled(items, row, market, filters, barred, suggestions), FOR_YOU)
 
 
-def now_playing(served: Served, user_id: str, playing: str | None, recent: Sequence[str], filters: Filters) -> Answer:
+def now_playing(
+    items: ServedItems, row: ServedRow | None, playing: str | None, recent: Sequence[str], filters: Filters
+) -> Answer:
     """Items to play next; without a context that is known, the night's list, or what is popular.
 
     Args:
+        row: the listener's; None of one without a list.
         playing: the item that plays; None if none does.
         recent: items played before it, oldest first.
     """
-    items, row = served.items, served.row(user_id)
     market = row.market if row is not None and filters.market is None else filters.market
     played = [items.number(item_id) for item_id in (*recent, playing) if item_id is not None]
     context = np.array(list(dict.fromkeys(number for number in reversed(played) if number is not None)), np.int32)
     if row is not None and not len(context):
-        return nightly_list(served, user_id, filters) or _answer(served, None, [], FOR_YOU)
+        return nightly_list(items, row, filters)
     barred = context if row is None or filters.allow_heard else np.concatenate([context, not_let_back(items, row)])
     candidates = _candidates(items, row, context[:LONGEST_CONTEXT], barred, market, filters)
     scores, kept = candidates.scores, np.flatnonzero(candidates.allowed)
@@ -122,12 +120,11 @@ def now_playing(served: Served, user_id: str, playing: str | None, recent: Seque
     suggestions = _suggestions(candidates.numbers[best], scores[best], _whys(items, candidates, best, context, market))
     barred = np.concatenate([barred, candidates.numbers])
     filled = _filled(items, row, market, filters, barred, suggestions)
-    return _answer(served, row, filled, RELATED if len(context) else _popular_source(items, market))
+    return _answer(items, row, filled, RELATED if len(context) else _popular_source(items, market))
 
 
-def related(served: Served, item_id: str, filters: Filters) -> Answer | None:
+def related(items: ServedItems, item_id: str, filters: Filters) -> Answer | None:
     """Items that go with an item, best first; None if there is no such item."""
-    items = served.items
     number = items.number(item_id)
     if number is None:
         return None
@@ -136,12 +133,12 @@ def related(served: Served, item_id: str, filters: Filters) -> Answer | None:
     best = kept[np.lexsort((numbers[kept], -scores[kept]))][: filters.limit].tolist()
     why = _goes_with(items, number)
     suggestions = [Suggestion(int(numbers[at]), float(scores[at]), why) for at in best]
-    return _answer(served, None, suggestions, RELATED)
+    return _answer(items, None, suggestions, RELATED)
 
 
-def _answer(served: Served, row: ServedRow | None, suggestions: list[Suggestion], source: str) -> Answer:
+def _answer(items: ServedItems, row: ServedRow | None, suggestions: list[Suggestion], source: str) -> Answer:
     if row is None:
-        return Answer(tuple(suggestions), source, ARM, served.items.info.model_version)
+        return Answer(tuple(suggestions), source, ARM, items.info.model_version)
     return Answer(tuple(suggestions), row.kind.source, row.kind.arm, row.kind.model_version)
 
 

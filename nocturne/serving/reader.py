@@ -18,11 +18,12 @@ class Served:
 
     Attributes:
         generation: the generation.
+        snapshot: of it, in the cache.
     """
 
     def __init__(self, snapshot: Snapshot, items_file: Path) -> None:
         self.generation: Generation = snapshot.generation
-        self._snapshot = snapshot
+        self.snapshot = snapshot
         self._items_file = items_file
 
     @cached_property
@@ -32,7 +33,7 @@ class Served:
 
     def is_current(self) -> bool:
         """True if the cache has the generation as it was when it was opened."""
-        return self._snapshot.is_current()
+        return self.snapshot.is_current()
 
     def row(self, user_id: str) -> ServedRow | None:
         """The list and the row of a listener; None if there is none.
@@ -40,7 +41,7 @@ class Served:
         Raises:
             ServiceError: the store failed, or has lost the generation.
         """
-        return self._snapshot.row(user_id)
+        return self.snapshot.row(user_id)
 
 
 class _Open(NamedTuple):

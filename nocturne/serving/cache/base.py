@@ -57,8 +57,14 @@ class OpenGeneration(ABC):
     def row(self, user_id: str) -> ServedRow | None:
         """The list and the row of this listener; None if there is none."""
         value = self.read(user_id)
-        if value is None:
-            return None
+        return None if value is None else self.as_row(value)
+
+    def as_row(self, value: bytes) -> ServedRow:
+        """The list and the row of a stored value.
+
+        Raises:
+            InputError: another release loaded the generation.
+        """
         self.decoder.require_readable()
         return read_row(value, self.decoder.kinds, self.decoder.markets)
 

@@ -5,6 +5,7 @@ an item, its factors and neighbours, its related items, and where it may be list
 """
 
 import json
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property, lru_cache
@@ -122,17 +123,16 @@ class ServedItems:
 
     def _number(self, item_id: str) -> int | None:
         """Number of an item; None if there is no such item."""
-        ids, order = self._rows["item_id"], self._numbers("order")
-        low, high = 0, len(order)
-        while low < high:
-            middle = (low + high) // 2
-            if ids[int(order[middle])].as_py() < item_id:
-                low = middle + 1
-            else:
-                high = middle
-        if low < len(order) and ids[int(order[low])].as_py() == item_id:
-            return int(order[low])
+        order, sought = self._order, item_id.encode(errors="surrogatepass")
+        place = bisect_left(range(len(order)), sought, key=lambda at: self._id_bytes(int(order[at])))
+        if place < len(order) and self._id_bytes(int(order[place])) == sought:
+            return int(order[place])
         return None
+
+    def _id_bytes(self, number: int) -> bytes:
+        """The id of an item in UTF-8, which sorts as the text does."""
+        offsets, text = self._ids
+        return bytes(text[offsets[number] : offsets[number + 1]])
 
     def _describe(self, number: int) -> ItemDescription:
         """An item as people see it."""
@@ -206,12 +206,26 @@ class ServedItems:
     def layout(self) -> ItemLayout:
         """The items laid out for exact ranking: equal scores in the order of item_id."""
         tie_order = np.empty(len(self), np.int64)
-        tie_order[self._numbers("order")] = np.arange(len(self))
+        tie_order[self._order] = np.arange(len(self))
         return lay_out_items(self.factors, self.multipliers, tie_order)
 
     @cached_property
     def _popular(self) -> dict[str, Indexes]:
         return {market: np.array(numbers, np.int32) for market, numbers in self.info.popular.items()}
+
+    @cached_property
+    def _order(self) -> Indexes:
+        """Numbers of the items in the order of their ids."""
+        return self._numbers("order")
+
+    @cached_property
+    def _ids(self) -> tuple[memoryview, memoryview]:
+        """Where each id begins and the last one ends, and their text."""
+        ids = self._rows["item_id"]
+        _, offsets, text = ids.buffers()
+        return memoryview(offsets or b"").cast("q" if pa.types.is_large_string(ids.type) else "i"), memoryview(
+            text or b""
+        )
 
     @cached_property
     def _related_offsets(self) -> Indexes:

@@ -1,21 +1,22 @@
 """The application of one worker: routes under their guard, and all that starts and ends with it."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import orjson
-from fastapi import FastAPI, Request
+from fastapi import FastAPI, Request, Response
 from fastapi.openapi.utils import get_openapi
+from fastapi.routing import APIRoute
 from starlette.convertors import Convertor, register_url_convertor
 from starlette.exceptions import HTTPException
 
 from nocturne.core.errors import NocturneError
 from nocturne.core.sections import CacheSettings, ServiceSettings
 from nocturne.serving.http import problems
-from nocturne.serving.http.calls import CallInThreads, ReadsServed, SharedReader, call_at_once
+from nocturne.serving.http.cache_access import CacheAccess, CacheServer, MappedCache
 from nocturne.serving.http.document import Operations, complete_document
 from nocturne.serving.http.exposures import Exposures
 from nocturne.serving.http.guard import Guard
@@ -53,6 +54,14 @@ class _Id(Convertor[str]):
 register_url_convertor("id", _Id())
 
 
+class DirectRoute(APIRoute):
+    """A route whose handler checks its request itself: nothing is solved for it, and nothing of its answer encoded."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """The handler."""
+        return self.endpoint
+
+
 @dataclass(frozen=True)
 class Worker:
     """Makes the application of a worker, in whatever process that runs; can be pickled.
@@ -78,29 +87,26 @@ class Worker:
         from nocturne.serving.http.warm_up import warm_up
         from nocturne.serving.reader import Reader
 
-        cache = open_cache(self.cache, self.cache_settings, read_only=True)
-        reader = Reader(cache, self.settings.check_seconds)
+        cache, seconds = open_cache(self.cache, self.cache_settings, read_only=True), self.settings.check_seconds
+        mapped = self.cache.startswith("lmdb:")
+        reader = Reader(cache, seconds if mapped else 0)
         warm_up(reader)
-        if self.cache.startswith("lmdb:"):
-            return build_app(reader, now_playing, self.settings, self.landing)
-        return build_app(SharedReader(reader), now_playing, self.settings, self.landing, CallInThreads())
+        if mapped:
+            return build_app(MappedCache(reader), now_playing, self.settings, self.landing)
+        from nocturne.serving.cache.redis.rows_at_once import RowsAtOnce
+
+        rows = RowsAtOnce(self.cache, self.cache_settings)
+        return build_app(CacheServer(reader, rows, seconds), now_playing, self.settings, self.landing)
 
 
-def build_app(
-    reader: ReadsServed,
-    recommender: Recommends,
-    settings: ServiceSettings,
-    landing: str = "",
-    threads: CallInThreads | None = None,
-) -> Guard:
+def build_app(cache: CacheAccess, recommender: Recommends, settings: ServiceSettings, landing: str = "") -> Guard:
     """The application of a worker.
 
     Args:
-        reader: of the cache.
-        recommender: answers from what the reader reads.
+        cache: that is read.
+        recommender: answers from what is read.
         settings: of the service.
         landing: the landing zone, for exposures; empty: none are kept.
-        threads: where the cache is asked; None: at once, which pays where no server has to answer.
 
     Raises:
         UsageError: a file that the settings name cannot be read.
@@ -114,16 +120,15 @@ def build_app(
         if landing
         else None
     )
-    routes = Routes(reader, recommender, queries, metrics, exposures, settings.max_body_bytes, threads or call_at_once)
+    routes = Routes(cache, recommender, queries, metrics, exposures, settings.max_body_bytes)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        await cache.start()
         yield
         if exposures:
             exposures.close()
-        if threads:
-            threads.close()
-        reader.close()
+        await cache.close()
 
     app = FastAPI(
         title=TITLE,
@@ -158,9 +163,10 @@ def _add_routes(app: FastAPI, routes: Routes, operations: Operations) -> None:
         ("GET", "/readyz", routes.readyz, operations.readyz),
         ("GET", "/metrics", routes.metrics, operations.metrics),
     ):
-        app.add_api_route(
+        app.router.add_api_route(
             path,
             handler,
+            route_class_override=DirectRoute,
             methods=[method],
             operation_id=handler.__name__,
             description=handler.__doc__,

@@ -2,8 +2,8 @@
 
 import logging
 import time
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Concatenate, Protocol
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Protocol
 
 import orjson
 from starlette.requests import ClientDisconnect, Request
@@ -11,7 +11,7 @@ from starlette.requests import ClientDisconnect, Request
 from nocturne.core.errors import NocturneError
 from nocturne.serving.http import problems
 from nocturne.serving.http.answers import encode_answer, generation_members
-from nocturne.serving.http.calls import Call, ReadsServed, Result
+from nocturne.serving.http.cache_access import CacheAccess
 from nocturne.serving.http.exposures import Exposures, Surface, exposure
 from nocturne.serving.http.metrics import Metrics
 from nocturne.serving.http.problems import Refused, problem
@@ -19,7 +19,8 @@ from nocturne.serving.http.queries import Queries, check_id
 from nocturne.serving.http.responses import JSON, Encoded
 
 if TYPE_CHECKING:
-    from nocturne.serving.cache import Generation
+    from nocturne.serving.cache.rows import ServedRow
+    from nocturne.serving.cache.served_items import ServedItems
     from nocturne.serving.now_playing import Answer, Filters
     from nocturne.serving.reader import Served
 
@@ -36,15 +37,20 @@ WARNING_SECONDS = 60.0
 class Recommends(Protocol):
     """Answers from one generation, as the module `nocturne.serving.now_playing` does."""
 
-    def nightly_list(self, served: "Served", user_id: str, filters: "Filters") -> "Answer | None":
-        """The night's list; None if none is served to this listener."""
+    def nightly_list(self, items: "ServedItems", row: "ServedRow", filters: "Filters") -> "Answer":
+        """The night's list of the listener of a row."""
 
     def now_playing(
-        self, served: "Served", user_id: str, playing: str | None, recent: Sequence[str], filters: "Filters"
+        self,
+        items: "ServedItems",
+        row: "ServedRow | None",
+        playing: str | None,
+        recent: Sequence[str],
+        filters: "Filters",
     ) -> "Answer":
         """The items that come next."""
 
-    def related(self, served: "Served", item_id: str, filters: "Filters") -> "Answer | None":
+    def related(self, items: "ServedItems", item_id: str, filters: "Filters") -> "Answer | None":
         """The items that belong with an item; None if it is unknown."""
 
 
@@ -53,30 +59,30 @@ class Routes:
 
     def __init__(
         self,
-        reader: ReadsServed,
+        cache: CacheAccess,
         recommender: Recommends,
         queries: Queries,
         metrics: Metrics,
         exposures: Exposures | None,
         max_body_bytes: int,
-        call: Call,
     ) -> None:
-        self._reader = reader
+        self._cache = cache
         self._recommender = recommender
         self._queries = queries
         self._metrics = metrics
         self._exposures = exposures
         self._max_body_bytes = max_body_bytes
-        self._call = call
 
     async def nightly_list(self, request: Request) -> Encoded:
         """Answer with the night's list of a listener."""
         scope = request.scope
         user_id = scope[LISTENER] = check_id("user_id", scope["path_params"]["user_id"])
         filters = self._queries.filters(scope["query_string"])
-        served, answer = await self._ask(self._recommender.nightly_list, user_id, filters)
-        if answer is None:
+        served = self._cache.served()
+        row = await self._cache.row(served, user_id)
+        if row is None:
             return problem(problems.UNKNOWN_LISTENER, problems.UNKNOWN_LISTENER.example)
+        answer = self._recommender.nightly_list(served.items, row, filters)
         return self._shown(request, served, answer, "list", user_id, None, filters)
 
     async def now_playing(self, request: Request) -> Encoded:
@@ -84,21 +90,24 @@ class Routes:
         body = await _read_json(request, self._max_body_bytes)
         user_id, playing, recent, filters = self._queries.listening(body)
         request.scope[LISTENER] = user_id
-        served, answer = await self._ask(self._recommender.now_playing, user_id, playing, recent, filters)
+        served = self._cache.served()
+        row = await self._cache.row(served, user_id)
+        answer = self._recommender.now_playing(served.items, row, playing, recent, filters)
         return self._shown(request, served, answer, "now_playing", user_id, playing, filters)
 
     async def related(self, request: Request) -> Encoded:
         """Answer with what belongs with an item."""
         item_id = check_id("item_id", request.scope["path_params"]["item_id"])
         filters = self._queries.filters(request.scope["query_string"])
-        served, answer = await self._ask(self._recommender.related, item_id, filters)
+        served = self._cache.served()
+        answer = self._recommender.related(served.items, item_id, filters)
         if answer is None:
             return problem(problems.UNKNOWN_ITEM, problems.UNKNOWN_ITEM.example)
         return Encoded(encode_answer(served, answer))
 
     async def generations(self, _request: Request) -> Encoded:
         """Answer with the history of nights."""
-        served, *earlier = await self._call(self._history)
+        served, *earlier = await self._cache.history() or (self._cache.served().generation,)
         body = {"served": generation_members(served), "earlier": [generation_members(each) for each in earlier]}
         return Encoded(orjson.dumps(body))
 
@@ -108,31 +117,15 @@ class Routes:
 
     async def readyz(self, _request: Request) -> Encoded:
         """Answer that the cache can be read; whatever it raises is the reason why it cannot."""
-        served = await self._call(self._reader.served)
-        return Encoded(orjson.dumps({"status": "ready"} | generation_members(served.generation)))
+        return Encoded(orjson.dumps({"status": "ready"} | generation_members(self._cache.served().generation)))
 
     async def metrics(self, _request: Request) -> Encoded:
         """Answer with the metrics of all workers."""
         try:
-            generation = (await self._call(self._reader.served)).generation
+            generation = self._cache.served().generation
         except NocturneError:
             generation = None
         return Encoded(self._metrics.exposition(generation), media_type=METRICS_TYPE)
-
-    def _history(self) -> "Sequence[Generation]":
-        """The generations that the cache keeps; raises as `served` does where there is none."""
-        return self._reader.history() or (self._reader.served().generation,)
-
-    async def _ask(
-        self, function: "Callable[Concatenate[Served, ...], Result]", *arguments: Any
-    ) -> "tuple[Served, Result]":
-        """The generation that is served now, and the answer of a function from it."""
-
-        def answer() -> "tuple[Served, Result]":
-            served = self._reader.served()
-            return served, function(served, *arguments)
-
-        return await self._call(answer)
 
     def _shown(
         self,

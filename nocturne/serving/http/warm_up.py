@@ -12,7 +12,7 @@ from nocturne.serving.cache.rows import ServedRow
 from nocturne.serving.full_ranking import rank_catalogue
 
 if TYPE_CHECKING:
-    from nocturne.serving.http.calls import ReadsServed
+    from nocturne.serving.http.cache_access import ReadsServed
 
 _log = logging.getLogger(__name__)
 

@@ -8,6 +8,7 @@ from schemathesis import GenerationMode
 from nocturne.serving import now_playing
 from nocturne.serving.cache import open_cache
 from nocturne.serving.http.app import build_app
+from nocturne.serving.http.cache_access import MappedCache
 from nocturne.serving.reader import Reader
 from tests.fixtures.fake_service import fake_app, service_settings
 from tests.fixtures.served_world import serve_world
@@ -39,7 +40,7 @@ def over_a_cache(tmp_path_factory):
     url = f"lmdb:{tmp_path_factory.mktemp('fuzzed') / 'cache'}"
     with open_cache(url) as cache:
         serve_world(cache)
-        app = build_app(Reader(cache), now_playing, service_settings())
+        app = build_app(MappedCache(Reader(cache)), now_playing, service_settings())
         yield schemathesis.openapi.from_asgi("/openapi.json", app, headers=HERE, config=CONFIG)
 
 

@@ -43,6 +43,14 @@ def items_key(generation: str, load: str) -> str:
     return f"nocturne:{generation}:{load}:items"
 
 
+def field_of(user_id: str) -> bytes | None:
+    """The field of a listener in the hash that they are in; None of what is no text, which nobody is."""
+    try:
+        return user_id.encode()
+    except UnicodeEncodeError:
+        return None
+
+
 class HashBuckets:
     """The hashes that one load of a generation fills, of value by user_id."""
 
@@ -81,10 +89,9 @@ class RedisGeneration(OpenGeneration):
 
     def read(self, user_id: str) -> bytes | None:
         """The stored value of one listener; None if there is none."""
-        try:
-            field = user_id.encode()
-        except UnicodeEncodeError:
-            return None  # no text
+        field = field_of(user_id)
+        if field is None:
+            return None
         with errors(self._place):
             return cast("bytes | None", self._redis.hget(cast("str", self.buckets.key(field)), cast("str", field)))
 
@@ -151,50 +158,64 @@ class RedisSnapshot:
         self._lists = RedisGeneration.open(self._redis, self._place, self.generation.name)
         return self._lists is not None
 
+    @property
+    def lists(self) -> RedisGeneration:
+        """The load of the generation that was there when the snapshot was taken."""
+        assert self._lists, "it was taken"
+        return self._lists
+
     def get(self, user_id: str) -> ServedList | None:
         """The list of this listener; None if there is none."""
-        assert self._lists, "it was taken"
-        if time.monotonic() >= self._renew_at:
-            self._renew()
-        served_list = self._lists.get(user_id)
-        if served_list is None and not self._lists.is_current():
-            raise self._gone()
+        self._require_registered()
+        served_list = self.lists.get(user_id)
+        if served_list is None and not self.lists.is_current():
+            raise self.gone()
         return served_list
 
     def row(self, user_id: str) -> ServedRow | None:
         """The list and the row of this listener; None if there is none."""
-        assert self._lists, "it was taken"
-        if time.monotonic() >= self._renew_at:
-            self._renew()
-        row = self._lists.row(user_id)
-        if row is None and not self._lists.is_current():
-            raise self._gone()
+        self._require_registered()
+        row = self.lists.row(user_id)
+        if row is None and not self.lists.is_current():
+            raise self.gone()
         return row
 
     def items_file(self) -> Path | None:
         """A copy of the file of the generation's items."""
-        assert self._lists, "it was taken"
-        return self._lists.items_file()
+        return self.lists.items_file()
 
     def is_current(self) -> bool:
-        """True if the server has the same load of the generation."""
-        assert self._lists, "it was taken"
-        return self._lists.is_current()
+        """True if the server has the same load of the generation, and keeps it for this reader."""
+        return self._is_registered() and self.lists.is_current()
 
     def release(self) -> None:
         """Let go."""
         with suppress(ServiceError), errors(self._place):  # if not now, it lapses
             self._redis.zrem(readers_key(self.generation.name), self._member())
 
-    def _renew(self) -> None:
+    def gone(self) -> ServiceError:
+        """The error that says that the server does not have the load any more."""
+        return ServiceError(
+            "the generation was dropped while it was read",
+            where=f"{self._place}, generation {self.generation.name}",
+            expected=f"a reader that reads at least every {LAPSE_SECONDS} seconds",
+            fix="take a new snapshot",
+        )
+
+    def _require_registered(self) -> None:
+        if not self._is_registered():
+            raise self.gone()
+
+    def _is_registered(self) -> bool:
+        """True if the server knows the reader, which says again that it reads when it is time."""
+        if time.monotonic() < self._renew_at:
+            return True
         try:
-            registered = self._register()
+            return self._register()
         except ServiceError:  # such as a server that is out of memory for a while
             if time.monotonic() >= self._lapses_at:
                 raise
-            return
-        if not registered:
-            raise self._gone()
+            return True
 
     def _register(self) -> bool:
         now = time.monotonic()
@@ -208,11 +229,3 @@ class RedisSnapshot:
 
     def _member(self) -> str:
         return f"{self._reader}:{os.getpid()}"  # a forked child must not let go for its parent
-
-    def _gone(self) -> ServiceError:
-        return ServiceError(
-            "the generation was dropped while it was read",
-            where=f"{self._place}, generation {self.generation.name}",
-            expected=f"a reader that reads at least every {LAPSE_SECONDS} seconds",
-            fix="take a new snapshot",
-        )
