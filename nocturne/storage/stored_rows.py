@@ -12,7 +12,7 @@ from pyarrow.dataset import get_partition_keys
 from pyarrow.parquet import ParquetFile
 
 from nocturne.core.night import Night
-from nocturne.storage.tables import at_version, open_night_table, partitions
+from nocturne.storage.tables import at_version, dataset_of, open_night_table, partitions
 
 _READ_BYTES = 2**20
 
@@ -99,6 +99,7 @@ class StoredRows:
                     pre_buffer=False,
                     page_checksum_verification=True,
                     read_dictionary=self.dictionaries,
+                    coerce_int96_timestamp_unit="us",
                 )
                 yield reader, scalars
 
@@ -117,7 +118,7 @@ class StoredRows:
         )
 
     def _dataset(self) -> ds.Dataset:
-        return at_version(self.path, self.version).to_pyarrow_dataset()
+        return dataset_of(at_version(self.path, self.version), self.path)
 
     def _filter(self) -> pc.Expression:
         chosen = pc.field(self.partition).isin(list(self.values)) if self.values else pc.scalar(False)
@@ -133,7 +134,7 @@ class StoredRows:
 
 
 def _in_microseconds(column: pa.Array) -> pa.Array:
-    """Spark stores a timestamp as INT96, which is read in nanoseconds without a zone; delta-rs as what it is."""
+    """Spark stores a timestamp as INT96, which is read without a zone; delta-rs as what it is."""
     kind, expected = column.type, pa.timestamp("us", "UTC")
     if pa.types.is_list(kind) and pa.types.is_timestamp(kind.value_type):
         return column.cast(pa.list_(expected))

@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError, TableNotFoundError
+from pyarrow.fs import LocalFileSystem, SubTreeFileSystem
 
 from nocturne.core.errors import InputError, UsageError
 from nocturne.core.night import Night, Warehouse
@@ -20,6 +21,7 @@ from nocturne.storage.contracts import contract
 from nocturne.storage.model_transitions import ModelRecord, live_on
 
 if TYPE_CHECKING:
+    import pyarrow.dataset as ds
     from pyspark.sql import DataFrame, SparkSession
 
 OF_MODELS = ("models", "item_factors")
@@ -141,20 +143,25 @@ def rows(
     warehouse: Warehouse, table: str, where: pc.Expression | None = None, columns: Sequence[str] | None = None
 ) -> pa.Table:
     """Rows of a table as Arrow, through delta-rs; all columns of the contract unless some are named."""
-    return _rows(open_table(warehouse, table), table, where, columns)
+    return _rows(dataset_of(open_table(warehouse, table), warehouse.table_path(table)), table, where, columns)
 
 
 def night_rows(night: Night, table: str, columns: Sequence[str] | None = None) -> pa.Table:
     """A night's rows of a table, as Arrow."""
     column, values = partitions(night, table)
-    return _rows(open_night_table(night, table), table, _is_in(column, values), columns)
+    return _rows(_night_dataset(night, table), table, _is_in(column, values), columns)
 
 
 def batches(night: Night, table: str) -> Iterator[pa.RecordBatch]:
     """A night's rows of a table, a batch at a time."""
     column, values = partitions(night, table)
-    dataset = open_night_table(night, table).to_pyarrow_dataset()
-    yield from dataset.to_batches(columns=_names(table), filter=_is_in(column, values))
+    yield from _night_dataset(night, table).to_batches(columns=_names(table), filter=_is_in(column, values))
+
+
+def dataset_of(delta: DeltaTable, path: str) -> "ds.Dataset":
+    """The data files of the table in a folder; local ones without delta-rs between, which takes half as long again."""
+    local = None if "://" in path else SubTreeFileSystem(path, LocalFileSystem())
+    return delta.to_pyarrow_dataset(filesystem=local)
 
 
 def at_version(path: str, number: int | None) -> DeltaTable:
@@ -196,8 +203,12 @@ def _read(spark: "SparkSession", folder: str, table: str, actions: pa.Table) -> 
     return files.select([column.name for column in columns])
 
 
-def _rows(delta: DeltaTable, table: str, where: pc.Expression | None, columns: Sequence[str] | None) -> pa.Table:
-    return delta.to_pyarrow_dataset().to_table(columns=list(columns or _names(table)), filter=where)
+def _night_dataset(night: Night, table: str) -> "ds.Dataset":
+    return dataset_of(open_night_table(night, table), night.warehouse.table_path(table))
+
+
+def _rows(files: "ds.Dataset", table: str, where: pc.Expression | None, columns: Sequence[str] | None) -> pa.Table:
+    return files.to_table(columns=list(columns or _names(table)), filter=where)
 
 
 def _names(table: str) -> list[str]:
