@@ -8,6 +8,7 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -29,7 +30,7 @@ class Verdict:
 
     Attributes:
         rows: rows of `validations`.
-        seconds: time it took, apart from writing down the result.
+        seconds: time it took, beside that of other tables, apart from writing down the result.
         closed: whether a critical expectation failed.
         failures: a sentence per failed expectation, critical ones first.
     """
@@ -54,13 +55,13 @@ def validate(spark: SparkSession, night: Night, table_names: Sequence[str]) -> l
     """
     for table in table_names:
         suites.check_thresholds(table, night.settings.expectations.get(table, {}))
-    with ThreadPoolExecutor(1) as beside:  # while this process waits for Spark's
+    with ThreadPoolExecutor(1 + len(table_names)) as beside:  # one waits for Spark while another computes
         prepared = beside.submit(suites.prepare)
-        measurements = [_measure(spark, night, table) for table in table_names]
+        measurements = beside.map(partial(_measure, spark, night), table_names)
         prepared.result()
-    verdicts = [
-        _judge(night, table, *measurement) for table, measurement in zip(table_names, measurements, strict=True)
-    ]
+        verdicts = [
+            _judge(night, table, *measurement) for table, measurement in zip(table_names, measurements, strict=True)
+        ]
     names = ", ".join(f"'{table}'" for table in table_names)
     rows = pa.concat_tables([verdict.rows for verdict in verdicts])
     writing.replace_rows(

@@ -13,12 +13,11 @@ from datetime import date
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from pyspark.sql import SparkSession
 
 from nocturne.core.arrays import Floats
 from nocturne.core.night import Night
 from nocturne.validation.profiles.arithmetic import mask
-from nocturne.validation.profiles.listen_sums import sum_listens
+from nocturne.validation.profiles.listen_sums import ListenSums
 
 SUMS = ("play_sums", "second_sums")
 
@@ -90,7 +89,7 @@ def _places(row: np.ndarray, index: np.ndarray, of_row: np.ndarray, of_item: np.
 
 
 def items_out_of_balance(
-    spark: SparkSession, night: Night, added: Sequence[date], gains: Floats, entries: Floats
+    night: Night, added: Sequence[date], listens: ListenSums, gains: Floats, entries: Floats
 ) -> int:
     """Items of which rows gained another amount than listens give them, those without an index among them.
 
@@ -100,12 +99,12 @@ def items_out_of_balance(
 
     Args:
         added: nights of `listens` that were added.
+        listens: theirs.
         gains: of all listeners, as in `RowBalance`.
         entries: rows with the item, count; shape (items,).
     """
     half_life, items = night.settings.interactions.half_life_days, gains.shape[1]
     expected, allowed = np.zeros((2, items)), np.zeros((2, items))
-    listens = sum_listens(spark, night, added, items)
     periods = {day: math.floor((day - _EPOCH).days / half_life) for day in added}
     last = max(periods.values(), default=0)
     for (run_date, day), of_day in listens.by_day.items():

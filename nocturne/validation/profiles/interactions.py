@@ -1,6 +1,7 @@
 """Profiles of `item_index` and `interactions`: every listener's row there, once, and well-formed."""
 
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import date
 
@@ -20,6 +21,7 @@ from nocturne.validation.profiles.arithmetic import Measured, Profile, counts, r
 from nocturne.validation.profiles.bucket_sums import Sums, sum_over_buckets
 from nocturne.validation.profiles.entry_loops import are_among
 from nocturne.validation.profiles.history_balance import SUMS, compare_rows, items_out_of_balance
+from nocturne.validation.profiles.listen_sums import sum_listens
 
 _ALIGNED = ("play_sums", "second_sums", "last_heard")
 _COUNTED = (
@@ -112,7 +114,9 @@ def interactions(spark: SparkSession, night: Night) -> Measured:
         since=since,
         items=items,
     )
-    measured = sum_over_buckets(spark, night, "interactions", task.measure)
+    with ThreadPoolExecutor(1) as beside:
+        listens = beside.submit(sum_listens, spark, night, added, items)
+        measured = sum_over_buckets(spark, night, "interactions", task.measure)
     sums, rows = measured.totals, measured.totals["rows"]
     gains = np.stack([measured.of_items[name] for name in SUMS])
     previous = previous_night(night, "interactions")
@@ -130,7 +134,9 @@ def interactions(spark: SparkSession, night: Night) -> Measured:
         "negative_sums": sums["negative_sums"],
         "history_lost": sums["history_lost"],
         "rewritten": sums["rewritten"],
-        "items_out_of_balance": items_out_of_balance(spark, night, added, gains, measured.of_items["entries"]),
+        "items_out_of_balance": items_out_of_balance(
+            night, added, listens.result(), gains, measured.of_items["entries"]
+        ),
         "largest_market_shift": _largest_shift(markets, previous) if previous else None,
         "empty_rows": sums["empty_rows"],
         "share_without_market": share(sums["without_market"], rows),

@@ -77,9 +77,12 @@ class ListenSummation:
         return sums
 
     def _add_batch(self, sums: ListenSums, batch: pa.RecordBatch, run_date: date, index: pa.Table) -> None:
-        place = pc.index_in(batch["item_id"], value_set=index["item_id"].combine_chunks())
-        sums.unindexed.update(pc.unique(batch["item_id"].filter(pc.is_null(place))).to_pylist())
-        item = pc.fill_null(index["item_index"].combine_chunks().take(place), -1).to_numpy(zero_copy_only=False)
+        ids = batch["item_id"].dictionary
+        place = pc.index_in(ids, value_set=index["item_id"].combine_chunks())
+        of_ids = pc.fill_null(index["item_index"].combine_chunks().take(place), -1).to_numpy(zero_copy_only=False)
+        code = batch["item_id"].indices.to_numpy()
+        item = of_ids[code]
+        sums.unindexed.update(ids.take(pa.array(np.unique(code[item < 0]))).to_pylist())
         seconds = pc.divide(pc.add(pc.fill_null(batch["ms_played"], 0), 500), 1000)
         days = batch["listened_at"].cast(pa.int64()).to_numpy() // _DAY
         for day in np.unique(days):
@@ -96,7 +99,7 @@ def sum_listens(spark: SparkSession, night: Night, run_dates: Sequence[date], it
     files, count = [], 0
     for run_date in run_dates:
         ingested = night.on(run_date)
-        rows = StoredRows.at(ingested, "listens", _COLUMNS, batch_rows=_BATCH_ROWS)
+        rows = StoredRows.at(ingested, "listens", _COLUMNS, batch_rows=_BATCH_ROWS, dictionaries=("item_id",))
         files += [ListenFile(run_date, rows, path) for path in tables.files(ingested, "listens")["path"].to_pylist()]
         count += tables.count(ingested, "listens")
     if not files:

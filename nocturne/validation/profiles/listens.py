@@ -1,6 +1,6 @@
 """Profile of `listens`: the day's events, whole and clean.
 
-A task reads a file, of which it keeps the hashes of event ids alone; these are brought together by range, so that
+A task reads files, of which it keeps the hashes of event ids alone; these are brought together by range, so that
 equal ones meet.
 """
 
@@ -20,9 +20,10 @@ from nocturne.storage import fingerprints, tables, writing
 from nocturne.storage.history import usual
 from nocturne.storage.stored_rows import StoredRows
 from nocturne.validation.profiles.arithmetic import Measured, Profile, mask, ratio, share, total
-from nocturne.validation.profiles.bucket_sums import Sums
+from nocturne.validation.profiles.bucket_sums import Sums, deal
 
 _KEYS = ("event_id", "user_id", "item_id")
+_REPEATING = ("context", "device", "market")
 _COUNTED = ("rows", "empty_keys", "outside_day", "mislabelled_late", "impossible_values", "late", "distinct")
 _BATCH_ROWS = 65_536
 _ROWS_TOGETHER = 2**21
@@ -90,7 +91,9 @@ def listens(spark: SparkSession, night: Night) -> Measured:
     """Of the night's accepted events."""
     limits, day = night.settings.listens, datetime.combine(night.run_date, time(), UTC)
     task = ListenMeasurement(
-        rows=StoredRows.at(night, "listens", fingerprints.hashed_columns("listens"), batch_rows=_BATCH_ROWS),
+        rows=StoredRows.at(
+            night, "listens", fingerprints.hashed_columns("listens"), batch_rows=_BATCH_ROWS, dictionaries=_REPEATING
+        ),
         earliest=day - timedelta(days=limits.late_days),
         day=day,
         end=day + timedelta(days=1),
@@ -120,12 +123,12 @@ def listens(spark: SparkSession, night: Night) -> Measured:
 
 
 def _measure(spark: SparkSession, night: Night, task: ListenMeasurement) -> Sums:
-    """Measure a file a task, then a range of hashes a task; few listens in this process."""
-    paths = tables.files(night, "listens")["path"].to_pylist()
+    """Measure files, then a range of hashes a task; few listens in this process."""
+    largest_first = tables.files(night, "listens").sort_by([("size_bytes", "descending"), ("path", "ascending")])
+    paths = largest_first["path"].to_pylist()
     if tables.count(night, "listens") <= writing.FEW_ROWS:
         return _meet(task.measure(paths))
-    of_files = spark.sparkContext.parallelize(paths, len(paths)).mapPartitions(task.measure)
-    by_range = of_files.partitionBy(task.ranges, lambda number: max(number, 0))
+    by_range = deal(spark, paths).flatMap(task.measure).partitionBy(task.ranges, lambda number: max(number, 0))
     return by_range.mapPartitions(lambda pairs: [_meet(pairs)]).treeReduce(Sums.plus)
 
 
@@ -138,7 +141,7 @@ def _meet(pairs: Iterable[tuple[int, Sums | bytes]]) -> Sums:
         else:
             hashes.append(np.frombuffer(part, np.uint64))
     if hashes:
-        ordered = np.sort(np.concatenate(hashes))
+        ordered = np.sort(np.concatenate(hashes), kind="stable")  # what is sorted in parts is merged
         sums.add({"distinct": int((ordered[1:] != ordered[:-1]).sum()) + min(len(ordered), 1)})
     return sums
 
