@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nocturne.validation.profiles.entry_loops import are_among, count_outside, shapes
+from nocturne.validation.profiles.entry_loops import are_among, count_outside, count_repeating, shapes
 
 PAIRS = st.lists(st.tuples(st.integers(0, 5), st.integers(-1, 8)), max_size=30).map(sorted)
 NUMBERS = st.sampled_from([0.0, 0.5, 1.0, math.inf, math.nan])
@@ -34,6 +34,13 @@ def test_a_pair_is_among_the_first_others_of_its_row(
     expected = [pair in first and pair[1] >= 0 for pair in asked]
 
     assert are_among(*columns(asked), *columns(others), considered).tolist() == expected
+
+
+@given(PAIRS)
+def test_a_row_repeats_if_any_of_its_items_is_there_twice(pairs: list[tuple[int, int]]) -> None:
+    repeated = {row for row, item in pairs if pairs.count((row, item)) > 1}
+
+    assert count_repeating(*columns(pairs)) == len(repeated)
 
 
 @given(ROWS)

@@ -35,7 +35,7 @@ def rows_of(night: Night, table: str = "related_items") -> list[Row]:
 
 def faults(night: Night) -> dict[str, float | None]:
     """Metrics that are not as they should be."""
-    return {name: value for name, value in related_items(night).items() if value not in {0, None}}
+    return {name: value for name, value in related_items(night).profile.items() if value not in {0, None}}
 
 
 SOUND = {"share_empty": 0.2}
@@ -65,7 +65,7 @@ def test_sound_rows_have_no_fault(tonight: Night) -> None:
 
 
 def test_the_profile_has_the_metrics_of_the_suite(tonight: Night) -> None:
-    assert set(related_items(tonight)) == metric_names("related_items")
+    assert set(related_items(tonight).profile) == metric_names("related_items")
 
 
 SPOILS: dict[str, tuple[Change, set[str]]] = {

@@ -23,13 +23,14 @@ from nocturne.validation.profiles import (
 )
 from nocturne.validation.profiles.arithmetic import Measured, Profile
 
-_BY_SPARK: dict[str, Callable[[SparkSession, Night], Measured]] = {
+_IN_ONE_PASS: dict[str, Callable[[SparkSession, Night], Measured]] = {
     "listens": listens.listens,
     "interactions": interactions.interactions,
     "pools": pools.pools,
     "ranked_lists": ranked_lists.ranked_lists,
+    "related_items": lambda _, night: related_items.related_items(night),
 }
-_IN_PROCESS: dict[str, Callable[[Night], Profile]] = {
+_AND_HASHED: dict[str, Callable[[Night], Profile]] = {
     "items": ingestion.items,
     "quarantine": ingestion.quarantine,
     "ingests": ingestion.ingests,
@@ -37,7 +38,6 @@ _IN_PROCESS: dict[str, Callable[[Night], Profile]] = {
     "models": models.models,
     "item_factors": models.item_factors,
     "rankings": pools.rankings,
-    "related_items": related_items.related_items,
     "exposures": exposures.exposures,
     "exposure_rejects": exposures.exposure_rejects,
     "exposure_ingests": exposures.exposure_ingests,
@@ -50,9 +50,9 @@ def measure(spark: SparkSession, night: Night, table: str) -> Measured:
     Shares lie in [0, 1], ages are in days, the rest are counts or ratios to past nights. A metric is None
     when it needs nights, a model or listeners that are not there.
     """
-    if table in _BY_SPARK:
-        return _BY_SPARK[table](spark, night)
+    if table in _IN_ONE_PASS:
+        return _IN_ONE_PASS[table](spark, night)
     with ThreadPoolExecutor(1) as beside:
         hashed = beside.submit(fingerprints.row_hashes, spark, night, [table])
-        profile = _IN_PROCESS[table](night)
+        profile = _AND_HASHED[table](night)
     return Measured(profile, hashed.result()[table])

@@ -45,6 +45,17 @@ def count_outside(items: np.ndarray, known: Mask) -> int:
     return int(_count_outside(*arguments))
 
 
+def count_repeating(rows: np.ndarray, items: np.ndarray) -> int:
+    """Number of rows that have an item twice.
+
+    Args:
+        rows: number of the row of each item, ascending.
+        items: numbers from -1 on.
+    """
+    arguments = _read_only(rows), _read_only(items), int(items.max(initial=-1)) + 2
+    return int(_count_repeating(*arguments))
+
+
 def are_among(
     rows: np.ndarray, items: np.ndarray, of_rows: np.ndarray, of_items: np.ndarray, considered: int = _ALL
 ) -> Mask:
@@ -95,6 +106,18 @@ def _count_outside(items, known):
         item = items[place]
         outside += item < 0 or item >= len(known) or not known[item]
     return outside
+
+
+@njit(cache=True, nogil=True)
+def _count_repeating(rows, items, width):
+    last_row, repeating, counted = np.full(width, -1, np.int64), 0, -1
+    for place in range(len(rows)):
+        row, item = rows[place], items[place] + 1
+        if last_row[item] == row and counted != row:
+            repeating += 1
+            counted = row
+        last_row[item] = row
+    return repeating
 
 
 @njit(cache=True, nogil=True)

@@ -21,7 +21,7 @@ from nocturne.validation.profiles import list_contents
 from nocturne.validation.profiles.arithmetic import Measured, Profile, repeated, share
 from nocturne.validation.profiles.bucket_sums import Sums, sum_over_buckets
 from nocturne.validation.profiles.catalogue_rules import Catalogue
-from nocturne.validation.profiles.entry_loops import shapes
+from nocturne.validation.profiles.entry_loops import count_repeating, shapes
 from nocturne.validation.profiles.list_contents import (
     ListRules,
     content_profile,
@@ -143,7 +143,7 @@ class ListMeasurement:
             "short": int((lengths < full).sum()),
             "empty": int((lengths == 0).sum()),
             "too_long": int((lengths > self.rules.top_k).sum()),
-            "lists_with_duplicates": _lists_with_duplicates(row, item, lengths),
+            "lists_with_duplicates": count_repeating(row, item),
             "unordered": int((shape.rising & by_score).sum()),
             "not_finite": int((~shape.finite).sum()),
             "ineligible": int(barred[market, item].sum()),
@@ -255,17 +255,6 @@ def _places(lists: pa.Table) -> pa.Table:
             "weight": pc.divide(1.0, lengths.take(row)),
         }
     )
-
-
-def _lists_with_duplicates(row: np.ndarray, item: np.ndarray, lengths: np.ndarray) -> int:
-    """Lists in which an item occurs twice: sorted side by side, which is faster than sorting all entries."""
-    starts = np.cumsum(lengths) - lengths
-    widest = int(lengths.max(initial=0))
-    # Empty places get numbers of their own.
-    side_by_side = np.tile(-1 - np.arange(widest, dtype=np.int32), (len(lengths), 1))
-    side_by_side[row, np.arange(len(row)) - starts[row]] = item
-    side_by_side.sort(axis=1)
-    return int((side_by_side[:, 1:] == side_by_side[:, :-1]).any(axis=1).sum())
 
 
 def _unsound(propensities: pa.ListArray, lengths: np.ndarray) -> int:

@@ -26,12 +26,14 @@ _ZERO, _EITHER = 1e-9, "either"
 
 _EPOCH = date(1970, 1, 1)
 _COLUMNS = ["item_id", "content_type", "items"]
+_REPEATING = ("items.list.element.item_id", "items.list.element.source")
 _OF_ITEMS = ["item_index", "item_id", "factors", "listeners", "predecessors", "predecessor_weights"]
 
 
 def count_unlike(night: Night, known: KnownItems) -> int | None:
     """Rows of a sample that are not what the model and the catalogue give; None without rows. The night draws it."""
-    drawn = [*StoredRows.at(night, "related_items", _COLUMNS).sample(_SAMPLE, (night.run_date - _EPOCH).days)]
+    stored = StoredRows.at(night, "related_items", _COLUMNS, dictionaries=_REPEATING)
+    drawn = [*stored.sample(_SAMPLE, (night.run_date - _EPOCH).days)]
     if not drawn:
         return None
     rows = pa.Table.from_batches(drawn).combine_chunks().to_batches()[0]

@@ -8,15 +8,19 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from nocturne.core.night import Night
+from nocturne.storage import fingerprints
 from nocturne.storage.stored_rows import StoredRows
-from nocturne.validation.profiles.arithmetic import Profile, mask, share, total
+from nocturne.validation.profiles.arithmetic import Measured, Profile, mask, share, total
 from nocturne.validation.profiles.carried_related import EarlierRows, are_carried
+from nocturne.validation.profiles.entry_loops import count_repeating
 from nocturne.validation.profiles.known_items import KnownItems, RelatedBatch, numbers
 from nocturne.validation.profiles.models import live_models
 from nocturne.validation.profiles.recomputed_related import count_unlike
 
-_COLUMNS = ["item_id", "content_type", "items", "source", "model_version", "computed_on"]
-_ENTRY_TEXTS = ("items.list.element.item_id", "items.list.element.source")
+_REPEATING = (
+    *("content_type", "build", "rankable"),
+    *(f"{lists}.list.element.{name}" for lists in ("items", "reserve") for name in ("item_id", "source")),
+)
 _BATCH_ROWS = 65_536
 _ROW_SOURCES = pa.array(["none", "creator", "model"])
 _ENTRY_SOURCES = pa.array(["creator", "factors", "neighbours", "both"])
@@ -26,23 +30,27 @@ _COUNTED = (
 )
 
 
-def related_items(night: Night) -> Profile:
+def related_items(night: Night) -> Measured:
     """Of every item's related items."""
     known, live = KnownItems.of(night), live_models(night)
     version = live[0].version if len(live) == 1 else None
     earlier = EarlierRows.of(night, known)
-    columns = [*_COLUMNS, "reserve"] if earlier else _COLUMNS
+    hashed = fingerprints.hashed_columns("related_items")
+    columns = [*hashed, "computed_on", *(["reserve"] if earlier else [])]
+    stored = StoredRows.at(night, "related_items", columns, batch_rows=_BATCH_ROWS, dictionaries=_REPEATING)
     counts: Counter[str] = Counter()
+    row_hash = 0
     there = np.zeros(len(known.ids) * len(known.types), np.int64)
     with ThreadPoolExecutor(1) as beside:
         unlike = beside.submit(count_unlike, night, known)
-        for rows in StoredRows.at(night, "related_items", columns, batch_rows=_BATCH_ROWS, dictionaries=_ENTRY_TEXTS):
+        for rows in stored:
+            row_hash += fingerprints.sum_of_hashes(rows.select(hashed))
             batch = RelatedBatch.of(rows, known)
             counts.update(_measure_places(batch))
             counts.update(_measure_rows(batch, night, version))
             counts["unlike_last_night"] += earlier.count_unlike(batch, night) if earlier else 0
             there += np.bincount(batch.keys, minlength=len(there))
-    return {
+    profile: Profile = {
         "rows_missing": int((there == 0).sum()),
         "duplicate_keys": int(np.maximum(there - 1, 0).sum()),
         **{name: counts[name] for name in _COUNTED},
@@ -50,17 +58,16 @@ def related_items(night: Night) -> Profile:
         "unlike_recomputed": unlike.result(),
         "share_empty": share(counts["empty"], counts["rows"]),
     }
+    return Measured(profile, fingerprints.as_text(row_hash))
 
 
 def _measure_places(batch: RelatedBatch) -> dict[str, int]:
     known, row, entry, scores = batch.known, batch.row, batch.entry, batch.scores
-    keys = np.sort(row * (len(known.ids) + 1) + entry)
-    twice = keys[1:][keys[1:] == keys[:-1]] // (len(known.ids) + 1)
     rising = (row[1:] == row[:-1]) & (scores[1:] > scores[:-1])
     is_known = entry >= 0
     return {
         "related_to_itself": len(np.unique(row[is_known & (entry == batch.item[row])])),
-        "rows_with_duplicates": len(np.unique(twice)),
+        "rows_with_duplicates": count_repeating(row, entry),
         "unordered": len(np.unique(row[1:][rising])),
         "not_finite": len(np.unique(row[~np.isfinite(scores)])),
         "ineligible_items": int((~is_known).sum() + (~known.listable[entry[is_known]]).sum()),
