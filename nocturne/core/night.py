@@ -1,8 +1,9 @@
 """A warehouse and a night of it: all that a stage is told. Nothing comes from globals or the clock."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 from nocturne.core.errors import UsageError
 from nocturne.core.settings import Settings
@@ -21,12 +22,14 @@ class Warehouse:
         settings: every setting.
         token: of the lease under which tables are written; None: without one, as readers are.
         access: what the stage at work may open; None: every table, as people and tests may.
+        opened: tables that were opened, by name, to be read as they were then; None: each is opened anew.
     """
 
     path: str
     settings: Settings
     token: int | None = None
     access: Access | None = None
+    opened: dict[str, Any] | None = field(default=None, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         unsafe = sorted(character for character in _UNSAFE.intersection(self.folder) if "://" not in self.path)
@@ -43,6 +46,13 @@ class Warehouse:
     def folder(self) -> str:
         """The folder, absolute where it is a local one."""
         return self.path if "://" in self.path else str(Path(self.path).absolute())
+
+    def at_one_time(self) -> "Warehouse":
+        """The same for one operation of one thread: it reads every table as it was when it first opened it.
+
+        It also changes it on top of that: whatever others changed of the same rows since then is a conflict.
+        """
+        return replace(self, opened={})
 
     def table_path(self, table: str) -> str:
         """Folder of a table."""
@@ -73,6 +83,10 @@ class Night:
     def on(self, run_date: date) -> "Night":
         """Another night of the same service."""
         return replace(self, run_date=run_date)
+
+    def at_one_time(self) -> "Night":
+        """The same night, in its warehouse at one time."""
+        return replace(self, warehouse=self.warehouse.at_one_time())
 
     def with_settings(self, settings: Settings) -> "Night":
         """The same night with other settings."""

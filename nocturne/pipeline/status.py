@@ -102,8 +102,9 @@ def read_status(
         UsageError: there is no warehouse.
     """
     tables.require_warehouse(warehouse)
-    records = {record.run_date: record for record in publications.all_records(warehouse)}
-    recorded = sorted(publications.recorded_pointers(warehouse).items())
+    present = publications.all_records(warehouse)
+    records = {record.run_date: record for record in present}
+    recorded = sorted(publications.recorded_pointers(present).items())
     serving = (_ask(cache, settings),) if cache else tuple(_serving(*each) for each in recorded)
     generations = {each.generation for each in serving}
     nights = {day: _published(record, record.generation in generations) for day, record in records.items()}

@@ -1,7 +1,6 @@
 """A night as a generation of the serving cache takes it, from the night's tables."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 from nocturne.core.night import Night
 from nocturne.serving.cache import GenerationInfo, ListKind
@@ -40,5 +39,5 @@ def generation_of(
 
 
 def _kinds(night: Night, version: int) -> list[ListKind]:
-    lists = replace(StoredRows.at(night, "ranked_lists", _KIND), version=version).to_table()
+    lists = StoredRows.at(night, "ranked_lists", _KIND, version).to_table()
     return sorted(ListKind(**kind) for kind in lists.group_by(list(_KIND)).aggregate([]).to_pylist())

@@ -8,6 +8,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from nocturne.core.code_version import code_version
@@ -24,17 +25,23 @@ NOT_RESULTS = ("spark", "cache", "retention")
 
 
 def build_record(
-    night: Night, listeners: int, lists_digest: str | None, coverage: Sequence[Mapping[str, Any]]
+    night: Night,
+    listeners: int,
+    lists_digest: str | None,
+    coverage: Sequence[Mapping[str, Any]],
+    validations: pa.Table | None = None,
 ) -> NightRecord:
     """The record of a night that is published: its manifest as its tables, their logs and `validations` are now.
 
     Args:
         lists_digest: hash over its lists; None if the gate closed.
         coverage: as in the column of `nights`.
+        validations: of the night, where they were read already.
     """
+    night = night if night.warehouse.opened is not None else night.at_one_time()
     of_night = pc.field("run_date") == night.run_date
-    validations = tables.rows(night.warehouse, "validations", of_night & pc.field("table").isin(GATED_TABLES))
-    validations = validations.sort_by([("table", "ascending"), ("expectation", "ascending")]).to_pylist()
+    validations = validations_of(night) if validations is None else validations
+    rows = validations.sort_by([("table", "ascending"), ("expectation", "ascending")]).to_pylist()
     models = tables.night_rows(night, "models", ["model_version"])["model_version"].to_pylist()
     costs = tables.rows(night.warehouse, "costs", of_night).sort_by("stage").drop(["run_date"])
     shown = ("table", "expectation", "observed", "limit", "outcome")
@@ -46,13 +53,19 @@ def build_record(
         lists_digest=lists_digest,
         code_version=code_version(),
         settings_hash=settings_hash(night.settings),
-        row_hashes={row["table"]: row["content"] for row in validations},
-        expectations=tuple({name: row[name] for name in shown} for row in validations if row["severity"] == "critical"),
+        row_hashes={row["table"]: row["content"] for row in rows},
+        expectations=tuple({name: row[name] for name in shown} for row in rows if row["severity"] == "critical"),
         coverage=tuple(coverage),
         versions={table: tables.version(night.warehouse, table) for table in GATED_TABLES},
         file_names_hashes={table: fingerprints.file_names_hash(night, table)[0] for table in GATED_TABLES},
     )
     return NightRecord(manifest, manifest.checksum, PUBLISHED, None, tuple(costs.to_pylist()), {})
+
+
+def validations_of(night: Night) -> pa.Table:
+    """The rows of `validations` of the night that the gate, and its manifest, are about."""
+    gated = (pc.field("run_date") == night.run_date) & pc.field("table").isin(GATED_TABLES)
+    return tables.rows(night.warehouse, "validations", gated)
 
 
 def settings_hash(settings: Settings) -> str:

@@ -4,7 +4,7 @@ A date has one row for what its tables hold now, and one for every generation th
 came out differently. A publication, a closed gate and a rollback change rows here and nowhere else.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -25,8 +25,50 @@ from nocturne.serving.night_record import (
     SUPERSEDED,
     NightRecord,
 )
-from nocturne.storage import tables, writing
+from nocturne.storage import fencing, tables, writing
 from nocturne.storage.contracts import contract
+
+
+class Nights:
+    """`nights` for one operation: opened once, looked at whenever it counts, and read again if it changed since.
+
+    What is changed is changed on top of the last look: whatever others changed of the same night since conflicts.
+    """
+
+    def __init__(self, warehouse: Warehouse) -> None:
+        self.warehouse = warehouse
+        self._seen = warehouse.at_one_time()
+        self._records: list[NightRecord] = []
+        self._read_at = -1
+
+    def records(self) -> list[NightRecord]:
+        """Every row as it is now, in the order of `all_records`."""
+        table = tables.open_table(self._seen, "nights")
+        table.update_incremental()
+        if table.version() != self._read_at:
+            self._records, self._read_at = all_records(self._seen), table.version()
+        return self._records
+
+    def replace_night(self, records: Sequence[NightRecord]) -> None:
+        """Replace all rows of one night in one commit.
+
+        Raises:
+            ServiceError: somebody else has changed that night since it was looked at.
+        """
+        (run_date,) = {record.run_date for record in records}
+        table = tables.open_table(self._seen, "nights")
+        if table.version() != self._read_at:  # after a change of ours that came after one of somebody else's
+            raise fencing.conflict_error(table, f"version {table.version()}", f"version {self._read_at}")
+        rows = [record.to_row() for record in sorted(records, key=_order)]
+        content = pa.Table.from_pylist(rows, schema=contract("nights").arrow_schema)
+        writing.replace_rows(content, "nights", self._seen, where=f"run_date = '{run_date}'")
+        others = [each for each in self._records if each.run_date != run_date]
+        self._records, self._read_at = sorted([*others, *records], key=_order), self._read_at + 1
+
+    def replace(self, changed: NightRecord) -> None:
+        """Replace one row of a night among its others."""
+        others = [each for each in self._records if each.run_date == changed.run_date]
+        self.replace_night([changed, *(each for each in others if each.generation != changed.generation)])
 
 
 def all_records(warehouse: Warehouse, where: pc.Expression | None = None) -> list[NightRecord]:
@@ -36,11 +78,16 @@ def all_records(warehouse: Warehouse, where: pc.Expression | None = None) -> lis
 
 
 def find_generation(warehouse: Warehouse, generation: str) -> NightRecord | None:
-    """The night of a generation of the cache; None if there is none."""
-    return next(iter(all_records(warehouse, pc.field("generation") == generation)), None)
+    """The night of a generation of the cache, of which alone rows are read; None if there is none."""
+    return among(all_records(warehouse, pc.field("generation") == generation), generation)
 
 
-def publish(night: Night, record: NightRecord, reason: str | None) -> None:
+def among(records: Iterable[NightRecord], generation: str) -> NightRecord | None:
+    """The row of a generation; None if there is none."""
+    return next((each for each in records if each.generation == generation), None)
+
+
+def publish(nights: Nights, night: Night, record: NightRecord, reason: str | None) -> None:
     """Record the night as published, with its manifest; whatever was published before of other content is over.
 
     An earlier generation of the night is superseded; later nights that were published are stale. What a rollback
@@ -50,20 +97,20 @@ def publish(night: Night, record: NightRecord, reason: str | None) -> None:
         record: its manifest, and nothing served yet.
         reason: why the pointer will not move to it; None if it will.
     """
-    present = all_records(night.warehouse)
+    present = nights.records()
     of_night = [each for each in present if each.run_date == night.run_date]
     same = next((each for each in of_night if each.generation == record.generation), None)
     new = replace(record, reason=reason, pointers=same.pointers if same else {})
-    if same and same.state == ROLLED_BACK and is_held(night.warehouse):
+    if same and same.state == ROLLED_BACK and is_held(present):
         new = replace(new, state=same.state, reason=same.reason)
     before = of_night[-1] if of_night else None
     if before is None or before.state == GATE_CLOSED or before.manifest.row_hashes != record.manifest.row_hashes:
         for later in present:  # first: who is killed in between finds nothing changed when the night runs again
             if later.run_date > night.run_date and later.state == PUBLISHED:
                 changed = f"night {night.run_date} changed after this one was made"
-                _replace(night.warehouse, present, replace(later, state=STALE, reason=changed))
+                nights.replace(replace(later, state=STALE, reason=changed))
     others = [each for each in of_night if each.generation not in {None, record.generation}]
-    _write(night.warehouse, [new, *_superseded(others, "the night was run again and came out differently")])
+    nights.replace_night([new, *_superseded(others, "the night was run again and came out differently")])
     manifest.write_file(night, record)  # after the commit, which a writer that comes late does not get past
 
 
@@ -71,86 +118,66 @@ def record_closed_gate(night: Night, reasons: Sequence[str]) -> None:
     """Record that the gate is closed, and why; what was published of the night before is superseded."""
     record = manifest.build_record(night, tables.count(night, "ranked_lists"), None, ())
     closed = replace(record, state=GATE_CLOSED, reason="; ".join(reasons))
-    earlier = [each for each in all_records(night.warehouse, pc.field("run_date") == night.run_date) if each.generation]
+    nights = Nights(night.warehouse)
+    earlier = [each for each in nights.records() if each.run_date == night.run_date and each.generation]
     why = "the night was run again and its gate closed: read its tables at `versions`"
-    _write(night.warehouse, [closed, *_superseded(earlier, why)])
+    nights.replace_night([closed, *_superseded(earlier, why)])
     manifest.write_file(night, closed)
 
 
-def recorded_pointers(warehouse: Warehouse) -> dict[str, Pointer]:
+def recorded_pointers(records: Iterable[NightRecord]) -> dict[str, Pointer]:
     """The pointer of every cache as the last move on record left it, by place."""
     latest: dict[str, Pointer] = {}
-    for pointers in tables.rows(warehouse, "nights", columns=["pointers"])["pointers"].to_pylist():
-        for place, text in pointers:
+    for record in records:
+        for place, text in record.pointers.items():
             pointer = from_json(text.encode())
             if place not in latest or pointer.version > latest[place].version:
                 latest[place] = pointer
     return latest
 
 
-def recorded_pointer(warehouse: Warehouse, place: str) -> Pointer | None:
-    """The pointer of a cache as the last move on record left it; None if none is."""
-    return recorded_pointers(warehouse).get(place)
-
-
-def record_pointer(warehouse: Warehouse, place: str, pointer: Pointer) -> None:
+def record_pointer(nights: Nights, place: str, pointer: Pointer) -> None:
     """Record where a cache's pointer came to, with the night that it serves."""
     text = to_json(pointer).decode()
     _amend(
-        warehouse,
-        pointer.served.name,
+        nights,
+        {pointer.served.name},
         lambda record: replace(record, pointers={**record.pointers, place: text}),
     )
 
 
-def is_held(warehouse: Warehouse) -> bool:
+def is_held(records: Iterable[NightRecord]) -> bool:
     """True if the last move on record of any cache left it held: what was withdrawn stays so."""
-    return any(pointer.frozen_reason is not None for pointer in recorded_pointers(warehouse).values())
+    return any(pointer.frozen_reason is not None for pointer in recorded_pointers(records).values())
 
 
-def served_since(warehouse: Warehouse, place: str, generation: str) -> list[str]:
+def served_since(records: Iterable[NightRecord], place: str, generation: str) -> list[str]:
     """Generations that a cache came to serve after this one, by the moves on record."""
     moves = {
-        row["generation"]: from_json(text.encode()).version
-        for row in tables.rows(warehouse, "nights", columns=["generation", "pointers"]).to_pylist()
-        if (text := dict(row["pointers"]).get(place))
+        record.generation: from_json(text.encode()).version
+        for record in records
+        if record.generation and (text := record.pointers.get(place))
     }
     return [name for name, move in moves.items() if move > moves.get(generation, 0) and name != generation]
 
 
-def mark_rolled_back(warehouse: Warehouse, generations: Sequence[str], reason: str) -> None:
+def mark_rolled_back(nights: Nights, generations: Collection[str], reason: str) -> None:
     """Record that generations were served, or could have been, and were taken back by hand."""
-    for generation in generations:
-        _amend(warehouse, generation, lambda record: replace(record, state=ROLLED_BACK, reason=reason))
+    _amend(nights, generations, lambda record: replace(record, state=ROLLED_BACK, reason=reason))
 
 
 @retry(retry=retry_if_exception_type((CommitFailedError, ServiceError)), stop=stop_after_attempt(5), reraise=True,
        wait=wait_random(0, 0.1))  # fmt: skip
-def _amend(warehouse: Warehouse, generation: str, change: Callable[[NightRecord], NightRecord]) -> None:
-    """Change a row whoever else writes the table: a rollback waits for no night."""
-    records = all_records(warehouse)
-    record = next((each for each in records if each.generation == generation), None)
-    if record and (changed := change(record)) != record:
-        _replace(warehouse, records, changed)
-
-
-def _replace(warehouse: Warehouse, records: Sequence[NightRecord], changed: NightRecord) -> None:
-    """Replace one row of a night among its others."""
-    of_night = [each for each in records if each.run_date == changed.run_date]
-    _write(warehouse, [changed, *(each for each in of_night if each.generation != changed.generation)])
+def _amend(nights: Nights, generations: Collection[str], change: Callable[[NightRecord], NightRecord]) -> None:
+    """Change rows whoever else writes the table: a rollback waits for no night."""
+    for record in nights.records():
+        if record.generation in generations and (changed := change(record)) != record:
+            nights.replace(changed)
 
 
 def _superseded(records: Sequence[NightRecord], reason: str) -> list[NightRecord]:
     """The same generations of a night, superseded; what was withdrawn stays withdrawn."""
     return [each if each.state == ROLLED_BACK else replace(each, state=SUPERSEDED, reason=reason) for each in records]
-
-
-def _write(warehouse: Warehouse, records: Sequence[NightRecord]) -> None:
-    """Replace all rows of one night in one commit."""
-    (run_date,) = {record.run_date for record in records}
-    rows = [record.to_row() for record in sorted(records, key=_order)]
-    table = pa.Table.from_pylist(rows, schema=contract("nights").arrow_schema)
-    writing.replace_rows(table, "nights", warehouse, where=f"run_date = '{run_date}'")
 
 
 def _order(record: NightRecord) -> tuple[Any, ...]:

@@ -1,6 +1,5 @@
 """Stage `refresh_cache`: the gate, the manifest of the night, and the rollout of its lists."""
 
-import pyarrow.compute as pc
 from pyspark.sql import SparkSession
 
 from nocturne.core.errors import GateClosed
@@ -21,9 +20,9 @@ from nocturne.validation.suites import critical_expectations
 
 def refresh_cache(spark: SparkSession, night: Night, progress: Progress) -> StageResult:
     """Prove that the gate is open, publish the night with its manifest, and serve its lists."""
-    gated = (pc.field("run_date") == night.run_date) & pc.field("table").isin(GATED_TABLES)
-    validations = tables.rows(night.warehouse, "validations", gated)
-    files = {table: fingerprints.file_hashes(night, table) for table in GATED_TABLES}
+    proved = night.at_one_time()  # what passes the gate is what the manifest is about, and what is loaded
+    validations = manifest.validations_of(proved)
+    files = {table: fingerprints.file_hashes(proved, table) for table in GATED_TABLES}
     reasons = gate(validations, critical_expectations(), files)
     if reasons:
         publications.record_closed_gate(night, reasons)
@@ -34,13 +33,14 @@ def refresh_cache(spark: SparkSession, night: Night, progress: Progress) -> Stag
             expected="every critical expectation of every table validated, and holding",
             fix="mend what failed and run the night again; listeners keep the lists that are served",
         )
-    buckets, listeners = night.settings.tables.buckets, tables.count(night, "ranked_lists")
-    listed, items = StoredRows.at(night, "ranked_lists", coverage.LISTS), StoredRows.at(night, "items", coverage.ITEMS)
+    buckets, listeners = night.settings.tables.buckets, tables.count(proved, "ranked_lists")
+    listed = StoredRows.at(proved, "ranked_lists", coverage.LISTS)
+    items = StoredRows.at(proved, "items", coverage.ITEMS)
     counts = measure_coverage(spark, listed, items, night.settings.ranking.top_k, buckets)
     digest = next(row["content"] for row in validations.to_pylist() if row["table"] == "ranked_lists")
-    record = manifest.build_record(night, listeners, digest, counts.rows)
+    record = manifest.build_record(proved, listeners, digest, counts.rows, validations)
     heads = tuple(ListKind(*head) for head in counts.heads)
-    about, parts = generation_of(night, record, heads)
+    about, parts = generation_of(proved, record, heads)
     with open_cache(night.cache, night.settings.cache) as cache:
         map_parts = map_on_executors(spark)
         done = refresh(

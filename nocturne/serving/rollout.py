@@ -28,6 +28,7 @@ from nocturne.serving.cache import (
 from nocturne.serving.cache.pointer import advance, refusal, roll_back, unfreeze
 from nocturne.serving.manifest import verify
 from nocturne.serving.night_record import ROLLED_BACK, Manifest, NightRecord
+from nocturne.serving.publications import Nights
 from nocturne.storage.stored_rows import StoredRows
 from nocturne.validation.suites import critical_expectations
 
@@ -88,15 +89,16 @@ def refresh(
     """
     assert record.generation
     new, listeners = Generation(record.generation, night.run_date), record.manifest.listeners
-    _require_same_service(night.warehouse, cache)
-    pointer, recovered, moves = _recover_pointer(night.warehouse, cache, new)
+    nights = Nights(night.warehouse)
+    _require_same_service(nights, cache)
+    pointer, recovered, moves = _recover_pointer(nights, cache, new)
     kept = recovered is not None and new in recovered.retained
-    stays = refusal(recovered, new) or _withdrawal(night.warehouse, new)
+    stays = refusal(recovered, new) or _withdrawal(nights.records(), new)
     reason = None if kept else stays
     if not reason and not _holds(cache, new.name, listeners):
         loaded = cache.load(new.name, info, lists, map_parts, progress)
         _keep_if_whole(cache, new.name, loaded, listeners)
-    publications.publish(night, record, reason)
+    publications.publish(nights, night, record, reason)
     if reason:
         return Refreshed(None, moved=False, reason=reason, listeners=0)
     advanced = advance(recovered, new, night.warehouse.folder, night.settings.cache.generations, moves)
@@ -106,7 +108,7 @@ def refresh(
         names = critical_expectations() if target.served == new else OF_ITS_TIME
         puts_back = recovered is not None and recovered.served == target.served
         _move_pointer(night.warehouse, cache, pointer, target, names, puts_back=puts_back)
-    publications.record_pointer(night.warehouse, cache.place, target)
+    publications.record_pointer(nights, cache.place, target)
     _tidy(cache, target)
     return Refreshed(new.name, moved=moved, reason=None, listeners=listeners)
 
@@ -130,7 +132,7 @@ def rollback(warehouse: Warehouse, cache: Cache, why: str, to: str | None = None
     _require_recordable(warehouse)
     _move_pointer(warehouse, cache, pointer, target)
     passed_over = [each.name for each in pointer.retained[: pointer.retained.index(target.served)]]
-    _record(warehouse, cache, target, passed_over)
+    _record(Nights(warehouse), cache, target, passed_over)
     return target
 
 
@@ -147,7 +149,7 @@ def release(warehouse: Warehouse, cache: Cache) -> Pointer:
     if target != pointer:
         _require_recordable(warehouse)
         _move_pointer(warehouse, cache, pointer, target, puts_back=True)
-        publications.record_pointer(warehouse, cache.place, target)
+        publications.record_pointer(Nights(warehouse), cache.place, target)
     return target
 
 
@@ -157,7 +159,8 @@ def require_recorded(warehouse: Warehouse, cache: Cache) -> None:
     Raises:
         ServiceError: the cache has lost a move.
     """
-    pointer, recorded = cache.pointer(), publications.recorded_pointer(warehouse, cache.place)
+    recorded = publications.recorded_pointers(publications.all_records(warehouse)).get(cache.place)
+    pointer = cache.pointer()
     if recorded and (pointer is None or pointer.version < recorded.version):
         raise ServiceError(
             "the cache went back behind the last move on record",
@@ -181,17 +184,17 @@ def warehouse_of(cache: Cache, path: str) -> str:
     return folder
 
 
-def _require_same_service(warehouse: Warehouse, cache: Cache) -> None:
+def _require_same_service(nights: Nights, cache: Cache) -> None:
     """Raise UsageError if the cache serves lists of another warehouse; one that was mounted elsewhere knows them."""
-    pointer = cache.pointer()
-    if not pointer or pointer.warehouse in {"", warehouse.folder}:
+    pointer, folder = cache.pointer(), nights.warehouse.folder
+    if not pointer or pointer.warehouse in {"", folder}:
         return
-    if not publications.find_generation(warehouse, pointer.served.name):
+    if not publications.among(nights.records(), pointer.served.name):
         raise UsageError(
             "the cache serves another warehouse",
             where=cache.place,
             found=f"{pointer.served.name} of {pointer.warehouse}",
-            expected=f"a generation of {warehouse.folder}",
+            expected=f"a generation of {folder}",
             fix="name a cache of this warehouse's own, or an empty one",
         )
 
@@ -212,23 +215,23 @@ def _require_recordable(warehouse: Warehouse) -> None:
         ) from error
 
 
-def _withdrawal(warehouse: Warehouse, new: Generation) -> str | None:
+def _withdrawal(records: Sequence[NightRecord], new: Generation) -> str | None:
     """Why a generation stays withdrawn while a rollback holds a cache; None if it does not."""
-    record = publications.find_generation(warehouse, new.name)
-    withdrawn = record and record.state == ROLLED_BACK and publications.is_held(warehouse)
+    record = publications.among(records, new.name)
+    withdrawn = record and record.state == ROLLED_BACK and publications.is_held(records)
     return f"withdrawn: {record.reason}" if record and withdrawn else None
 
 
-def _recover_pointer(warehouse: Warehouse, cache: Cache, new: Generation) -> tuple[Pointer | None, Pointer | None, int]:
+def _recover_pointer(nights: Nights, cache: Cache, new: Generation) -> tuple[Pointer | None, Pointer | None, int]:
     """The pointer as the cache has it, as it should be by the last move on record, and how many moves there were.
 
     A cache that failed over, or was restored, may have lost the last moves. What it lost is put right here, if it
     still has those lists or is about to get them. An emptied cache starts afresh, unless it was held: then it is
     loaded again with what it was held on.
     """
-    pointer, recorded = cache.pointer(), publications.recorded_pointer(warehouse, cache.place)
+    pointer, recorded = cache.pointer(), publications.recorded_pointers(nights.records()).get(cache.place)
     if pointer and (recorded is None or pointer.version > recorded.version):
-        _record(warehouse, cache, pointer)  # whoever moved it died before that was on record
+        _record(nights, cache, pointer)  # whoever moved it died before that was on record
     if recorded is None or (pointer and pointer.version >= recorded.version):
         return pointer, pointer, pointer.version if pointer else 0
     available = set(cache.generations()) | {new.name}
@@ -237,15 +240,15 @@ def _recover_pointer(warehouse: Warehouse, cache: Cache, new: Generation) -> tup
         return None, None, recorded.version
     if lost.served == new:
         return pointer, lost, recorded.version
-    record = publications.find_generation(warehouse, lost.served.name)
+    record = publications.among(nights.records(), lost.served.name)
     whole = record is not None and _holds(cache, lost.served.name, record.manifest.listeners)
     if record and lost.frozen_reason and not whole:
-        _load_again(warehouse, cache, lost.served, record)
+        _load_again(nights.warehouse, cache, lost.served, record)
         whole = True
     if not whole:
         return pointer, lost, recorded.version
-    _move_pointer(warehouse, cache, pointer, lost, puts_back=True)
-    publications.record_pointer(warehouse, cache.place, lost)  # an emptied cache has fewer earlier ones
+    _move_pointer(nights.warehouse, cache, pointer, lost, puts_back=True)
+    publications.record_pointer(nights, cache.place, lost)  # an emptied cache has fewer earlier ones
     return lost, lost, recorded.version
 
 
@@ -258,16 +261,16 @@ def _load_again(warehouse: Warehouse, cache: Cache, generation: Generation, reco
     _keep_if_whole(cache, generation.name, loaded, record.manifest.listeners)
 
 
-def _record(warehouse: Warehouse, cache: Cache, pointer: Pointer, passed_over: Sequence[str] = ()) -> None:
+def _record(nights: Nights, cache: Cache, pointer: Pointer, passed_over: Sequence[str] = ()) -> None:
     """Record where the pointer came to; if it was rolled back, what was served after that is withdrawn.
 
     Args:
         passed_over: generations that the move passed over, where it was just made.
     """
     if pointer.frozen_reason:
-        since = publications.served_since(warehouse, cache.place, pointer.served.name)
-        publications.mark_rolled_back(warehouse, [*dict.fromkeys([*passed_over, *since])], pointer.frozen_reason)
-    publications.record_pointer(warehouse, cache.place, pointer)
+        since = publications.served_since(nights.records(), cache.place, pointer.served.name)
+        publications.mark_rolled_back(nights, [*dict.fromkeys([*passed_over, *since])], pointer.frozen_reason)
+    publications.record_pointer(nights, cache.place, pointer)
 
 
 def _move_pointer(
@@ -345,9 +348,12 @@ def _sample(night: Night, generation: str, version: int) -> Iterable[pa.RecordBa
     """Some lists of some buckets: the same ones for the same generation, wherever this runs."""
     buckets = night.settings.tables.buckets
     columns = ("user_id", *ListKind._fields, "items")
-    lists = replace(StoredRows.at(night, "ranked_lists", columns), version=version)
-    for bucket in range(0, buckets, -(-buckets // SAMPLED_BUCKETS)):
-        yield from lists.in_bucket(bucket).sample(SAMPLED_LISTS, zlib.crc32(f"{generation}/{bucket}".encode()))
+    lists = StoredRows.at(night, "ranked_lists", columns, version)
+    seeds = {
+        bucket: zlib.crc32(f"{generation}/{bucket}".encode())
+        for bucket in range(0, buckets, -(-buckets // SAMPLED_BUCKETS))
+    }
+    yield from lists.sample_buckets(SAMPLED_LISTS, seeds)
 
 
 def _lists_of(rows: pa.RecordBatch, run_date: date) -> Iterator[tuple[str, ServedList]]:

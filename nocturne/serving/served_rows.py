@@ -1,7 +1,7 @@
 """Lists with the rows of their listeners, as a generation of the cache takes them."""
 
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date
 
 import numpy as np
@@ -99,8 +99,7 @@ def served_rows(night: Night, model: ModelRecord | None, versions: Mapping[str, 
     """
 
     def stored(table: str, columns: Collection[str]) -> StoredRows:
-        rows = StoredRows.at(night, table, tuple(columns))
-        return replace(rows, version=versions.get(table, rows.version))
+        return StoredRows.at(night, table, tuple(columns), versions.get(table))
 
     lists, pools, interactions = stored("ranked_lists", LISTS), stored("pools", _POOLS), stored("interactions", _ROWS)
     return [

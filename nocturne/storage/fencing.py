@@ -30,7 +30,7 @@ def next_version(table: DeltaTable, token: int | None) -> int | None:
     last_version = table.transaction_version(APPLICATION) or 0
     last_token = last_version // _VERSIONS_PER_TOKEN
     if last_token > token:
-        raise _conflict_error(table, f"a commit under token {last_token}", f"token {token}")
+        raise conflict_error(table, f"a commit under token {last_token}", f"token {token}")
     return max(last_version + 1, token * _VERSIONS_PER_TOKEN)
 
 
@@ -54,7 +54,7 @@ def verify_committed(path: str, version: int | None) -> None:
     table = DeltaTable(path)
     last_version = table.transaction_version(APPLICATION) or 0
     if version is not None and last_version != version:
-        raise _conflict_error(table, f"commit {last_version}", f"commit {version}")
+        raise conflict_error(table, f"commit {last_version}", f"commit {version}")
 
 
 def advance(table: DeltaTable, token: int) -> None:
@@ -71,14 +71,15 @@ def conflicts_as_errors(table: DeltaTable) -> Iterator[None]:
     try:
         yield
     except CommitFailedError as error:
-        raise _conflict_error(table, str(error), "no other commit meanwhile") from error
+        raise conflict_error(table, str(error), "no other commit meanwhile") from error
     except Py4JJavaError as error:
         if "io.delta.exceptions.Concurrent" not in str(error):
             raise
-        raise _conflict_error(table, "a concurrent commit", "no other commit meanwhile") from error
+        raise conflict_error(table, "a concurrent commit", "no other commit meanwhile") from error
 
 
-def _conflict_error(table: DeltaTable, found: str, expected: str) -> ServiceError:
+def conflict_error(table: DeltaTable, found: str, expected: str) -> ServiceError:
+    """The error that somebody else has written a table since it was read."""
     return ServiceError(
         "another process has written this table meanwhile",
         where=table.table_uri,

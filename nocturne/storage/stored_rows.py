@@ -1,6 +1,6 @@
 """Rows of one night of one table at one version, which any process can open."""
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -47,11 +47,13 @@ class StoredRows:
     dictionaries: tuple[str, ...] = ()
 
     @classmethod
-    def at(cls, night: Night, table: str, columns: Sequence[str], **options: Any) -> "StoredRows":
-        """The rows as they are now; options are attributes."""
-        delta, (column, values) = open_night_table(night, table), partitions(night, table)
-        path = night.warehouse.table_path(table)
-        return cls(path, delta.version(), column, tuple(values), tuple(columns), **options)
+    def at(
+        cls, night: Night, table: str, columns: Sequence[str], version: int | None = None, **options: Any
+    ) -> "StoredRows":
+        """The rows as they are now, or at a version; options are attributes."""
+        column, values = partitions(night, table)
+        version = open_night_table(night, table).version() if version is None else version
+        return cls(night.warehouse.table_path(table), version, column, tuple(values), tuple(columns), **options)
 
     def in_bucket(self, bucket: int) -> "StoredRows":
         """The rows of one bucket."""
@@ -75,20 +77,32 @@ class StoredRows:
         """At most so many rows of one group of each file; the seed draws the group and the rows."""
         draw = np.random.default_rng(seed)
         for file, keys in self._files(None):
-            if not file.num_row_groups:
-                continue
+            yield from self._drawn(file, keys, rows, draw)
+
+    def sample_buckets(self, rows: int, seeds: Mapping[int, int]) -> Iterator[pa.RecordBatch]:
+        """The same of some buckets, by a seed each, as if every one were sampled alone."""
+        draws = {bucket: np.random.default_rng(seed) for bucket, seed in seeds.items()}
+        for file, keys in self._files(None, draws):
+            yield from self._drawn(file, keys, rows, draws[keys["bucket"].as_py()])
+
+    def _drawn(
+        self, file: ParquetFile, keys: dict[str, pa.Scalar], rows: int, draw: np.random.Generator
+    ) -> Iterator[pa.RecordBatch]:
+        if file.num_row_groups:
             stored = [name for name in self.columns if name not in keys]
             group = file.read_row_group(int(draw.integers(file.num_row_groups)), stored, use_threads=False)
             drawn = np.sort(draw.permutation(group.num_rows)[:rows])
             for batch in group.take(drawn).to_batches():
                 yield self._with_keys(batch, keys)
 
-    def _files(self, paths: Collection[str] | None) -> Iterator[tuple[ParquetFile, dict[str, pa.Scalar]]]:
+    def _files(
+        self, paths: Collection[str] | None, buckets: Collection[int] | None = None
+    ) -> Iterator[tuple[ParquetFile, dict[str, pa.Scalar]]]:
         dataset = self._dataset()
         files = []
         for fragment in dataset.get_fragments(self._filter()):
-            if paths is None or fragment.path in paths:
-                keys = get_partition_keys(fragment.partition_expression)
+            keys = get_partition_keys(fragment.partition_expression)
+            if (paths is None or fragment.path in paths) and (buckets is None or keys["bucket"] in buckets):
                 files.append((keys.get("bucket", 0), fragment.path, keys))
         for _, path, keys in sorted(files, key=lambda file: file[:2]):
             scalars = {name: pa.scalar(value, dataset.schema.field(name).type) for name, value in keys.items()}

@@ -185,8 +185,9 @@ def at_version(path: str, number: int | None) -> DeltaTable:
 
 
 def _open(warehouse: Warehouse, table: str, at: int | None) -> DeltaTable:
+    opened: dict[str, DeltaTable] = {} if warehouse.opened is None or at is not None else warehouse.opened
     try:
-        return at_version(warehouse.table_path(table), at)
+        return opened.get(table) or opened.setdefault(table, at_version(warehouse.table_path(table), at))
     except TableNotFoundError:
         require_warehouse(warehouse)
         raise

@@ -1,7 +1,7 @@
 """Writing of Delta tables: a night's partition, or some rows, replaced in one fenced commit."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import pyarrow as pa
 from deltalake import DeltaTable, write_deltalake
@@ -122,6 +122,8 @@ def _replace_by_spark(rows: "DataFrame", table: str, warehouse: Warehouse, where
 def _open_for_writing(warehouse: Warehouse, table: str) -> DeltaTable:
     if warehouse.access:
         warehouse.access.require_write(table)
+    if opened := (warehouse.opened or {}).get(table):
+        return cast("DeltaTable", opened)
     require_warehouse(warehouse)
     return DeltaTable(warehouse.table_path(table))
 

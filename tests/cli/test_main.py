@@ -126,7 +126,7 @@ def test_served_says_with_status_5_that_the_cache_went_back(cache, tmp_path):
     night = Night(Warehouse(str(place), load_settings()), NIGHT, "", cache)
     with open_cache(cache) as store:
         ahead = replace(store.pointer(), version=9)
-        publications.record_pointer(night.warehouse, store.place, ahead)
+        publications.record_pointer(publications.Nights(night.warehouse), store.place, ahead)
     answer = nocturne("served", "--cache", cache, "--warehouse", place)
     assert answer.exit_code == 5
     assert "went back behind the last move on record" in answer.stderr

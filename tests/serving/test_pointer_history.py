@@ -213,7 +213,7 @@ class PointerHistory(RuleBasedStateMachine):
         for record in records:
             file = json.loads(manifest.file_path(self.service, record.manifest).read_bytes())
             assert file["manifest"] == record.checksum == record.manifest.checksum
-        recorded = publications.recorded_pointers(self.service.warehouse)
+        recorded = publications.recorded_pointers(records)
         for name, model in self.caches.items():
             if not model.emptied:
                 assert recorded[self.url(name)] == self.pointer(name)

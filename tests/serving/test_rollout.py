@@ -507,11 +507,24 @@ def test_a_writer_that_comes_late_changes_no_manifest(service: Night, two_nights
     monkeypatch.setattr(writing, "replace_rows", refuse)
     changed = replace(tuesday.record, costs=({"stage": "late"},))
     with pytest.raises(ServiceError, match="lease was lost"):
-        publications.publish(tuesday.night, changed, None)
+        publications.publish(publications.Nights(service.warehouse), tuesday.night, changed, None)
     with pytest.raises(ServiceError, match="lease was lost"):
         publications.record_closed_gate(tuesday.night, ["late"])
     assert path.read_bytes() == before
     assert not list(path.parent.glob("*-closed.json"))
+
+
+def test_what_another_records_of_a_night_since_it_was_looked_at_is_not_overwritten(service: Night, two_nights):
+    monday, tuesday = two_nights
+    nights, others = publications.Nights(service.warehouse), publications.Nights(service.warehouse)
+    of_monday, of_tuesday = nights.records()
+    publications.mark_rolled_back(others, [tuesday.record.generation], "too much jazz")
+    with pytest.raises(ServiceError, match="has written this table meanwhile"):
+        nights.replace(replace(of_tuesday, state="stale"))
+    nights.replace(replace(of_monday, state="stale"))  # another night: these do not conflict
+    with pytest.raises(ServiceError, match="has written this table meanwhile"):
+        nights.replace(replace(of_tuesday, state="stale"))
+    assert states(service) == {monday.record.generation: "stale", tuesday.record.generation: "rolled_back"}
 
 
 # A cache that went back
@@ -652,7 +665,8 @@ def test_an_emptied_cache_is_loaded_again_with_what_it_was_held_on_whatever_that
     shutil.rmtree(tmp_path / "held")
     with open_cache(held) as cache:
         serve(unread(ready(service, WEDNESDAY, ann="wednesday")), cache)
-        assert cache.pointer() == publications.recorded_pointer(service.warehouse, cache.place)
+        recorded = publications.recorded_pointers(publications.all_records(service.warehouse))
+        assert cache.pointer() == recorded[cache.place]
         assert cache.pointer() == replace(pointer, earlier=())
         assert cache.get("ann") is None if not lists else first_items(cache, "ann") == ("monday",)
         serve(nights[1], cache)

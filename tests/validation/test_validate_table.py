@@ -276,7 +276,7 @@ def test_a_closed_gate_keeps_the_generation_that_is_served_and_stays_closed(
     spark: SparkSession, tonight: Night
 ) -> None:
     manifest_of_lists = manifest.build_record(tonight, 2, "abcdef0123456789", ())
-    publications.publish(tonight, manifest_of_lists, None)
+    publications.publish(publications.Nights(tonight.warehouse), tonight, manifest_of_lists, None)
     spoil_with_a_nan_factor(tonight)
     run_validation(spark, tonight, ["item_factors"])
     states = [(record.state, record.generation) for record in publications.all_records(tonight.warehouse)]
