@@ -5,12 +5,10 @@ A model of a few lines says what `nights` and the caches must come to; everythin
 
 import json
 import shutil
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
-from pathlib import Path
 
 import pytest
 from hypothesis import settings
@@ -83,8 +81,9 @@ class PointerHistory(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.folder = Path(tempfile.mkdtemp(prefix="history-"))
+        self.folder = tiny_nights.new_folder("history-")
         self.service = tiny_nights.service_in(self.folder)
+        self.records = publications.Nights(self.service.warehouse)
         self.names = {"sound"}
         self.token = 0
         self.nights: dict[date, ModelOfNight] = {}
@@ -203,7 +202,7 @@ class PointerHistory(RuleBasedStateMachine):
 
     @invariant()
     def nights_are_what_became_of_them(self) -> None:
-        records = publications.all_records(self.service.warehouse)
+        records = self.records.records()
         assert {each.generation: each.state for each in records if each.generation} == self.states
         assert {each.run_date for each in records if each.generation is None} == self.closed
         of_dates = {each.run_date: each for each in records}  # of each the last, which counts
@@ -242,6 +241,7 @@ class PointerHistory(RuleBasedStateMachine):
             self.run_last_stage(cache, self.night(cache, 1))
         for model in self.caches.values():
             assert model.now == generation(newest.run_date, lists)
+        self.records = publications.Nights(self.service.warehouse)  # read as by whoever comes anew
         self.players_read_the_lists_of_the_generation_that_is_served()
         self.nights_are_what_became_of_them()
 
