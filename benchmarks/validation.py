@@ -3,7 +3,8 @@
     .venv/bin/python -m benchmarks.validation --listeners 100000 [--items 10000] [--json]
 
 Simulates one day of a service, runs the stages of its night in one Spark session, started before the clock,
-and validates what each of them wrote. The table goes to stderr; with --json, a line per stage and table to stdout.
+and validates what each of them wrote: tables of a stage side by side, so that their seconds overlap. The table goes to
+stderr; with --json, a line per stage and table to stdout.
 """
 
 import argparse

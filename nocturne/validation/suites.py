@@ -5,11 +5,12 @@ of one row. Great Expectations takes seconds to import, so that is left until a 
 """
 
 import contextlib
+import gc
 import json
 import logging
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -144,13 +145,24 @@ def _key(expectation: Any) -> tuple[str, str]:
 def prepare() -> "BatchDefinition[Any]":
     """Import Great Expectations, which takes seconds, so that no table's time has it in it."""
     os.environ["GX_ANALYTICS_ENABLED"] = "false"
-    import great_expectations as gx
-    from great_expectations.data_context.types.base import ProgressBarsConfig
+    with _without_garbage_collection():
+        import great_expectations as gx
+        from great_expectations.data_context.types.base import ProgressBarsConfig
 
     context = gx.get_context(mode="ephemeral")
     context.variables.progress_bars = ProgressBarsConfig(globally=False, metric_calculations=False)
     asset = context.data_sources.add_pandas("profiles").add_dataframe_asset("profile")
     return asset.add_batch_definition_whole_dataframe("night")
+
+
+@contextlib.contextmanager
+def _without_garbage_collection() -> Iterator[None]:
+    """Modules are no garbage: to look through them again and again is a fifth of the time of importing them."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
 
 
 @contextlib.contextmanager

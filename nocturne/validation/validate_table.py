@@ -13,6 +13,7 @@ from functools import partial
 import pyarrow as pa
 import pyarrow.compute as pc
 from pyspark.sql import SparkSession
+from threadpoolctl import threadpool_limits
 
 from nocturne.core.night import Night
 from nocturne.storage import fingerprints, tables, writing
@@ -55,13 +56,18 @@ def validate(spark: SparkSession, night: Night, table_names: Sequence[str]) -> l
     """
     for table in table_names:
         suites.check_thresholds(table, night.settings.expectations.get(table, {}))
-    with ThreadPoolExecutor(1 + len(table_names)) as beside:  # one waits for Spark while another computes
+    # One waits for Spark while another computes, each on one core.
+    with threadpool_limits(limits=1, user_api="blas"), ThreadPoolExecutor(1 + len(table_names)) as beside:
         prepared = beside.submit(suites.prepare)
         measurements = beside.map(partial(_measure, spark, night), table_names)
-        prepared.result()
-        verdicts = [
-            _judge(night, table, *measurement) for table, measurement in zip(table_names, measurements, strict=True)
-        ]
+        try:
+            prepared.result()
+            verdicts = [
+                _judge(night, table, *measurement) for table, measurement in zip(table_names, measurements, strict=True)
+            ]
+        except KeyboardInterrupt:
+            spark.sparkContext.cancelAllJobs()  # which the threads would wait for
+            raise
     names = ", ".join(f"'{table}'" for table in table_names)
     rows = pa.concat_tables([verdict.rows for verdict in verdicts])
     writing.replace_rows(
