@@ -9,7 +9,8 @@ the lists of the listener and of the item that plays, fetched in one pipeline an
 Load comes from `wrk`, on the same cores: first as much as is taken, by 16 connections; then half of that, at random
 times, which is what the latencies are of. Listeners and items are drawn anew for every request.
 With --refresh another generation is loaded meanwhile, niced and at a capped rate, and served at the end.
-The table goes to stderr; with --json, a line per row to stdout.
+The bytes are those of files, and of what the server says that it uses more than before.
+The tables go to stderr; with --json, a line per row to stdout.
 """
 
 import argparse
@@ -62,7 +63,6 @@ function request()
   local body = '{{"user_id":"' .. user .. '","playing":' .. item() .. ',"recent":[' .. item() .. ',' .. item() .. ']}}'
   return wrk.format("POST", "/v1/now-playing", {{["content-type"] = "application/json"}}, body)
 end
-local generations = {{}}
 function response(status, headers, body)
   if status ~= 200 then errors = (errors or 0) + 1 end
 end
@@ -172,6 +172,29 @@ def load(url: str, options: argparse.Namespace, generation: Generation, rate: in
         cache.swap_pointer(
             pointer, replace(Pointer(generation, earlier), version=pointer.version + 1 if pointer else 1)
         )
+
+
+def lmdb_bytes(folder: Path, options: argparse.Namespace) -> Line:
+    """Bytes of a listener and of an item in files."""
+    (items,), (lists,) = (list(folder.glob(f"generations/*/{name}")) for name in ("items.arrow", "data.mdb"))
+    return {
+        "store": "LMDB",
+        "bytes_a_listener": round(lists.stat().st_size / options.listeners),
+        "bytes_an_item": round(items.stat().st_size / options.items),
+    }
+
+
+def redis_bytes(port: int, options: argparse.Namespace) -> Line:
+    """Bytes of a listener and of an item in a server that has one generation, as it counts them."""
+    client = redis.Redis(port=port)
+    (key,) = client.keys("nocturne:*:items")
+    items = client.memory_usage(key, samples=0)
+    used = client.info("memory")["used_memory"] - client.info("memory")["used_memory_startup"] - items
+    return {
+        "store": "Redis",
+        "bytes_a_listener": round(used / options.listeners),
+        "bytes_an_item": round(items / options.items),
+    }
 
 
 def load_by_hand(port: int, options: argparse.Namespace) -> None:
@@ -303,12 +326,14 @@ def _free_port() -> int:
 
 
 def lines(options: argparse.Namespace, folder: Path) -> Iterator[Line]:
-    """Ours from both caches, and the peer."""
+    """Sizes of both caches; ours from both, and the peer."""
     program = Path(sys.executable).with_name("nocturne")
     with server(folder) as redis_port:
         urls = {"LMDB": f"lmdb:{folder / 'cache'}", "Redis": f"redis://127.0.0.1:{redis_port}/0"}
         for url in urls.values():
             load(url, options, GENERATION)
+        yield lmdb_bytes(folder / "cache", options)
+        yield redis_bytes(redis_port, options)
         load_by_hand(redis_port, options)
         for name, url in urls.items():
             port = _free_port()
@@ -352,7 +377,9 @@ def main() -> None:
     say(f"load of the machine: {os.getloadavg()[0]:.2f}")
     with tempfile.TemporaryDirectory() as folder:
         measured = list(lines(options, Path(folder)))
-    print_rows(measured, f"{options.listeners:,} listeners, {options.items:,} items, {options.workers} workers")
+    size = f"{options.listeners:,} listeners, {options.items:,} items"
+    print_rows([line for line in measured if "route" in line], f"{size}, {options.workers} workers")
+    print_rows([line for line in measured if "store" in line], size)
     if options.json:
         for line in measured:
             print(json.dumps(line))

@@ -20,14 +20,15 @@ Where too few are left, the exact ranking of the whole catalogue goes on behind 
 a product.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
-from nocturne.core.arrays import Factors, Floats, Indexes, Mask, Positions
+from nocturne.core.arrays import Factors, Indexes, Mask
+from nocturne.kernel.next_items import Listener, next_items
 from nocturne.serving.cache.rows import ServedRow
-from nocturne.serving.cache.served_items import SOURCES, ServedItems
+from nocturne.serving.cache.served_items import ServedItems
 from nocturne.serving.full_ranking import rank_catalogue
 
 LONGEST_CONTEXT = 6
@@ -41,8 +42,7 @@ FOR_YOU = "for you"
 RELATED, MARKET_POPULAR, GLOBAL_POPULAR = "related", "market_popular", "global_popular"
 """Sources of answers without a list of the listener's own."""
 
-_CREATOR = SOURCES.index("creator")
-_DISCOUNTS: Floats = 1 / np.log2(np.arange(2, 1002))
+_NO_FACTORS: Factors = np.zeros(0, np.float32)
 
 
 class Filters(NamedTuple):
@@ -91,9 +91,12 @@ def nightly_list(items: ServedItems, row: ServedRow, filters: Filters) -> Answer
     """The night's list of a listener, continued by the exact ranking where more is asked for."""
     market = row.market if filters.market is None else filters.market
     kept = np.flatnonzero(_may_be_shown(items, row.numbers, market, filters))[: filters.limit]
-    drawn = row.propensities if row.propensities is not None else np.ones(len(row.numbers))
-    why = FOR_YOU if row.factors is not None else _popular_in(items, market)
-    suggestions = [Suggestion(int(row.numbers[at]), float(row.scores[at]), why, float(drawn[at])) for at in kept]
+    drawn = row.propensities[kept].tolist() if row.propensities is not None else [1.0] * len(kept)
+    why = _own_reason(items, row, market)
+    shown = zip(row.numbers[kept].tolist(), row.scores[kept].tolist(), drawn, strict=True)
+    suggestions = [Suggestion(number, score, why, propensity) for number, score, propensity in shown]
+    if len(suggestions) == filters.limit:
+        return _answer(items, row, suggestions, FOR_YOU)
     barred = row.numbers if filters.allow_heard else np.concatenate([row.numbers, not_let_back(items, row)])
     return _answer(items, row, _filled(items, row, market, filters, barred, suggestions), FOR_YOU)
 
@@ -114,11 +117,15 @@ def now_playing(
     if row is not None and not len(context):
         return nightly_list(items, row, filters)
     barred = context if row is None or filters.allow_heard else np.concatenate([context, not_let_back(items, row)])
-    candidates = _candidates(items, row, context[:LONGEST_CONTEXT], barred, market, filters)
-    scores, kept = candidates.scores, np.flatnonzero(candidates.allowed)
-    best = kept[np.argsort(-scores[kept], kind="stable")][: filters.limit]
-    suggestions = _suggestions(candidates.numbers[best], scores[best], _whys(items, candidates, best, context, market))
-    barred = np.concatenate([barred, candidates.numbers])
+    heard_last = context[:LONGEST_CONTEXT]
+    listener = _listener(items, row, heard_last, barred, market, filters)
+    scored = next_items(items.context_items, listener, items.weights, _masks(items, market, filters))
+    whys = (*(_goes_with(items, number) for number in heard_last.tolist()), _own_reason(items, row, market))
+    suggestions = [
+        Suggestion(number, score, whys[place])
+        for number, score, place in zip(*(values[: filters.limit].tolist() for values in scored[:3]), strict=True)
+    ]
+    barred = np.concatenate([barred, scored.candidates])
     filled = _filled(items, row, market, filters, barred, suggestions)
     return _answer(items, row, filled, RELATED if len(context) else _popular_source(items, market))
 
@@ -142,75 +149,16 @@ def _answer(items: ServedItems, row: ServedRow | None, suggestions: list[Suggest
     return Answer(tuple(suggestions), row.kind.source, row.kind.arm, row.kind.model_version)
 
 
-class _Candidates(NamedTuple):
-    """Candidates with the parts of their scores; shape (candidates,).
-
-    Attributes:
-        allowed: may be in the answer.
-        liking: None if the listener has no factors.
-        fits, relations: to each item of the context; shape (candidates, context).
-        decay: weight of each item of the context in means; shape (context,).
-    """
-
-    numbers: Indexes
-    allowed: Mask
-    liking: Floats | None
-    fits: Factors
-    session: Floats
-    relations: Factors
-    popularity: Floats
-    decay: Factors
-    weights: Mapping[str, float]
-
-    @property
-    def scores(self) -> Floats:
-        """The formula."""
-        personal = self.weights["personal_weight"] + self.fits @ self.decay
-        liked = personal if self.liking is None else self.liking * personal
-        scores: Floats = (
-            liked
-            + self.weights["session_weight"] * self.session
-            + self.relations @ self.decay
-            + self.weights["popularity_weight"] * self.popularity
-        )
-        return scores
-
-
-def _candidates(
+def _listener(
     items: ServedItems, row: ServedRow | None, context: Indexes, barred: Indexes, market: str | None, filters: Filters
-) -> _Candidates:
-    weights = items.info.now_playing
+) -> Listener:
     popular, _ = items.popular(market)
-    listed = popular if row is None else row.numbers
-    heard = _most_heard(items, row) if row is not None and filters.allow_heard else listed[:0]
-    around = [items.related(number) for number in context.tolist()]
-    own = len(listed) + len(heard)
-    numbers, place = np.unique(np.concatenate([listed, heard, *(each.numbers for each in around)]), return_inverse=True)
-    allowed = _may_be_shown(items, numbers, market, filters) & ~_among(numbers, barred)
-    factors, multipliers, of_context = items.factors[numbers], items.multipliers[numbers], items.factors[context]
-    cosines = factors @ (of_context * items.inverse_norms[context, None]).T
-    cosines *= items.inverse_norms[numbers, None]
-    relations = np.zeros(cosines.shape, np.float32)
-    if around:
-        related, of = place[own:], np.repeat(np.arange(len(around)), [len(each.numbers) for each in around])
-        beyond = np.concatenate([each.scores for each in around]) - cosines[related, of]
-        of_creator = np.concatenate([each.sources for each in around]) == _CREATOR
-        beyond = weights["related_weight"] * np.maximum(beyond, 0)
-        relations[related, of] = np.where(of_creator, weights["creator_weight"], beyond)
-    decay = (weights["recent_decay"] ** np.arange(len(context))).astype(np.float32)
-    decay /= max(1, decay.sum())
-    liking = None
-    leading = popular
-    if row is not None and row.factors is not None:
-        liking = _shares(factors @ row.factors * multipliers, allowed)
-    elif row is not None:
-        leading = listed
-    at, known = _places(numbers, leading)
-    popularity = np.zeros(len(numbers))
-    popularity[at] = _discounts(len(leading))[known]
-    session = _shares(factors @ (decay @ of_context) * multipliers, allowed)
-    fits = np.maximum(cosines, 0)
-    return _Candidates(numbers, allowed, liking, fits, session, relations, popularity, decay, weights)
+    if row is None:
+        return Listener(_NO_FACTORS, popular, popular, context, barred)
+    own = np.concatenate([row.numbers, _most_heard(items, row)]) if filters.allow_heard else row.numbers
+    if row.factors is None:
+        return Listener(_NO_FACTORS, own, row.numbers, context, barred)
+    return Listener(row.factors, own, popular, context, barred)
 
 
 def _most_heard(items: ServedItems, row: ServedRow) -> Indexes:
@@ -221,42 +169,21 @@ def _most_heard(items: ServedItems, row: ServedRow) -> Indexes:
     return row.heard[np.argpartition(-weights, MOST_HEARD)[:MOST_HEARD]]
 
 
-def _shares(scores: Floats, allowed: Mask) -> Floats:
-    """Scores as shares of the largest that is allowed; 0 for those below 0."""
-    largest = scores.max(initial=0, where=allowed)
-    shares: Floats = np.maximum(scores, 0) / (largest if largest > 0 else 1)
-    return shares
-
-
-def _places(numbers: Indexes, others: Indexes) -> tuple[Positions, Mask]:
-    """Places of other numbers among ascending ones, of those that are, and the mask of these."""
-    if not len(numbers):
-        return np.zeros(0, np.int64), np.zeros(len(others), bool)
-    at = np.minimum(np.searchsorted(numbers, others), len(numbers) - 1)
-    known: Mask = numbers[at] == others
-    return at[known], known
-
-
-def _among(numbers: Indexes, others: Indexes) -> Mask:
-    """True for ascending numbers that are among the others."""
-    among = np.zeros(len(numbers), bool)
-    among[_places(numbers, others)[0]] = True
-    return among
-
-
-def _discounts(places: int) -> Floats:
-    """1 / log2(1 + place), from place 1."""
-    if places > len(_DISCOUNTS):
-        return np.asarray(1 / np.log2(np.arange(2, places + 2)))
-    return _DISCOUNTS[:places]
+def _masks(items: ServedItems, market: str | None, filters: Filters) -> tuple[Mask, ...]:
+    """Masks of the items that are all True for what may be shown; shape (items,) each."""
+    masks = [items.may_list(market)]
+    if not filters.explicit:
+        masks.append(items.not_explicit)
+    if filters.content_types:
+        masks.append(_of_types(items, filters))
+    return tuple(masks)
 
 
 def _may_be_shown(items: ServedItems, numbers: Indexes, market: str | None, filters: Filters) -> Mask:
-    allowed = items.may_list(market)[numbers]
-    if not filters.explicit:
-        allowed &= ~items.explicit[numbers]
-    if filters.content_types:
-        allowed &= _of_types(items, filters)[numbers]
+    first, *others = _masks(items, market, filters)
+    allowed: Mask = first[numbers]
+    for mask in others:
+        allowed &= mask[numbers]
     return allowed
 
 
@@ -293,33 +220,15 @@ def _filled(
         rest = popular[_may_be_shown(items, popular, market, filters) & ~np.isin(popular, barred)][:missing]
         why = _popular_in(items, market)
         return suggestions + [Suggestion(number, 0.0, why) for number in rest.tolist()]
-    allowed = items.may_list(market).copy()
-    if not filters.explicit:
-        allowed &= ~items.explicit
-    if filters.content_types:
-        allowed &= _of_types(items, filters)
+    allowed = np.logical_and.reduce(_masks(items, market, filters))
     allowed[barred] = False
     numbers, scores = rank_catalogue(items, row, allowed, missing)
     return suggestions + [Suggestion(int(n), float(score), FOR_YOU) for n, score in zip(numbers, scores, strict=True)]
 
 
-def _suggestions(numbers: Indexes, scores: Floats, whys: Sequence[str]) -> list[Suggestion]:
-    return [Suggestion(*each) for each in zip(numbers.tolist(), scores.tolist(), whys, strict=True)]
-
-
-def _whys(
-    items: ServedItems, candidates: _Candidates, some: Positions, context: Indexes, market: str | None
-) -> list[str]:
-    """Reasons of some candidates, in words: what they go with, if that is more than they are liked; or for whom."""
-    goes_with = (candidates.fits[some] + candidates.relations[some]) * candidates.decay
-    related = [_goes_with(items, number) for number in context[: goes_with.shape[1]].tolist()]
-    nothing = _popular_in(items, market) if candidates.liking is None else FOR_YOU
-    liking = np.zeros(len(some)) if candidates.liking is None else candidates.liking[some]
-    if not related:
-        return [nothing] * len(some)
-    best = np.where(goes_with.sum(axis=1) > liking, goes_with.argmax(axis=1), -1)
-    words = (*related, nothing)
-    return [words[number] for number in best.tolist()]
+def _own_reason(items: ServedItems, row: ServedRow | None, market: str | None) -> str:
+    """The reason, in words, of what does not go with anything that plays."""
+    return _popular_in(items, market) if row is None or row.factors is None else FOR_YOU
 
 
 def _goes_with(items: ServedItems, number: int) -> str:

@@ -18,7 +18,9 @@ import pyarrow as pa
 
 from nocturne.core.arrays import Factors, Floats, Indexes, Mask
 from nocturne.core.errors import InputError
+from nocturne.kernel.arguments import frozen
 from nocturne.kernel.layout import ItemLayout, lay_out_items
+from nocturne.kernel.next_items import ContextItems, Weights
 
 SOURCES = ("factors", "neighbours", "both", "creator", "text")
 """Of related items; a source's number is its position."""
@@ -196,11 +198,35 @@ class ServedItems:
         return explicit
 
     @cached_property
+    def not_explicit(self) -> Mask:
+        """True for items that are not explicit; shape (items,)."""
+        return ~self.explicit
+
+    @cached_property
     def content_types(self) -> dict[str, Mask]:
         """By content type, the mask of its items; shape (items,)."""
         encoded = self._rows["content_type"].dictionary_encode()
         codes = encoded.indices.to_numpy()
         return {name: codes == code for code, name in enumerate(encoded.dictionary.to_pylist())}
+
+    @cached_property
+    def context_items(self) -> ContextItems:
+        """The items as what comes next is scored from them."""
+        arrays = frozen(self.factors, self.inverse_norms, self.multipliers, self._related_offsets, *self._related)
+        return ContextItems._make([*arrays, SOURCES.index("creator")])
+
+    @cached_property
+    def weights(self) -> Weights:
+        """Weights of the parts of the score of what comes next."""
+        weights = self.info.now_playing
+        return Weights(
+            weights["personal_weight"],
+            weights["session_weight"],
+            weights["related_weight"],
+            weights["creator_weight"],
+            weights["popularity_weight"],
+            weights["recent_decay"],
+        )
 
     @cached_property
     def layout(self) -> ItemLayout:

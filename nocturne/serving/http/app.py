@@ -93,9 +93,9 @@ class Worker:
         warm_up(reader)
         if mapped:
             return build_app(MappedCache(reader), now_playing, self.settings, self.landing)
-        from nocturne.serving.cache.redis.rows_at_once import RowsAtOnce
+        from nocturne.serving.cache.redis.row_reader import RowReader
 
-        rows = RowsAtOnce(self.cache, self.cache_settings)
+        rows = RowReader(self.cache, self.cache_settings)
         return build_app(CacheServer(reader, rows, seconds), now_playing, self.settings, self.landing)
 
 

@@ -1,4 +1,4 @@
-"""Access to the cache from an event loop, which must not wait: at once where memory is read, else in one round trip."""
+"""Access to the cache from an event loop, which must not wait: at once where memory is read, else as answers come."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -32,12 +32,12 @@ class ReadsServed(Protocol):
 
 
 class ReadsRows(Protocol):
-    """Reads rows of listeners from a server, as `nocturne.serving.cache.redis.rows_at_once.RowsAtOnce` does."""
+    """Reads rows of listeners from a server, as `nocturne.serving.cache.redis.row_reader.RowReader` does."""
 
     async def row(self, snapshot: "Snapshot", user_id: str) -> "ServedRow | None":
         """The list and the row of a listener; None if there is none."""
 
-    async def close(self) -> None:
+    def close(self) -> None:
         """Let go of the connection."""
 
 
@@ -119,11 +119,7 @@ class CacheServer:
         Raises:
             NocturneError: the server failed, has lost the generation, or takes too long.
         """
-        try:
-            async with asyncio.timeout(self._patience_seconds):
-                return await self._rows.row(served.snapshot, user_id)
-        except TimeoutError:
-            raise self._silence() from None
+        return await self._rows.row(served.snapshot, user_id)
 
     async def history(self) -> "Sequence[Generation]":
         """The generation that is served, and those that a rollback could serve.
@@ -147,7 +143,7 @@ class CacheServer:
         if self._following:
             self._following.cancel()
         self._threads.shutdown(wait=False, cancel_futures=True)
-        await self._rows.close()
+        self._rows.close()
         self._reader.close()
 
     async def _follow(self) -> None:

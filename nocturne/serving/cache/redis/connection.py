@@ -5,12 +5,10 @@ import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 from urllib.parse import urlsplit
 
 import redis
-import redis.asyncio
-import redis.asyncio.retry
 from redis.backoff import ExponentialBackoff
 from redis.exceptions import (
     AuthenticationError,
@@ -25,8 +23,6 @@ from redis.retry import Retry
 
 from nocturne.core.errors import ServiceError, UsageError
 from nocturne.core.sections import CacheSettings
-
-Client = TypeVar("Client", redis.Redis, redis.asyncio.Redis)
 
 CONNECT_SECONDS = 5
 READ_SECONDS, LOAD_SECONDS = 5, 30
@@ -49,21 +45,11 @@ def connect(url: str, settings: CacheSettings, *, read_only: bool) -> tuple[redi
     Raises:
         UsageError: the URL is not understood, or a file that the settings name cannot be read.
     """
-    options = {
+    options: dict[str, Any] = {
+        "socket_connect_timeout": CONNECT_SECONDS,
         "socket_timeout": READ_SECONDS if read_only else LOAD_SECONDS,
         "retry": Retry(ExponentialBackoff(cap=2, base=0.1), retries=1 if read_only else 3),
     }
-    return _client(redis.Redis, url, settings, options)
-
-
-def connect_without_waiting(url: str, settings: CacheSettings) -> tuple[redis.asyncio.Redis, str]:
-    """A client for readers in an event loop; else as `connect`."""
-    retry = redis.asyncio.retry.Retry(ExponentialBackoff(cap=2, base=0.1), retries=1)
-    return _client(redis.asyncio.Redis, url, settings, {"socket_timeout": READ_SECONDS, "retry": retry})
-
-
-def _client(kind: type[Client], url: str, settings: CacheSettings, options: dict[str, Any]) -> tuple[Client, str]:
-    options |= {"socket_connect_timeout": CONNECT_SECONDS}
     try:
         parts = urlsplit(url)
         host, port, given = parts.hostname, parts.port, parts.password
@@ -77,7 +63,7 @@ def _client(kind: type[Client], url: str, settings: CacheSettings, options: dict
         if parts.scheme == "rediss" and settings.ca_file:
             options["ssl_ca_certs"] = _certificates(settings.ca_file)
         try:
-            client = kind.from_url(url, **options)
+            client = redis.Redis.from_url(url, **options)
         except ValueError:
             host = None
     if host is None:
@@ -86,7 +72,7 @@ def _client(kind: type[Client], url: str, settings: CacheSettings, options: dict
             where="--cache",
             expected="redis://[user:password@]host:port/db",
         )
-    database = client.connection_pool.connection_kwargs.get("db", 0)
+    database = client.get_connection_kwargs().get("db", 0)
     return client, f"{parts.scheme}://{host}:{port or 6379}/{database}"
 
 

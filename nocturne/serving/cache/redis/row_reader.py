@@ -1,0 +1,73 @@
+"""Rows of listeners, read from a Redis server by an event loop."""
+
+import asyncio
+from contextlib import suppress
+from typing import cast
+
+import redis
+
+from nocturne.core.sections import CacheSettings
+from nocturne.serving.cache.base import Snapshot
+from nocturne.serving.cache.redis.connection import connect, errors
+from nocturne.serving.cache.redis.generations import RedisSnapshot, field_of, info_key
+from nocturne.serving.cache.redis.pipelined import PipelinedConnection
+from nocturne.serving.cache.rows import ServedRow
+
+PATIENCE_SECONDS = 2.0
+"""For an answer; a client that waits for longer has given up."""
+
+
+class RowReader:
+    """A reader over one connection, which is opened when it is used, and again after it was lost."""
+
+    def __init__(self, url: str, settings: CacheSettings, patience_seconds: float = PATIENCE_SECONDS) -> None:
+        """Raises: as `connect`."""
+        client, self._place = connect(url, settings, read_only=True)
+        self._options = client.connection_pool.connection_kwargs
+        self._secure = issubclass(client.connection_pool.connection_class, redis.SSLConnection)
+        self._patience_seconds = patience_seconds
+        self._connection: PipelinedConnection | None = None
+        self._opening = asyncio.Lock()
+
+    async def row(self, snapshot: Snapshot, user_id: str) -> ServedRow | None:
+        """The list and the row of a listener in a snapshot of this server; None if there is none.
+
+        Raises:
+            UsageError: the server refuses the user or password.
+            ServiceError: the server failed, takes too long, or has lost the generation.
+        """
+        assert isinstance(snapshot, RedisSnapshot)
+        lists, field = snapshot.lists, field_of(user_id)
+        if field is None:
+            return None
+        value = await self._field(lists.buckets.key(field), field)
+        if value is not None:
+            return lists.as_row(value)
+        if await self._field(info_key(snapshot.generation.name), "load") != lists.load.encode():
+            raise snapshot.gone()
+        return None
+
+    def close(self) -> None:
+        """Let go of the connection."""
+        if self._connection:
+            self._connection.close()
+
+    async def _field(self, key: bytes | str, field: bytes | str) -> bytes | None:
+        """A field of a hash; asked for again where the connection is lost meanwhile."""
+        with errors(self._place):
+            try:
+                async with asyncio.timeout(self._patience_seconds):
+                    connection = self._connection
+                    if connection is not None and connection.is_open:
+                        with suppress(ConnectionError):
+                            return cast("bytes | None", await connection.ask("HGET", key, field))
+                    return cast("bytes | None", await (await self._opened()).ask("HGET", key, field))
+            except TimeoutError:
+                self.close()  # it may never answer again
+                raise TimeoutError(f"no answer for {self._patience_seconds:g} s") from None
+
+    async def _opened(self) -> PipelinedConnection:
+        async with self._opening:  # of all who find it lost the first opens it
+            if self._connection is None or not self._connection.is_open:
+                self._connection = await PipelinedConnection.open(self._options, secure=self._secure)
+            return self._connection
