@@ -163,12 +163,12 @@ def _mean_factors(items, context, decay):
 @njit(cache=True)
 def _cosines(items, context, candidates):
     """Cosines of the candidates and the items of the context; shape (candidates, context)."""
-    cosines = np.empty((len(candidates), len(context)), np.float32)
+    cosines, of_context = np.empty((len(candidates), len(context)), np.float32), items.factors[context]
     for candidate in range(len(candidates)):
         number = candidates[candidate]
         for place in range(len(context)):
             other = context[place]
-            inner = _inner(items.factors[number], items.factors[other])
+            inner = _inner(items.factors, number, of_context[place])
             cosines[candidate, place] = inner * items.inverse_norms[number] * items.inverse_norms[other]
     return cosines
 
@@ -194,7 +194,7 @@ def _shares(items, candidates, factors, offered):
     shares, largest = np.empty(len(candidates)), 0.0
     for candidate in range(len(candidates)):
         number = candidates[candidate]
-        shares[candidate] = max(_inner(items.factors[number], factors) * items.multipliers[number], 0.0)
+        shares[candidate] = max(_inner(items.factors, number, factors) * items.multipliers[number], 0.0)
         if offered[candidate]:
             largest = max(largest, shares[candidate])
     return shares / (largest if largest > 0 else 1.0)
@@ -203,13 +203,19 @@ def _shares(items, candidates, factors, offered):
 @njit(cache=True)
 def _place(ordered, number):
     """Place of a number among ascending ones; -1 if it is not among them."""
-    place = np.searchsorted(ordered, number)
-    return place if place < len(ordered) and ordered[place] == number else -1
+    low, high = 0, len(ordered)
+    while low < high:
+        middle = (low + high) // 2
+        if ordered[middle] < number:
+            low = middle + 1
+        else:
+            high = middle
+    return low if low < len(ordered) and ordered[low] == number else -1
 
 
 @njit(cache=True, fastmath={"reassoc", "contract", "nsz"})
-def _inner(one, other):
+def _inner(rows, row, vector):
     total = np.float32(0)
-    for factor in range(len(one)):
-        total += one[factor] * other[factor]
+    for factor in range(len(vector)):
+        total += rows[row, factor] * vector[factor]
     return total
