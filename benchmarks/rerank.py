@@ -191,8 +191,6 @@ def candidates(data: Data, settings: Settings) -> Candidates:
     days = pa.repeat(pa.scalar(EPOCH), data.heard.nnz)
     offsets = pa.array(data.heard.indptr.astype(np.int32))
     listeners = listeners.append_column("last_heard", pa.ListArray.from_arrays(offsets, days))
-    without_order = pa.array([[]] * len(listeners), pa.list_(pa.int32()))
-    listeners = listeners.append_column("recent_items", without_order)
     listeners = listeners.append_column("digest", pa.repeat("", len(listeners)))
     model = als.train(listeners.to_batches(), data.item_ids, EPOCH, 90.0, settings.als).model
     (batch,) = listeners.combine_chunks().to_batches()

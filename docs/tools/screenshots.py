@@ -1,9 +1,10 @@
-"""Pictures for the documentation: a finished night in Airflow's UI, and the Data Docs.
+"""Pictures for the documentation: the page of the service, a finished night in Airflow's UI, and the Data Docs.
 
-    docs/tools/screenshots.py [AIRFLOW_URL [WAREHOUSE]]
+    docs/tools/screenshots.py [AIRFLOW_URL [WAREHOUSE [SERVICE_URL]]]
 
-Airflow has to be running (`make airflow`) with a finished run of nightly_lists. Chromium is driven through its
-DevTools protocol, because the pages draw themselves long after they are loaded.
+Airflow (`make airflow`, with a finished run of nightly_lists) and `nocturne serve` have to be running; of what is not,
+the picture stays as it is. Chromium is driven through its DevTools protocol, because the pages draw themselves long
+after they are loaded.
 """
 
 import base64
@@ -30,6 +31,7 @@ FLAGS = (
     *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--hide-scrollbars"),
     *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
 )
+LISTENER = "u00000007"
 DRAW_SECONDS = 60
 SETTLE_SECONDS = 5
 
@@ -116,14 +118,19 @@ def _ask(url: str) -> Any:
         return json.load(answer)
 
 
+def answers(url: str, started_by: str) -> bool:
+    """True if a server is there; says how to start it if not."""
+    try:
+        urllib.request.urlopen(url, timeout=30).close()  # noqa: S310 - an address of this machine
+    except urllib.error.URLError as error:
+        print(f"nothing answers at {url} ({error.reason}): `{started_by}` starts it", file=sys.stderr)
+        return False
+    return True
+
+
 def finished_run(airflow: str) -> str:
     """Id of the newest successful run."""
-    try:
-        runs = _ask(f"{airflow}/api/v2/dags/nightly_lists/dagRuns?state=success&order_by=-run_after&limit=1")[
-            "dag_runs"
-        ]
-    except urllib.error.URLError as error:
-        sys.exit(f"Airflow does not answer at {airflow} ({error.reason}): `make airflow` starts it")
+    runs = _ask(f"{airflow}/api/v2/dags/nightly_lists/dagRuns?state=success&order_by=-run_after&limit=1")["dag_runs"]
     if not runs:
         sys.exit("no run of nightly_lists has succeeded yet: trigger one in the UI")
     return str(runs[0]["dag_run_id"])
@@ -145,14 +152,39 @@ def first_plot(report: Path) -> str:
     return drawn[0] + "\n"
 
 
-def main(airflow: str = "http://127.0.0.1:8080", warehouse: str = str(ROOT / "data" / "warehouse")) -> None:
-    """Take both pictures, and the plot of the backtest in README.md where there is one."""
+def picture_service(service: str) -> None:
+    """What comes next for a listener of `make night` who plays the second item of their list."""
+    with browser(1280, 900) as page:
+        page.show(service, "Listener")
+        page.value(f"document.getElementById('listener').value = '{LISTENER}'")
+        page.value("document.querySelector('button[type=submit]').click()")
+        time.sleep(SETTLE_SECONDS)
+        page.value("document.querySelectorAll('#list button')[1].click()")
+        time.sleep(SETTLE_SECONDS)
+        page.picture(IMAGES / "now-playing.png")
+
+
+def picture_airflow(airflow: str) -> None:
+    """A finished run in the UI of Airflow."""
     run = finished_run(airflow)
     with browser(1600, 1000) as page:
         page.show(f"{airflow}/dags/nightly_lists/runs/{quote(run)}", "refresh_cache")
         page.value("""document.querySelector('[aria-label="Expand all task groups"]').click()""")
         time.sleep(SETTLE_SECONDS)
         page.picture(IMAGES / "airflow-run.png")
+
+
+def main(
+    airflow: str = "http://127.0.0.1:8080",
+    warehouse: str = str(ROOT / "data" / "warehouse"),
+    service: str = "http://127.0.0.1:8000",
+) -> None:
+    """Take the pictures of what is running, the Data Docs', and the plot of the backtest in README.md if there is one."""
+    if answers(service, "nocturne serve --cache lmdb:data/cache"):
+        picture_service(service)
+    if answers(airflow, "make airflow"):
+        picture_airflow(airflow)
+    with browser(1600, 1000) as page:
         page.show(newest_docs(Path(warehouse)).as_uri(), "listens")
         page.picture(IMAGES / "data-docs.png")
     if (report := ROOT / "data" / "backtest.html").exists():
