@@ -3,7 +3,8 @@
 
     .venv/bin/python -m benchmarks.scale --listeners 100000 --items 20000 --interactions 9 --json > events.jsonl
     .venv/bin/python -m benchmarks.scale --stored --set als.iterations=3 --json > stored.jsonl
-    .venv/bin/python -m benchmarks.cost events.jsonl stored.jsonl > docs/cost.md
+    .venv/bin/python -m benchmarks.serve --json > serving.jsonl
+    .venv/bin/python -m benchmarks.cost events.jsonl stored.jsonl serving.jsonl > docs/cost.md
 
 Time is taken to grow with listeners x items x factors for scoring, with listeners for what is done once for each,
 with rows for ingestion and the matrix, and with entries x factors for training. Nothing is added for a network.
@@ -13,8 +14,10 @@ import argparse
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 GIB, HOUR = 2**30, 3600
+Lines = list[dict[str, Any]]
 FACTORS, ROW = 64, 50
 INT32_ENTRIES = 2**31
 
@@ -43,14 +46,14 @@ class Constants:
     solve: float
     carry: float
     delta: float
-    cache: float
+    cache_listener: dict[str, float]
+    cache_item: dict[str, float]
 
     @classmethod
-    def of(cls, events: list[dict[str, object]], stored: list[dict[str, object]]) -> "Constants":
-        """Read off the lines of two runs of benchmarks.scale: of events, and of a stored matrix."""
+    def of(cls, events: Lines, stored: Lines, serving: Lines) -> "Constants":
+        """Read off the lines of two runs of benchmarks.scale, of events and of a stored matrix, and of benchmarks.serve."""
         first = {line["stage"]: line for line in events if line["night"] == "first" and "stage" in line}
         ingest, build = first["ingest_events"], first["build_interactions"]
-        (loaded,) = [line for line in events if "cache_bytes" in line]
         first = {line["stage"]: line for line in stored if line["night"] == "first" and "stage" in line}
         ranked, train = first["rank_users"], first["train_als"]
         (size,) = [line for line in stored if "cache_bytes" in line]
@@ -64,7 +67,8 @@ class Constants:
             solve=spent["solve"] / listeners,
             carry=others / listeners,
             delta=ranked["bytes_written"] / listeners,
-            cache=loaded["cache_bytes"] / loaded["listeners"],
+            cache_listener={line["store"]: line["bytes_a_listener"] for line in serving if "store" in line},
+            cache_item={line["store"]: line["bytes_an_item"] for line in serving if "store" in line},
         )
 
 
@@ -83,6 +87,16 @@ def page(measured: Constants, service: Service) -> str:
         "rank_users: scoring": service.changed * score,
         "rank_users: solving, reading, writing": each - (1 - service.changed) * measured.solve * service.listeners,
     }
+    listener, item = measured.cache_listener, measured.cache_item
+
+    def generation(store: str, listeners: float, items: float = service.items) -> float:
+        return listeners * listener[store] + items * item[store]
+
+    sizes = "\n".join(
+        f"| {listeners / 1e6:,.0f} million | {items / 1e6:,.1f} million | {generation('LMDB', listeners, items) / GIB:,.0f} GiB "
+        f"| {generation('Redis', listeners, items) / GIB:,.0f} GiB | {3 * generation('Redis', listeners, items) / GIB:,.0f} GiB |"
+        for listeners, items in ((1e6, 0.1e6), (10e6, 1e6), (100e6, 5e6), (service.listeners, service.items))
+    )
     cores = service.machines * service.cores
     rows = "\n".join(
         f"| {name} | {seconds / HOUR:,.0f} | {incremental[name] / HOUR:,.0f} |" for name, seconds in full.items()
@@ -95,12 +109,13 @@ def page(measured: Constants, service: Service) -> str:
 
 For {service.listeners / 1e6:,.0f} million listeners and {service.items / 1e6:,.0f} million items, {FACTORS} factors, lists of 50, on
 {service.machines} machines of {service.cores} cores and {service.memory_gib} GiB. {service.changed:.0%} of the listeners are active in a day, with
-{service.events_a_listener:g} events each. Everything is worked out from two runs on a machine of 2 cores that other work shared:
+{service.events_a_listener:g} events each. Everything is worked out from three runs on a machine of 2 cores that other work shared:
 
 ```sh not-run="measures for half an hour"
 .venv/bin/python -m benchmarks.scale --listeners 100000 --items 20000 --interactions 9 --json > data/events.jsonl
 .venv/bin/python -m benchmarks.scale --stored --set als.iterations=3 --json > data/stored.jsonl
-.venv/bin/python -m benchmarks.cost data/events.jsonl data/stored.jsonl > docs/cost.md
+.venv/bin/python -m benchmarks.serve --json > data/serving.jsonl
+.venv/bin/python -m benchmarks.cost data/events.jsonl data/stored.jsonl data/serving.jsonl > docs/cost.md
 ```
 
 | measured | | run |
@@ -112,7 +127,8 @@ For {service.listeners / 1e6:,.0f} million listeners and {service.items / 1e6:,.
 | solving a listener | {measured.solve * 1e6:,.0f} core microseconds | stored |
 | reading, planning, assembling and writing a listener | {measured.carry * 1e6:,.0f} core microseconds | stored |
 | `pools` and `ranked_lists`, a listener | {measured.delta:,.0f} bytes | stored |
-| serving cache (LMDB), a listener | {measured.cache:,.0f} bytes | events |
+| serving cache, a listener: LMDB, Redis | {listener["LMDB"]:,.0f}, {listener["Redis"]:,.0f} bytes | serving |
+| serving cache, an item: LMDB, Redis | {item["LMDB"]:,.0f}, {item["Redis"]:,.0f} bytes | serving |
 
 | core hours | in full, as after a new model | carried over |
 | --- | --- | --- |
@@ -126,7 +142,23 @@ For {service.listeners / 1e6:,.0f} million listeners and {service.items / 1e6:,.
 - **Shuffled**: by `rank_users` nothing. By `ingest_events` the hashes of the night's event ids; by `build_interactions` the
   night's events and, for they are written by bucket, every row of the matrix once.
 - **Written**: {service.listeners * measured.delta / 1e9:,.0f} GB of pools and lists into Delta a night, carried over or not, and
-  {service.listeners * measured.cache / 1e9:,.0f} GB into the cache.
+  {generation("LMDB", service.listeners) / 1e9:,.0f} GB into the cache.
+
+## The serving cache
+
+A generation is all that a reader needs ([decision](decisions/a-generation-is-all-a-reader-needs.md)): of a listener the list of {ROW} items, {FACTORS}
+factors, 100 heard items with their weights; of an item what people see, its factors, 50 neighbours and 75 related items. Measured
+on generations of that shape; the days after which heard items come back (`ranking.let_back_after_days`) add 200 bytes a listener.
+
+| listeners | items | LMDB, a generation | Redis, a generation | Redis, three of them |
+| --- | --- | --- | --- | --- |
+{sizes}
+
+Redis has the generations that a rollback can serve beside the one that is served (`cache.generations`, two in all at the least), and the
+one that is being loaded: three at the least, and `maxmemory` must have room for them. Every machine that answers copies the
+items of a generation to its disk once.
+
+## Limits
 
 **The first limit met** is the training matrix: int32 indexes end at {INT32_ENTRIES / 1e9:,.1f} billion entries, so at most {sample:.0%} of these
 listeners can be trained on (`als.sample_share`; the rest are solved exactly all the same). The second is writing: every night
@@ -145,10 +177,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("events", type=Path, help="what benchmarks.scale --json printed")
     parser.add_argument("stored", type=Path, help="what benchmarks.scale --stored --json printed")
+    parser.add_argument("serving", type=Path, help="what benchmarks.serve --json printed")
     options = parser.parse_args()
     runs = (
         [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
-        for file in (options.events, options.stored)
+        for file in (options.events, options.stored, options.serving)
     )
     print(page(Constants.of(*runs), Service()), end="")
 

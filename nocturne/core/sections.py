@@ -247,7 +247,13 @@ class CacheSettings(Section):
         int, Field(ge=2, le=30, description="nights kept in the cache: the one served and those to roll back to")
     ]
     lists_per_second: Annotated[
-        int, Field(ge=0, description="lists loaded into Redis, or deleted from it, a second; 0: as many as it takes")
+        int,
+        Field(
+            ge=0,
+            description=(
+                "lists loaded into Redis, or deleted from it, a second, and items at the same bytes; 0: as many as it takes"
+            ),
+        ),
     ]
     user: Annotated[str, Field(description="user of the Redis server; empty: its default user")]
     password_file: Annotated[str, Field(description="file that holds the password of the Redis server; empty: none")]

@@ -8,7 +8,9 @@ from pathlib import Path
 
 from nocturne.core.atomic_write import open_atomically
 
-PIECE_BYTES = 4 * 2**20
+PIECE_BYTES = 256 * 2**10
+"""Stored in two milliseconds, in which the server answers nobody."""
+
 KEPT = 3
 
 

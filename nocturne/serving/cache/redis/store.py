@@ -43,6 +43,8 @@ BUCKET_LISTS = 440
 """So few that nearly every hash fits a table of 512 places."""
 
 BUCKETS_AT_ONCE = 128
+LIST_BYTES = 1_400
+"""About those of a listener: a rate of lists is a rate of bytes for the items."""
 
 
 class RedisCache(Cache):
@@ -142,6 +144,8 @@ class RedisCache(Cache):
             for number in range(pieces):
                 piece = [b"%d" % number, items.read(PIECE_BYTES)]
                 store(self._redis, generation, load, {items_key(generation, load).encode(): piece})
+                if rate := self._settings.lists_per_second:
+                    sleep(PIECE_BYTES / LIST_BYTES / rate)
         return load
 
     def _remove(self, generation: str) -> bool:
