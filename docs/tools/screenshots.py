@@ -179,7 +179,7 @@ def main(
     warehouse: str = str(ROOT / "data" / "warehouse"),
     service: str = "http://127.0.0.1:8000",
 ) -> None:
-    """Take the pictures of what is running, the Data Docs', and the plot of the backtest in README.md if there is one."""
+    """Take the pictures of what is running, of the Data Docs, and the plot in README.md if there is a backtest."""
     if answers(service, "nocturne serve --cache lmdb:data/cache"):
         picture_service(service)
     if answers(airflow, "make airflow"):

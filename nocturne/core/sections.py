@@ -251,7 +251,7 @@ class CacheSettings(Section):
         Field(
             ge=0,
             description=(
-                "lists loaded into Redis, or deleted from it, a second, and items at the same bytes; 0: as many as it takes"
+                "lists loaded into Redis, or deleted, a second, and items at as many bytes; 0: as many as it takes"
             ),
         ),
     ]
