@@ -1,9 +1,13 @@
 """HTTP on a connection: uvicorn's protocol, with a limit on heads and with problem details for what is no HTTP."""
 
+import asyncio
+from typing import cast
+
 import orjson
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from nocturne.serving.http.problems import HEADERS_TOO_LARGE, MALFORMED, PROBLEM_JSON, ProblemKind, members
+from nocturne.serving.joined_writes import JoinedWrites
 
 MOST_HEAD_BYTES = 65_536
 """Of a request's first line and headers; uvicorn and its parser have no limit."""
@@ -13,6 +17,10 @@ class HttpProtocol(HttpToolsProtocol):
     """One connection."""
 
     _head_bytes = 0
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Begin; head and body of an answer are written as one."""
+        super().connection_made(cast("asyncio.Transport", JoinedWrites(transport)))
 
     def data_received(self, data: bytes) -> None:
         """Take bytes in; a head that does not end is not gathered for ever."""

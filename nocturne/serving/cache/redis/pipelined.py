@@ -13,6 +13,8 @@ from typing import Any, cast
 import hiredis
 from redis import exceptions
 
+from nocturne.serving.joined_writes import JoinedWrites
+
 _KINDS: Mapping[str, type[exceptions.RedisError]] = {
     "NOAUTH": exceptions.AuthenticationError,
     "WRONGPASS": exceptions.AuthenticationError,
@@ -28,7 +30,7 @@ class PipelinedConnection(asyncio.Protocol):
     def __init__(self) -> None:
         self._reader = hiredis.Reader(protocolError=ConnectionError, replyError=_error)
         self._awaited: deque[asyncio.Future[Any]] = deque()
-        self._transport: asyncio.Transport | None = None
+        self._transport: JoinedWrites | None = None
 
     @classmethod
     async def open(cls, options: Mapping[str, Any], *, secure: bool) -> "PipelinedConnection":
@@ -81,7 +83,7 @@ class PipelinedConnection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin."""
-        self._transport = cast("asyncio.Transport", transport)
+        self._transport = JoinedWrites(cast("asyncio.Transport", transport))
 
     def data_received(self, data: bytes) -> None:
         """Hand answers to those who asked for them."""
