@@ -10,7 +10,6 @@ import pyarrow as pa
 from nocturne.core.arrays import Counts, Indexes, Mask
 from nocturne.core.csr import CsrRows
 from nocturne.core.hashing import hash_ids, spread
-from nocturne.ingestion.row_merge import WINDOW_LISTENS
 from nocturne.training.confidences import heard_items, recent_listens
 
 SEED = 7_919
@@ -75,10 +74,10 @@ def withhold(
 ) -> Iterator[tuple[pa.RecordBatch, CsrRows]]:
     """Rows without what is withheld, and the item indexes that are, by batch; empty for those who are not asked.
 
-    Of an ordered history it is what was new on the listener's last day, or, if all of it is of one day, the item of
-    the last listen; otherwise a fifth of the items, picked by hash. New is what the listens before that day, as far as
-    the row keeps them, do not name. Who would be left with nothing, has heard fewer than three items, or has more
-    listens on their last day than a row keeps, is not asked.
+    With order it is what was new on the listener's last day; otherwise a fifth of the items, picked by hash. New is
+    what the listens before that day, as far as the row keeps them, do not name. Who would be left with nothing, has
+    heard fewer than three items, or, with order, has all that the row keeps of one day, is not asked: what follows
+    within a day, such as the next line of an order, says little of what is heard on the next one.
 
     Args:
         rows: COLUMNS of `interactions`.
@@ -130,10 +129,7 @@ def _came_last(batch: pa.RecordBatch, listener: Counts, entries: int) -> Mask:
     some = kept > 0
     last, oldest = np.zeros((2, len(kept)), np.int64)
     last[some], oldest[some] = day[starts[1:][some] - 1], day[starts[:-1][some]]
-    out = (first_day == last[listener]) & (oldest < last)[listener]
-    of_one_day = some & (oldest == last) & (kept < WINDOW_LISTENS)
-    out[entry[starts[1:][of_one_day] - 1]] = True
-    return np.asarray(out)
+    return np.asarray((first_day == last[listener]) & (oldest < last)[listener])
 
 
 def _picked(batch: pa.RecordBatch, listener: Counts, items: Indexes) -> Mask:

@@ -38,6 +38,9 @@ CONFIDENCES: tuple[Recipe, ...] = (
     {"alpha": 80.0, "popularity_exponent": 0.5},
     {"alpha": 200.0, "popularity_exponent": 0.5, "regularization": 80.0},
 )
+EVIDENCE: tuple[Recipe, ...] = ({"transform": "binary"},)
+"""How often something was heard need not count: in a shop it is how many of a thing were bought."""
+
 LONGER_FACTORS = (128, 256)
 """Lengths that are tried one after another, for as long as they win."""
 
@@ -47,7 +50,7 @@ _OF_NEIGHBOURS = (
 )
 """Settings that decide on neighbours and their weights: their own, and those of confidences but for scale."""
 
-_TRAINED = frozenset({"confidences", "factors"})
+_TRAINED = frozenset({"confidences", "evidence", "factors"})
 """Rounds whose recipes have factors of their own."""
 
 NEIGHBOURS: tuple[Recipe, ...] = (
@@ -89,7 +92,7 @@ class Entrant:
     """A recipe in a round of the race, and how it did.
 
     Attributes:
-        round: what it was about: confidences, neighbours, order, factors or scores.
+        round: what it was about: confidences, neighbours, order, evidence, factors or scores.
         changes: from the recipe that the round began with; none: that recipe itself.
         listeners: who were asked.
         ndcg: mean of NDCG@20 on what was withheld.
@@ -256,6 +259,7 @@ def _rounds(settings: AlsSettings, *, ordered: bool) -> Iterator[tuple[str, Sequ
         yield "neighbours", NEIGHBOURS
     if ordered:
         yield "order", ORDER
+    yield "evidence", EVIDENCE
 
 
 def _run_round(name: str, recipes: Sequence[Recipe], model: Model, course: _Course, entrants: list[Entrant]) -> Model:
@@ -298,25 +302,34 @@ def _prepare(
     """
     sizes = np.array([(batch.num_rows, len(heard_items(batch)[1])) for batch in rows]).reshape(-1, 2)
     listeners, entries = (int(size) for size in sizes.sum(axis=0))
-    share, ordered = share_asked(listeners), is_ordered(rows)
+    share = share_asked(listeners)
     if share * listeners < FEWEST_ASKED:
         return None
     sampled = settings.model_copy(update={"sample_share": _sample_share(entries, settings)})
-    shares = doubled(sampled.sample_share)
-    in_sample = (levels(batch.column("user_id"), shares, settings.seed) == 0 for batch in rows)
-    hold_out = gather(withhold(rows, share, ordered=ordered), in_sample, share, ordered=ordered)
-    if hold_out.asked.num_rows < FEWEST_ASKED:
+    hold_out = _hold_out(rows, share, sampled)
+    if hold_out is None:
         return None
-    everyone = (batch for batch, _ in withhold(rows, share, ordered=ordered))
+    everyone = (batch for batch, _ in withhold(rows, share, ordered=hold_out.ordered))
     census = als.take_census(everyone, items, sampled)
     if not (census.listeners[0] >= settings.min_item_listeners).any():
         return None
     return hold_out, census, round(listeners * settings.sample_share), round(entries * settings.sample_share)
 
 
+def _hold_out(rows: Iterable[pa.RecordBatch], share: float, sampled: AlsSettings) -> HoldOut | None:
+    """What came last if enough listeners have several days, else a random share; None if too few can be asked."""
+    shares = doubled(sampled.sample_share)
+    for ordered in (True, False) if is_ordered(rows) else (False,):
+        in_sample = (levels(batch.column("user_id"), shares, sampled.seed) == 0 for batch in rows)
+        hold_out = gather(withhold(rows, share, ordered=ordered), in_sample, share, ordered=ordered)
+        if hold_out.asked.num_rows >= FEWEST_ASKED:
+            return hold_out
+    return None
+
+
 def _sample_share(entries: int, settings: AlsSettings) -> float:
     """Share of listeners that the trainings of a race can be on."""
-    lengths = [settings.factors] * (1 + len(CONFIDENCES)) + [*LONGER_FACTORS]
+    lengths = [settings.factors] * (1 + len(CONFIDENCES) + len(EVIDENCE)) + [*LONGER_FACTORS]
     of_training = entries * settings.sample_share * settings.factors * settings.iterations
     budget = max(FREE_WORK, WORK_SHARE * of_training)
     return float(min(settings.sample_share, budget / (entries * ITERATIONS * sum(lengths))))

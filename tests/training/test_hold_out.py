@@ -52,9 +52,9 @@ def test_what_is_new_on_the_last_day_is_withheld_and_leaves_no_trace() -> None:
     assert [len(times) for times in left.column("recent_times").to_pylist()] == [3]
 
 
-def test_of_a_single_day_the_last_item_is_withheld() -> None:
-    _, items = withheld([(1, 0), (2, 0), (3, 0)], [(3, 1), (1, 1), (2, 1), (3, 1)])
-    assert items == [[3], [3]]
+def test_who_listened_on_a_single_day_is_not_asked() -> None:
+    _, items = withheld([(1, 0), (2, 0), (3, 0)], [(3, 1), (1, 1), (2, 1), (3, 1)], [(1, 0), (2, 0), (3, 1)])
+    assert items == [[], [], [3]]
 
 
 def test_who_would_be_left_with_nothing_or_heard_too_little_is_not_asked() -> None:

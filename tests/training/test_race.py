@@ -79,6 +79,17 @@ def test_where_there_is_no_order_it_does_not_count() -> None:
     assert chosen.settings.neighbour_weights != "succession"
 
 
+def test_what_follows_within_a_day_is_nothing_to_judge_by(walks: list[pa.RecordBatch]) -> None:
+    start = datetime(2025, 2, 1, tzinfo=UTC)
+    # The same walks, each within a day: some on one, some on another.
+    times = [[start + timedelta(days=user % 2, minutes=step) for step in range(HEARD)] for user in range(LISTENERS)]
+    columns = {name: walks[0].column(name) for name in walks[0].schema.names}
+    columns["recent_times"] = pa.array(times, pa.list_(pa.timestamp("us", "UTC")))
+    within_a_day = race([pa.RecordBatch.from_pydict(columns)])
+    assert {entrant.round for entrant in within_a_day.entrants} >= {"confidences", "neighbours", "evidence", "scores"}
+    assert "order" not in {entrant.round for entrant in within_a_day.entrants}
+
+
 def test_every_round_has_one_winner_and_a_recipe_is_only_left_for_a_better_one(of_walks: Race) -> None:
     for name in {entrant.round for entrant in of_walks.entrants}:
         entrants = [entrant for entrant in of_walks.entrants if entrant.round == name]
