@@ -167,16 +167,26 @@ class _Part:
         """The k best for some items."""
         relations = self.relations
         users = relations.factors[some].astype(np.float64) / relations.norms[some, None]
-        own = self.place[some]
-        itself = CsrRows(np.concatenate([[0], np.cumsum(own >= 0)]), own[own >= 0])
-        query = Query(users, self.items, self.k, itself, np.zeros(len(some), np.int32), self.eligible)
-        nearest = top_k(query, blocks_per_panel=_BLOCKS_PER_PANEL)
+        nearest, cosines = self._nearest(some, users)
         rows, evidence = self._heard_after(some)
         heard = EvidenceRows(rows.offsets, rows.positions, exact_scores(users, self.items, rows), evidence)
-        found, scores, sources = combine(
-            nearest.lists, nearest.scores, heard, relations.weight, self.items.tie_order, self.k
-        )
+        found, scores, sources = combine(nearest, cosines, heard, relations.weight, self.items.tie_order, self.k)
         return RelatedRows(CsrRows(found.offsets, self.among[found.positions]), scores, sources)
+
+    def _nearest(self, some: Positions, users: Floats) -> tuple[CsrRows, Floats]:
+        """The k items of the largest cosines, for some items, and these; never an item itself.
+
+        Items that only the same listeners heard have the same factors, often by the thousand: one query asks for all
+        of them, and for one item more, which may be the asking one.
+        """
+        distinct, of = np.unique(users, axis=0, return_inverse=True)
+        nobody, one_class = CsrRows.empty(len(distinct)), np.zeros(len(distinct), np.int32)
+        query = Query(distinct, self.items, self.k + 1, nobody, one_class, self.eligible)
+        nearest = top_k(query, blocks_per_panel=_BLOCKS_PER_PANEL)
+        offsets, entries = entries_of(nearest.lists.offsets, of)
+        lists, cosines = CsrRows(offsets, nearest.lists.positions[entries]), nearest.scores[entries]
+        others = lists.positions != np.repeat(self.place[some], lists.lengths)
+        return lists.where(others).heads(cosines[others], self.k)
 
     def _heard_after(self, some: Positions) -> tuple[CsrRows, Floats]:
         """The items that may be listed and are heard after some items, by their place; and the evidence of each."""

@@ -47,7 +47,7 @@ def change_items(night: Night, **of_item: Row) -> None:
 
 
 def faults(night: Night) -> dict[str, float | None]:
-    return {name: value for name, value in profile(night).items() if value}
+    return {name: value for name, value in profile(night).profile.items() if value}
 
 
 def validated(night: Night, files: str, outcome: str = "success") -> None:
