@@ -23,7 +23,7 @@ class JoinedWrites:
         self._transport.close()
 
     def __getattr__(self, name: str) -> Any:
-        """Whatever else a transport does."""
+        """The other members of the transport."""
         return getattr(self._transport, name)
 
     def _send(self) -> None:

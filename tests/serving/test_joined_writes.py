@@ -7,7 +7,7 @@ from nocturne.serving.joined_writes import JoinedWrites
 
 
 class Transport:
-    """What it was told to do."""
+    """A record of what it was told to do."""
 
     def __init__(self) -> None:
         self.done: list[Any] = []
