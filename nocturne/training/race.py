@@ -317,7 +317,7 @@ def _prepare(
 
 
 def _hold_out(rows: Iterable[pa.RecordBatch], share: float, sampled: AlsSettings) -> HoldOut | None:
-    """What came last if enough listeners have several days, else a random share; None if too few can be asked."""
+    """Items that came last if enough listeners have several days, else a random share; None if too few are asked."""
     shares = doubled(sampled.sample_share)
     for ordered in (True, False) if is_ordered(rows) else (False,):
         in_sample = (levels(batch.column("user_id"), shares, sampled.seed) == 0 for batch in rows)
