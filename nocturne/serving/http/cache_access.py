@@ -152,11 +152,16 @@ class CacheServer:
             await self._look_once()
 
     async def _look_once(self) -> None:
-        """Take over what is served, or why that is not known; a look that takes too long is waited for again later."""
+        """Take over what is served, or why that is not known.
+
+        A look that takes long, as it does while the items of another generation are copied, is waited for again later;
+        what was served goes on being served. If the server is away, reads of rows say so.
+        """
         self._look = self._look or self._in_a_thread(self._reader.served)
         done, _ = await asyncio.wait({self._look}, timeout=self._patience_seconds)
         if not done:
-            self._seen = self._silence()
+            if isinstance(self._seen, Exception):
+                self._seen = self._silence()
             return
         look, self._look = self._look, None
         try:

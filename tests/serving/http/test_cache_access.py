@@ -6,7 +6,7 @@ import time
 
 from nocturne.core.errors import ServiceError
 from nocturne.serving.http.cache_access import CacheServer
-from tests.fixtures.fake_service import LISTENER, TUESDAY, FakeReader
+from tests.fixtures.fake_service import LISTENER, MONDAY, TUESDAY, FakeReader
 
 SOON = 30
 
@@ -109,6 +109,21 @@ def test_a_look_that_takes_too_long_is_told_and_taken_over_when_it_ends():
         await until(lambda: generation_or_error(access) == TUESDAY)
 
     run(reader, use, patience_seconds=0.05)
+
+
+def test_a_generation_is_served_while_another_takes_long_to_open():
+    reader = SlowReader()
+    reader.released.set()
+
+    async def use(access):
+        reader.released.clear()
+        reader.generation = MONDAY
+        await asyncio.sleep(0.2)  # several times the patience
+        assert generation_or_error(access) == TUESDAY
+        reader.released.set()
+        await until(lambda: generation_or_error(access) == MONDAY)
+
+    run(reader, use, patience_seconds=0.02)
 
 
 def test_the_end_lets_go_of_everything():

@@ -248,7 +248,7 @@ def test_while_redis_is_away_clients_are_told_to_come_back_and_then_are_served(t
         assert (away.status_code, away.headers["retry-after"]) == (503, "1")
         assert service.get("/livez").status_code == 200
         redis_server.start()
-        wait_until(lambda: service.get("/readyz").json()["detail"] == "the cache serves nothing")
+        wait_until(lambda: service.get("/readyz").json().get("detail") == "the cache serves nothing")
         with open_cache(redis_server.url) as cache:
             serve_world(cache)
         wait_until(lambda: service.get(LIST).status_code == 200)
