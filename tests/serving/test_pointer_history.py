@@ -351,5 +351,5 @@ def _last(names: list[str], name: str) -> int:
     return len(names) - 1 - names[::-1].index(name)
 
 
-PointerHistory.TestCase.settings = settings(max_examples=12, stateful_step_count=20)
+PointerHistory.TestCase.settings = settings(max_examples=11, stateful_step_count=20)
 TestPointerHistory = PointerHistory.TestCase

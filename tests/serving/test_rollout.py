@@ -55,6 +55,18 @@ with open_cache(sys.argv[1]) as cache:
 """
 
 
+ROLL_BACK_AND_TELL_IMPORTS = """
+import sys
+from nocturne.cli import serving
+from nocturne.serving import cache
+def tell(*_):
+    print(sorted({"numba", "pandas", "pyspark", "scipy"} & set(sys.modules)))
+    sys.exit()
+cache.Cache.swap_pointer = tell
+serving.rollback(cache=sys.argv[1], why="too much jazz")
+"""
+
+
 @pytest.fixture
 def service(night) -> Night:
     """A warehouse with one bucket; caches keep three generations."""
@@ -208,6 +220,12 @@ def test_a_rollback_without_an_earlier_night_is_an_error(service: Night, monday:
         rollback(service.warehouse, cache, "too much jazz")
     with pytest.raises(UsageError, match="no such generation"):
         rollback(service.warehouse, cache, "too much jazz", "2026-03-01-00000000")
+
+
+def test_until_the_pointer_moves_a_rollback_imports_nothing_that_takes_long(cache_url: str, two_nights):
+    command = [sys.executable, "-c", ROLL_BACK_AND_TELL_IMPORTS, cache_url]
+    done = subprocess.run(command, check=True, capture_output=True, text=True, cwd=Path(__file__).parents[2])
+    assert done.stdout == "[]\n"
 
 
 def test_a_rollback_to_lists_that_the_cache_has_lost_is_an_error(

@@ -17,7 +17,6 @@ from nocturne.serving.cache.base import Cache, OpenGeneration, ParallelMap, Prog
 from nocturne.serving.cache.lmdb import environments
 from nocturne.serving.cache.pointer import Generation, Pointer, from_json, to_json
 from nocturne.serving.cache.rows import ServedRow
-from nocturne.serving.cache.served_items import write_items
 from nocturne.serving.cache.values import Decoder, GenerationInfo, ServedList
 
 POINTER_KEY = b"pointer"
@@ -120,7 +119,8 @@ class LmdbCache(Cache):
         progress: Progress,
     ) -> int:
         # all parts at once and here: LMDB has one writer, and appending in order fills its pages whole
-        from nocturne.serving.cache.encoding import Encoder  # compiles loops, which readers do without
+        from nocturne.serving.cache.encoding import Encoder  # compile loops, which readers do without
+        from nocturne.serving.cache.served_items import write_items
 
         encoder = Encoder(info)
         rows = heapq.merge(*(encoder.part(part) for part in parts))

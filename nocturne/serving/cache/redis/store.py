@@ -35,7 +35,6 @@ from nocturne.serving.cache.redis.generations import (
 )
 from nocturne.serving.cache.redis.item_copies import PIECE_BYTES
 from nocturne.serving.cache.redis.loader import BatchesLoader, lost, store
-from nocturne.serving.cache.served_items import write_items
 from nocturne.serving.cache.values import GenerationInfo
 
 POINTER_KEY = "nocturne:pointer"
@@ -103,6 +102,8 @@ class RedisCache(Cache):
         map_parts: ParallelMap,
         progress: Progress,
     ) -> int:
+        from nocturne.serving.cache.served_items import write_items  # compiles loops, which a rollback does without
+
         self._check_server()
         with errors(self.place), tempfile.TemporaryFile() as items:
             if info.items is not None:
