@@ -9,6 +9,7 @@ import numpy as np
 from nocturne.core.errors import NocturneError
 from nocturne.serving.cache import ListKind
 from nocturne.serving.cache.rows import ServedRow
+from nocturne.serving.full_ranking import rank_catalogue
 from nocturne.serving.now_playing import Filters, now_playing
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ _log = logging.getLogger(__name__)
 
 
 def warm_up(reader: "ReadsServed") -> None:
-    """Answer nobody once; without a generation, or without a model, there is nothing to do."""
+    """Answer nobody once, and rank the catalogue for them; without a generation or a model there is nothing to do."""
     with suppress(NocturneError):
         items = reader.served().items
         if not items.confidence_weights.any():
@@ -35,5 +36,6 @@ def warm_up(reader: "ReadsServed") -> None:
             weights=nothing.astype(np.float32),
             days=None,
         )
-        now_playing(items, nobody, items.describe(0).item_id, [], Filters(limit=len(items)))
+        now_playing(items, nobody, items.describe(0).item_id, [], Filters(limit=1))
+        rank_catalogue(items, nobody, np.ones(len(items), bool), k=1)
         _log.info("ready to answer from %s items", f"{len(items):,}")
