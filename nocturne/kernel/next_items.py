@@ -51,13 +51,13 @@ class Listener(NamedTuple):
 
 
 class Weights(NamedTuple):
-    """Weights of the parts of a score; `serving.now_playing` has the formula."""
+    """Weights of the parts of a score, by the names of their settings; `serving.now_playing` has the formula."""
 
-    personal: float
-    session: float
-    related: float
-    creator: float
-    popularity: float
+    personal_weight: float
+    session_weight: float
+    related_weight: float
+    creator_weight: float
+    popularity_weight: float
     recent_decay: float
 
 
@@ -84,11 +84,18 @@ def next_items(items: ContextItems, listener: Listener, weights: Weights, masks:
     """
     numbers = np.concatenate((listener.own, *(_related_to(items, number) for number in listener.context.tolist())))
     candidates = _distinct(numbers)
-    offered = masks[0][candidates]
-    for mask in masks[1:]:
-        offered &= mask[candidates]
+    offered = in_all(masks, candidates)
     numbers, scores, goes_with = _next_items(items, Listener._make(frozen(*listener)), weights, candidates, offered)
     return NextItems(numbers, scores, goes_with, candidates)
+
+
+def in_all(masks: tuple[Mask, ...], numbers: Indexes) -> Mask:
+    """True for the numbers at which all masks, one at least, are True; shape of the numbers."""
+    first, *others = masks
+    among: Mask = first[numbers]
+    for mask in others:
+        among &= mask[numbers]
+    return among
 
 
 def _related_to(items: ContextItems, number: int) -> Indexes:
@@ -134,11 +141,11 @@ def _next_items(items, listener, weights, candidates, offered):
         liking, session = likings[candidate], sessions[candidate]
         if fit + relation <= (liking if known else 0.0):
             goes_with[candidate] = -1
-        scores[candidate] = liking * (weights.personal + fit) + weights.session * session + relation
+        scores[candidate] = liking * (weights.personal_weight + fit) + weights.session_weight * session + relation
     for place in range(len(listener.leading)):
         candidate = _place(candidates, listener.leading[place])
         if candidate >= 0:
-            scores[candidate] += weights.popularity / np.log2(place + 2.0)
+            scores[candidate] += weights.popularity_weight / np.log2(place + 2.0)
     kept = np.flatnonzero(offered)
     best = kept[np.argsort(-scores[kept], kind="mergesort")]
     return candidates[best], scores[best], goes_with[best]
@@ -181,10 +188,10 @@ def _relations(items, context, candidates, cosines, weights):
         for entry in range(items.starts[context[place]], items.starts[context[place] + 1]):
             candidate = _place(candidates, items.related[entry])
             if items.related_sources[entry] == items.creator:
-                relations[candidate, place] = weights.creator
+                relations[candidate, place] = weights.creator_weight
             else:
                 beyond = max(items.related_scores[entry] - cosines[candidate, place], np.float32(0))
-                relations[candidate, place] = weights.related * beyond
+                relations[candidate, place] = weights.related_weight * beyond
     return relations
 
 

@@ -38,7 +38,6 @@ def build_record(
         coverage: as in the column of `nights`.
         validations: of the night, where they were read already.
     """
-    night = night if night.warehouse.opened is not None else night.at_one_time()
     of_night = pc.field("run_date") == night.run_date
     validations = validations_of(night) if validations is None else validations
     rows = validations.sort_by([("table", "ascending"), ("expectation", "ascending")]).to_pylist()

@@ -26,7 +26,7 @@ from typing import NamedTuple
 import numpy as np
 
 from nocturne.core.arrays import Factors, Indexes, Mask
-from nocturne.kernel.next_items import Listener, next_items
+from nocturne.kernel.next_items import Listener, in_all, next_items
 from nocturne.serving.cache.rows import ServedRow
 from nocturne.serving.cache.served_items import ServedItems
 from nocturne.serving.full_ranking import rank_catalogue
@@ -180,11 +180,7 @@ def _masks(items: ServedItems, market: str | None, filters: Filters) -> tuple[Ma
 
 
 def _may_be_shown(items: ServedItems, numbers: Indexes, market: str | None, filters: Filters) -> Mask:
-    first, *others = _masks(items, market, filters)
-    allowed: Mask = first[numbers]
-    for mask in others:
-        allowed &= mask[numbers]
-    return allowed
+    return in_all(_masks(items, market, filters), numbers)
 
 
 def _of_types(items: ServedItems, filters: Filters) -> Mask:

@@ -25,7 +25,7 @@ def refresh_cache(spark: SparkSession, night: Night, progress: Progress) -> Stag
     files = {table: fingerprints.file_hashes(proved, table) for table in GATED_TABLES}
     reasons = gate(validations, critical_expectations(), files)
     if reasons:
-        publications.record_closed_gate(night, reasons)
+        publications.record_closed_gate(proved, reasons)
         raise GateClosed(
             f"the gate is closed for night {night.run_date}: nothing of it is served",
             where=night.warehouse.path,

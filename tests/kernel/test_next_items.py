@@ -8,7 +8,14 @@ from nocturne.kernel.arguments import frozen
 from nocturne.kernel.next_items import ContextItems, Listener, Weights, next_items
 
 FACTORS, CREATOR = 3, 2
-WEIGHTS = Weights(personal=0.25, session=0.1, related=0.5, creator=0.75, popularity=0.125, recent_decay=0.5)
+WEIGHTS = Weights(
+    personal_weight=0.25,
+    session_weight=0.1,
+    related_weight=0.5,
+    creator_weight=0.75,
+    popularity_weight=0.125,
+    recent_decay=0.5,
+)
 
 
 def by_the_formula(items, listener, masks):
@@ -44,9 +51,9 @@ def by_the_formula(items, listener, masks):
         relations = [
             0.0
             if n not in of_one
-            else WEIGHTS.creator
+            else WEIGHTS.creator_weight
             if items.related_sources[of_one[n]] == CREATOR
-            else WEIGHTS.related * max(0.0, items.related_scores[of_one[n]] - cosine)
+            else WEIGHTS.related_weight * max(0.0, items.related_scores[of_one[n]] - cosine)
             for of_one, cosine in zip(related, cosines, strict=True)
         ]
         fit = sum(weight * max(0.0, cosine) for weight, cosine in zip(decay, cosines, strict=True))
@@ -55,10 +62,10 @@ def by_the_formula(items, listener, masks):
         popular = listener.leading.tolist()
         popularity = 1 / np.log2(popular.index(n) + 2) if n in popular else 0.0
         results[n] = (
-            liking * (WEIGHTS.personal + fit)
-            + WEIGHTS.session * sessions[n]
+            liking * (WEIGHTS.personal_weight + fit)
+            + WEIGHTS.session_weight * sessions[n]
             + relation
-            + WEIGHTS.popularity * popularity
+            + WEIGHTS.popularity_weight * popularity
         )
     return candidates, results
 

@@ -218,15 +218,7 @@ class ServedItems:
     @cached_property
     def weights(self) -> Weights:
         """Weights of the parts of the score of what comes next."""
-        weights = self.info.now_playing
-        return Weights(
-            weights["personal_weight"],
-            weights["session_weight"],
-            weights["related_weight"],
-            weights["creator_weight"],
-            weights["popularity_weight"],
-            weights["recent_decay"],
-        )
+        return Weights(**self.info.now_playing)
 
     @cached_property
     def layout(self) -> ItemLayout:
@@ -248,10 +240,8 @@ class ServedItems:
     def _ids(self) -> tuple[memoryview, memoryview]:
         """Where each id begins and the last one ends, and their text."""
         ids = self._rows["item_id"]
-        _, offsets, text = ids.buffers()
-        return memoryview(offsets or b"").cast("q" if pa.types.is_large_string(ids.type) else "i"), memoryview(
-            text or b""
-        )
+        _, offsets, text = (memoryview(each or b"") for each in ids.buffers())
+        return offsets.cast("q" if pa.types.is_large_string(ids.type) else "i"), text
 
     @cached_property
     def _related_offsets(self) -> Indexes:

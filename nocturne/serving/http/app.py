@@ -16,7 +16,7 @@ from starlette.exceptions import HTTPException
 from nocturne.core.errors import NocturneError
 from nocturne.core.sections import CacheSettings, ServiceSettings
 from nocturne.serving.http import problems
-from nocturne.serving.http.cache_access import CacheAccess, CacheServer, MappedCache
+from nocturne.serving.http.cache_access import PATIENCE_SECONDS, CacheAccess, CacheServer, MappedCache
 from nocturne.serving.http.document import Operations, complete_document
 from nocturne.serving.http.exposures import Exposures
 from nocturne.serving.http.guard import Guard
@@ -95,7 +95,7 @@ class Worker:
             return build_app(MappedCache(reader), now_playing, self.settings, self.landing)
         from nocturne.serving.cache.redis.row_reader import RowReader
 
-        rows = RowReader(self.cache, self.cache_settings)
+        rows = RowReader(self.cache, self.cache_settings, PATIENCE_SECONDS)
         return build_app(CacheServer(reader, rows, seconds), now_playing, self.settings, self.landing)
 
 

@@ -17,6 +17,7 @@ from tests.fixtures.cache_servers import RedisServer, start_redis, start_redis_w
 from tests.fixtures.served_world import GENERATION, LISTENERS, serve_world
 
 SETTINGS = load_settings().cache
+SOON = 2.0
 
 
 @pytest.fixture
@@ -32,7 +33,7 @@ def ask(url: str, snapshot: Snapshot, users: Sequence[str]) -> list[ServedRow | 
     """Rows of the users, asked for at once."""
 
     async def all_of_them() -> list[ServedRow | BaseException | None]:
-        reader = RowReader(url, SETTINGS)
+        reader = RowReader(url, SETTINGS, SOON)
         try:
             return await asyncio.gather(*(reader.row(snapshot, user) for user in users), return_exceptions=True)
         finally:
@@ -110,7 +111,7 @@ def test_a_user_of_the_settings_and_another_database_are_read(redis_server: Redi
     with open_cache(redis_server.url.removesuffix("/0") + "/3") as cache:
         serve_world(cache)
         with cache.snapshot() as taken:
-            assert asyncio.run(read_one(RowReader(f"redis://{place}", known), taken))
+            assert asyncio.run(read_one(RowReader(f"redis://{place}", known, SOON), taken))
 
 
 def test_a_listener_who_lacks_in_a_load_that_is_gone_is_an_error(snapshot: Snapshot, redis_server: RedisServer):
@@ -128,7 +129,7 @@ def test_a_server_that_is_away_is_told_to_all_who_wait_and_is_read_when_it_is_ba
         with cache.snapshot() as snapshot:
 
             async def away_and_back() -> list[ServedRow | BaseException | None]:
-                reader = RowReader(server.url, SETTINGS)
+                reader = RowReader(server.url, SETTINGS, SOON)
                 assert await reader.row(snapshot, "ann")
                 server.stop()
                 gone = await asyncio.gather(*(reader.row(snapshot, user) for user in "ab"), return_exceptions=True)
@@ -156,7 +157,7 @@ def test_a_user_who_may_not_read_is_told(snapshot: Snapshot, redis_server: Redis
 
 def test_nobody_is_kept_by_one_who_waits_no_more(snapshot: Snapshot, redis_server: RedisServer):
     async def hurry() -> ServedRow | None:
-        reader = RowReader(redis_server.url, SETTINGS)
+        reader = RowReader(redis_server.url, SETTINGS, SOON)
         impatient = asyncio.ensure_future(reader.row(snapshot, "ann"))
         await asyncio.sleep(0)
         impatient.cancel()
@@ -181,9 +182,9 @@ def test_a_server_with_tls_is_trusted_by_the_authority_in_the_settings_alone(tmp
         with open_cache(server.url, trusting) as cache:
             serve_world(cache)
             with cache.snapshot() as snapshot:
-                assert asyncio.run(read_one(RowReader(server.url, trusting), snapshot))
+                assert asyncio.run(read_one(RowReader(server.url, trusting, SOON), snapshot))
                 with pytest.raises(NocturneError, match="certificate verify failed"):
-                    asyncio.run(read_one(RowReader(server.url, SETTINGS), snapshot))
+                    asyncio.run(read_one(RowReader(server.url, SETTINGS, SOON), snapshot))
     finally:
         server.stop()
 

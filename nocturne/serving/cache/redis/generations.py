@@ -4,10 +4,10 @@ import json
 import os
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import cast
+from typing import TypeVar, cast
 from zlib import crc32
 
 import redis
@@ -20,6 +20,8 @@ from nocturne.serving.cache.redis.connection import errors
 from nocturne.serving.cache.redis.item_copies import copy_whole, local_copy
 from nocturne.serving.cache.rows import ServedRow
 from nocturne.serving.cache.values import Decoder, ItemsGone, ServedList
+
+Result = TypeVar("Result")
 
 GENERATIONS_KEY = "nocturne:generations"
 DROPPING_KEY = "nocturne:dropping"
@@ -166,19 +168,11 @@ class RedisSnapshot:
 
     def get(self, user_id: str) -> ServedList | None:
         """The list of this listener; None if there is none."""
-        self._require_registered()
-        served_list = self.lists.get(user_id)
-        if served_list is None and not self.lists.is_current():
-            raise self.gone()
-        return served_list
+        return self._read(self.lists.get, user_id)
 
     def row(self, user_id: str) -> ServedRow | None:
         """The list and the row of this listener; None if there is none."""
-        self._require_registered()
-        row = self.lists.row(user_id)
-        if row is None and not self.lists.is_current():
-            raise self.gone()
-        return row
+        return self._read(self.lists.row, user_id)
 
     def items_file(self) -> Path | None:
         """A copy of the file of the generation's items."""
@@ -202,9 +196,14 @@ class RedisSnapshot:
             fix="take a new snapshot",
         )
 
-    def _require_registered(self) -> None:
+    def _read(self, read: Callable[[str], Result | None], user_id: str) -> Result | None:
+        """The result of a read of one listener, from the load that was there when the snapshot was taken."""
         if not self._is_registered():
             raise self.gone()
+        result = read(user_id)
+        if result is None and not self.lists.is_current():
+            raise self.gone()
+        return result
 
     def _is_registered(self) -> bool:
         """True if the server knows the reader, which says again that it reads when it is time."""

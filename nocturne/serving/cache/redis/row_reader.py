@@ -13,15 +13,12 @@ from nocturne.serving.cache.redis.generations import RedisSnapshot, field_of, in
 from nocturne.serving.cache.redis.pipelined import PipelinedConnection
 from nocturne.serving.cache.rows import ServedRow
 
-PATIENCE_SECONDS = 2.0
-"""For an answer; a client that waits for longer has given up."""
-
 
 class RowReader:
     """A reader over one connection, which is opened when it is used, and again after it was lost."""
 
-    def __init__(self, url: str, settings: CacheSettings, patience_seconds: float = PATIENCE_SECONDS) -> None:
-        """Raises: as `connect`."""
+    def __init__(self, url: str, settings: CacheSettings, patience_seconds: float) -> None:
+        """Args: patience_seconds: for an answer; url and settings, and what it raises: as `connect`."""
         client, self._place = connect(url, settings, read_only=True)
         self._options = client.connection_pool.connection_kwargs
         self._secure = issubclass(client.connection_pool.connection_class, redis.SSLConnection)
