@@ -1,6 +1,7 @@
 -- One row per accepted listening event, under the night that ingested it.
 CREATE TABLE listens (
   run_date    DATE      NOT NULL COMMENT 'Night that ingested the event',
+  bucket      INT       NOT NULL COMMENT 'Hash of user_id modulo the number of buckets; the same in every table keyed by user',
   event_id    STRING    NOT NULL COMMENT 'Identity of the event, as landed; unique among recent nights',
   user_id     STRING    NOT NULL COMMENT 'Listener, as landed',
   item_id     STRING    NOT NULL COMMENT 'Track, episode, book or other item, as landed',
@@ -13,7 +14,7 @@ CREATE TABLE listens (
   late        BOOLEAN   NOT NULL COMMENT 'True if the event is of an earlier day than the night that ingested it'
 )
 USING DELTA
-PARTITIONED BY (run_date)
+PARTITIONED BY (run_date, bucket)
 TBLPROPERTIES (
   "delta.constraints.event_id_given" = "event_id <> ''",
   "delta.constraints.user_id_given" = "user_id <> ''",

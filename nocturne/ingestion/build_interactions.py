@@ -1,49 +1,179 @@
 """Stage `build_interactions`: the interaction matrix of the last sound night, with the listens since."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from datetime import date
+from itertools import chain
 
+import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
 from pyspark.sql import SparkSession
 
+from nocturne.core.hashing import hash_ids
 from nocturne.core.night import Night
-from nocturne.core.spark.session import plan_simply, scale_shuffles
+from nocturne.core.spark.exchange import Parcels, as_given, deal_out, unpack
+from nocturne.core.spark.session import map_on_executors
 from nocturne.core.stage import Progress, StageResult
-from nocturne.ingestion.interactions import add_listens, index_new_items
+from nocturne.ingestion.interactions import WEIGHTED, add_listens, index_new_items, weigh_listens
+from nocturne.ingestion.listener_runs import ListenerRun, step_through
 from nocturne.storage import tables, writing
+from nocturne.storage.bucket_files import BucketFile, BucketWriter, remove_on_failure
+from nocturne.storage.contracts import contract
 from nocturne.storage.history import interaction_sources, is_stale
 from nocturne.storage.proofs import require_unchanged
+from nocturne.storage.stored_rows import StoredRows
 
-_FEW_LISTENS = 100_000
+_FEW_ROWS = 100_000
+"""Listens and listeners that are merged in this process: Spark's tasks would take longer."""
+
+_SCHEMA = contract("interactions").arrow_schema
+_BUILT_UPON = pa.schema(field for field in _SCHEMA if field.name not in {"run_date", "bucket", "digest"})
+_LISTEN_COLUMNS = ("user_id", "item_id", "listened_at", "ms_played", "plays", "market")
+_LISTENS_AT_ONCE, _FEWEST_AT_ONCE = 2**17, 2**12
+"""Listens that a task reads at once, of all nights together and at least of each."""
 
 
 def build_interactions(spark: SparkSession, night: Night, progress: Progress) -> StageResult:
     """Add what was ingested since the last sound night to every listener's row of it."""
     since, publications = interaction_sources(night)
     _prove_sources(night, since, publications)
-    warehouse, day = night.warehouse, night.run_date
+    warehouse, buckets = night.warehouse, range(night.settings.tables.buckets)
     added = tables.count_of(warehouse, "listens", publications)
-    indexed = tables.count_of(warehouse, "item_index", [day])
-    listeners = tables.count_of(warehouse, "interactions", [since] if since else [])
-    listeners += _count_listeners(night, publications, added)
-    listens = tables.read(spark, warehouse, "listens", publications)
-    with scale_shuffles(spark, added, night.settings.spark), plan_simply(spark, added + listeners):
-        new_items = index_new_items(listens, tables.read(spark, warehouse, "item_index"), day)
-        writing.replace_night(new_items, "item_index", night, at_most=added + indexed)
-        previous = tables.read(spark, warehouse, "interactions", [since] if since else [])
-        index = tables.read(spark, warehouse, "item_index")
-        rows = add_listens(previous.drop("run_date", "bucket"), listens, index, day, night.settings.interactions)
-        rows = rows.withColumn("bucket", writing.bucket("user_id", night.settings.tables.buckets))
-        writing.replace_night(rows, "interactions", night, at_most=listeners)
+    few = added + tables.count_of(warehouse, "interactions", [since] if since else []) <= _FEW_ROWS
+
+    heard = [
+        HeardItems(StoredRows.at(night.on(day), "listens", ["item_id"], dictionaries=("item_id",)).in_bucket(bucket))
+        for day in publications
+        for bucket in buckets
+    ]
+    index = tables.rows(warehouse, "item_index")
+    ids = _unite(part.read() for part in heard) if few else _unite_on_executors(spark, heard, _all_items(night))
+    writing.replace_night(index_new_items(ids, index, night.run_date), "item_index", night)
+
+    merge = _merge(night, since, publications)
+    if few:
+        rows = pa.concat_tables([merge.rows(bucket) for bucket in buckets])
+        writing.replace_night(rows, "interactions", night)
+    else:
+        files = map_on_executors(spark)(merge.write, buckets)
+        writing.commit_files(spark, night, "interactions", [file for file in files if file])
     return StageResult(added)
 
 
-def _count_listeners(night: Night, publications: Sequence[date], listens: int) -> int:
-    """Listeners who heard something on these nights, or, of many listens, the number of these, which is more."""
-    if listens > _FEW_LISTENS:
-        return listens
-    heard = tables.rows(night.warehouse, "listens", pc.field("run_date").isin(list(publications)), ["user_id"])
-    return int(pc.count_distinct(heard["user_id"]).as_py())
+@dataclass(frozen=True)
+class BucketMerge:
+    """The merge of a bucket's listens into its listeners' rows, as a task runs it.
+
+    Attributes:
+        previous: the rows built upon; None to rebuild from all listens.
+        listens: by the night that ingested them.
+        index: every item's.
+        path: folder of `interactions`.
+    """
+
+    run_date: date
+    previous: StoredRows | None
+    listens: dict[date, StoredRows]
+    index: StoredRows
+    half_life_days: float
+    path: str
+
+    def rows(self, bucket: int) -> pa.Table:
+        """The rows of a bucket."""
+        return pa.concat_tables([_SCHEMA.empty_table(), *self._parts(bucket)])
+
+    def write(self, bucket: int) -> BucketFile | None:
+        """Write the rows of a bucket, some listeners at a time; None if there are none."""
+        parts = self._parts(bucket)
+        first = next(parts, None)
+        if first is None:
+            return None
+        writer = BucketWriter(self.path, _SCHEMA, str(self.run_date), bucket)
+        with remove_on_failure(writer):
+            for part in chain([first], parts):
+                writer.write(part)
+            return writer.close()
+
+    def _parts(self, bucket: int) -> Iterator[pa.Table]:
+        index = self.index.to_table()
+        earlier = ListenerRun(_BUILT_UPON, map(_as_table, self.previous.in_bucket(bucket) if self.previous else ()))
+        nights = [
+            ListenerRun(WEIGHTED, self._weighed(rows.in_bucket(bucket), day, index))
+            for day, rows in self.listens.items()
+        ]
+        for previous, *weighted in step_through([earlier, *nights]):
+            rows = add_listens(previous, pa.concat_tables([WEIGHTED.empty_table(), *weighted]))
+            for name, value in (("run_date", self.run_date), ("bucket", bucket)):
+                rows = rows.append_column(name, pa.repeat(pa.scalar(value, _SCHEMA.field(name).type), rows.num_rows))
+            yield rows.select(_SCHEMA.names).cast(_SCHEMA)
+
+    def _weighed(self, rows: StoredRows, day: date, index: pa.Table) -> Iterator[pa.Table]:
+        for batch in rows:
+            ids = batch["item_id"]
+            place = pc.index_in(ids.dictionary, value_set=index["item_id"].combine_chunks())
+            numbers = index["item_index"].combine_chunks().take(place).take(ids.indices)
+            listens = _as_table(batch).append_column("item_index", numbers)
+            yield weigh_listens(listens, day, self.half_life_days)
+
+
+@dataclass(frozen=True)
+class HeardItems:
+    """Items of some listens, as a task reads them."""
+
+    listens: StoredRows
+
+    def read(self) -> pa.Array:
+        """Their ids, once."""
+        return _unite(batch["item_id"].dictionary for batch in self.listens)
+
+
+def _merge(night: Night, since: date | None, publications: Sequence[date]) -> BucketMerge:
+    at_once = max(_LISTENS_AT_ONCE // max(1, len(publications)), _FEWEST_AT_ONCE)
+    return BucketMerge(
+        run_date=night.run_date,
+        previous=StoredRows.at(night.on(since), "interactions", _BUILT_UPON.names) if since else None,
+        listens={
+            day: StoredRows.at(night.on(day), "listens", _LISTEN_COLUMNS, batch_rows=at_once, dictionaries=("item_id",))
+            for day in publications
+        },
+        index=_all_items(night),
+        half_life_days=night.settings.interactions.half_life_days,
+        path=night.warehouse.table_path("interactions"),
+    )
+
+
+def _all_items(night: Night) -> StoredRows:
+    """The whole index: an earlier night that is made again meets items of later ones."""
+    every_night = tuple(tables.dates(night.warehouse, "item_index"))
+    return replace(StoredRows.at(night, "item_index", ["item_id", "item_index"]), values=every_night)
+
+
+def _unite(ids: Iterable[pa.Array]) -> pa.Array:
+    """The ids of all, once."""
+    return pc.unique(pa.concat_arrays([pa.array([], pa.string()), *ids]))
+
+
+def _unite_on_executors(spark: SparkSession, heard: Sequence[HeardItems], index: StoredRows) -> pa.Array:
+    """The ids that have no index yet, once: on a first night every task has most of them."""
+
+    def deal_unindexed(part: HeardItems) -> Iterator[tuple[int, bytes]]:
+        ids = part.read()
+        new = ids.filter(pc.invert(pc.is_in(ids, value_set=index.to_table()["item_id"].combine_chunks())))
+        yield from deal_out(pa.table({"item_id": new}), (hash_ids(new, 0) % np.uint64(tasks)).astype(np.int64))
+
+    def unite(parcels: Parcels) -> Iterator[pa.Array]:
+        yield _unite(chunk for rows in unpack(parcels) for chunk in rows["item_id"].chunks)
+
+    tasks = spark.sparkContext.defaultParallelism
+    if not heard:
+        return pa.array([], pa.string())
+    dealt = spark.sparkContext.parallelize(heard, len(heard)).flatMap(deal_unindexed).partitionBy(tasks, as_given)
+    return pa.concat_arrays(dealt.mapPartitions(unite).collect())
+
+
+def _as_table(batch: pa.RecordBatch) -> pa.Table:
+    return pa.Table.from_batches([batch])
 
 
 def _prove_sources(night: Night, since: date | None, publications: Sequence[date]) -> None:

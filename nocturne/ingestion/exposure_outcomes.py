@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
-from nocturne.ingestion.cleaning import DUPLICATE, repeated_ids
+from nocturne.ingestion.cleaning import DUPLICATE
 from nocturne.ingestion.exposure_accounts import ACCEPTED, Counts
 
 _ORDER = ("shown_at", "user_id", "raw", "writer")
@@ -44,11 +44,13 @@ def judge_many(rows: DataFrame, recent: DataFrame, hold: Callable[[DataFrame], D
         recent: exposures of recent nights; only `exposure_id` is read.
         hold: computes few rows once, so that Spark plans with their true number.
     """
-    event_id, columns = F.col("exposure_id").alias("event_id"), [*rows.columns, "outcome"]
-    sound = rows.where("reason IS NULL").withColumn("id_hash", F.xxhash64("exposure_id"))
-    repeated = hold(repeated_ids(sound.select(event_id), recent.select(event_id)))
+    columns, id_hash = [*rows.columns, "outcome"], F.xxhash64("exposure_id").alias("id_hash")
+    sound = rows.where("reason IS NULL").withColumn("id_hash", id_hash)
+    hashes = sound.select("id_hash").unionByName(recent.select(id_hash)).repartition("id_hash")
+    # Few repeat, so that counting within partitions first would save nothing.
+    repeated = hold(hashes.groupBy("id_hash").count().where("count > 1").select("id_hash"))
     flagged = sound.join(repeated.withColumn("repeated", F.lit(True)), "id_hash", how="left")
-    hashed = recent.select("exposure_id", F.xxhash64("exposure_id").alias("id_hash"))
+    hashed = recent.select("exposure_id", id_hash)
     seen = hashed.join(repeated, "id_hash", how="left_semi").select("exposure_id").dropDuplicates()
     same_id = Window.partitionBy("exposure_id").orderBy(*_ORDER)
     again = (F.row_number().over(same_id) > 1) | F.col("seen").isNotNull()

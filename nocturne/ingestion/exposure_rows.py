@@ -13,9 +13,9 @@ from typing import Any, NoReturn
 import pyarrow as pa
 
 from nocturne.core.sections import ListenSettings
-from nocturne.ingestion.cleaning import ISO_8601
 from nocturne.ingestion.exposure_files import LONGEST_LINE
 from nocturne.ingestion.landed_rows import is_blank
+from nocturne.ingestion.times import parse_time
 from nocturne.storage.contracts import contract
 
 SURFACES = ("list", "now_playing")
@@ -47,11 +47,8 @@ SCHEMA = pa.schema(
 )
 """A line: its writer, file and text; the reason that speaks against it, else the values of `exposures`."""
 
-_TIME = re.compile(ISO_8601, re.ASCII)
 _DAY = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
 _FIRST_NIGHT = date(1970, 1, 1)
-_FURTHEST_OFFSET = timedelta(hours=18)
-"""As Spark takes them, which reads the times of events."""
 
 Values = dict[str, Any]
 
@@ -164,20 +161,6 @@ def _first_failed(row: Values, values: Values, rules: Rules) -> str | None:
 def _id(value: object) -> str | None:
     """A text of which something can be seen, as it stands."""
     return value if isinstance(value, str) and not is_blank(value) else None
-
-
-def parse_time(value: object) -> datetime | None:
-    """A time in ISO 8601, of the same forms as the times of events; without an offset it is UTC."""
-    text = value.strip(" ") if isinstance(value, str) else ""
-    if not _TIME.fullmatch(text):
-        return None
-    try:
-        found = datetime.fromisoformat(text)
-        if abs(found.utcoffset() or timedelta()) > _FURTHEST_OFFSET:
-            return None
-        return found.astimezone(UTC) if found.tzinfo else found.replace(tzinfo=UTC)
-    except (ValueError, OverflowError):
-        return None
 
 
 def _parse_day(value: object) -> date | None:

@@ -1,38 +1,46 @@
 """Stage `ingest_events`: the landing day, cleaned and conserved to the row, and a snapshot of the catalogue."""
 
-from contextlib import ExitStack
-from datetime import timedelta
+from collections import Counter
+from collections.abc import Sequence
+from datetime import date, timedelta
+from itertools import chain
+from typing import TypeAlias
 
 import pyarrow as pa
-from pyspark.sql import DataFrame, SparkSession
-from pyspark.sql import functions as F
+import pyarrow.compute as pc
+from pyspark.sql import SparkSession
 
 from nocturne.core.errors import InputError
 from nocturne.core.night import Night
-from nocturne.core.sections import ListenSettings
-from nocturne.core.spark.session import plan_simply, scale_shuffles
 from nocturne.core.stage import Progress, StageResult
+from nocturne.core.xxhash import buckets_of
 from nocturne.flow import stage
 from nocturne.ingestion import landing
 from nocturne.ingestion.catalogue import keep_absent_items, parse_items
 from nocturne.ingestion.cleaning import (
+    CHECKED,
     DUPLICATE,
-    LISTEN,
     REASONS,
-    busy_listeners,
-    check_events,
-    id_hash,
+    Rules,
+    accepted,
     mark_bots,
     mark_duplicates,
-    repeated_ids,
-    split_doubtful_rows,
+    rejected,
 )
+from nocturne.ingestion.event_exchange import Account, EventExchange, read_checked
+from nocturne.ingestion.landing_files import LandedFile
 from nocturne.storage import tables, writing
+from nocturne.storage.bucket_files import BucketFile
 from nocturne.storage.contracts import contract
 from nocturne.storage.history import closed_dates, previous_night
 from nocturne.storage.proofs import require_unchanged
+from nocturne.storage.stored_rows import StoredRows
 
-_FEW_EVENTS = 100_000
+_FEW_EVENTS = 200_000
+"""Events, those of recent nights among them, that are judged in this process: Spark's tasks would take longer."""
+
+_EVENTS_TOGETHER = 1_000_000
+"""Events among which a task looks for duplicates."""
 
 
 def ingest_events(spark: SparkSession, night: Night, progress: Progress) -> StageResult:
@@ -52,30 +60,14 @@ def ingest_events(spark: SparkSession, night: Night, progress: Progress) -> Stag
             expected=f"{announced} rows",
             fix="wait for the missing files, or ask the producer",
         )
-    run_date = F.lit(night.run_date)
-    with (
-        ExitStack() as cleanup,
-        scale_shuffles(spark, rows_read, night.settings.spark),
-        plan_simply(spark, rows_read),
-    ):
-        events = landing.read_events(spark, files)
-        cleanup.callback(events.persist().unpersist)  # files are read once, and what was checked is what is used
-        landing.require_every_row(events, files)
-        checked = check_events(events, tables.read_night(spark, night, "items"), night.run_date, settings)
-        recent = _recent_listens(spark, night)
-        certain, doubtful, recent = _parted(cleanup, checked, recent, rows_read, settings)
-        deduplicated = mark_duplicates(doubtful, recent)
-        cleanup.callback(deduplicated.persist().unpersist)  # bots are looked for among them, and marked
-        judged = mark_bots(deduplicated, settings)
-        cleanup.callback(judged.persist().unpersist)
-        outcomes = {row.outcome: row["count"] for row in judged.groupBy("outcome").count().collect()}
-        rejected = judged.where(F.col("outcome").isin(*REASONS)).withColumnRenamed("outcome", "reason")
-        _replace_columns(rejected.withColumn("run_date", run_date), "quarantine", night, rows_read)
-        # Last, because Delta makes Spark forget whatever was computed from a table that is written.
-        listens = judged.where(F.col("outcome") == LISTEN)
-        listens = listens if certain is None else certain.unionByName(listens)
-        _replace_columns(listens.withColumn("run_date", run_date), "listens", night, rows_read)
-        ingest = _ingest(spark, night, rows_read, outcomes)
+    known = catalogue["item_id"].combine_chunks() if settings.unknown_items == "quarantine" else None
+    account, listens, quarantine = _judge(spark, night, files, Rules(night.run_date, settings, known))
+    if account.failures:
+        raise InputError(min(account.failures))
+    landing.require_every_row(files, _sums(account.rows, by=0))
+    _replace(listens, "listens", spark, night)
+    _replace(quarantine, "quarantine", spark, night)
+    ingest = _ingest(night, rows_read, account)
     writing.replace_night(ingest, "ingests", night)
     quarantined = ingest["quarantined"][0].as_py()
     return StageResult(rows_read, rejected=quarantined + ingest["duplicates"][0].as_py())
@@ -90,49 +82,67 @@ def _last_catalogue(night: Night) -> pa.Table:
     return tables.night_rows(previous, "items")
 
 
-def _recent_listens(spark: SparkSession, night: Night) -> DataFrame:
-    """Listens of the nights in which an event_id counts as seen."""
+_Rows: TypeAlias = "pa.Table | Sequence[BucketFile]"
+"""Rows of a table, or the files that tasks have written them into."""
+
+
+def _judge(
+    spark: SparkSession, night: Night, files: Sequence[LandedFile], rules: Rules
+) -> tuple[Account, _Rows, _Rows]:
+    """Judge every event; the account, and what belongs into `listens` and `quarantine`."""
+    recent = _recent_nights(night)
+    rows = sum(file.rows for file in files)
+    shares = landing.share_out(files)
+    if rows + tables.count_of(night.warehouse, "listens", recent) <= _FEW_EVENTS:
+        checked = pa.Table.from_batches(read_checked(chain(*shares), rules), CHECKED)
+        seen = tables.rows(night.warehouse, "listens", pc.field("run_date").isin(recent), ["event_id"])
+        judged = mark_bots(mark_duplicates(checked, seen["event_id"].combine_chunks()), rules.settings)
+        listens = accepted(judged, night.run_date)
+        placed = buckets_of(listens["user_id"].combine_chunks(), night.settings.tables.buckets)
+        return (
+            Account.of(judged, listens),
+            listens.append_column("bucket", pa.array(placed)),
+            rejected(judged, night.run_date),
+        )
+    exchange = EventExchange(
+        rules=rules,
+        shares=shares,
+        recent=[
+            StoredRows.at(night.on(day), "listens", ["event_id"], bucket=bucket)
+            for day in recent
+            for bucket in range(night.settings.tables.buckets)
+        ],
+        partitions=max(night.settings.spark.shuffle_partitions, rows // _EVENTS_TOGETHER),
+        buckets=night.settings.tables.buckets,
+        listens=night.warehouse.table_path("listens"),
+        quarantine=night.warehouse.table_path("quarantine"),
+    )
+    return exchange.run(spark)
+
+
+def _recent_nights(night: Night) -> list[date]:
+    """The nights on which an event_id counts as seen."""
     first = night.run_date - timedelta(days=night.settings.listens.dedup_nights)
     closed = closed_dates(night.warehouse, stage("ingest_events").writes)
-    publications = [
+    return [
         day for day in tables.dates(night.warehouse, "listens") if first <= day < night.run_date and day not in closed
     ]
-    return tables.read(spark, night.warehouse, "listens", publications)
 
 
-def _replace_columns(rows: DataFrame, table: str, night: Night, at_most: int) -> None:
-    columns = (column.name for column in contract(table).columns)
-    writing.replace_night(rows.select(*columns), table, night, at_most=at_most)
+def _replace(rows: _Rows, table: str, spark: SparkSession, night: Night) -> None:
+    if isinstance(rows, pa.Table):
+        writing.replace_night(rows, table, night)
+    else:
+        writing.commit_files(spark, night, table, rows)
 
 
-def _parted(
-    cleanup: ExitStack, checked: DataFrame, recent: DataFrame, rows: int, settings: ListenSettings
-) -> tuple[DataFrame | None, DataFrame, DataFrame]:
-    """The rows that are listens for certain, those to be judged, and the recent listens to judge them by.
-
-    To part few rows takes longer than to judge them all.
-    """
-    if rows <= _FEW_EVENTS:
-        return None, checked, recent
-    repeated = _held(cleanup, repeated_ids(checked, recent))
-    certain, doubtful = split_doubtful_rows(checked, repeated, _held(cleanup, busy_listeners(checked, settings)))
-    seen = recent.withColumn("id_hash", id_hash()).join(repeated, "id_hash", how="left_semi")
-    return certain, doubtful, seen
-
-
-def _held(cleanup: ExitStack, few: DataFrame) -> DataFrame:
-    """Compute rows once, and let Spark plan with their true number."""
-    cleanup.callback(few.persist().unpersist)
-    few.count()
-    return few
-
-
-def _ingest(spark: SparkSession, night: Night, rows_read: int, outcomes: dict[str, int]) -> pa.Table:
+def _ingest(night: Night, rows_read: int, account: Account) -> pa.Table:
     """The night's row of `ingests`: what was read, checked against what the tables hold and what was dropped."""
+    outcomes = _sums(account.rows, by=1)
     reasons = {reason: outcomes[reason] for reason in REASONS if reason in outcomes}
     counts = {
         "listens": tables.count(night, "listens"),
-        "duplicates": outcomes.get(DUPLICATE, 0),
+        "duplicates": outcomes[DUPLICATE],
         "quarantined": sum(reasons.values()),
     }
     quarantined = tables.count(night, "quarantine")
@@ -144,15 +154,20 @@ def _ingest(spark: SparkSession, night: Night, rows_read: int, outcomes: dict[st
             expected="rows_read = listens + duplicates + quarantined",
             fix="check that no producer was still writing, and run the night again",
         )
-    accepted = tables.read_night(spark, night, "listens")
-    (of_listens,) = accepted.agg(
-        F.count_if("late").alias("late"), F.count_distinct("user_id").alias("listeners")
-    ).collect()
     row = {
         "run_date": night.run_date,
         "rows_read": rows_read,
         **counts,
-        **of_listens.asDict(),
+        "late": account.late,
+        "listeners": account.listeners,
         "reasons": list(reasons.items()),
     }
     return pa.Table.from_pylist([row], schema=contract("ingests").arrow_schema)
+
+
+def _sums(rows: Counter[tuple[str, str]], by: int) -> Counter[str]:
+    """Rows by file, or by outcome, count."""
+    sums: Counter[str] = Counter()
+    for key, count in rows.items():
+        sums[key[by]] += count
+    return sums

@@ -13,16 +13,34 @@ the row is read, late listens included.
 
 from datetime import date
 
-from pyspark.sql import Column, DataFrame, Window
-from pyspark.sql import functions as F
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
-from nocturne.core.sections import InteractionSettings
-from nocturne.ingestion.row_merge import HISTORY, LISTEN, LISTENER, merge_batches
+from nocturne.core.hashing import Hashes, hash_rows
+from nocturne.ingestion.row_merge import LISTENER, merge_listens
+from nocturne.storage.contracts import contract
 
 UNIT = 2**20
 """Sums count 1/UNIT plays or seconds."""
 
 EPOCH = date(1970, 1, 1)
+
+_KINDS = contract("interactions").arrow_schema
+_ROW = pa.schema(field for field in _KINDS if field.name not in {"run_date", "bucket", "digest"})
+WEIGHTED = pa.schema(
+    [
+        *(_KINDS.field(name) for name in LISTENER),
+        ("item_index", pa.int32()),
+        ("plays", pa.int64()),
+        ("seconds", pa.int64()),
+        ("heard_at", pa.timestamp("us", "UTC")),
+    ]
+)
+"""Listens as the amounts that they add to their listeners' rows."""
+
+_DAY = 86_400_000_000
+"""In microseconds."""
 
 
 def strength_scale(period: int, anchor_date: date, half_life_days: float) -> float:
@@ -30,74 +48,76 @@ def strength_scale(period: int, anchor_date: date, half_life_days: float) -> flo
     return float(2.0 ** (period - (anchor_date - EPOCH).days / half_life_days)) / UNIT
 
 
-def index_new_items(listens: DataFrame, index: DataFrame, run_date: date) -> DataFrame:
+def index_new_items(heard: pa.Array, index: pa.Table, run_date: date) -> pa.Table:
     """Give the items heard for the first time the next free indexes, in order of item_id.
 
     Args:
-        listens: any columns, `item_id` among them.
+        heard: ids of items, any number of times.
         index: all rows of `item_index`.
 
     Returns:
         The rows of `item_index` whose first_night is `run_date`: those that `index` has, and the new ones.
     """
-    unindexed = listens.select("item_id").dropDuplicates().join(index, "item_id", how="left_anti")
-    next_free = index.agg(F.coalesce(F.max("item_index") + 1, F.lit(0)).alias("next_free"))
-    position = F.row_number().over(Window.orderBy("item_id")) - 1
-    added = unindexed.crossJoin(F.broadcast(next_free)).select(
-        F.lit(run_date).alias("first_night"),
-        (F.col("next_free") + position).cast("int").alias("item_index"),
-        "item_id",
-    )
-    return index.where(F.col("first_night") == F.lit(run_date)).unionByName(added)
+    ids = pc.unique(heard)
+    new = ids.filter(pc.invert(pc.is_in(ids, value_set=index["item_id"].combine_chunks())))
+    new = new.take(pc.sort_indices(new))
+    next_free = 1 + (pc.max(index["item_index"]).as_py() if index.num_rows else -1)
+    added = {
+        "first_night": pa.repeat(pa.scalar(run_date), len(new)),
+        "item_index": pa.array(np.arange(next_free, next_free + len(new)), pa.int32()),
+        "item_id": new,
+    }
+    columns = list(added)
+    of_night = index.select(columns).filter(pc.equal(index["first_night"], pa.scalar(run_date)))
+    return pa.concat_tables([of_night, pa.table(added).cast(of_night.schema)])
 
 
-def add_listens(
-    previous: DataFrame,
-    listens: DataFrame,
-    index: DataFrame,
-    run_date: date,
-    settings: InteractionSettings,
-) -> DataFrame:
-    """Add listens to every listener's row.
+def weigh_listens(listens: pa.Table, run_date: date, half_life_days: float) -> pa.Table:
+    """Each listen as the amounts that it adds to its listener's row, WEIGHTED.
 
     Args:
-        previous: rows of `interactions` of one earlier night; none to rebuild from all listens.
-        listens: the listens ingested since that night, up to and including `run_date`.
-        index: `item_index`, with every item of the listens.
+        listens: columns user_id, market, listened_at, ms_played, plays, and `item_index`, of one night.
+        run_date: the night that ingested them.
+    """
+    heard_at = listens["listened_at"]
+    period = np.floor((run_date - EPOCH).days / half_life_days)
+    days = heard_at.cast(pa.int64()).to_numpy() // _DAY
+    weight = np.floor(np.exp2(days / half_life_days - period) * UNIT + 0.5).astype(np.int64)
+    seconds = (pc.fill_null(listens["ms_played"], 0).to_numpy() + 500) // 1000
+    rows = listens.num_rows
+    columns = {
+        "user_id": listens["user_id"],
+        "market": listens["market"],
+        "market_heard_at": pc.if_else(pc.is_valid(listens["market"]), heard_at, None),
+        "period": pa.array(np.full(rows, period, np.int32)),
+        "changed_on": pa.repeat(pa.scalar(run_date), rows),
+        "item_index": listens["item_index"],
+        "plays": pa.array(listens["plays"].to_numpy() * weight),
+        "seconds": pa.array(seconds * weight),
+        "heard_at": heard_at,
+    }
+    return pa.table(columns).select(WEIGHTED.names).cast(WEIGHTED)
+
+
+def add_listens(previous: pa.Table, weighted: pa.Table) -> pa.Table:
+    """Add listens to their listeners' rows.
+
+    Args:
+        previous: rows of `interactions` of one earlier night, by user_id; none to rebuild from all listens.
+        weighted: from `weigh_listens`, of the nights since; all listens of a listener come together.
 
     Returns:
-        The rows of `interactions` for `run_date`, without `bucket`: one per listener, old and new.
+        The rows of `interactions` without run_date and bucket: one per listener, old and new, by user_id.
 
     Source: confidence from how often something was heard, after Hu, Koren and Volinsky (2008), section 2.
     """
-    weighted = _weigh_listens(listens, index, settings.half_life_days).select("*", *_nulls(HISTORY))
-    earlier = previous.select(*LISTENER, *_nulls(LISTEN), *HISTORY)
-    schema = ", ".join(f"{name} {kind}" for name, kind in (LISTENER | HISTORY).items())
-    names = ["user_id", "market", "market_heard_at", "period", *HISTORY, "changed_on"]
-    rows = weighted.unionByName(earlier).repartition("user_id").mapInArrow(merge_batches, schema).select(names)
-    digest = F.lower(F.lpad(F.hex(F.xxhash64(*names)), 16, "0"))
-    return rows.select("*", digest.alias("digest"), F.lit(run_date).alias("run_date"))
+    rows = merge_listens(weighted, previous).select(_ROW.names).cast(_ROW).combine_chunks()
+    digests = [_hexadecimal(hash_rows(batch)) for batch in rows.to_batches()]
+    return rows.append_column("digest", pa.chunked_array(digests, pa.string()))
 
 
-def _nulls(columns: dict[str, str]) -> list[Column]:
-    return [F.lit(None).cast(kind).alias(name) for name, kind in columns.items()]
-
-
-def _weigh_listens(listens: DataFrame, index: DataFrame, half_life_days: float) -> DataFrame:
-    """Each listen as the amounts that it adds to its listener's row."""
-    night = F.datediff("run_date", F.lit(EPOCH)) / F.lit(half_life_days)
-    day = F.datediff("listened_at", F.lit(EPOCH)) / F.lit(half_life_days)
-    # F.round would go through a decimal.
-    weight = F.floor(F.pow(F.lit(2.0), day - F.floor(night)) * UNIT + 0.5)
-    seconds = F.call_function("div", F.coalesce("ms_played", F.lit(0)) + 500, F.lit(1000))
-    return listens.join(index.select("item_id", "item_index"), "item_id", how="inner").select(
-        "user_id",
-        "market",
-        F.when(F.col("market").isNotNull(), F.col("listened_at")).alias("market_heard_at"),
-        F.floor(night).cast("int").alias("period"),
-        F.col("run_date").alias("changed_on"),
-        "item_index",
-        (F.col("plays") * weight).alias("plays"),
-        (seconds * weight).alias("seconds"),
-        F.col("listened_at").alias("heard_at"),
-    )
+def _hexadecimal(numbers: Hashes) -> pa.Array:
+    """Numbers of 64 bits as texts of 16 digits."""
+    digits = numbers.astype(">u8").tobytes().hex().encode()
+    places = np.arange(0, len(digits) + 1, 16, dtype=np.int32)
+    return pa.StringArray.from_buffers(len(numbers), pa.py_buffer(places), pa.py_buffer(digits))

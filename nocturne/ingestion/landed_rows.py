@@ -24,13 +24,11 @@ from nocturne.ingestion.landing_files import (
     open_lines,
     reading,
 )
+from nocturne.ingestion.times import in_our_years
 
 _BATCH_ROWS = 16_384
 _BATCH_BYTES = 8 * 2**20
 _PLAIN_NUMBERS = 10**18
-_UNITS_A_SECOND = {"s": 1, "ms": 1_000, "us": 1_000_000}
-_YEAR_1, _YEAR_10000 = -62_135_596_800, 253_402_300_800
-"""Their beginnings, in seconds since 1970."""
 
 Texts = Sequence[str | None]
 Parse = Callable[[str], Texts]
@@ -50,7 +48,7 @@ class Part(NamedTuple):
 
 
 def landed_schema(fields: Sequence[str]) -> pa.Schema:
-    """Columns of landed rows.
+    """Columns of landed rows, as text.
 
     `file`; `raw`, the line, null in Parquet; `parsed`, whether the row could be taken apart; the text of each field,
     of LIST_FIELDS as JSON; `failure`, why the file could not be read to its end, in a row of its own, else null.
@@ -65,7 +63,7 @@ def is_blank(text: str) -> bool:
 
 
 def read_parts(parts: Iterable[Part], fields: Sequence[str]) -> Iterator[pa.RecordBatch]:
-    """Rows of parts of files, `landed_schema`."""
+    """Rows of parts of files, `landed_schema`, but that whole numbers and times of Parquet stay what they are."""
     schema = landed_schema(fields)
     for part in parts:
         try:
@@ -74,7 +72,7 @@ def read_parts(parts: Iterable[Part], fields: Sequence[str]) -> Iterator[pa.Reco
                 for raw, parsed, columns in batches:
                     names = pa.repeat(pa.scalar(part.file.name), len(parsed))
                     failures = pa.nulls(len(parsed), pa.string())
-                    yield pa.record_batch([names, raw, parsed, *columns, failures], schema=schema)
+                    yield pa.record_batch([names, raw, parsed, *columns, failures], schema.names)
         except InputError as error:
             # Raised in a task it would come out as Spark's error, after as many attempts as Spark makes.
             row = {"file": part.file.name, "failure": str(error)}
@@ -223,14 +221,31 @@ def _read_parquet(part: Part, fields: Sequence[str]) -> Iterator[_Columns]:
             rows = batch.num_rows
             parsed = [True] * rows
             columns = [
-                _column_text(name, batch.column(name), parsed) if name in present else pa.nulls(rows, pa.string())
+                _plain_column(name, batch.column(name), parsed) if name in present else pa.nulls(rows, pa.string())
                 for name in fields
             ]
             yield pa.nulls(rows, pa.string()), pa.array(parsed, pa.bool_()), columns
 
 
-def _column_text(name: str, column: pa.Array, parsed: list[bool]) -> pa.Array:
-    """A Parquet column as text; rows whose text is no UTF-8 are marked in `parsed`."""
+def as_texts(rows: pa.RecordBatch) -> pa.RecordBatch:
+    """Rows with whole numbers and times as text; times in ISO 8601, UTC, those outside our years as numbers."""
+    columns = [
+        column if pa.types.is_string(column.type) or pa.types.is_boolean(column.type) else _text_of(column)
+        for column in rows.columns
+    ]
+    return pa.record_batch(columns, rows.schema.names)
+
+
+def _text_of(column: pa.Array) -> pa.Array:
+    if not pa.types.is_timestamp(column.type):
+        return column.cast(pa.string())
+    # With a zone Arrow takes ten times as long.
+    times = column.cast(pa.timestamp(column.type.unit)).cast(pa.string())
+    return pc.if_else(in_our_years(column), times, column.cast(pa.int64()).cast(pa.string()))
+
+
+def _plain_column(name: str, column: pa.Array, parsed: list[bool]) -> pa.Array:
+    """A Parquet column of numbers, times or text; rows whose text is no UTF-8 are marked in `parsed`."""
     if pa.types.is_dictionary(column.type):
         column = column.dictionary_decode()
     if name in LIST_FIELDS:
@@ -238,26 +253,14 @@ def _column_text(name: str, column: pa.Array, parsed: list[bool]) -> pa.Array:
         return pa.array(texts, pa.string())
     if pa.types.is_date(column.type):
         column = column.cast(pa.timestamp("ms" if pa.types.is_date64(column.type) else "s"))
-    if pa.types.is_timestamp(column.type):
-        return _time_text(column)
+    if pa.types.is_timestamp(column.type) or pa.types.is_integer(column.type):
+        return column
     text = column.cast(pa.string())
     try:
         text.validate(full=True)
     except pa.ArrowInvalid:
         return pa.array(_escape(text, parsed), pa.string())
     return text
-
-
-def _time_text(column: pa.Array) -> pa.Array:
-    """Times in ISO 8601, UTC; those of other years than 1 to 9999 as numbers, which are no times."""
-    numbers, units = column.cast(pa.int64()), _UNITS_A_SECOND[column.type.unit]
-    # Arrow writes a year in 16 bits: 67561 would become 2025.
-    is_sound = pc.and_(
-        pc.greater_equal(numbers, _YEAR_1 * units),
-        pc.less(numbers, _YEAR_10000 * units),
-    )
-    times = column.cast(pa.timestamp(column.type.unit)).cast(pa.string())  # with a zone Arrow takes ten times as long
-    return pc.if_else(is_sound, times, numbers.cast(pa.string()))
 
 
 def _escape(texts: pa.Array, parsed: list[bool]) -> Iterator[str | None]:

@@ -1,22 +1,21 @@
 """The landing zone: the day's event files and the catalogue, read as they were landed.
 
-From every file format a row arrives as the line it was and the text of each field. A wrong value is the business of
+From every file format a row arrives as the line it was and its fields. A wrong value is the business of
 `nocturne.ingestion.cleaning`, or of `nocturne.ingestion.catalogue`; a wrong file fails the night.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date
 from itertools import pairwise
 
 import pyarrow as pa
-from pyspark.sql import DataFrame, SparkSession
-from pyspark.sql import functions as F
+from pyspark.sql import SparkSession
 
 from nocturne.core.errors import InputError
 from nocturne.core.spark.session import map_on_executors
 from nocturne.flow import success_mark
 from nocturne.ingestion import landing_files
-from nocturne.ingestion.landed_rows import Part, landed_schema, read_parts
+from nocturne.ingestion.landed_rows import Part, as_texts, landed_schema, read_parts
 from nocturne.ingestion.landing_files import (
     CATALOGUE_FIELDS,
     EVENT_FIELDS,
@@ -61,67 +60,44 @@ def require_complete(landing: str, run_date: date) -> int | None:
 
 
 def list_events(spark: SparkSession, landing: str, run_date: date) -> list[LandedFile]:
-    """The day's event files, looked at and their rows counted.
+    """The day's event files, looked at and their rows counted: many bytes on the executors.
 
     Raises:
         InputError: a file is unreadable, of an unknown kind, or lacks columns.
     """
     folder = f"{landing}/events/date={run_date}"
     names = landing_files.list_files(folder)
-    tasks = spark.sparkContext.defaultParallelism
 
     def look_at(some: Sequence[str]) -> list[LandedFile]:
         return [landing_files.look_at(folder, name, EVENT_FIELDS, REQUIRED_EVENT_FIELDS) for name in some]
 
-    shares = [names[task::tasks] for task in range(min(tasks, len(names)))]
+    with landing_files.reading(folder):
+        size = sum(landing_files.file_info(folder, name).size or 0 for name in names)
+    if size <= _PART_BYTES:
+        return look_at(names)
+    tasks = min(spark.sparkContext.defaultParallelism, len(names))
+    shares = [names[task::tasks] for task in range(tasks)]
     return [file for share in map_on_executors(spark)(look_at, shares) for file in share]
 
 
-def read_events(spark: SparkSession, files: Sequence[LandedFile]) -> DataFrame:
-    """The day's events as landed; `require_every_row` tells whether they are all there.
+def require_every_row(files: Sequence[LandedFile], rows: Mapping[str, int]) -> None:
+    """Check that every row counted in a file was read from it, once.
 
-    Returns:
-        One row per landed row: `file` (name without folders), `raw` (the line; null in Parquet), `parsed` (whether the
-        row could be taken apart), the text of each of EVENT_FIELDS, and `failure`, as in `landed_rows`.
-    """
-    shares = share_out(files)
-    schema = ", ".join(
-        f"{field.name} {'BOOLEAN' if pa.types.is_boolean(field.type) else 'STRING'}"
-        for field in landed_schema(EVENT_FIELDS)
-    )
-    if not shares:
-        return spark.createDataFrame([], schema)
-
-    def read(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        for batch in batches:
-            for number in batch["id"].to_pylist():
-                yield from read_parts(shares[number], EVENT_FIELDS)
-
-    return spark.range(0, len(shares), 1, len(shares)).mapInArrow(read, schema)
-
-
-def require_every_row(events: DataFrame, files: Sequence[LandedFile]) -> None:
-    """Check that each file was read to its end, and that every row counted in it is there, once.
+    Args:
+        rows: rows that were read, by file, count.
 
     Raises:
         InputError: it names the file.
     """
-    of_files = events.groupBy("file").agg(F.count_if(F.col("failure").isNull()).alias("rows"), F.max("failure"))
-    read, failures = {}, []
-    for name, rows, failure in of_files.collect():
-        read[name] = rows
-        failures += [failure] if failure else []
-    if failures:
-        raise InputError(min(failures))
     for file in files:
-        _require_rows(file, read.get(file.name, 0))
+        _require_rows(file, rows.get(file.name, 0))
 
 
 def read_catalogue(landing: str) -> pa.Table:
     """The catalogue as landed; empty if there is none.
 
     Returns:
-        As `read_events`, with CATALOGUE_FIELDS.
+        `landed_schema` of CATALOGUE_FIELDS.
 
     Raises:
         InputError: a file is unreadable, of an unknown kind, or lacks columns.
@@ -130,7 +106,7 @@ def read_catalogue(landing: str) -> pa.Table:
     batches: list[pa.RecordBatch] = []
     for name in landing_files.list_files(folder):
         file = landing_files.look_at(folder, name, CATALOGUE_FIELDS, REQUIRED_CATALOGUE_FIELDS)
-        of_file = list(read_parts([_whole(file)], CATALOGUE_FIELDS))
+        of_file = list(map(as_texts, read_parts([_whole(file)], CATALOGUE_FIELDS)))
         for failure in (text for batch in of_file for text in batch["failure"].drop_null().to_pylist()):
             raise InputError(failure)
         _require_rows(file, sum(batch.num_rows for batch in of_file))

@@ -1,6 +1,5 @@
-"""Merge of listens into the rows of their listeners, with NumPy: the work of a Spark task on its share of listeners."""
+"""Merge of listens into the rows of their listeners, with NumPy. Pure."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -8,22 +7,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-LISTENER = {
-    "user_id": "STRING",
-    "market": "STRING",
-    "market_heard_at": "TIMESTAMP",
-    "period": "INT",
-    "changed_on": "DATE",
-}
-LISTEN = {"item_index": "INT", "plays": "BIGINT", "seconds": "BIGINT", "heard_at": "TIMESTAMP"}
-SUMMED = {
-    "item_indexes": "ARRAY<INT>",
-    "play_sums": "ARRAY<BIGINT>",
-    "second_sums": "ARRAY<BIGINT>",
-    "last_heard": "ARRAY<DATE>",
-}
-WINDOW = {"recent_items": "ARRAY<INT>", "recent_times": "ARRAY<TIMESTAMP>"}
-HISTORY = SUMMED | WINDOW
+LISTENER = ("user_id", "market", "market_heard_at", "period", "changed_on")
+LISTEN = ("item_index", "plays", "seconds", "heard_at")
+SUMMED = ("item_indexes", "play_sums", "second_sums", "last_heard")
+WINDOW = ("recent_items", "recent_times")
+HISTORY = SUMMED + WINDOW
 
 WINDOW_LISTENS = 64
 """Last listens that a row keeps in their order."""
@@ -31,42 +19,37 @@ WINDOW_LISTENS = 64
 _DAY = 86_400_000_000
 """Microseconds."""
 
-_BATCH_ROWS = 4096
-
 Ints = NDArray[Any]
 
 
-def merge_batches(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    """As `merge_listens`, for the partition of a Spark frame."""
-    rows = list(batches)
-    if rows:
-        yield from merge_listens(pa.Table.from_batches(rows)).to_batches(_BATCH_ROWS)
-
-
-def merge_listens(rows: pa.Table) -> pa.Table:
+def merge_listens(listens: pa.Table, earlier: pa.Table) -> pa.Table:
     """Add listens to their listeners' rows.
 
     Args:
-        rows: columns LISTENER, LISTEN and HISTORY; one row per listen, whose HISTORY is null, and per
-            earlier listener, whose LISTEN is null. Sums are of the row's period. All rows of a listener come together.
+        listens: columns LISTENER and LISTEN, one row per listen; all listens of a listener come together.
+        earlier: columns LISTENER and HISTORY, one row per listener. Sums are of the row's period.
 
     Returns:
-        Columns LISTENER and HISTORY; one row per listener, items ascending. Rows without listens are unchanged.
+        Columns LISTENER and HISTORY; one row per listener by user_id, items ascending. Rows without listens are
+        unchanged.
     """
-    users = pc.dictionary_encode(rows["user_id"].combine_chunks())
-    rows = rows.append_column("user", users.indices)
-    is_history = pc.is_valid(rows["item_indexes"])
-    listens, earlier = rows.filter(pc.invert(is_history)), rows.filter(is_history)
-    has_listens = np.isin(_ints(earlier["user"]), _ints(listens["user"]))
     columns = [*LISTENER, *HISTORY]
+    if not listens.num_rows:
+        return earlier.select(columns)
+    users = pa.concat_arrays([*listens["user_id"].chunks, *earlier["user_id"].chunks]).dictionary_encode()
+    listens = listens.append_column("user", users.indices[: listens.num_rows])
+    earlier = earlier.append_column("user", users.indices[listens.num_rows :])
+    has_listens = np.isin(_ints(earlier["user"]), _ints(listens["user"]))
     unchanged = earlier.filter(pa.array(~has_listens)).select(columns)
     changed = earlier.filter(pa.array(has_listens))
-    listeners = _latest_values(pa.concat_tables([listens, changed]), users.dictionary)
-    users = _ints(listeners["user"])
-    histories = _merge_sums(listens, changed, users, _ints(listeners["period"]))
-    for name, history in (histories | _merge_windows(listens, changed, users)).items():
+    who = [*LISTENER, "user"]
+    listeners = _latest_values(pa.concat_tables([listens.select(who), changed.select(who)]), users.dictionary)
+    numbers = _ints(listeners["user"])
+    histories = _merge_sums(listens, changed, numbers, _ints(listeners["period"]))
+    for name, history in (histories | _merge_windows(listens, changed, numbers)).items():
         listeners = listeners.append_column(name, history)
-    return pa.concat_tables([unchanged, listeners.select(columns).cast(unchanged.schema)])
+    merged = pa.concat_tables([unchanged, listeners.select(columns).cast(unchanged.schema)])
+    return merged.sort_by("user_id")
 
 
 def _latest_values(rows: pa.Table, names: pa.Array) -> pa.Table:

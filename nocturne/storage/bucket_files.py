@@ -15,6 +15,8 @@ import pyarrow as pa
 from deltalake.transaction import AddAction
 from pyarrow.parquet import ParquetWriter
 
+_UNIQUE = ("user_id", "event_id", "raw")
+
 ITEM_IDS = "items.list.element.item_id"
 """Where files of `ranked_lists` keep the ids of items."""
 
@@ -24,11 +26,12 @@ class BucketFile:
     """A file that was written.
 
     Attributes:
+        bucket: None in a table without buckets.
         path: below the table's folder.
         size: in bytes.
     """
 
-    bucket: int
+    bucket: int | None
     path: str
     size: int
     rows: int
@@ -38,7 +41,7 @@ class BucketFile:
         return AddAction(
             path=self.path,
             size=self.size,
-            partition_values={"run_date": run_date, "bucket": str(self.bucket)},
+            partition_values={"run_date": run_date} | ({} if self.bucket is None else {"bucket": str(self.bucket)}),
             # The log wants a time; the night's own keeps it the same whenever the night runs.
             modification_time=0,
             data_change=True,
@@ -48,17 +51,18 @@ class BucketFile:
 
 @dataclass
 class BucketWriter:
-    """The open file of one bucket of a table on a night."""
+    """The open file of one bucket of a table on a night, or of a part of one without buckets."""
 
     table_path: str
     schema: pa.Schema
     run_date: str
-    bucket: int
+    bucket: int | None
     rows: int = 0
 
     def __post_init__(self) -> None:
         """Create the file and the folders above it."""
-        self.path = f"run_date={self.run_date}/bucket={self.bucket}/part-{uuid.uuid4()}.parquet"
+        folder = f"run_date={self.run_date}" + ("" if self.bucket is None else f"/bucket={self.bucket}")
+        self.path = f"{folder}/part-{uuid.uuid4()}.parquet"
         self.file = Path(self.table_path, self.path)
         self.file.parent.mkdir(parents=True, exist_ok=True)
         self.stored_schema = pa.schema(field for field in self.schema if field.name not in {"run_date", "bucket"})
@@ -69,7 +73,7 @@ class BucketWriter:
             # Scores and factors shrink by less than a tenth, for which a third of the time of reading would be spent.
             compression={path: "none" if pa.types.is_floating(kind) else "zstd" for path, kind in kinds.items()},
             # They hardly repeat: a dictionary of them would only be built to be thrown away.
-            use_dictionary=[path for path, kind in kinds.items() if pa.types.is_string(kind) and path != "user_id"],
+            use_dictionary=[path for path, kind in kinds.items() if pa.types.is_string(kind) and path not in _UNIQUE],
             write_page_checksum=True,
         )
 

@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 OF_MODELS = ("models", "item_factors")
 """Tables with a partition a model: to a night belongs that of the model live on it."""
 
-BUCKETED = ("interactions", "pools", "ranked_lists")
-"""Tables with a row a listener, in one sorted file a bucket."""
+BUCKETED = ("listens", "interactions", "pools", "ranked_lists")
+"""Tables keyed by listener, in one file a bucket, in order of user_id."""
 
 
 def is_warehouse(warehouse: Warehouse) -> bool:

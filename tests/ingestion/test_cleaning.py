@@ -1,25 +1,29 @@
 """Cleaning: every kind of corruption gets its own reason, by the documented order; nothing is lost."""
 
 import json
-from datetime import date
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import TYPE_CHECKING, Any
 
+import pyarrow as pa
 import pytest
-from pyspark.sql import DataFrame, Row, SparkSession
-from pyspark.sql import functions as F
 
 from nocturne.core.settings import load_settings
 from nocturne.ingestion.cleaning import (
+    CHECKED,
     DUPLICATE,
     LISTEN,
+    OUTCOMES,
     REASONS,
-    busy_listeners,
+    UNREADABLE,
+    Rules,
+    accepted,
     check_events,
     mark_bots,
     mark_duplicates,
-    repeated_ids,
-    split_doubtful_rows,
+    rejected,
 )
+from nocturne.ingestion.landed_rows import landed_schema
 from nocturne.ingestion.landing_files import EVENT_FIELDS
 
 if TYPE_CHECKING:
@@ -85,134 +89,168 @@ EXPECTED = [
 ]
 
 
-def landed(spark: SparkSession, *events: dict[str, object]) -> DataFrame:
-    rows = [
-        ("file", f"line {number}", event.get("parsed", True), *(event.get(field) for field in EVENT_FIELDS))
-        for number, event in enumerate(events)
-    ]
-    return spark.createDataFrame(
-        rows, "file STRING, raw STRING, parsed BOOLEAN, " + ", ".join(f"{name} STRING" for name in EVENT_FIELDS)
-    )
+@dataclass(frozen=True)
+class Judged:
+    """Events as they were judged, and their outcomes by name, in the order of the events."""
+
+    events: pa.Table
+
+    @property
+    def outcomes(self) -> list[str]:
+        return [OUTCOMES[place] for place in self.events["outcome"].to_pylist()]
+
+    def listens(self) -> dict[str, dict[str, Any]]:
+        return {row["event_id"]: row for row in accepted(self.events, DAY).to_pylist()}
 
 
-def clean(spark: SparkSession, *events: dict[str, object], recent: str = "", **changes: object) -> list[Row]:
+def landed(*events: dict[str, object]) -> pa.RecordBatch:
+    rows = [{"file": "f", "raw": f"line {n}", "parsed": True} | event for n, event in enumerate(events)]
+    return pa.RecordBatch.from_pylist(rows, schema=landed_schema(EVENT_FIELDS))
+
+
+def clean(*events: dict[str, object], recent: str = "", **changes: object) -> Judged:
     settings: ListenSettings = SETTINGS.model_copy(update=changes)
-    catalogue = spark.createDataFrame([("known", False), ("absent", True)], "item_id STRING, absent BOOLEAN")
-    seen = spark.createDataFrame([(event_id,) for event_id in recent.split()], "event_id STRING")
-    checked = check_events(landed(spark, *events), catalogue, DAY, settings)
-    marked = mark_bots(mark_duplicates(checked, seen), settings)
-    return sorted(marked.collect(), key=lambda row: int(row.raw.split()[1]))
+    known = pa.array(["known"]) if settings.unknown_items == "quarantine" else None
+    checked = check_events(landed(*events), Rules(DAY, settings, known))
+    assert checked.schema.equals(CHECKED)
+    seen = pa.array(recent.split(), pa.string())
+    return Judged(mark_bots(mark_duplicates(pa.Table.from_batches([checked]), seen), settings))
 
 
 @pytest.fixture(scope="module")
-def judged(spark: SparkSession) -> list[Row]:
+def judged() -> Judged:
     events = [GOOD | {"event_id": f"e{number}"} | changes for number, (changes, _) in enumerate(EXPECTED)]
-    return clean(spark, *events, unknown_items="quarantine")
+    return clean(*events, unknown_items="quarantine")
 
 
 @pytest.mark.parametrize(
     "number", range(len(EXPECTED)), ids=[f"{outcome}-{changes}"[:60] for changes, outcome in EXPECTED]
 )
-def test_an_event_gets_the_first_reason_that_speaks_against_it(judged: list[Row], number: int) -> None:
-    assert judged[number].outcome == EXPECTED[number][1]
+def test_an_event_gets_the_first_reason_that_speaks_against_it(judged: Judged, number: int) -> None:
+    assert judged.outcomes[number] == EXPECTED[number][1]
 
 
 def test_every_reason_but_bot_is_among_the_cases_above() -> None:
     assert {outcome for _, outcome in EXPECTED} - {LISTEN} == set(REASONS) - {"bot"}
 
 
-def test_values_are_typed_and_absent_ones_have_their_defaults(judged: list[Row]) -> None:
-    of = {str(changes): row for (changes, _), row in zip(EXPECTED, judged, strict=True)}
-    plain, most, earlier = (
-        of[str(changes)]
-        for changes in ({}, {"ms_played": "0", "plays": "1000000"}, {"listened_at": "2025-02-28T00:00:00Z"})
-    )
-    assert (plain.plays, plain.ms_played, plain.market, plain.late) == (1, None, None, False)
-    assert (most.plays, most.ms_played) == (1_000_000, 0)
-    assert earlier.late
+def listen_of(judged: Judged, changes: dict[str, object]) -> dict[str, Any]:
+    """The listen that the event with these values became."""
+    number = [case for case, _ in EXPECTED].index(changes)
+    return judged.listens()[f"e{number}"]
 
 
-def test_times_of_any_form_are_the_same_instants_in_utc(judged: list[Row]) -> None:
-    times = {
-        changes["listened_at"]: row
-        for (changes, _), row in zip(EXPECTED, judged, strict=True)
-        if "listened_at" in changes
+def test_values_are_typed_and_absent_ones_have_their_defaults(judged: Judged) -> None:
+    plain = listen_of(judged, {})
+    assert (plain["plays"], plain["ms_played"], plain["market"], plain["late"]) == (1, None, None, False)
+    most = listen_of(judged, {"ms_played": "0", "plays": "1000000"})
+    assert (most["plays"], most["ms_played"]) == (1_000_000, 0)
+    assert listen_of(judged, {"listened_at": "2025-02-28T00:00:00Z"})["late"]
+
+
+@pytest.mark.parametrize(
+    ("text", "time"),
+    [
+        ("2025-03-02 10:00", "2025-03-02T10:00:00"),
+        ("2025-03-02T10:00Z", "2025-03-02T10:00:00"),
+        ("2025-03-02T10:00:00,123Z", "2025-03-02T10:00:00.123000"),
+        ("2025-03-03T00:30:00+01:00", "2025-03-02T23:30:00"),
+        ("2025-03-03T00:30+01", "2025-03-02T23:30:00"),
+        ("2025-03-02T23:30:00.5-0025", "2025-03-02T23:55:00.500000"),
+        (" 2025-03-02 10:00:00.123456789 ", "2025-03-02T10:00:00.123456"),
+    ],
+)
+def test_times_of_any_form_are_the_same_instants_in_utc(judged: Judged, text: str, time: str) -> None:
+    assert listen_of(judged, {"listened_at": text})["listened_at"] == datetime.fromisoformat(f"{time}+00:00")
+
+
+def test_numbers_and_times_of_parquet_are_checked_as_they_are() -> None:
+    rows = landed(*(GOOD | {"event_id": f"e{number}", "raw": None} for number in range(5)))
+    tonight = 1_740_909_600_000
+    values = {
+        "listened_at": pa.array([10**12, tonight, tonight, 10**18, tonight], pa.timestamp("ms")),
+        "ms_played": pa.array([1, 2, -1, 1, 1], pa.int64()),
+        "plays": pa.array([1, None, 1, 1, 2**64 - 1], pa.uint64()),
     }
-    for text, time in {
-        "2025-03-02 10:00": "2025-03-02T10:00:00",
-        "2025-03-02T10:00Z": "2025-03-02T10:00:00",
-        "2025-03-02T10:00:00,123Z": "2025-03-02T10:00:00.123000",
-        "2025-03-03T00:30:00+01:00": "2025-03-02T23:30:00",
-        "2025-03-03T00:30+01": "2025-03-02T23:30:00",
-        "2025-03-02T23:30:00.5-0025": "2025-03-02T23:55:00.500000",
-        " 2025-03-02 10:00:00.123456789 ": "2025-03-02T10:00:00.123456",
-    }.items():
-        assert times[text].listened_at.isoformat() == time
+    columns = [values.get(name, rows[name]) for name in rows.schema.names]
+    checked = check_events(pa.record_batch(columns, rows.schema.names), Rules(DAY, SETTINGS))
+    assert [OUTCOMES[place] for place in checked["outcome"].to_pylist()] == [
+        "too_late",
+        LISTEN,
+        "invalid_ms_played",
+        "invalid_time",
+        "invalid_plays",
+    ]
+    assert checked["raw"].is_null().to_pylist() == [False, True, False, False, False]
 
 
-def test_a_row_without_a_line_is_kept_as_its_fields_in_json(spark: SparkSession) -> None:
-    rows = landed(spark, GOOD | {"plays": "0"}).withColumn("raw", F.lit(None).cast("string"))
-    (row,) = check_events(rows, spark.createDataFrame([], "item_id STRING"), DAY, SETTINGS).collect()
-    assert json.loads(row.raw) == GOOD | {"plays": "0"}
+def test_a_row_without_a_line_is_kept_as_its_fields_in_json() -> None:
+    checked = check_events(landed(GOOD | {"plays": "0", "raw": None}), Rules(DAY, SETTINGS))
+    assert [json.loads(text) for text in checked["raw"].to_pylist()] == [GOOD | {"plays": "0"}]
 
 
-def test_an_unknown_item_is_kept_unless_settings_say_otherwise(spark: SparkSession) -> None:
-    (row,) = clean(spark, GOOD | {"item_id": "unknown"}, unknown_items="keep")
-    assert row.outcome == LISTEN
+def test_a_file_that_ends_too_early_is_no_event() -> None:
+    assert clean({"failure": "a.jsonl is damaged"}, GOOD).outcomes == [UNREADABLE, LISTEN]
 
 
-def test_duplicates_are_counted_and_one_stays_whatever_the_order(spark: SparkSession) -> None:
+def test_an_unknown_item_is_kept_unless_settings_say_otherwise() -> None:
+    assert clean(GOOD | {"item_id": "unknown"}, unknown_items="keep").outcomes == [LISTEN]
+
+
+def test_duplicates_are_counted_and_one_stays_whatever_the_order() -> None:
     first = GOOD | {"listened_at": "2025-03-02T09:00:00Z"}
     events = [GOOD, first, GOOD, GOOD | {"event_id": "seen"}, GOOD | {"event_id": None}, GOOD | {"event_id": None}]
-    outcomes = [row.outcome for row in clean(spark, *events, recent="seen other")]
+    outcomes = clean(*events, recent="seen other").outcomes
     assert outcomes == [DUPLICATE, LISTEN, DUPLICATE, DUPLICATE, "missing_event_id", "missing_event_id"]
 
 
-def test_a_rejected_row_does_not_take_the_place_of_a_valid_one(spark: SparkSession) -> None:
-    outcomes = [row.outcome for row in clean(spark, GOOD | {"plays": "0"}, GOOD)]
-    assert outcomes == ["invalid_plays", LISTEN]
+@pytest.mark.parametrize(
+    "earlier", [{"user_id": "t"}, {"item_id": "a"}, {"raw": "before line 0"}, {"listened_at": "2025-03-02T09:59:59Z"}]
+)
+def test_the_first_by_time_listener_item_and_line_stays(earlier: dict[str, object]) -> None:
+    assert clean(GOOD | {"raw": "line 0"}, GOOD | {"raw": "line 0"} | earlier).outcomes == [DUPLICATE, LISTEN]
+
+
+def test_a_rejected_row_does_not_take_the_place_of_a_valid_one() -> None:
+    assert clean(GOOD | {"plays": "0"}, GOOD).outcomes == ["invalid_plays", LISTEN]
 
 
 def minute(number: int) -> str:
     return f"2025-03-02T{number // 60:02d}:{number % 60:02d}:00Z"
 
 
-def test_bots_go_by_rate_baskets_stay_and_plays_are_no_rate(spark: SparkSession) -> None:
+def test_bots_go_by_rate_baskets_stay_and_plays_are_no_rate() -> None:
     bot = [{"user_id": "bot", "listened_at": minute(number)} for number in range(11)]
     person = [{"user_id": "person", "listened_at": minute(number)} for number in range(10)]
     shopper = [{"user_id": "shopper", "listened_at": minute(7)} for _ in range(40)]
     fan = [{"user_id": "fan", "plays": "100000"}]
     events = [GOOD | {"event_id": f"e{n}"} | event for n, event in enumerate([*bot, *person, *shopper, *fan])]
-    rows = clean(spark, *events, bot_rows=10, basket_rows=5)
-    assert {row.user_id: row.outcome for row in rows} == {
-        "bot": "bot",
-        "person": LISTEN,
-        "shopper": LISTEN,
-        "fan": LISTEN,
-    }
-    assert sum(row.outcome == "bot" for row in rows) == 11
+    outcomes = clean(*events, bot_rows=10, basket_rows=5).outcomes
+    assert outcomes == ["bot"] * 11 + [LISTEN] * 51
 
 
-def test_duplicates_are_no_sign_of_a_bot(spark: SparkSession) -> None:
+def test_a_rate_is_of_one_day() -> None:
+    evening = [{"listened_at": f"2025-03-01T23:59:{number:02d}Z"} for number in range(6)]
+    morning = [{"listened_at": f"2025-03-02T00:00:{number:02d}Z"} for number in range(6)]
+    events = [GOOD | {"event_id": f"e{n}"} | event for n, event in enumerate([*evening, *morning])]
+    assert set(clean(*events, bot_rows=10, basket_rows=60).outcomes) == {LISTEN}
+    assert set(clean(*events, bot_rows=5, basket_rows=60).outcomes) == {"bot"}
+
+
+def test_duplicates_are_no_sign_of_a_bot() -> None:
     events = [GOOD | {"event_id": f"e{n % 5}", "listened_at": minute(n % 5)} for n in range(50)]
-    outcomes = [row.outcome for row in clean(spark, *events, bot_rows=10, basket_rows=60)]
+    outcomes = clean(*events, bot_rows=10, basket_rows=60).outcomes
     assert (outcomes.count(LISTEN), outcomes.count(DUPLICATE)) == (5, 45)
 
 
-def test_cleaning_keeps_every_row_exactly_once(judged: list[Row]) -> None:
-    assert [row.raw for row in judged] == [f"line {number}" for number in range(len(EXPECTED))]
+def test_cleaning_keeps_every_row_exactly_once(judged: Judged) -> None:
+    assert judged.events["raw"].to_pylist() == [f"line {number}" for number in range(len(EXPECTED))]
 
 
-def test_rows_set_apart_and_judged_alone_come_out_as_if_all_were_judged(spark: SparkSession) -> None:
-    bot = [{"event_id": f"b{n}", "user_id": "bot", "listened_at": minute(n)} for n in range(11)]
-    twins = [{"event_id": "twin"}, {"event_id": "twin", "listened_at": minute(1)}, {"event_id": "seen"}]
-    others = [{"event_id": "bad", "plays": "0"}, {"event_id": None}, *({"event_id": f"e{n}"} for n in range(4))]
-    events = [GOOD | event for event in (*bot, *twins, *others)]
-    settings = SETTINGS.model_copy(update={"bot_rows": 10})
-    checked = check_events(landed(spark, *events), spark.createDataFrame([], "item_id STRING"), DAY, settings)
-    seen = spark.createDataFrame([("seen",)], "event_id STRING")
-    certain, doubtful = split_doubtful_rows(checked, repeated_ids(checked, seen), busy_listeners(checked, settings))
-    assert {row.event_id for row in certain.collect()} == {f"e{n}" for n in range(4)}
-    parted = certain.unionByName(mark_bots(mark_duplicates(doubtful, seen), settings).select(certain.columns))
-    whole = mark_bots(mark_duplicates(checked, seen), settings).select(certain.columns)
-    assert sorted(parted.collect(), key=str) == sorted(whole.collect(), key=str)
+def test_every_event_belongs_into_one_table_and_both_have_an_order_of_their_own(judged: Judged) -> None:
+    listens, rejects = accepted(judged.events, DAY), rejected(judged.events, DAY)
+    assert listens.num_rows + rejects.num_rows == len(EXPECTED)
+    turned = judged.events.take([*reversed(range(len(EXPECTED)))])
+    assert accepted(turned, DAY).equals(listens)
+    assert rejected(turned, DAY).equals(rejects)
+    assert listens["user_id"].to_pylist() == sorted(listens["user_id"].to_pylist())

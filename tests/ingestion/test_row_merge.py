@@ -1,4 +1,4 @@
-"""Merging, as a Spark task does it: rows without listens pass through, and no order of rows matters."""
+"""Merging: rows without listens pass through, and no order of rows matters."""
 
 from datetime import UTC, date, datetime, timedelta
 from random import Random
@@ -7,10 +7,11 @@ import pyarrow as pa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nocturne.ingestion.row_merge import HISTORY, LISTEN, LISTENER, WINDOW_LISTENS, merge_listens
-from nocturne.storage.contracts import arrow_type
+from nocturne.ingestion.interactions import WEIGHTED
+from nocturne.ingestion.row_merge import HISTORY, LISTENER, WINDOW_LISTENS, merge_listens
+from nocturne.storage.contracts import contract
 
-SCHEMA = pa.schema((name, arrow_type(kind.lower())) for name, kind in (LISTENER | LISTEN | HISTORY).items())
+EARLIER = pa.schema(contract("interactions").arrow_schema.field(name) for name in LISTENER + HISTORY)
 DAY = date(2025, 1, 1)
 
 
@@ -22,7 +23,9 @@ def listen(user: str, item: int, period: int, amount: int = 1, market: str | Non
 
 
 def merged(rows: list[dict[str, object]]) -> list[dict[str, object]]:
-    return merge_listens(pa.Table.from_pylist(rows, SCHEMA)).sort_by("user_id").to_pylist()
+    listens = [row for row in rows if "item_index" in row]
+    earlier = [row for row in rows if "item_index" not in row]
+    return merge_listens(pa.Table.from_pylist(listens, WEIGHTED), pa.Table.from_pylist(earlier, EARLIER)).to_pylist()
 
 
 LISTENS = st.lists(

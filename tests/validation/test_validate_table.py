@@ -6,8 +6,10 @@ from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
+from deltalake import write_deltalake
 from pyspark.sql import SparkSession
 
 from nocturne.core.errors import UsageError
@@ -17,6 +19,7 @@ from nocturne.flow import GATED_TABLES
 from nocturne.pipeline.runner import run_validation
 from nocturne.serving import manifest, publications
 from nocturne.storage import fingerprints, tables, writing
+from nocturne.storage.contracts import contract
 from nocturne.storage.history import closed_dates, usual
 from nocturne.validation import profiles, suites, validate_table
 from nocturne.validation.data_docs import write_index
@@ -225,6 +228,28 @@ def test_a_listener_in_a_bucket_is_misplaced(spark: SparkSession, night: Callabl
     (verdict,) = validate_table.validate(spark, made, ["interactions"])
 
     assert {row["observed"] for row in verdict.rows.to_pylist() if row["expectation"] == "misplaced"} == {1}
+
+
+@pytest.mark.parametrize("bucket", [1, 7], ids=["of another", "that there is not"])
+def test_an_event_in_a_bucket_is_misplaced(spark: SparkSession, night: Callable[..., Night], bucket: int) -> None:
+    made = night(two_listeners.TONIGHT, "tables.buckets=2")
+    # Both listeners belong into bucket 0.
+    first, *others = two_listeners.listens()
+    two_listeners.write(made, "listens", [first | {"bucket": bucket}, *others])
+
+    (verdict,) = validate_table.validate(spark, made, ["listens"])
+
+    assert {row["observed"] for row in verdict.rows.to_pylist() if row["expectation"] == "misplaced"} == {1}
+
+
+def test_events_out_of_the_order_of_listeners_close_the_gate(spark: SparkSession, tonight: Night) -> None:
+    rows = pa.Table.from_pylist(two_listeners.listens()[::-1], contract("listens").arrow_schema)
+    write_deltalake(tonight.warehouse.table_path("listens"), rows, mode="overwrite")
+
+    (verdict,) = validate_table.validate(spark, tonight, ["listens"])
+
+    assert verdict.closed
+    assert {row["observed"] for row in verdict.rows.to_pylist() if row["expectation"] == "unordered"} == {1}
 
 
 @pytest.mark.parametrize("table", ["listens", "interactions", "pools", "ranked_lists"])

@@ -16,6 +16,7 @@ from pyspark.sql import functions as F
 
 from nocturne.core.hashing import Hashes, hash_rows
 from nocturne.core.night import Night
+from nocturne.core.xxhash import buckets_of
 from nocturne.storage import fingerprints, tables, writing
 from nocturne.storage.history import usual
 from nocturne.storage.stored_rows import StoredRows
@@ -24,7 +25,17 @@ from nocturne.validation.profiles.bucket_sums import Sums, deal
 
 _KEYS = ("event_id", "user_id", "item_id")
 _REPEATING = ("context", "device", "market")
-_COUNTED = ("rows", "empty_keys", "outside_day", "mislabelled_late", "impossible_values", "late", "distinct")
+_COUNTED = (
+    "rows",
+    "empty_keys",
+    "outside_day",
+    "mislabelled_late",
+    "impossible_values",
+    "misplaced",
+    "unordered",
+    "late",
+    "distinct",
+)
 _BATCH_ROWS = 65_536
 _ROWS_TOGETHER = 2**21
 """Hashes that a task holds at once."""
@@ -41,6 +52,7 @@ class ListenMeasurement:
         earliest, end: when a listen of the night may have begun, UTC; the end itself not.
         day: when the night's own day begins, UTC.
         ranges: into which all hashes are divided, count.
+        buckets: of the tables keyed by listener, count.
     """
 
     rows: StoredRows
@@ -50,13 +62,18 @@ class ListenMeasurement:
     max_plays: int
     max_ms_played: int
     ranges: int
+    buckets: int
 
     def measure(self, paths: Iterable[str]) -> Iterator[tuple[int, Sums | bytes]]:
         """Hashes of event ids by range, and sums of the metrics."""
         sums, hashes = Sums(dict.fromkeys(_COUNTED, 0.0)), []
+        last = (-1, "")
         for batch in self.rows.in_files(list(paths)):
             sums.add_rows(batch, "listens")
             sums.add(self._measure_batch(batch))
+            users = batch["user_id"]
+            sums.add({"unordered": (batch["bucket"][0].as_py(), users[0].as_py()) < last})
+            last = batch["bucket"][-1].as_py(), users[-1].as_py()
             hashes.append(hash_rows(batch.select(["event_id"])))
             if sum(map(len, hashes)) >= _ROWS_TOGETHER:
                 yield from self._by_range(hashes)
@@ -83,6 +100,8 @@ class ListenMeasurement:
             "outside_day": total(pc.or_(pc.less(at, _utc(self.earliest)), pc.greater_equal(at, _utc(self.end)))),
             "mislabelled_late": total(pc.xor(late, pc.less(at, _utc(self.day)))),
             "impossible_values": int(impossible.sum()),
+            "misplaced": int((batch["bucket"].to_numpy() != buckets_of(batch["user_id"], self.buckets)).sum()),
+            "unordered": total(pc.less(batch["user_id"][1:], batch["user_id"][:-1])),
             "late": total(late),
         }
 
@@ -99,6 +118,7 @@ def listens(spark: SparkSession, night: Night) -> Measured:
         end=day + timedelta(days=1),
         max_plays=limits.max_plays,
         max_ms_played=limits.max_ms_played,
+        buckets=night.settings.tables.buckets,
         ranges=max(spark.sparkContext.defaultParallelism, tables.count(night, "listens") // _ROWS_TOGETHER),
     )
     measured = _measure(spark, night, task)
@@ -117,6 +137,8 @@ def listens(spark: SparkSession, night: Night) -> Measured:
         "outside_day": sums["outside_day"],
         "mislabelled_late": sums["mislabelled_late"],
         "impossible_values": sums["impossible_values"],
+        "misplaced": sums["misplaced"],
+        "unordered": sums["unordered"],
         "share_late": share(sums["late"], count),
     }
     return Measured(profile, measured.row_hash(spark, night, "listens", count))
