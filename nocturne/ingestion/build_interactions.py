@@ -1,7 +1,7 @@
 """Stage `build_interactions`: the interaction matrix of the last sound night, with the listens since."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date
 from itertools import chain
 
@@ -145,8 +145,8 @@ def _merge(night: Night, since: date | None, publications: Sequence[date]) -> Bu
 
 def _all_items(night: Night) -> StoredRows:
     """The whole index: an earlier night that is made again meets items of later ones."""
-    every_night = tuple(tables.dates(night.warehouse, "item_index"))
-    return replace(StoredRows.at(night, "item_index", ["item_id", "item_index"]), values=every_night)
+    every_night = tables.dates(night.warehouse, "item_index")
+    return StoredRows.at(night, "item_index", ["item_id", "item_index"], values=every_night)
 
 
 def _unite(ids: Iterable[pa.Array]) -> pa.Array:

@@ -108,7 +108,7 @@ def _judge(
         rules=rules,
         shares=shares,
         recent=[
-            StoredRows.at(night.on(day), "listens", ["event_id"], bucket=bucket)
+            StoredRows.at(night.on(day), "listens", ["event_id"]).in_bucket(bucket)
             for day in recent
             for bucket in range(night.settings.tables.buckets)
         ],

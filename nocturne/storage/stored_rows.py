@@ -2,36 +2,42 @@
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import reduce
+from operator import and_
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
-from pyarrow.dataset import get_partition_keys
+from pyarrow.fs import FileSystem, LocalFileSystem, SubTreeFileSystem
 from pyarrow.parquet import ParquetFile
 
 from nocturne.core.night import Night
-from nocturne.storage.tables import at_version, dataset_of, open_night_table, partitions
+from nocturne.storage.contracts import contract
+from nocturne.storage.tables import files_with_keys, open_night_table, partitions
 
 _READ_BYTES = 2**20
+_INT96_UNIT = "us"
+
+Keys = dict[str, Any]
+"""Values of the partition columns, which files leave to the names of their folders."""
 
 
 @dataclass(frozen=True)
 class StoredRows:
     """A night's rows of a table, a batch at a time, in the order of the files' partitions and names.
 
-    Whenever they are iterated they are read anew, from one version: the same rows, whatever was written since.
-    Tables keyed by listener have a file a bucket in order of user_id, so that this is the order of their rows.
-    Pages whose checksum is not that of their bytes are an error.
+    The files are known from the beginning, so that a task opens its own and no log. Whenever the rows are iterated they
+    are read anew: the same rows, whatever was written since. Tables keyed by listener have a file a bucket in order of
+    user_id, so that this is the order of their rows. Pages whose checksum is not that of their bytes are an error.
 
     Attributes:
         path: folder of the table.
-        version: version of the table to read.
-        partition: partition column whose values tell the night's rows.
-        values: these values.
+        version: version of the table that is read.
+        schema: of the table.
+        files: paths below the folder with their keys, in order of bucket and path.
         columns: the columns to read.
-        bucket: the only bucket to read, if not all.
         batch_rows: most rows of a batch.
         dictionaries: columns of text, by their paths in the files, that are handed out as they are stored: numbers and,
             for each group of rows, the texts that these stand for, among which may be some that no row has.
@@ -39,25 +45,38 @@ class StoredRows:
 
     path: str
     version: int
-    partition: str
-    values: tuple[Any, ...]
+    schema: pa.Schema
+    files: tuple[tuple[str, Keys], ...]
     columns: tuple[str, ...]
-    bucket: int | None = None
     batch_rows: int = 4096
     dictionaries: tuple[str, ...] = ()
 
     @classmethod
     def at(
-        cls, night: Night, table: str, columns: Sequence[str], version: int | None = None, **options: Any
+        cls,
+        night: Night,
+        table: str,
+        columns: Sequence[str],
+        version: int | None = None,
+        values: Sequence[Any] | None = None,
+        **options: Any,
     ) -> "StoredRows":
-        """The rows as they are now, or at a version; options are attributes."""
-        column, values = partitions(night, table)
-        version = open_night_table(night, table).version() if version is None else version
-        return cls(night.warehouse.table_path(table), version, column, tuple(values), tuple(columns), **options)
+        """The rows as they are now, or at a version.
+
+        Args:
+            values: of the table's first partition column, if not those that belong to the night.
+            options: attributes.
+        """
+        delta = open_night_table(night, table, version)
+        column, of_night = partitions(night, table)
+        files = files_with_keys(delta, table, column, of_night if values is None else values)
+        ordered = sorted(files, key=lambda file: (file[1].get("bucket", 0), file[0]))
+        path, schema = night.warehouse.table_path(table), contract(table).arrow_schema
+        return cls(path, delta.version(), schema, tuple(ordered), tuple(columns), **options)
 
     def in_bucket(self, bucket: int) -> "StoredRows":
         """The rows of one bucket."""
-        return replace(self, bucket=bucket)
+        return replace(self, files=tuple(file for file in self.files if file[1]["bucket"] == bucket))
 
     def __iter__(self) -> Iterator[pa.RecordBatch]:
         """Read the files one after another, none of them whole: a scan of the dataset would read ahead."""
@@ -98,45 +117,48 @@ class StoredRows:
     def _files(
         self, paths: Collection[str] | None, buckets: Collection[int] | None = None
     ) -> Iterator[tuple[ParquetFile, dict[str, pa.Scalar]]]:
-        dataset = self._dataset()
-        files = []
-        for fragment in dataset.get_fragments(self._filter()):
-            keys = get_partition_keys(fragment.partition_expression)
-            if (paths is None or fragment.path in paths) and (buckets is None or keys["bucket"] in buckets):
-                files.append((keys.get("bucket", 0), fragment.path, keys))
-        for _, path, keys in sorted(files, key=lambda file: file[:2]):
-            scalars = {name: pa.scalar(value, dataset.schema.field(name).type) for name, value in keys.items()}
-            with dataset.filesystem.open_input_file(path) as stored:
-                reader = ParquetFile(
-                    stored,
-                    buffer_size=_READ_BYTES,
-                    pre_buffer=False,
-                    page_checksum_verification=True,
-                    read_dictionary=self.dictionaries,
-                    coerce_int96_timestamp_unit="us",
-                )
-                yield reader, scalars
+        file_system = self._file_system()
+        for path, keys in self.files:
+            if (paths is None or path in paths) and (buckets is None or keys["bucket"] in buckets):
+                scalars = {name: pa.scalar(value, self.schema.field(name).type) for name, value in keys.items()}
+                with file_system.open_input_file(path) as stored:
+                    reader = ParquetFile(
+                        stored,
+                        buffer_size=_READ_BYTES,
+                        pre_buffer=False,
+                        page_checksum_verification=True,
+                        read_dictionary=self.dictionaries,
+                        coerce_int96_timestamp_unit=_INT96_UNIT,
+                    )
+                    yield reader, scalars
 
     def to_table(self) -> pa.Table:
         """All of them at once."""
-        return self._dataset().to_table(columns=list(self.columns), filter=self._filter())
+        return self._dataset().to_table(columns=list(self.columns))
 
     def head(self, rows: int) -> pa.Table:
         """The first rows."""
-        return self._dataset().head(rows, columns=list(self.columns), filter=self._filter())
+        return self._dataset().head(rows, columns=list(self.columns))
 
     def of_listeners(self, user_ids: Sequence[str]) -> pa.Table:
         """The rows of some listeners."""
         return self._dataset().to_table(
-            columns=list(self.columns), filter=self._filter() & pc.field("user_id").isin(list(user_ids))
+            columns=list(self.columns), filter=pc.field("user_id").isin(list(user_ids))
         )
 
     def _dataset(self) -> ds.Dataset:
-        return dataset_of(at_version(self.path, self.version), self.path)
+        options = ds.ParquetReadOptions(coerce_int96_timestamp_unit=_INT96_UNIT)
+        return ds.FileSystemDataset.from_paths(
+            [path for path, _ in self.files],
+            schema=self.schema,
+            format=ds.ParquetFileFormat(read_options=options),
+            filesystem=self._file_system(),
+            partitions=[_equal_to(keys) for _, keys in self.files],
+        )
 
-    def _filter(self) -> pc.Expression:
-        chosen = pc.field(self.partition).isin(list(self.values)) if self.values else pc.scalar(False)
-        return chosen if self.bucket is None else chosen & (pc.field("bucket") == self.bucket)
+    def _file_system(self) -> FileSystem:
+        files, path = FileSystem.from_uri(self.path) if "://" in self.path else (LocalFileSystem(), self.path)
+        return SubTreeFileSystem(path, files)
 
     def _with_keys(self, batch: pa.RecordBatch, keys: dict[str, pa.Scalar]) -> pa.RecordBatch:
         """The batch with the columns that files leave to the names of their folders, and timestamps of one type."""
@@ -145,6 +167,12 @@ class StoredRows:
             for name in self.columns
         ]
         return pa.RecordBatch.from_arrays(columns, names=list(self.columns))
+
+
+def _equal_to(keys: Keys) -> pc.Expression:
+    """The expression that is true of rows with these keys."""
+    equal = [pc.field(name) == value for name, value in keys.items()]
+    return reduce(and_, equal)
 
 
 def _in_microseconds(column: pa.Array) -> pa.Array:

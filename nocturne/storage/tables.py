@@ -228,6 +228,17 @@ def _add_actions(delta: DeltaTable, table: str, column: str, values: Sequence[An
     return cast("pa.Table", actions.filter(pc.is_in(actions[f"partition.{column}"], chosen)))
 
 
+def files_with_keys(
+    delta: DeltaTable, table: str, column: str, values: Sequence[Any]
+) -> list[tuple[str, dict[str, Any]]]:
+    """Data files below the table's folder, of some values of a partition column, each with all its partition values."""
+    actions = _add_actions(delta, table, column, values)
+    keys = actions.select([f"partition.{name}" for name in contract(table).partitioned_by])
+    names = dict(zip(keys.column_names, contract(table).partitioned_by, strict=True))
+    of_files = keys.rename_columns(names).to_pylist()
+    return list(zip(actions["path"].to_pylist(), of_files, strict=True))
+
+
 def _is_in(column: str, values: Sequence[Any]) -> pc.Expression:
     # Without values there is no type to compare with.
     return pc.field(column).isin(values) if values else pc.scalar(False)

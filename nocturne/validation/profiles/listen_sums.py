@@ -1,7 +1,7 @@
 """Sums of listens by item, night and day: files added up where they are read."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import date, timedelta
 
 import numpy as np
@@ -105,5 +105,5 @@ def sum_listens(spark: SparkSession, night: Night, run_dates: Sequence[date], it
     if not files:
         return ListenSums()
     every_night = tuple(tables.dates(night.warehouse, "item_index"))
-    index = replace(StoredRows.at(night, "item_index", ["item_id", "item_index"]), values=every_night)
+    index = StoredRows.at(night, "item_index", ["item_id", "item_index"], values=every_night)
     return sum_over(spark, files, count, ListenSummation(index, items).sum_files)
