@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 from datetime import date, timedelta
 from itertools import chain
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -30,11 +30,13 @@ from nocturne.ingestion.cleaning import (
 from nocturne.ingestion.event_exchange import Account, EventExchange, read_checked
 from nocturne.ingestion.landing_files import LandedFile
 from nocturne.storage import tables, writing
-from nocturne.storage.bucket_files import BucketFile
 from nocturne.storage.contracts import contract
 from nocturne.storage.history import closed_dates, previous_night
 from nocturne.storage.proofs import require_unchanged
 from nocturne.storage.stored_rows import StoredRows
+
+if TYPE_CHECKING:
+    from nocturne.storage.bucket_files import BucketFile
 
 _FEW_EVENTS = 200_000
 """Events, those of recent nights among them, that are judged in this process: Spark's tasks would take longer."""

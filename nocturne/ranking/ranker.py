@@ -170,6 +170,7 @@ class Ranker:
             (self, "item_hashes"),
         ):
             getattr(owner, name)
+        self.fallbacks.prepare()
         return self
 
     def rank(self, rows: pa.RecordBatch, previous_rows: pa.Table, stats: RankingStats) -> tuple[pa.Table, pa.Table]:

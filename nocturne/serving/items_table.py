@@ -144,7 +144,7 @@ def _popular(model: Model, markets: Markets, content_types: pa.Array) -> Mapping
     popular = {EVERYWHERE: _most_heard(model, model.listeners, everyone, codes)}
     for market, listeners in model.market_listeners.items():
         mask = markets.masks[markets.classes.get(market, markets.others)]
-        popular[market] = _most_heard(model, listeners, mask, codes)
+        popular[market] = _most_heard(model, listeners.of(np.arange(len(model.listeners))), mask, codes)
     return popular
 
 

@@ -142,9 +142,7 @@ class StoredRows:
 
     def of_listeners(self, user_ids: Sequence[str]) -> pa.Table:
         """The rows of some listeners."""
-        return self._dataset().to_table(
-            columns=list(self.columns), filter=pc.field("user_id").isin(list(user_ids))
-        )
+        return self._dataset().to_table(columns=list(self.columns), filter=pc.field("user_id").isin(list(user_ids)))
 
     def _dataset(self) -> ds.Dataset:
         options = ds.ParquetReadOptions(coerce_int96_timestamp_unit=_INT96_UNIT)

@@ -5,7 +5,6 @@ the model.
 """
 
 import hashlib
-from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import date
@@ -20,6 +19,7 @@ from nocturne.core.arrays import Counts, Factors, Floats, Indexes
 from nocturne.core.errors import UsageError
 from nocturne.core.sections import AlsSettings
 from nocturne.training.confidences import confidence_rows, heard_items, positions
+from nocturne.training.item_counts import ItemCounts, MarketCensus
 from nocturne.training.model import Model
 from nocturne.training.neighbours import Weights, nearest
 from nocturne.training.predecessors import predecessors
@@ -70,13 +70,13 @@ class Census:
         shares: shares of listeners that may be trained on; the last is everyone.
         rows: listeners in each sample; shape (shares,).
         listeners: listeners of each item in each sample; shape (shares, items).
-        market_listeners: listeners of each item by market, of everyone; shape (items,).
+        market_listeners: listeners of items by market, of everyone.
     """
 
     shares: tuple[float, ...]
     rows: Counts
     listeners: Counts
-    market_listeners: dict[str, Counts]
+    market_listeners: dict[str, ItemCounts]
 
 
 @dataclass(frozen=True)
@@ -148,18 +148,15 @@ def take_census(rows: Iterable[pa.RecordBatch], items: int, settings: AlsSetting
     shares = doubled(settings.sample_share)
     sizes = np.zeros(len(shares), dtype=np.int64)
     listeners = np.zeros((len(shares), items), dtype=np.int64)
-    by_market: defaultdict[str, Counts] = defaultdict(lambda: np.zeros(items, np.int64))
+    by_market = MarketCensus()
     for batch in rows:
         offsets, item_indexes = heard_items(batch)
         heard = np.diff(offsets)
         level = levels(batch.column("user_id"), shares, settings.seed)
         sizes += np.bincount(level, minlength=len(shares))
         np.add.at(listeners, (np.repeat(level, heard), item_indexes), 1)
-        markets = batch.column("market").dictionary_encode()
-        codes = np.repeat(markets.indices.fill_null(-1).to_numpy(zero_copy_only=False), heard)
-        for code, market in enumerate(markets.dictionary.to_pylist()):
-            np.add.at(by_market[market], item_indexes[codes == code], 1)
-    return Census(shares, sizes.cumsum(), listeners.cumsum(axis=0, out=listeners), dict(sorted(by_market.items())))
+        by_market.add(batch.column("market"), heard, item_indexes)
+    return Census(shares, sizes.cumsum(), listeners.cumsum(axis=0, out=listeners), by_market.by_market())
 
 
 def _smallest_sample(census: Census, settings: AlsSettings) -> tuple[int, float]:
@@ -312,7 +309,7 @@ def _freeze(
         confidence_weights=counts**-settings.popularity_exponent,
         score_multipliers=counts**settings.score_exponent,
         listeners=listeners,
-        market_listeners={market: heard[trained] for market, heard in census.market_listeners.items()},
+        market_listeners={market: heard.among(trained) for market, heard in census.market_listeners.items()},
         neighbours=neighbours,
         similarities=similarities,
         predecessors=before,

@@ -18,6 +18,7 @@ from nocturne.core.sections import AlsSettings
 from nocturne.storage.contracts import contract
 from nocturne.storage.model_transitions import ModelRecord
 from nocturne.training.confidences import Confidences, confidence_rows, positions
+from nocturne.training.item_counts import ItemCounts, from_maps, to_maps
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ class Model:
     confidence_weights: Floats
     score_multipliers: Floats
     listeners: Counts
-    market_listeners: dict[str, Counts]
+    market_listeners: dict[str, ItemCounts]
     neighbours: Indexes
     similarities: Factors
     predecessors: Indexes
@@ -87,7 +88,7 @@ def factors_table(model: Model) -> pa.Table:
         "confidence_weight": pa.array(model.confidence_weights),
         "score_multiplier": pa.array(model.score_multipliers),
         "listeners": pa.array(model.listeners),
-        "market_listeners": _market_maps(model),
+        "market_listeners": to_maps(model.market_listeners, items),
         **_evidence_lists(model, "neighbours", "similarities"),
         **_evidence_lists(model, "predecessors", "predecessor_weights"),
     }
@@ -126,7 +127,7 @@ def model_from_tables(record: ModelRecord, factors: pa.Table, half_life_days: fl
         confidence_weights=factors["confidence_weight"].to_numpy(),
         score_multipliers=factors["score_multiplier"].to_numpy(),
         listeners=factors["listeners"].to_numpy(),
-        market_listeners=_market_counts(factors["market_listeners"].combine_chunks()),
+        market_listeners=from_maps(factors["market_listeners"].combine_chunks()),
         neighbours=neighbours,
         similarities=similarities,
         predecessors=before,
@@ -152,24 +153,3 @@ def _evidence(
     places[item, place] = position[lists.flatten().to_numpy()]
     aligned[item, place] = factors[weights].combine_chunks().flatten().to_numpy()
     return places, aligned
-
-
-def _market_maps(model: Model) -> pa.MapArray:
-    """Per item the markets in which it has listeners, in order of name."""
-    markets = list(model.market_listeners)
-    counts = np.array([model.market_listeners[market] for market in markets], dtype=np.int64)
-    counts = counts.reshape(len(markets), len(model.item_indexes)).T
-    item, market = np.nonzero(counts)
-    offsets = np.searchsorted(item, np.arange(len(model.item_indexes) + 1)).astype(np.int32)
-    return pa.MapArray.from_arrays(
-        pa.array(offsets), pa.array(markets, pa.string()).take(pa.array(market)), pa.array(counts[item, market])
-    )
-
-
-def _market_counts(maps: pa.MapArray) -> dict[str, Counts]:
-    """The inverse of `_market_maps`: by market, in order of name, the listeners of each item."""
-    item = np.repeat(np.arange(len(maps)), np.diff(maps.offsets.to_numpy()))
-    markets = maps.keys.dictionary_encode()
-    counts = np.zeros((len(markets.dictionary), len(maps)), dtype=np.int64)
-    counts[markets.indices.to_numpy(), item] = maps.items.to_numpy()
-    return dict(sorted(zip(markets.dictionary.to_pylist(), counts, strict=True)))

@@ -19,6 +19,7 @@ from nocturne.ranking.item_traits import traits
 from nocturne.ranking.ranker import Ranker, RankingStats
 from nocturne.ranking.reranker import Reranker
 from nocturne.storage.contracts import contract
+from nocturne.training.item_counts import ItemCounts
 from nocturne.training.model import Model
 from nocturne.training.principal_axes import principal_axes
 
@@ -62,7 +63,7 @@ class Service:
         ones = np.ones(10)
         als = DEFAULTS.als.model_copy(update={"factors": WIDTH, "regularization": 0.5})
         ids = pa.array([f"i{index}" for index in range(10)])
-        heard = {"SE": np.arange(10, dtype=np.int64)}
+        heard = {"SE": ItemCounts(np.arange(1, 10), np.arange(1, 10))}
         neighbours = (np.arange(10, dtype=np.int32)[:, None] + np.array([1, 4, 7], np.int32)) % 10
         return Model(
             f"model-{self.model_seed}", als, FIRST, 10.0, np.arange(10, dtype=np.int32), ids, factors, spectrum,

@@ -138,7 +138,7 @@ def test_without_a_previous_list_the_market_decides_and_then_everyone() -> None:
     (stranger,) = ranked(ranker(model), rows({"new": {8: 1.0}}, "XX"))
     assert (swede["source"], stranger["source"]) == ("market_popular", "global_popular")
     assert ids_of(swede)[0] == ids_of(stranger)[0] == "i7"
-    assert swede["items"][0]["score"] == model.market_listeners["SE"][7]
+    assert swede["items"][0]["score"] == model.market_listeners["SE"].of(np.array([7]))[0]
 
 
 def test_a_listener_who_has_heard_everything_gets_an_empty_list_and_breaks_nothing() -> None:

@@ -24,6 +24,7 @@ from nocturne.ranking.item_traits import traits
 from nocturne.ranking.ranker import Ranker, RankingStats
 from nocturne.ranking.reranker import Reranker
 from nocturne.storage.contracts import contract
+from nocturne.training.item_counts import ItemCounts
 from nocturne.training.model import Model
 from tests.fixtures.dense_recomputation import EPOCH, UNITS_PER_PLAY, DenseNight, Recomputed
 
@@ -50,6 +51,12 @@ TOLERANCE = 1e-9
 """Scores are of the order of 1, and two ways to work them out in float64 agree to some 1e-13."""
 
 Row = dict[str, Any]
+
+
+def of_all(counts: np.ndarray) -> ItemCounts:
+    """The counts of all items as those of the items that have any."""
+    items = np.flatnonzero(counts)
+    return ItemCounts(items, counts[items])
 
 
 def day(number: int) -> date:
@@ -177,7 +184,7 @@ def model(world_seed: int, seed: int) -> Model:
         confidence_weights=rng.uniform(0.3, 1.0, count),
         score_multipliers=multipliers[groups].ravel(),
         listeners=rng.integers(0, 5, count),
-        market_listeners={market: rng.integers(0, 3, count) for market in ("FI", "SE")},
+        market_listeners={market: of_all(rng.integers(0, 3, count)) for market in ("FI", "SE")},
         neighbours=neighbours,
         similarities=np.where(neighbours >= 0, rng.uniform(0.0, 1.0, (count, width)), 0.0).astype(np.float32),
         predecessors=neighbours[:, :0],

@@ -234,8 +234,7 @@ class DenseNight:
     def _is_popular(self, listed: Row, allowed: Mask) -> bool:
         """True if a list is what the listener's market hears most, if that is long enough, or what everyone does."""
         everyone = self._most_heard(self.items["listeners"].to_numpy(), allowed)
-        of_market = self._listeners_by_market.get(listed["market"])
-        local = [] if of_market is None else self._most_heard(of_market, allowed)
+        local = self._most_heard(self._listeners_in(listed["market"]), allowed)
         expected = local if local and len(local) == len(everyone) else everyone
         return [entry["item_id"] for entry in listed["items"]] == expected
 
@@ -246,17 +245,14 @@ class DenseNight:
         ids: list[str] = self._ids.take(pa.array(heard)).to_pylist()
         return ids
 
-    @cached_property
-    def _listeners_by_market(self) -> dict[str, Counts]:
-        """Listeners of each item, by market; shape (items,)."""
+    def _listeners_in(self, market: str | None) -> Counts:
+        """Listeners of each item in a market; shape (items,)."""
         maps = self.items["market_listeners"].combine_chunks()
-        place = np.repeat(np.arange(len(maps)), np.diff(maps.offsets.to_numpy()))
-        markets, heard = maps.keys.dictionary_encode(), maps.items.to_numpy()
-        code = markets.indices.to_numpy()
-        return {
-            name: np.bincount(place[code == number], heard[code == number], minlength=len(maps)).astype(np.int64)
-            for number, name in enumerate(markets.dictionary.to_pylist())
-        }
+        entry = pc.indices_nonzero(pc.fill_null(pc.equal(maps.keys, pa.scalar(market, pa.string())), False)).to_numpy()
+        item = np.searchsorted(maps.offsets.to_numpy(), entry, side="right") - 1
+        listeners = np.zeros(len(maps), np.int64)
+        listeners[item] = maps.items.to_numpy()[entry]
+        return listeners
 
     @cached_property
     def _allowed_by_market(self) -> dict[str | None, Mask]:
