@@ -21,6 +21,8 @@ LISTS = ("user_id", "market", "arm", "source", "model_version", "items", "propen
 _POOLS = ("user_id", "factors")
 _ROWS = ("user_id", "period", "item_indexes", "play_sums", "second_sums", "last_heard", "recent_items")
 _FARTHEST = 0xFFFF
+_MOST_ROWS, _FEWEST_ROWS, _ROWS_IN_ALL = 4096, 64, 2**16
+"""Rows of a part that are read at once, and about those of all parts, which a loader goes through side by side."""
 
 
 @dataclass(frozen=True)
@@ -97,9 +99,11 @@ def served_rows(night: Night, model: ModelRecord | None, versions: Mapping[str, 
         model: the live model; None without one.
         versions: of the tables that are read, as far as they are on record.
     """
+    buckets = night.settings.tables.buckets
+    at_once = min(_MOST_ROWS, max(_FEWEST_ROWS, _ROWS_IN_ALL // buckets))
 
     def stored(table: str, columns: Collection[str]) -> StoredRows:
-        return StoredRows.at(night, table, tuple(columns), versions.get(table))
+        return StoredRows.at(night, table, tuple(columns), versions.get(table), batch_rows=at_once)
 
     lists, pools, interactions = stored("ranked_lists", LISTS), stored("pools", _POOLS), stored("interactions", _ROWS)
     return [
@@ -113,5 +117,5 @@ def served_rows(night: Night, model: ModelRecord | None, versions: Mapping[str, 
             night.run_date,
             night.settings.ranking.let_back_after_days,
         )
-        for bucket in range(night.settings.tables.buckets)
+        for bucket in range(buckets)
     ]

@@ -1,7 +1,7 @@
 """Rows of `ranked_lists` as keys and values of a cache: one pass over NumPy arrays, no Python object per item."""
 
 from collections.abc import Iterable, Iterator
-from itertools import pairwise, repeat
+from itertools import chain, pairwise, repeat
 from operator import add, lt
 from typing import Any
 
@@ -46,7 +46,11 @@ class Encoder:
         self._table = _table(_hashes(*self._items))
 
     def part(self, batches: Iterable[pa.RecordBatch]) -> Iterator[tuple[bytes, bytes]]:
-        """(user_id in UTF-8, value) of the rows of a part.
+        """(user_id in UTF-8, value) of the rows of a part; raises as `batches`."""
+        return chain.from_iterable(self.batches(batches))
+
+    def batches(self, batches: Iterable[pa.RecordBatch]) -> Iterator[list[tuple[bytes, bytes]]]:
+        """The same, a list of each batch of rows.
 
         Raises:
             InputError: rows are not in ascending order of user_id, or a row cannot be encoded.
@@ -63,7 +67,7 @@ class Encoder:
                     fix="run rank_users and validate_table for the night again",
                 )
             last = keys[-1:]
-            yield from zip(keys, values, strict=True)
+            yield list(zip(keys, values, strict=True))
 
     def batch(self, rows: pa.RecordBatch) -> Iterator[tuple[str, bytes]]:
         """(user_id, value) of every row, in whatever order.
@@ -160,7 +164,7 @@ def _table(hashes: Array) -> Array:
     return table
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def _hashes(offsets: Array, data: Array) -> Array:
     """A hash of every string, 8 of its bytes at a time."""
     hashes = np.empty(len(offsets) - 1, np.uint64)
@@ -183,7 +187,7 @@ def _hashes(offsets: Array, data: Array) -> Array:
     return hashes
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def _fill(table: Array, hashes: Array) -> None:
     mask = np.uint64(len(table) - 1)
     for number in range(len(hashes)):
@@ -193,7 +197,7 @@ def _fill(table: Array, hashes: Array) -> None:
         table[place] = np.int64((hashes[number] >> _TAG) << _HALF) | number
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def _found(hashes: Array, table: Array) -> Array:
     """Number of the first item that has the hash of each string, as far as the table tells; -1 if none has."""
     mask = np.uint64(len(table) - 1)
@@ -207,7 +211,7 @@ def _found(hashes: Array, table: Array) -> Array:
     return numbers
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def _proved(
     numbers: Array, hashes: Array, table: Array, offsets: Array, data: Array, known_offsets: Array, known_data: Array
 ) -> Array:
@@ -235,7 +239,7 @@ def _proved(
     return numbers
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def _pack(ends: Array, numbers: Array, scores: Array, kinds: Array) -> Array:
     """All values one after another, in units of 2 bytes; `ends` says where each one ends."""
     packed = np.empty(ends[-1] if len(ends) else 0, np.uint16)

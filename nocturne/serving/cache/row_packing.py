@@ -62,7 +62,7 @@ def pack_rows(rows: pa.RecordBatch, markets: pa.Array) -> tuple[npt.NDArray[np.i
 # ruff: noqa: ANN001, ANN202
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def _ends(bounds, heard):
     drawn_at, factors_at, heard_at, days_at = bounds
     ends = np.zeros(len(heard_at), np.int64)
@@ -74,7 +74,7 @@ def _ends(bounds, heard):
     return ends
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def _step_units(heard):
     """Units of 2 bytes that the largest step from one number to the next takes."""
     previous = np.int64(0)
@@ -85,7 +85,7 @@ def _step_units(heard):
     return 1
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def _pack(ends, markets, bounds, drawn, factors, heard, weights, days):
     drawn_at, factors_at, heard_at, days_at = bounds
     packed = np.empty(ends[-1], np.uint16)
@@ -113,7 +113,7 @@ def _pack(ends, markets, bounds, drawn, factors, heard, weights, days):
     return packed
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def _copy(values, first, last, packed, at):
     """Copy some values, and say where they end."""
     for entry in range(first, last):

@@ -6,6 +6,7 @@ import shutil
 import tempfile
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -123,12 +124,13 @@ class LmdbCache(Cache):
         from nocturne.serving.cache.served_items import write_items
 
         encoder = Encoder(info)
-        rows = heapq.merge(*(encoder.part(part) for part in parts))
         with _errors(self.place):
             # a folder of its own for each loader: two at once cannot finish each other's work
             loading = Path(tempfile.mkdtemp(prefix=f"{generation}{LOADING}", dir=self._generations))
             loading.chmod(0o755)
-        stored = _write_files(loading, info, rows, self.place, progress)
+        with ThreadPoolExecutor(min(len(parts), os.cpu_count() or 1) or 1) as pool:
+            rows = heapq.merge(*[_rows_ahead(pool, encoder.batches(part)) for part in parts])
+            stored = _write_files(loading, info, rows, self.place, progress)
         with _errors(self.place):
             if info.items is not None:
                 with (loading / ITEMS_FILE).open("wb") as file:
@@ -317,6 +319,19 @@ def _append(
             environment.set_mapsize(2 * environment.info()["map_size"])
         else:
             return int(added)
+
+
+def _rows_ahead(pool: Executor, batches: Iterator[list[tuple[bytes, bytes]]]) -> Iterator[tuple[bytes, bytes]]:
+    """The rows of batches, of which one is worked out in the pool while that before it is taken; the first at once."""
+    coming = pool.submit(next, batches, None)
+
+    def rows() -> Iterator[tuple[bytes, bytes]]:
+        following = coming
+        while (batch := following.result()) is not None:
+            following = pool.submit(next, batches, None)
+            yield from batch
+
+    return rows()
 
 
 def _batches(rows: Iterable[tuple[bytes, bytes]]) -> Iterator[list[tuple[bytes, bytes]]]:
