@@ -39,6 +39,7 @@ CATALOGUE_FIELDS = tuple(
 REQUIRED_CATALOGUE_FIELDS = CATALOGUE_FIELDS[:2]
 ID_FIELDS = ("event_id", "user_id", "item_id")
 LIST_FIELDS = ("tags", "markets")
+WHOLE_FIELDS = ("ms_played", "plays", "duration_ms")
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 Format = Literal["parquet", "jsonl", "jsonl.gz", "csv"]
@@ -316,7 +317,7 @@ def _is_list_of_texts(kind: pa.DataType) -> bool:
 
 _PARQUET_TYPES: dict[str, tuple[Callable[[pa.DataType], bool], str]] = {
     "listened_at": (_is_time, "string or timestamp in milliseconds or microseconds"),
-    **dict.fromkeys(("ms_played", "plays", "duration_ms"), (_is_whole, "whole number")),
+    **dict.fromkeys(WHOLE_FIELDS, (_is_whole, "whole number")),
     "explicit": (_is_boolean, "boolean"),
     **dict.fromkeys(LIST_FIELDS, (_is_list_of_texts, "list of strings")),
     **dict.fromkeys(("available_from", "available_until"), (_is_day, "string, date or timestamp")),

@@ -48,9 +48,9 @@ HEADER = "event_id,user_id,item_id,listened_at"
 )
 def test_a_line_that_is_not_one_object_of_text_is_kept_whole_and_unparsed(tmp_path: Path, line: str) -> None:
     write_file(tmp_path, "a.jsonl", f"{{{SOUND}}}\n{line}\r\n{{{SOUND}}}\n")
-    before, row, after = read_rows(look_at_all(tmp_path))
+    before, after, row = sorted(read_rows(look_at_all(tmp_path)), key=lambda row: not row["parsed"])
     assert (before["user_id"], after["user_id"], row["user_id"]) == ("u", "u", None)
-    assert (before["parsed"], row["parsed"], after["parsed"]) == (True, False, True)
+    assert (before["parsed"], after["parsed"], row["parsed"]) == (True, True, False)
     # Bytes that are no UTF-8 are written out, so that every reader can open the text.
     assert row["raw"] == "".join(f"\\x{ord(c) - 0xDC00:02x}" if "\udc80" <= c <= "\udcff" else c for c in line)
     row["raw"].encode()
@@ -164,9 +164,9 @@ def test_parts_of_a_file_hold_each_line_once_wherever_it_is_cut(tmp_path: Path, 
     lines = ["{}", "", "x" * 30, "é", " ", "\ufeff", "{}\r", "last"]
     write_file(tmp_path, name, "\n".join([HEADER, *lines]))
     (file,) = look_at_all(tmp_path)
-    whole = [row["raw"] for row in read_rows([file], part_bytes=10_000)]
+    whole = sorted(row["raw"] for row in read_rows([file], part_bytes=10_000))
     for part_bytes in range(1, file.size + 1):
-        assert [row["raw"] for row in read_rows([file], part_bytes)] == whole, part_bytes
+        assert sorted(row["raw"] for row in read_rows([file], part_bytes)) == whole, part_bytes
     assert len(whole) == file.rows == len([line for line in lines if line.strip()]) + (name == "a.jsonl")
 
 

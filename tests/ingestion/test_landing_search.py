@@ -9,7 +9,6 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from pyspark.sql import SparkSession
@@ -22,6 +21,7 @@ from nocturne.ingestion.catalogue import parse_items
 from nocturne.ingestion.landed_rows import is_blank, read_parts
 from nocturne.ingestion.landing import read_catalogue, share_out
 from nocturne.ingestion.landing_files import EVENT_FIELDS, REQUIRED_EVENT_FIELDS, list_files, look_at
+from nocturne.ingestion.plain_objects import parse_plain_objects
 from nocturne.pipeline import runner
 from nocturne.serving.cache import open_cache
 from tests.fixtures.landed_files import DAY, EVENTS, TIME
@@ -194,26 +194,30 @@ def test_a_catalogue_is_parsed_or_refused_with_the_name_of_its_file(file: tuple[
 
 @settings(max_examples=100)
 @given(
-    line=JSON_LINES
-    | st.builds(
-        lambda pairs: json_line(pairs, ascii_only=True), st.lists(st.tuples(st.sampled_from(FIELDS), TEXTS | INTS))
+    lines=st.lists(
+        JSON_LINES
+        | st.builds(
+            lambda pairs: json_line(pairs, ascii_only=True), st.lists(st.tuples(st.sampled_from(FIELDS), TEXTS | INTS))
+        ),
+        min_size=1,
+        max_size=4,
     )
 )
-@example(b'{"user_id": "a", "user_id" : "a"}')
-@example(b'{"user_id": -0, "plays": 0}')
-def test_the_quick_way_through_a_line_gives_what_the_thorough_one_does(line: bytes) -> None:
-    try:
-        text = line.decode()
-    except UnicodeDecodeError:
-        return
-    quick = landed_rows._plain_texts(text, EVENT_FIELDS)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(landed_rows, "_plain_texts", lambda *_: None)
-        try:
-            thorough = landed_rows._json_parser(EVENT_FIELDS)(text)
-        except ValueError:
-            thorough = None
-    assert quick is None or quick == thorough
+@example([b'{"user_id": "a", "user_id" : "a"}'])
+@example([b'{"user_id": -0, "plays": 0}', b'{"plays": 07}', b'{"plays": 7}'])
+@example([b'{"plays": "7"}', b'{"plays": 7, "x": 1, "x": 2}', b"{}"])
+@example([b'{"user_id": 1}', b'{"user_id": "1"}', b'{"listened_at": "2025-01-01 00:00:00"}'])
+@example([b'{"user_id": "a\x00"}', b'{"user_id": "a\xff"}', b'{"user_id": "a"}{"user_id": "b"}', b'{"user_id": "a"},'])
+def test_the_quick_way_through_lines_gives_what_the_thorough_one_does(lines: list[bytes]) -> None:
+    lines = [line for line in lines if b"\n" not in line]
+    plain, columns = parse_plain_objects(lines, EVENT_FIELDS, ["ms_played", "plays"])
+    texts = [column.cast(pa.string()).to_pylist() for column in columns]
+    thorough = [
+        landed_rows._json_parser(EVENT_FIELDS)(line.decode())
+        for line, is_plain in zip(lines, plain, strict=True)
+        if is_plain
+    ]
+    assert list(map(list, zip(*texts, strict=True))) == thorough
 
 
 NASTY = [
