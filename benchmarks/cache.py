@@ -29,6 +29,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import redis
 
+from benchmarks.load import tell_load
 from nocturne.core.console import print_rows
 from nocturne.serving.cache import Cache, Generation, GenerationInfo, ListKind, ParallelMap, Pointer, open_cache
 from nocturne.serving.cache.encoding import Encoder
@@ -229,6 +230,7 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, help="where to work; a new folder in it is removed in the end")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
+    tell_load()
     title = f"{options.listeners:,} lists of {options.items} out of {options.catalogue:,} items; {os.cpu_count()} cores"
     with tempfile.TemporaryDirectory(dir=options.folder) as scratch:
         folder = Path(scratch)

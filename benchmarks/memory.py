@@ -11,19 +11,22 @@ MIB = 2**20
 
 
 class Peak:
-    """The largest samples so far, in MiB: of everything together, and of the Python workers alone.
+    """The largest samples so far, in MiB: of everything, of all Python workers, of one, and of all but workers.
 
     What a process has for itself is counted; files that it maps are not, for the system may drop them any time.
     """
 
     def __init__(self) -> None:
-        self.total = self.workers = 0.0
+        self.total = self.workers = self.worker = self.driver = 0.0
 
     def sample(self) -> None:
         """Look at every process of the tree."""
         sizes = {pid: (_size(pid), _is_worker(pid)) for pid in _tree(os.getpid())}
         self.total = max(self.total, sum(size for size, _ in sizes.values()) / MIB)
-        self.workers = max(self.workers, sum(size for size, worker in sizes.values() if worker) / MIB)
+        workers = [size for size, is_worker in sizes.values() if is_worker]
+        self.workers = max(self.workers, sum(workers) / MIB)
+        self.worker = max(self.worker, max(workers, default=0) / MIB)
+        self.driver = max(self.driver, sum(size for size, is_worker in sizes.values() if not is_worker) / MIB)
 
 
 @contextmanager

@@ -50,6 +50,7 @@ from scipy.sparse import csr_matrix
 from threadpoolctl import threadpool_limits
 
 from benchmarks import gowalla
+from benchmarks.load import tell_load
 from nocturne.core.console import print_rows
 from nocturne.core.csr import CsrRows
 from nocturne.kernel.audit import audit
@@ -308,6 +309,7 @@ def main() -> None:
     parser.add_argument("--sample", type=int, default=1000)
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
+    tell_load()
     cores = sorted(os.sched_getaffinity(0))
     lines: list[Line] = []
     with threadpool_limits(1, user_api="blas"):

@@ -26,6 +26,7 @@ import pyarrow as pa
 from pyspark.sql import SparkSession
 
 from benchmarks.cache import invent, user_id
+from benchmarks.load import tell_load
 from benchmarks.memory import watching
 from nocturne.core.night import Night, Warehouse
 from nocturne.core.settings import load_settings
@@ -163,6 +164,7 @@ def main() -> None:
     parser.add_argument("--buckets", type=int, default=16)
     parser.add_argument("--folder", type=Path, help="where to work; a new folder in it is removed in the end")
     options = parser.parse_args()
+    tell_load()
     with tempfile.TemporaryDirectory(dir=options.folder) as scratch:
         found = measure(Path(scratch), options)
     sizes = {"listeners": options.listeners, "items": options.items, "cores": os.cpu_count()}

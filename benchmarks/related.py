@@ -18,6 +18,7 @@ from datetime import date, timedelta
 import numpy as np
 import pyarrow as pa
 
+from benchmarks.load import tell_load
 from benchmarks.memory import watching
 from nocturne.core.console import print_rows
 from nocturne.core.night import Night, Warehouse
@@ -115,6 +116,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--factors", type=int, default=64)
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args(argv)
+    tell_load()
     with tempfile.TemporaryDirectory() as folder:
         lines = list(run(folder, arguments.items, arguments.factors))
     if arguments.json:

@@ -29,6 +29,7 @@ import pyarrow.parquet as pq
 from scipy.sparse import csr_matrix, diags_array
 
 from benchmarks import lastfm
+from benchmarks.load import tell_load
 from benchmarks.train import rows
 from nocturne.core.console import print_rows
 from nocturne.core.csr import CsrRows
@@ -309,6 +310,7 @@ def main() -> None:
     parser.add_argument("--set", action="append", default=[], dest="overrides", help="section.key=value")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
+    tell_load()
     settings = load_settings(overrides=options.overrides)
     with tempfile.TemporaryDirectory() as folder:
         parts = (

@@ -17,6 +17,7 @@ import time
 from datetime import date, timedelta
 from pathlib import Path
 
+from benchmarks.load import tell_load
 from nocturne.core.console import print_rows, say
 from nocturne.core.errors import GateClosed
 from nocturne.core.night import Night, Warehouse
@@ -100,6 +101,7 @@ def main() -> None:
     parser.add_argument("--keep", type=int, default=7, help="nights that tables keep")
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
+    tell_load()
     with tempfile.TemporaryDirectory() as folder:
         landing = Path(folder) / "landing"
         simulate(landing, arguments.listeners, arguments.items, arguments.nights, seed=1, start=FIRST)

@@ -15,6 +15,7 @@ The table goes to stderr; with --json, a line per stage or point to stdout.
 
 import argparse
 import json
+import subprocess
 import sys
 import tempfile
 import time
@@ -29,6 +30,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pyspark.sql import SparkSession
 
+from benchmarks.load import tell_load
 from benchmarks.memory import watching
 from benchmarks.rank_curves import BATCH, curves, invent_rows
 from nocturne.core.console import print_rows, say
@@ -113,6 +115,14 @@ def bytes_of(night: Night, table: str) -> int:
     return sum(tables.files(night, table)["size_bytes"].to_pylist())
 
 
+def by_polars(night: Night, folder: Path) -> Line:
+    """The same files ingested by Polars, in a process of its own, beside the nights before."""
+    day = f"{night.landing}/events/date={night.run_date}"
+    program = [sys.executable, "-m", "benchmarks.polars_ingestion", day, str(folder / "polars")]
+    done = subprocess.run(program, stdout=subprocess.PIPE, check=True, text=True)
+    return {"night": "first", "stage": "ingestion by Polars", **json.loads(done.stdout)}
+
+
 def account(night: Night) -> Line:
     """Reasons, processor seconds and way of the night's ranking."""
     (row,) = tables.night_rows(night, "rankings").to_pylist()
@@ -138,6 +148,8 @@ def nights(folder: Path, options: argparse.Namespace) -> Iterator[Line]:
         spark.range(1).count()
         for stage in NIGHTLY:
             yield run(spark, first, stage, "first") | (account(first) if stage.name == "rank_users" else {})
+            if stage.name == "ingest_events":
+                yield by_polars(first, folder)
         yield size_of(first, options.items, folder)
         for stage in NIGHTLY[:3]:
             yield run(spark, second, stage, "5 % active")
@@ -240,6 +252,7 @@ def main() -> None:
     parser.add_argument("--set", action="append", default=[], dest="overrides", help="section.key=value")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
+    tell_load()
     with tempfile.TemporaryDirectory() as scratch:
         folder = options.folder or Path(scratch)
         if options.curves:

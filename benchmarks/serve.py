@@ -36,6 +36,7 @@ import pyarrow as pa
 import redis
 
 from benchmarks.cache import server
+from benchmarks.load import tell_load
 from nocturne.core.console import print_rows, say
 from nocturne.serving.cache import Generation, GenerationInfo, ListKind, Pointer, open_cache
 from nocturne.serving.cache.served_items import EVERYWHERE, ItemsInfo, with_info
@@ -372,6 +373,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
+    tell_load()
     if shutil.which("wrk") is None:
         raise SystemExit("wrk is needed: apt-get install wrk")
     say(f"load of the machine: {os.getloadavg()[0]:.2f}")

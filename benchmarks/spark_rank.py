@@ -26,6 +26,7 @@ from pyspark.sql import functions as F
 from scipy.sparse import csr_matrix
 
 from benchmarks import gowalla
+from benchmarks.load import tell_load
 from nocturne.core.console import print_rows
 from nocturne.core.night import Night, Warehouse
 from nocturne.core.settings import load_settings
@@ -153,6 +154,7 @@ def main() -> None:
     parser.add_argument("--set", action="append", default=[], dest="overrides", help="section.key=value")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
+    tell_load()
     train, valid, _ = gowalla.read(options.gowalla)
     heard = csr_matrix(train + valid)
     heard.sort_indices()

@@ -29,6 +29,7 @@ from scipy.sparse import csr_matrix
 from scipy.stats import bootstrap
 
 from benchmarks import gowalla
+from benchmarks.load import tell_load
 from nocturne.core.console import print_rows
 from nocturne.core.sections import AlsSettings
 from nocturne.core.settings import load_settings
@@ -234,6 +235,7 @@ def main() -> None:
     parser.add_argument("--set", action="append", default=[], dest="overrides", help="section.key=value")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
+    tell_load()
     heard, held_out, _ = gowalla.read(options.gowalla)
     settings = load_settings(overrides=[f"als.factors={options.factors}", *options.overrides]).als
     parts = {

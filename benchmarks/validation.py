@@ -15,6 +15,7 @@ import time
 from datetime import date
 from pathlib import Path
 
+from benchmarks.load import tell_load
 from nocturne.core.console import print_rows, say
 from nocturne.core.night import Night, Warehouse
 from nocturne.core.settings import load_settings
@@ -61,6 +62,7 @@ def main() -> None:
     parser.add_argument("--set", action="append", default=[], dest="overrides", help="section.key=value")
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
+    tell_load()
     with tempfile.TemporaryDirectory() as folder:
         measured = measure(arguments.listeners, arguments.items, Path(folder), arguments.overrides)
     rows: list[dict[str, object]] = []
