@@ -200,7 +200,7 @@ def _by_listener_and_time(rows: pa.Table) -> Positions:
 
 
 def _whole_numbers(column: pa.Array) -> tuple[pa.Array, pa.Array]:
-    """Whether there is a value, and the whole number that it is, null where it is none."""
+    """True where there is a value, and the whole number that it is, null where it is none."""
     if pa.types.is_integer(column.type):
         if pa.types.is_uint64(column.type):
             column = pc.min_element_wise(column, pa.scalar(2**63 - 1, pa.uint64()), skip_nulls=False)

@@ -77,7 +77,7 @@ class Fallbacks:
         return popular, self.model.listeners[popular].astype(np.float64), GLOBAL_POPULAR
 
     def _popular(self, market_class: int, excluded: Indexes, count: int) -> Indexes:
-        """What most listeners heard anywhere, of what may be listed in a class."""
+        """The items that most listeners heard anywhere, of those that may be listed in a class."""
         head = self.heads[market_class]
         chosen = _first(head, excluded, count)
         if len(chosen) < count and len(head) == _HEAD_LISTS * self.top_k:

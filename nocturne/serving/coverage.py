@@ -1,16 +1,18 @@
 """Coverage of a night's lists: listeners, places and different items, by market and content type, in one pass."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from pyspark.sql import DataFrame, SparkSession
-from pyspark.sql import functions as F
+from pyspark.sql import SparkSession
 
-from nocturne.core.arrays import Mask
+from nocturne.core.arrays import Codes, Positions
+from nocturne.core.spark.exchange import Parcels, as_given, deal_out, unpack
+from nocturne.storage.bucket_files import ITEM_IDS
 from nocturne.storage.stored_rows import StoredRows
+from nocturne.training.item_counts import MarketCensus
 
 EVERY_MARKET, EVERY_TYPE, UNKNOWN = "*", "", "unknown"
 
@@ -18,15 +20,17 @@ LISTS = ("market", "source", "candidates", "arm", "model_version", "items")
 ITEMS = ("item_id", "content_type")
 """Columns read of `ranked_lists` and of `items`."""
 
+DICTIONARIES = (ITEM_IDS,)
+"""Columns of `ranked_lists` that are read as they are stored."""
+
+_HEAD = ("arm", "source", "model_version")
+_GROUP = ("market", "content_type")
 _COUNTED = ("listeners", "personal", "full")
-_COUNTS = "head array<string>, market string, content_type string, item string, " + ", ".join(
-    f"{name} bigint" for name in (*_COUNTED, "slots")
-)
-_TEXTS = pa.list_(pa.string())
-_SCHEMA = pa.schema(
-    [("head", _TEXTS), *((name, pa.string()) for name in ("market", "content_type", "item"))]
-    + [(name, pa.int64()) for name in (*_COUNTED, "slots")]
-)
+_KINDS = ("arm", "listeners", "slots")
+"""A column of each kind of sums: of heads, of lists, of places."""
+
+_FEW_LISTS = 50_000
+"""Lists that are counted in this process: Spark's tasks would take longer."""
 
 Row = dict[str, str | int]
 Head = tuple[str, str, str]
@@ -52,83 +56,142 @@ class CoverageTask:
     lists: StoredRows
     items: StoredRows
     top_k: int
+    tasks: int
 
-    def run(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        """Count the buckets that a task is given: by market and type, by item, and the heads there are."""
-        catalogue = self.items.to_table()
-        for bucket in (bucket for batch in batches for bucket in batch["id"].to_pylist()):
-            for rows in self.lists.in_bucket(bucket):
-                if rows.num_rows:
-                    yield from self._count(rows, catalogue)
+    def count(self, buckets: Iterable[int]) -> Iterator[pa.Table]:
+        """Heads; lists by market and content type; places by market, content type and item."""
+        numbers = _ItemNumbers(self.items.to_table())
+        census = MarketCensus()
+        heads: list[pa.Table] = []
+        of_lists: list[pa.Table] = []
+        for rows in (rows for bucket in buckets for rows in self.lists.in_bucket(bucket) if rows.num_rows):
+            markets = pc.fill_null(rows["market"], "")
+            listed = rows["items"].flatten().field("item_id")
+            encoded = listed if pa.types.is_dictionary(listed.type) else listed.dictionary_encode()
+            items = numbers.of(encoded.dictionary)[encoded.indices.to_numpy()]
+            census.add(markets, pc.list_value_length(rows["items"]).to_numpy(), items)
+            row = pc.list_parent_indices(rows["items"]).to_numpy()
+            of_lists += self._count_lists(rows, markets, row, numbers.types(items), numbers.type_names)
+            heads.append(pa.Table.from_batches([rows.select(_HEAD)]).group_by(_HEAD).aggregate([]))
+        yield from heads
+        yield from of_lists
+        for market, (items, slots) in census.by_market().items():
+            columns = {
+                "market": pa.repeat(market, len(items)),
+                "content_type": pa.array(numbers.type_names).take(pa.array(numbers.types(items))),
+                "item": numbers.ids(items),
+                "slots": pa.array(slots),
+            }
+            yield pa.table(columns)
 
-    def _count(self, rows: pa.RecordBatch, catalogue: pa.Table) -> Iterator[pa.RecordBatch]:
-        items = rows["items"].flatten().field("item_id").dictionary_encode()
-        place = pc.index_in(items.dictionary, value_set=catalogue["item_id"].combine_chunks())
-        types = pc.fill_null(catalogue["content_type"].combine_chunks().take(place), UNKNOWN).dictionary_encode()
-        row, item = pc.list_parent_indices(rows["items"]).to_numpy(), items.indices.to_numpy()
+    def send(self, buckets: Iterable[int]) -> Iterator[tuple[int, bytes]]:
+        """The same, places to where those of an item meet."""
+        from nocturne.core.hashing import hash_ids  # compiles loops, which a rollback does without
+
+        for counts in self.count(buckets):
+            tasks = np.zeros(counts.num_rows, np.int64)
+            if "item" in counts.column_names:
+                hashes = hash_ids(counts["item"].combine_chunks(), 0)
+                tasks = (hashes % np.uint64(self.tasks)).astype(np.int64)
+            yield from deal_out(counts, tasks)
+
+    def _count_lists(
+        self, rows: pa.RecordBatch, markets: pa.Array, row: Codes, types: Codes, names: Sequence[str]
+    ) -> Iterator[pa.Table]:
+        """By market and content type, the lists with an item of the type that have each property."""
+        everyone = np.ones(rows.num_rows, dtype=bool)
         lengths = pc.list_value_length(rows["items"]).to_numpy()
-        markets = pc.fill_null(rows["market"], "").dictionary_encode()
-        market = markets.indices.to_numpy()
-        personal = pc.equal(rows["source"], "als").to_numpy(zero_copy_only=False)
-        of_lists = {
-            "listeners": np.ones(rows.num_rows, dtype=bool),
-            "personal": personal,
+        properties = {
+            "listeners": everyone,
+            "personal": pc.equal(rows["source"], "als").to_numpy(zero_copy_only=False),
             "full": lengths >= np.minimum(rows["candidates"].to_numpy(), self.top_k),
         }
-        kind = types.indices.to_numpy()[item] if len(item) else item
-        everyone = np.ones(rows.num_rows, dtype=bool)
-        yield _count_lists(markets, EVERY_TYPE, everyone, of_lists)
-        for number, name in enumerate(types.dictionary.to_pylist()):
-            with_type = np.zeros(rows.num_rows, dtype=bool)
-            with_type[row[kind == number]] = True
-            yield _count_lists(markets, name, with_type, of_lists)
-        pairs, slots = np.unique(market[row].astype(np.int64) * len(items.dictionary) + item, return_counts=True)
-        which = pa.array(pairs % max(1, len(items.dictionary)))
-        yield _partial_counts(
-            market=markets.dictionary.take(pa.array(pairs // max(1, len(items.dictionary)))),
-            content_type=types.dictionary.take(types.indices.take(which)),
-            item=items.dictionary.take(which),
-            slots=slots,
-        )
-        heads = pa.Table.from_batches([rows.select(["arm", "source", "model_version"])]).group_by(
-            ["arm", "source", "model_version"]
-        )
-        yield _partial_counts(head=pa.array([list(each.values()) for each in heads.aggregate([]).to_pylist()], _TEXTS))
+        chosen = {EVERY_TYPE: everyone}
+        for number in np.unique(types).tolist():
+            chosen[names[number]] = np.zeros(rows.num_rows, dtype=bool)
+            chosen[names[number]][row[types == number]] = True
+        encoded = markets.dictionary_encode()
+        market, width = encoded.indices.to_numpy(), len(encoded.dictionary)
+        for name, of_type in chosen.items():
+            counts = {
+                metric: np.bincount(market[of_type & mask], minlength=width) for metric, mask in properties.items()
+            }
+            yield pa.table({"market": encoded.dictionary, "content_type": pa.repeat(name, width), **counts})
+
+
+class _ItemNumbers:
+    """Numbers of items: their places in the catalogue, and behind them those that it lacks."""
+
+    def __init__(self, catalogue: pa.Table) -> None:
+        self._ids = catalogue["item_id"].combine_chunks()
+        types = pc.fill_null(catalogue["content_type"].combine_chunks(), UNKNOWN).dictionary_encode()
+        self.type_names = [*types.dictionary.to_pylist(), UNKNOWN]
+        self._types = np.append(types.indices.to_numpy(), len(self.type_names) - 1)
+        self._others: dict[str, int] = {}
+
+    def of(self, ids: pa.Array) -> Positions:
+        """The number of each item."""
+        place = pc.fill_null(pc.index_in(ids, value_set=self._ids), -1).to_numpy().astype(np.int64)
+        for row in np.flatnonzero(place < 0).tolist():
+            place[row] = self._others.setdefault(ids[row].as_py(), len(self._ids) + len(self._others))
+        return np.asarray(place)
+
+    def types(self, numbers: Positions) -> Codes:
+        """The content type of each item, as a place in `type_names`."""
+        return np.asarray(self._types[np.minimum(numbers, len(self._types) - 1)])
+
+    def ids(self, numbers: Positions) -> pa.Array:
+        """The id of each item."""
+        return pa.concat_arrays([self._ids, pa.array(list(self._others), pa.string())]).take(pa.array(numbers))
 
 
 def measure_coverage(spark: SparkSession, lists: StoredRows, items: StoredRows, top_k: int, buckets: int) -> Coverage:
-    """Count on the executors.
+    """Count many lists on the executors, few here.
 
     Args:
-        lists: LISTS of `ranked_lists`.
+        lists: LISTS of `ranked_lists`, best with DICTIONARIES.
         items: ITEMS of the catalogue.
     """
     tasks = min(buckets, spark.sparkContext.defaultParallelism)
-    counts = spark.range(0, buckets, 1, tasks).mapInArrow(CoverageTask(lists, items, top_k).run, _COUNTS).persist()
-    try:
-        heads = [tuple(row["head"]) for row in counts.select("head").where("head IS NOT NULL").distinct().collect()]
-        of_items = counts.where("item IS NOT NULL").groupBy("market", "content_type", "item")
-        listed = of_items.agg(F.sum("slots").alias("slots"))
-        anywhere = listed.groupBy("content_type", "item").agg(F.sum("slots").alias("slots"))
-        places = _places(listed).unionByName(_places(anywhere.withColumn("market", F.lit(EVERY_MARKET))))
-        of_lists = counts.where("listeners IS NOT NULL").groupBy("market", "content_type")
-        counted = of_lists.agg(*(F.sum(name).alias(name) for name in _COUNTED))
-        return Coverage(sorted(heads), _rows(counted.toArrow().to_pylist(), places.toArrow().to_pylist()))
-    finally:
-        counts.unpersist()
+    task = CoverageTask(lists, items, top_k, tasks)
+    if lists.count_rows() <= _FEW_LISTS:
+        sums = _unite(task.count(range(buckets)))
+    else:
+        shares = [range(number, buckets, tasks) for number in range(tasks)]
+        dealt = spark.sparkContext.parallelize(shares, tasks).flatMap(task.send).partitionBy(tasks, as_given)
+        sums = [table for tables in dealt.mapPartitions(_unite_parcels).collect() for table in tables]
+    rows = {name: [row for table in sums if name in table.column_names for row in table.to_pylist()] for name in _KINDS}
+    heads = {tuple(row[name] for name in _HEAD) for row in rows["arm"]}
+    return Coverage(sorted(heads), _rows(rows["listeners"], rows["slots"]))
 
 
-def _count_lists(
-    markets: pa.DictionaryArray, content_type: str, chosen: Mask, properties: dict[str, Mask]
-) -> pa.RecordBatch:
-    """By market, how many of the chosen lists have each property."""
-    market, width = markets.indices.to_numpy(), len(markets.dictionary)
-    sums = {name: np.bincount(market[chosen & mask], minlength=width) for name, mask in properties.items()}
-    return _partial_counts(market=markets.dictionary, content_type=pa.repeat(content_type, width), **sums)
+def _unite_parcels(parcels: Parcels) -> Iterator[list[pa.Table]]:
+    yield _unite(unpack(parcels))
 
 
-def _places(listed: DataFrame) -> DataFrame:
-    return listed.groupBy("market", "content_type").agg(F.sum("slots").alias("slots"), F.count("item").alias("items"))
+def _unite(counts: Iterable[pa.Table]) -> list[pa.Table]:
+    """The heads; the sums of lists; places and different items, in each market and anywhere."""
+    of_kind: dict[str, list[pa.Table]] = {"arm": [], "listeners": [], "item": []}
+    for table in counts:
+        next(tables for name, tables in of_kind.items() if name in table.column_names).append(table)
+    united = []
+    if of_kind["arm"]:
+        united.append(pa.concat_tables(of_kind["arm"]).group_by(_HEAD).aggregate([]))
+    if of_kind["listeners"]:
+        lists = pa.concat_tables(of_kind["listeners"]).group_by(_GROUP)
+        united.append(lists.aggregate([(name, "sum") for name in _COUNTED]).rename_columns([*_GROUP, *_COUNTED]))
+    if of_kind["item"]:
+        listed = pa.concat_tables(of_kind["item"])
+        anywhere = listed.drop_columns("market").append_column("market", pa.repeat(EVERY_MARKET, listed.num_rows))
+        united += [_places(listed), _places(anywhere.select(listed.column_names))]
+    return united
+
+
+def _places(listed: pa.Table) -> pa.Table:
+    """Slots and different items by market and content type, of slots by market, content type and item."""
+    of_items = listed.group_by([*_GROUP, "item"]).aggregate([("slots", "sum")])
+    sums = of_items.group_by(_GROUP).aggregate([("slots_sum", "sum"), ("item", "count")])
+    return sums.rename_columns([*_GROUP, "slots", "items"])
 
 
 def _rows(counted: list[Row], places: list[Row]) -> list[Row]:
@@ -152,10 +215,3 @@ def _add(sums: dict[tuple[str, str], dict[str, int]], market: str, kind: str, ro
     total = sums.setdefault((market, kind), {})
     for name in names:
         total[name] = total.get(name, 0) + int(row[name])
-
-
-def _partial_counts(**columns: "pa.Array | np.ndarray") -> pa.RecordBatch:
-    """Rows as a task hands them back: what is not said is null."""
-    given = {name: pa.array(values, _SCHEMA.field(name).type) for name, values in columns.items()}
-    rows = len(next(iter(given.values())))
-    return pa.record_batch([given.get(field.name, pa.nulls(rows, field.type)) for field in _SCHEMA], schema=_SCHEMA)

@@ -34,7 +34,7 @@ def refresh_cache(spark: SparkSession, night: Night, progress: Progress) -> Stag
             fix="mend what failed and run the night again; listeners keep the lists that are served",
         )
     buckets, listeners = night.settings.tables.buckets, tables.count(proved, "ranked_lists")
-    listed = StoredRows.at(proved, "ranked_lists", coverage.LISTS)
+    listed = StoredRows.at(proved, "ranked_lists", coverage.LISTS, dictionaries=coverage.DICTIONARIES)
     items = StoredRows.at(proved, "items", coverage.ITEMS)
     counts = measure_coverage(spark, listed, items, night.settings.ranking.top_k, buckets)
     digest = next(row["content"] for row in validations.to_pylist() if row["table"] == "ranked_lists")

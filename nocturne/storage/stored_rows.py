@@ -132,6 +132,10 @@ class StoredRows:
                     )
                     yield reader, scalars
 
+    def count_rows(self) -> int:
+        """Number of rows, from the footers of the files."""
+        return int(self._dataset().count_rows())
+
     def to_table(self) -> pa.Table:
         """All of them at once."""
         return self._dataset().to_table(columns=list(self.columns))

@@ -1,7 +1,8 @@
+import pytest
 from pyspark.sql import SparkSession
 
 from nocturne.core.night import Night
-from nocturne.serving.coverage import ITEMS, LISTS, Coverage, measure_coverage
+from nocturne.serving.coverage import DICTIONARIES, ITEMS, LISTS, Coverage, measure_coverage
 from nocturne.storage.stored_rows import StoredRows
 from tests.fixtures import two_listeners
 
@@ -11,9 +12,15 @@ def of(market: str, content_type: str, *counts: int) -> dict[str, str | int]:
     return {"market": market, "content_type": content_type, **dict(zip(names, counts, strict=True))}
 
 
+@pytest.fixture(autouse=True, params=["here", "on executors"])
+def either_way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    if request.param == "on executors":
+        monkeypatch.setattr("nocturne.serving.coverage._FEW_LISTS", -1)
+
+
 def measure(spark: SparkSession, night: Night, buckets: int) -> Coverage:
-    lists, items = StoredRows.at(night, "ranked_lists", LISTS), StoredRows.at(night, "items", ITEMS)
-    return measure_coverage(spark, lists, items, top_k=3, buckets=buckets)
+    lists = StoredRows.at(night, "ranked_lists", LISTS, dictionaries=DICTIONARIES)
+    return measure_coverage(spark, lists, StoredRows.at(night, "items", ITEMS), top_k=3, buckets=buckets)
 
 
 def test_lists_are_counted_by_market_and_content_type(spark: SparkSession, night):
