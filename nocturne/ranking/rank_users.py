@@ -179,7 +179,8 @@ def _rank(
             run_date=night.run_date,
             batch_memory_mb=night.settings.ranking.batch_memory_mb,
         )
-        return rank_buckets(spark, ranker, work, night.settings.tables.buckets, progress)
+        listeners = tables.count(night, "interactions")
+        return rank_buckets(spark, ranker, work, night.settings.tables.buckets, listeners, progress)
 
 
 def _tune(ranker: Ranker, rows: StoredRows, previous: StoredRows | None, listeners: int) -> KernelPlan:

@@ -34,6 +34,8 @@ _BYTES_PER_LISTENER = 16_384
 
 _BYTES_PER_ENTRY = 128
 _POLL_SECONDS = 1.0
+_FEW_LISTENERS = 5_000
+"""Listeners that are ranked in this process: Spark's tasks would take longer to begin."""
 
 POOL_COLUMNS = tuple(field.name for field in contract("pools").arrow_schema if field.name not in {"run_date", "bucket"})
 """Columns of `pools` that are carried over."""
@@ -43,7 +45,7 @@ Progress = Callable[[int], None]
 
 
 @dataclass(frozen=True)
-class _BucketResult:
+class BucketResult:
     """The files of `pools` and of `ranked_lists` that a task wrote, and its stats."""
 
     pools: BucketFile
@@ -85,10 +87,11 @@ class BucketRanking:
         with one_blas_thread():
             for batch in batches:
                 for bucket in batch.column("id").to_pylist():
-                    yield pa.record_batch({"result": [pickle.dumps(self._rank(bucket))]})
+                    yield pa.record_batch({"result": [pickle.dumps(self.rank(bucket, _load(self.ranker)))]})
 
-    def _rank(self, bucket: int) -> _BucketResult:
-        ranker, stats = _load(self.ranker), RankingStats()
+    def rank(self, bucket: int, ranker: Ranker) -> BucketResult:
+        """Rank a bucket."""
+        stats = RankingStats()
         files = [BucketWriter(path, schema, str(self.run_date), bucket) for path, schema in (self.pools, self.lists)]
         with remove_on_failure(*files):
             for rows, previous_rows in self._batches(bucket, stats):
@@ -99,7 +102,7 @@ class BucketRanking:
                 (self.marks / str(bucket)).write_text(str(stats.listeners), encoding="utf-8")
             with stats.timing("write"):
                 pools, lists = (file.close() for file in files)
-        return _BucketResult(pools, lists, stats)
+        return BucketResult(pools, lists, stats)
 
     def _batches(self, bucket: int, stats: RankingStats) -> Iterator[tuple[pa.RecordBatch, pa.Table]]:
         previous = Aligned(iter(()) if self.previous_pools is None else iter(self.previous_pools.in_bucket(bucket)))
@@ -171,17 +174,22 @@ def scratch_of(night: Night) -> Iterator[Path]:
 
 
 def rank_buckets(
-    spark: SparkSession, ranker: Ranker, work: BucketRanking, buckets: int, progress: Progress
+    spark: SparkSession, ranker: Ranker, work: BucketRanking, buckets: int, listeners: int, progress: Progress
 ) -> tuple[list[BucketFile], list[BucketFile], RankingStats]:
-    """Rank every bucket on the executors; returns the files of `pools` and of `ranked_lists`, and the summed stats.
+    """Rank every bucket; returns the files of `pools` and of `ranked_lists`, and the summed stats.
 
     Args:
+        listeners: many are ranked on the executors, few here.
         progress: called from time to time with the number of listeners done.
     """
-    mapped_file.save(ranker.prepare(), work.ranker)
     with _watching(work.marks, progress):
-        rows = spark.range(0, buckets, 1, buckets).mapInArrow(work.run, "result binary").collect()
-    results: list[_BucketResult] = [pickle.loads(row.result) for row in rows]  # noqa: S301 - of the driver's own tasks
+        if listeners <= _FEW_LISTENERS:
+            with one_blas_thread():
+                results = [work.rank(bucket, ranker) for bucket in range(buckets)]
+        else:
+            mapped_file.save(ranker.prepare(), work.ranker)
+            rows = spark.range(0, buckets, 1, buckets).mapInArrow(work.run, "result binary").collect()
+            results = [pickle.loads(row.result) for row in rows]  # noqa: S301 - of the driver's own tasks
     total = RankingStats()
     for result in results:
         total.add(result.stats)
