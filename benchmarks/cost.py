@@ -1,13 +1,14 @@
 # ruff: noqa: E501 - the page is Markdown
 """Cost of a night at the size of the largest services, from the constants that benchmarks.scale measured.
 
-    .venv/bin/python -m benchmarks.scale --listeners 100000 --items 20000 --interactions 9 --json > events.jsonl
-    .venv/bin/python -m benchmarks.scale --stored --set als.iterations=3 --json > stored.jsonl
+    .venv/bin/python -m benchmarks.scale --interactions 9 --json > events.jsonl
+    .venv/bin/python -m benchmarks.scale --stored --json > stored.jsonl
     .venv/bin/python -m benchmarks.serve --json > serving.jsonl
     .venv/bin/python -m benchmarks.cost events.jsonl stored.jsonl serving.jsonl > docs/cost.md
 
-Time is taken to grow with listeners x items x factors for scoring, with listeners for what is done once for each,
-with rows for ingestion and the matrix, and with entries x factors for training. Nothing is added for a network.
+Time is taken to grow with listeners x items x factors for scoring, with listeners for what is done once for each, with
+events for ingestion and the matrix, with entries x factors for training, and with items x items x factors for what is
+related. Wall time of a stage counts for both cores, busy or not. Nothing is added for a network.
 """
 
 import argparse
@@ -41,10 +42,15 @@ class Constants:
 
     ingest: float
     build: float
+    keep: float
     train: float
     score: float
     solve: float
     carry: float
+    relate: float
+    validate_event: float
+    validate_listener: float
+    refresh: float
     delta: float
     cache_listener: dict[str, float]
     cache_item: dict[str, float]
@@ -52,24 +58,36 @@ class Constants:
     @classmethod
     def of(cls, events: Lines, stored: Lines, serving: Lines) -> "Constants":
         """Read off the lines of two runs of benchmarks.scale, of events and of a stored matrix, and of benchmarks.serve."""
-        first = {line["stage"]: line for line in events if line["night"] == "first" and "stage" in line}
+        first, second = _stages(events, "first"), _stages(events, "5 % active")
+        (listened,) = [line for line in events if "cache_bytes" in line]
         ingest, build = first["ingest_events"], first["build_interactions"]
-        first = {line["stage"]: line for line in stored if line["night"] == "first" and "stage" in line}
-        ranked, train = first["rank_users"], first["train_als"]
+        an_event = 2 * build["seconds"] / build["rows_read"]
+        again = second["build_interactions"]
+        of_listeners = sum(first[stage]["validation_seconds"] for stage in ("build_interactions", "rank_users"))
+        ranked, train = _stages(stored, "first")["rank_users"], _stages(stored, "first")["train_als"]
         (size,) = [line for line in stored if "cache_bytes" in line]
         spent, listeners = size["processor_seconds"], size["listeners"]
         others = sum(spent[what] for what in ("plan", "read", "assemble", "write"))
         return cls(
             ingest=2 * ingest["seconds"] / ingest["rows_read"],
-            build=2 * build["seconds"] / build["rows_read"],
+            build=an_event,
+            keep=max(0.0, 2 * again["seconds"] - an_event * again["rows_read"]) / listened["listeners"],
             train=2 * train["seconds"] / (size["interactions"] * FACTORS),
             score=spent["score"] / (listeners * size["items"] * FACTORS),
             solve=spent["solve"] / listeners,
             carry=others / listeners,
+            relate=2 * first["relate_items"]["seconds"] / (listened["items"] ** 2 * FACTORS),
+            validate_event=2 * ingest["validation_seconds"] / ingest["rows_read"],
+            validate_listener=2 * of_listeners / listened["listeners"],
+            refresh=2 * first["refresh_cache"]["seconds"] / listened["listeners"],
             delta=ranked["bytes_written"] / listeners,
             cache_listener={line["store"]: line["bytes_a_listener"] for line in serving if "store" in line},
             cache_item={line["store"]: line["bytes_an_item"] for line in serving if "store" in line},
         )
+
+
+def _stages(lines: Lines, night: str) -> dict[str, dict[str, Any]]:
+    return {line["stage"]: line for line in lines if line.get("night") == night and "stage" in line}
 
 
 def page(measured: Constants, service: Service) -> str:
@@ -77,15 +95,25 @@ def page(measured: Constants, service: Service) -> str:
     events = service.listeners * service.changed * service.events_a_listener
     score = measured.score * service.listeners * service.items * FACTORS
     each = (measured.solve + measured.carry) * service.listeners
+    sample = min(1.0, INT32_ENTRIES / (service.listeners * ROW))
+    entries = sample * service.listeners * ROW
     full = {
         "ingest_events": measured.ingest * events,
-        "build_interactions": measured.build * events,
+        "build_interactions: tonight's events": measured.build * events,
+        "build_interactions: rows that stay as they are": measured.keep * service.listeners,
+        "train_als, on one machine": measured.train * entries * FACTORS,
         "rank_users: scoring": score,
         "rank_users: solving, reading, writing": each,
+        "relate_items": measured.relate * service.items**2 * FACTORS,
+        "validation: of events": measured.validate_event * events,
+        "validation: of listeners' rows, pools and lists": measured.validate_listener * service.listeners,
+        "refresh_cache: hashing, coverage, loading": measured.refresh * service.listeners,
     }
     incremental = full | {
+        "train_als, on one machine": 0.0,
         "rank_users: scoring": service.changed * score,
         "rank_users: solving, reading, writing": each - (1 - service.changed) * measured.solve * service.listeners,
+        "relate_items": 0.0,
     }
     listener, item = measured.cache_listener, measured.cache_item
 
@@ -102,18 +130,16 @@ def page(measured: Constants, service: Service) -> str:
         f"| {name} | {seconds / HOUR:,.0f} | {incremental[name] / HOUR:,.0f} |" for name, seconds in full.items()
     )
     totals = [sum(each.values()) for each in (full, incremental)]
-    sample = min(1.0, INT32_ENTRIES / (service.listeners * ROW))
-    entries = sample * service.listeners * ROW
     model = service.items * (8 * FACTORS + 256) / GIB
     return f"""# What a night costs
 
 For {service.listeners / 1e6:,.0f} million listeners and {service.items / 1e6:,.0f} million items, {FACTORS} factors, lists of 50, on
 {service.machines} machines of {service.cores} cores and {service.memory_gib} GiB. {service.changed:.0%} of the listeners are active in a day, with
-{service.events_a_listener:g} events each. Everything is worked out from three runs on a machine of 2 cores that other work shared:
+{service.events_a_listener:g} events each. Everything is worked out from three runs on a machine of 2 cores:
 
 ```sh not-run="measures for half an hour"
-.venv/bin/python -m benchmarks.scale --listeners 100000 --items 20000 --interactions 9 --json > data/events.jsonl
-.venv/bin/python -m benchmarks.scale --stored --set als.iterations=3 --json > data/stored.jsonl
+.venv/bin/python -m benchmarks.scale --interactions 9 --json > data/events.jsonl
+.venv/bin/python -m benchmarks.scale --stored --json > data/stored.jsonl
 .venv/bin/python -m benchmarks.serve --json > data/serving.jsonl
 .venv/bin/python -m benchmarks.cost data/events.jsonl data/stored.jsonl data/serving.jsonl > docs/cost.md
 ```
@@ -122,10 +148,14 @@ For {service.listeners / 1e6:,.0f} million listeners and {service.items / 1e6:,.
 | --- | --- | --- |
 | ingesting an event (wall time of both cores) | {measured.ingest * 1e6:,.1f} core microseconds | events |
 | adding an event to the matrix (the same) | {measured.build * 1e6:,.1f} core microseconds | events |
-| training: an interaction and a factor, three iterations (the same) | {measured.train * 1e9:,.1f} core nanoseconds | stored |
+| a row of the matrix whose listener heard nothing (the same) | {measured.keep * 1e6:,.1f} core microseconds | events |
+| training: an interaction and a factor, ten iterations (the same) | {measured.train * 1e9:,.1f} core nanoseconds | stored |
 | scoring a listener against an item, a factor; most items left out by their norm | {measured.score * 1e12:,.2f} core picoseconds | stored |
 | solving a listener | {measured.solve * 1e6:,.0f} core microseconds | stored |
 | reading, planning, assembling and writing a listener | {measured.carry * 1e6:,.0f} core microseconds | stored |
+| relating two items, a factor; of many pairs the norms suffice (wall time of both cores) | {measured.relate * 1e12:,.2f} core picoseconds | events |
+| validating an event; what is written for a listener (the same) | {measured.validate_event * 1e6:,.1f}, {measured.validate_listener * 1e6:,.0f} core microseconds | events |
+| hashing, covering and loading a listener's list into LMDB (the same) | {measured.refresh * 1e6:,.0f} core microseconds | events |
 | `pools` and `ranked_lists`, a listener | {measured.delta:,.0f} bytes | stored |
 | serving cache, a listener: LMDB, Redis | {listener["LMDB"]:,.0f}, {listener["Redis"]:,.0f} bytes | serving |
 | serving cache, an item: LMDB, Redis | {item["LMDB"]:,.0f}, {item["Redis"]:,.0f} bytes | serving |
@@ -136,11 +166,13 @@ For {service.listeners / 1e6:,.0f} million listeners and {service.items / 1e6:,.
 | **together** | **{totals[0] / HOUR:,.0f}** | **{totals[1] / HOUR:,.0f}** |
 | hours on {cores:,} cores | {totals[0] / HOUR / cores:,.2f} | {totals[1] / HOUR / cores:,.2f} |
 
-- **Training** is on one machine: {entries / 1e9:,.2f} billion interactions, {sample:.1%} of the listeners,
-  {measured.train * entries * FACTORS / HOUR:,.0f} core hours, {16 * entries / GIB:,.0f} GiB for the matrix and its transpose.
+- **Training** is on one machine: {entries / 1e9:,.2f} billion interactions, {sample:.1%} of the listeners, {16 * entries / GIB:,.0f} GiB for
+  the matrix and its transpose; {measured.train * entries * FACTORS / HOUR / service.cores:,.1f} hours on its {service.cores} cores.
+- **Loading LMDB** is one process a cache, which takes {measured.refresh * service.listeners / 2 / HOUR:,.1f} hours for all listeners; a service of this
+  size shards its cache by listener, or serves from Redis, which every executor loads.
 - **Memory of a machine** while ranking: {model:,.1f} GiB of model, mapped once, and {service.cores} workers of about half a GiB.
-- **Shuffled**: by `rank_users` nothing. By `ingest_events` the hashes of the night's event ids; by `build_interactions` the
-  night's events and, for they are written by bucket, every row of the matrix once.
+- **Shuffled**: the night's events twice, by `ingest_events`, which brings them together by event and by listener, with the ids of
+  the recent nights. By `build_interactions` and `rank_users` nothing: their inputs lie by bucket already.
 - **Written**: {service.listeners * measured.delta / 1e9:,.0f} GB of pools and lists into Delta a night, carried over or not, and
   {generation("LMDB", service.listeners) / 1e9:,.0f} GB into the cache.
 
@@ -167,8 +199,7 @@ copies every pool and list, which costs more than computing those that changed o
 
 What does not follow from these constants: stragglers, a network, object storage; and the share of items that norms leave out,
 which is the model's: where they leave out nothing, a pair takes 2 operations a factor at the rate of sgemm, and 151 GFLOP/s
-(`.venv/bin/python -m benchmarks.rank`) are 13 core picoseconds: its line above would be about three times as long. Ingestion was measured
-while four other processes wanted the two cores.
+(`.venv/bin/python -m benchmarks.rank`) are 13 core picoseconds: its line above would be about three times as long.
 """
 
 
