@@ -1,10 +1,12 @@
 """Lists: taste blocks get what they lack, everyone gets a list, and how rows are cut does not matter."""
 
 import itertools
+import pickle
 from datetime import date
 
 import numpy as np
 import pyarrow as pa
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from threadpoolctl import threadpool_info
@@ -206,3 +208,20 @@ def test_ties_are_broken_by_item_id() -> None:
     (row,) = ranked(ranker(learned(twins, items=4)), rows({"v": {3: 1.0}}))
     scores = {item["item_id"]: item["score"] for item in row["items"]}
     assert ids_of(row) == sorted(scores, key=lambda item: (-scores[item], item))
+
+
+def test_popular_lists_are_worked_out_before_the_ranker_is_sent_and_keep_no_more_than_their_heads() -> None:
+    everyone = {f"p{n}": dict.fromkeys(range(90), 1.0) for n in range(3)}
+    sent = pickle.loads(pickle.dumps(ranker(learned(everyone, items=90)).prepare()))
+    kept = sent.fallbacks.__dict__
+    assert [len(head) for head in kept["heads"]] == [20 * 3]
+    assert {market: len(order) for market, order in kept["local"].items()} == {"SE": 90}
+
+
+@pytest.mark.parametrize("heard", [0, 57, 58, 60, 88, 89])
+def test_whoever_heard_nearly_all_that_is_popular_gets_the_rest_of_it(heard: int) -> None:
+    everyone = {f"p{n}": dict.fromkeys(range(90), 1.0) for n in range(3)}
+    fallbacks = ranker(learned(everyone, items=90, market=None)).fallbacks
+    already = fallbacks.everyone[:heard]
+    positions, _, source = fallbacks.list_for(None, 0, already, np.zeros(0, np.int32))
+    assert (positions.tolist(), source) == (fallbacks.everyone[heard : heard + 3].tolist(), "global_popular")

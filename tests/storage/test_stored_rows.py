@@ -1,5 +1,9 @@
 """Rows as they are stored: in the order of buckets, from one version, only the columns asked for."""
 
+import pickle
+import shutil
+from pathlib import Path
+
 import pyarrow as pa
 import pytest
 from deltalake import write_deltalake
@@ -80,6 +84,19 @@ def test_rows_stay_as_they_were_whatever_is_written_since(night: Night) -> None:
     write(night, {"z": 0})
 
     assert users(rows) == users(rows) == ["a", "b"]
+
+
+def test_a_task_opens_its_own_files_and_no_log(night: Night) -> None:
+    write(night, {"a": 0, "b": 1, "c": 2})
+    rows = pickle.loads(pickle.dumps(StoredRows.at(night, "interactions", ["user_id", "bucket"]).in_bucket(1)))
+    folder = Path(night.warehouse.table_path("interactions"))
+    shutil.rmtree(folder / "_delta_log")
+    for other in (0, 2):
+        shutil.rmtree(folder / f"run_date={night.run_date}" / f"bucket={other}")
+
+    assert [batch.to_pylist() for batch in rows] == [[{"user_id": "b", "bucket": 1}]]
+    assert rows.to_table().to_pylist() == [{"user_id": "b", "bucket": 1}]
+    assert rows.of_listeners(["b", "c"]).num_rows == rows.count_rows() == 1
 
 
 def test_other_nights_and_other_columns_are_left_out(night: Night) -> None:
