@@ -1,6 +1,6 @@
 """Held-out listens: a night as it could be known, and what was heard on the nights after it, as arrays.
 
-Items are numbered as in `item_index`; only what somebody had heard by the night has a number, and only that could
+Items are numbered as in `item_index`, whichever nights were made again; only what somebody had heard by the night could
 have been listed.
 """
 
@@ -15,13 +15,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from scipy.sparse import csr_matrix
 
-from nocturne.core.arrays import Counts
+from nocturne.core.arrays import Counts, Mask
 from nocturne.core.errors import UsageError
 from nocturne.core.night import Night, Warehouse
 from nocturne.evaluation.baselines import Requests
 from nocturne.flow import GATED_TABLES, stage
 from nocturne.ingestion.interactions import EPOCH
 from nocturne.ranking import eligibility
+from nocturne.ranking.eligibility import Classes
 from nocturne.storage import tables
 from nocturne.storage.history import closed_dates
 from nocturne.training.confidences import heard_items
@@ -172,17 +173,19 @@ def held_out_from(night: Night, listens: pa.Table) -> HeldOut:
     Args:
         listens: user_id and item_id of what was heard; may repeat, and name listeners and items unknown on the night.
     """
-    item_ids = tables.night_rows(night, "item_index").sort_by("item_index")["item_id"].combine_chunks()
+    batch = _one_batch(tables.night_rows(night, "interactions", _ROWS).sort_by("user_id").combine_chunks())
+    known = np.unique(heard_items(batch)[1])
+    # What later nights have added behind changes nothing; what an earlier night appended, made again, lies behind them.
+    index = tables.rows(night.warehouse, "item_index").sort_by("item_index")["item_id"].combine_chunks()
+    item_ids = index[: known.max(initial=-1) + 1]
     catalogue = tables.night_rows(night, "items")
     blocked = night.settings.ranking.explicit_blocked_markets
     markets = eligibility.markets(item_ids, catalogue, night.run_date, blocked)
-    rows = tables.night_rows(night, "interactions", _ROWS).sort_by("user_id").combine_chunks()
-    batch = _one_batch(rows)
+    masks = markets.masks & np.isin(np.arange(len(item_ids)), known)
     classes = markets.of(batch.column("market"))
     heard = _already_heard(batch, len(item_ids), night)
     heard_later = _pairs(listens, batch.column("user_id"), item_ids)
-    relevant = _binary(heard_later - heard_later.multiply(heard))
-    relevant = _binary(relevant.multiply(markets.masks[classes]))
+    relevant = _listable(_binary(heard_later - heard_later.multiply(heard)), masks, classes)
     scored = np.flatnonzero(np.diff(relevant.indptr))
     place = pc.index_in(item_ids, value_set=catalogue["item_id"].combine_chunks())
     return HeldOut(
@@ -192,7 +195,7 @@ def held_out_from(night: Night, listens: pa.Table) -> HeldOut:
         all_user_ids=batch.column("user_id"),
         markets=tuple(batch.column("market").take(pa.array(scored)).to_pylist()),
         sizes=np.diff(heard_items(batch)[0])[scored],
-        requests=Requests(scored, heard[scored], markets.masks, classes[scored]),
+        requests=Requests(scored, heard[scored], masks, classes[scored]),
         relevant=relevant[scored],
         catalogue=catalogue.take(place),
     )
@@ -210,6 +213,13 @@ def _pairs(listens: pa.Table, user_ids: pa.Array, item_ids: pa.Array) -> csr_mat
     numbered = pc.and_(pc.is_valid(users), pc.is_valid(items))
     pairs = _integers(users.filter(numbered)), _integers(items.filter(numbered))
     return _binary(csr_matrix((np.ones(len(pairs[0])), pairs), (len(user_ids), len(item_ids))))
+
+
+def _listable(heard: csr_matrix, masks: Mask, classes: Classes) -> csr_matrix:
+    """Of items that were heard those that could have been listed in the listener's market."""
+    listener = np.repeat(np.arange(heard.shape[0]), np.diff(heard.indptr))
+    may = masks[classes[listener], heard.indices]
+    return _binary(csr_matrix((may.astype(np.float64), heard.indices, heard.indptr), heard.shape))
 
 
 def _already_heard(rows: pa.RecordBatch, items: int, night: Night) -> csr_matrix:

@@ -14,7 +14,7 @@ from nocturne.evaluation.systems import baseline_system, model_system, published
 from nocturne.storage.warehouse import with_stored_settings
 from nocturne.training import registry
 from tests.fixtures import two_listeners
-from tests.fixtures.two_tastes import FIRST, LISTENERS, heard_by, heard_on, item, publish, train, user, write
+from tests.fixtures.two_tastes import FIRST, ITEMS, LISTENERS, heard_by, heard_on, item, publish, train, user, write
 
 pytestmark = pytest.mark.slow
 
@@ -46,6 +46,30 @@ def test_relevant_is_what_is_heard_in_the_days_after_and_was_not_before(nights):
         assert relevant == set(perfect(0)[user(listener)])
         heard = {held_out.item_ids[place].as_py() for place in held_out.requests.heard[listener].indices}
         assert heard == {item(each) for each in heard_by(listener, 0)}
+
+
+def test_items_keep_their_numbers_where_an_earlier_night_was_made_again_after_later_ones(night):
+    nights = write(night, made_again=True)
+    held_out = read_held_out(nights[0], days=2)
+    for listener in range(LISTENERS):
+        relevant = {held_out.item_ids[place].as_py() for place in held_out.relevant[listener].indices}
+        assert relevant == set(perfect(0)[user(listener)])
+        heard = {held_out.item_ids[place].as_py() for place in held_out.requests.heard[listener].indices}
+        assert heard == {item(each) for each in heard_by(listener, 0)}
+    assert held_out.listable == ITEMS, "nobody had heard by the night what is numbered before some of its items"
+
+
+def test_every_system_is_scored_where_an_earlier_night_was_made_again_after_later_ones(night):
+    nights = write(night, made_again=True)
+    publish(nights[1], perfect(1))
+    history, settings = ListeningHistory.read(nights[1]), nights[1].settings
+    systems = [published_lists_system(), model_system(train(nights[1]), "model"), recipe_system("recipe", settings)]
+    systems += [baseline_system(name, history, None) for name in ("popular", "item-knn", "ease", "implicit-als")]
+    result = run_backtest(nights[1:2], systems, "published", history, days=2, top_k=K)
+    means = result.means(f"recall@{K}")
+    assert means["published"] == 1.0
+    assert min(means[name] for name in ("model", "recipe", "item-knn")) > means["popular"]
+    assert (result.nights[0].lists["model"] == result.nights[0].lists["recipe"]).all()
 
 
 def test_who_hears_nothing_new_is_not_scored(nights):
