@@ -29,7 +29,7 @@ from nocturne.training.confidences import heard_items
 from nocturne.training.hold_out import are_asked
 
 _ROWS = ("user_id", "market", "item_indexes", "last_heard")
-_LISTENS = ("run_date", "user_id", "item_id", "plays")
+_LISTENS = ("run_date", "user_id", "item_id", "plays", "listened_at")
 
 
 @dataclass(frozen=True)
@@ -84,26 +84,29 @@ class HeldOut:
 
 @dataclass(frozen=True)
 class ListeningHistory:
-    """The listens of a warehouse, from which baselines learn."""
+    """The listens of a warehouse, from which baselines learn.
+
+    Attributes:
+        listens: of the nights up to one, `heard_on` the day they are of.
+    """
 
     listens: pa.Table
 
     @classmethod
     def read(cls, night: Night) -> "ListeningHistory":
         """All listens up to and including the night, but those of nights whose gate closed on them."""
-        until = pc.field("run_date") <= night.run_date
-        return cls(tables.rows(night.warehouse, "listens", until & _sound(night), _LISTENS))
+        return cls(_read_listens(night, date.min, night.run_date))
 
     def plays(self, held_out: HeldOut, days: int | None = None) -> csr_matrix:
         """Plays of every listener of the night, float32; shape (all listeners, items).
 
         Args:
-            days: of the last so many nights; of all if None.
+            days: of the last so many days; of all if None.
         """
         until = held_out.night.run_date
         period = pc.field("run_date") <= until
         if days is not None:
-            period &= pc.field("run_date") > until - timedelta(days=days)
+            period &= pc.field("heard_on") > until - timedelta(days=days)
         listens = self.listens.filter(period)
         users = pc.index_in(listens["user_id"], value_set=held_out.all_user_ids)
         items = pc.index_in(listens["item_id"], value_set=held_out.item_ids)
@@ -155,12 +158,21 @@ def nights_between(
 def read_held_out(night: Night, days: int, asked_share: float = 0.0) -> HeldOut:
     """Read a night and the listens of the days after it, except those of nights whose gate closed on listens.
 
+    Late listens count on the day they were heard: those of the night or before, unknown on it, say what had been heard.
+
     Args:
         asked_share: share of listeners, by hash, whom a race of recipes may have asked, and who are left out.
     """
-    later = pc.field("run_date") > night.run_date
-    within = pc.field("run_date") <= night.run_date + timedelta(days=days)
-    listens = tables.rows(night.warehouse, "listens", later & within & _sound(night), ["user_id", "item_id"])
+    tonight, last = night.run_date, night.run_date + timedelta(days=days)
+    listens = _read_listens(night, tonight + timedelta(days=1), last + timedelta(days=night.settings.listens.late_days))
+    heard_on, let_back_after = pc.field("heard_on"), night.settings.ranking.let_back_after_days
+    unknown = heard_on <= tonight
+    if let_back_after:
+        unknown &= heard_on > tonight - timedelta(days=let_back_after)
+    pairs = ["user_id", "item_id"]
+    late = listens.filter(unknown).select(pairs)
+    listens = listens.filter((heard_on > tonight) & (heard_on <= last)).select(pairs)
+    listens = listens.join(late, pairs, join_type="left anti") if late.num_rows else listens
     if asked_share:
         asked = are_asked(listens["user_id"].combine_chunks(), asked_share)
         listens = listens.filter(pa.array(~asked))
@@ -201,9 +213,12 @@ def held_out_from(night: Night, listens: pa.Table) -> HeldOut:
     )
 
 
-def _sound(night: Night) -> pc.Expression:
-    """Condition on listens: of nights whose gate did not close on them."""
-    return ~pc.field("run_date").isin(sorted(closed_dates(night.warehouse, stage("ingest_events").writes)))
+def _read_listens(night: Night, first: date, last: date) -> pa.Table:
+    """Listens that the nights of a range ingested whose gate did not close on them, and the day they are of, UTC."""
+    run_date = pc.field("run_date")
+    sound = ~run_date.isin(sorted(closed_dates(night.warehouse, stage("ingest_events").writes)))
+    listens = tables.rows(night.warehouse, "listens", sound & (run_date >= first) & (run_date <= last), _LISTENS)
+    return listens.drop_columns("listened_at").append_column("heard_on", listens["listened_at"].cast(pa.date32()))
 
 
 def _pairs(listens: pa.Table, user_ids: pa.Array, item_ids: pa.Array) -> csr_matrix:

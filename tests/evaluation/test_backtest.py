@@ -14,7 +14,20 @@ from nocturne.evaluation.systems import baseline_system, model_system, published
 from nocturne.storage.warehouse import with_stored_settings
 from nocturne.training import registry
 from tests.fixtures import two_listeners
-from tests.fixtures.two_tastes import FIRST, ITEMS, LISTENERS, heard_by, heard_on, item, publish, train, user, write
+from tests.fixtures.two_tastes import (
+    FIRST,
+    ITEMS,
+    LISTENERS,
+    heard_by,
+    heard_on,
+    item,
+    listen,
+    listens,
+    publish,
+    train,
+    user,
+    write,
+)
 
 pytestmark = pytest.mark.slow
 
@@ -74,6 +87,37 @@ def test_every_system_is_scored_where_an_earlier_night_was_made_again_after_late
 
 def test_who_hears_nothing_new_is_not_scored(nights):
     assert read_held_out(nights[4], days=1).user_ids.to_pylist() == []
+
+
+def test_late_listens_count_on_the_day_they_were_heard(nights):
+    # What the first listener hears on the last two nights alone.
+    heard_by_then, heard_again, heard_the_day_after, heard_at_first = (item(each) for each in (4, 3, 2, 1))
+    ingested = {
+        1: [listen(nights[1], 0, heard_by_then, 1), listen(nights[1], 0, heard_again, 1)],
+        2: [listen(nights[2], 0, heard_the_day_after, 1), listen(nights[2], 0, heard_at_first, 2)],
+    }
+    ingested[1].append(listen(nights[1], 0, heard_again))
+    ingested[2].append(listen(nights[2], 0, heard_at_first))
+    for offset, extra in ingested.items():
+        two_listeners.write(nights[offset], "listens", [*listens(offset, nights[offset]), *extra])
+
+    def relevant(night, days):
+        held_out = read_held_out(night, days)
+        return {held_out.item_ids[place].as_py() for place in held_out.relevant[0].indices}
+
+    assert relevant(nights[0], days=1) == {item(each) for each in heard_on(0, 1)} | {heard_the_day_after}
+    assert relevant(nights[0], days=2) == {*perfect(0)[user(0)], heard_the_day_after}
+    assert relevant(nights[1], days=1) == {item(each) for each in heard_on(0, 2)}
+    let_back = nights[0].settings.ranking.model_copy(update={"let_back_after_days": 1})
+    back = nights[1].with_settings(nights[0].settings.model_copy(update={"ranking": let_back}))
+    assert relevant(back, days=1) == {item(each) for each in heard_on(0, 2)} | {heard_at_first}
+
+
+def test_what_is_popular_of_late_is_what_was_heard_of_late_whenever_it_was_ingested(nights):
+    two_listeners.write(nights[1], "listens", [*listens(1, nights[1]), listen(nights[1], 0, item(1), 2)])
+    history, held_out = ListeningHistory.read(nights[1]), read_held_out(nights[1], days=1)
+    assert history.plays(held_out)[0, 1] == 1
+    assert history.plays(held_out, days=2)[0, 1] == 0
 
 
 def test_what_may_be_listed_again_is_relevant_again(nights):
