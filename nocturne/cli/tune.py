@@ -2,7 +2,7 @@
 
 import sys
 import time
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from nocturne.core.night import Night
     from nocturne.core.settings import Settings
+    from nocturne.evaluation.listener_sample import SampleSize
     from nocturne.evaluation.splits import Split
     from nocturne.evaluation.tuning import Objective, Space
 
@@ -79,7 +80,7 @@ def tune(
     terms |= {"days": f"{days}"} if nights else {}
     studies.check_terms(studies.open_study(storage, study), terms)
     parts = read_split(split) if split else None
-    objective, data = _objective(parts, nights, days, metric)
+    objective, data, size = _objective(parts, nights, days, metric)
     base, race_share = _fitted(base, parts, nights)
     base = with_values(base, {"als.recipe": "settings"})
     search = replace(search, terms=terms | {"data": data})
@@ -94,12 +95,14 @@ def tune(
     if report is not None:
         from nocturne.evaluation.search_report import search_page
 
-        report.write_text(search_page(searched, metric), encoding="utf-8")
+        report.write_text(search_page(searched, metric, size), encoding="utf-8")
         say(f"the report is in {report}")
     if nights:
         say(f"candidate {_register(nights[-1], with_values(base, top.params), remark, race_share)}")
+    if size:
+        say(f"scored by {size}")
     if as_json:
-        print_json(rows)
+        print_json([row | asdict(size) for row in rows] if size else rows)
     else:
         _print(searched, metric)
 
@@ -120,14 +123,18 @@ def _fitted(base: "Settings", split: "Split | None", nights: list["Night"]) -> t
     return base.model_copy(update={"als": race.settings}), race.share
 
 
-def _objective(split: "Split | None", nights: list["Night"], days: int, metric: str) -> tuple["Objective", str]:
-    """The objective on the data that were named, and the data's hash."""
+def _objective(
+    split: "Split | None", nights: list["Night"], days: int, metric: str
+) -> tuple["Objective", str, "SampleSize | None"]:
+    """The objective on the data that were named, the data's hash, and by how many listeners nights are scored."""
     from nocturne.evaluation import objectives
+    from nocturne.evaluation.listener_sample import largest
 
     if split is not None:
-        return objectives.split_objective(split, metric), objectives.digest_of_split(split)
+        return objectives.split_objective(split, metric), objectives.digest_of_split(split), None
     held_out_nights = objectives.held_out_after(nights, days)
-    return objectives.nights_objective(held_out_nights, metric), objectives.digest_of_nights(held_out_nights)
+    size = largest(held_out.sample_size for held_out in held_out_nights)
+    return objectives.nights_objective(held_out_nights, metric), objectives.digest_of_nights(held_out_nights), size
 
 
 def _print(searched: "optuna.Study", metric: str) -> None:

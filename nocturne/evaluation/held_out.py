@@ -4,7 +4,7 @@ Items are numbered as in `item_index`, whichever nights were made again; only wh
 have been listed.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from functools import cached_property
@@ -19,12 +19,15 @@ from nocturne.core.arrays import Counts, Mask
 from nocturne.core.errors import UsageError
 from nocturne.core.night import Night, Warehouse
 from nocturne.evaluation.baselines import Requests
+from nocturne.evaluation.listener_sample import ALL_LISTENERS, ListenerSample, SampleSize
 from nocturne.flow import GATED_TABLES, stage
 from nocturne.ingestion.interactions import EPOCH
 from nocturne.ranking import eligibility
 from nocturne.ranking.eligibility import Classes
 from nocturne.storage import tables
+from nocturne.storage.contracts import contract
 from nocturne.storage.history import closed_dates
+from nocturne.storage.stored_rows import StoredRows
 from nocturne.training.confidences import heard_items
 from nocturne.training.hold_out import are_asked
 
@@ -37,9 +40,10 @@ class HeldOut:
     """A night, and for every listener with a row in its matrix what they heard on the nights after it.
 
     Attributes:
+        sample_size: listeners of the night in the sample, and all of them.
         item_ids: item of each number; shape (items,).
         user_ids: listeners with something relevant; shape (listeners,).
-        all_user_ids: all listeners of the night; `requests.listeners` are places among them.
+        all_user_ids: all listeners of the sample; `requests.listeners` are places among them.
         markets: market of each listener, or None.
         sizes: items in each listener's row.
         requests: who gets lists, and what these may not hold.
@@ -49,6 +53,7 @@ class HeldOut:
     """
 
     night: Night
+    sample_size: SampleSize
     item_ids: pa.Array
     user_ids: pa.Array
     all_user_ids: pa.Array
@@ -93,12 +98,12 @@ class ListeningHistory:
     listens: pa.Table
 
     @classmethod
-    def read(cls, night: Night) -> "ListeningHistory":
-        """All listens up to and including the night, but those of nights whose gate closed on them."""
-        return cls(_read_listens(night, date.min, night.run_date))
+    def read(cls, night: Night, sample: ListenerSample = ALL_LISTENERS) -> "ListeningHistory":
+        """A sample's listens up to and including the night, but those of nights whose gate closed on them."""
+        return cls(_read_listens(night, date.min, night.run_date, sample))
 
     def plays(self, held_out: HeldOut, days: int | None = None) -> csr_matrix:
-        """Plays of every listener of the night, float32; shape (all listeners, items).
+        """Plays of every listener of the sample, float32; shape (all listeners, items).
 
         Args:
             days: of the last so many days; of all if None.
@@ -155,7 +160,7 @@ def nights_between(
     return [Night(warehouse, day) for day in scorable[::every]], sound[len(scorable) :]
 
 
-def read_held_out(night: Night, days: int, asked_share: float = 0.0) -> HeldOut:
+def read_held_out(night: Night, days: int, asked_share: float = 0.0, sample: ListenerSample = ALL_LISTENERS) -> HeldOut:
     """Read a night and the listens of the days after it, except those of nights whose gate closed on listens.
 
     Late listens count on the day they were heard: those of the night or before, unknown on it, say what had been heard.
@@ -164,7 +169,8 @@ def read_held_out(night: Night, days: int, asked_share: float = 0.0) -> HeldOut:
         asked_share: share of listeners, by hash, whom a race of recipes may have asked, and who are left out.
     """
     tonight, last = night.run_date, night.run_date + timedelta(days=days)
-    listens = _read_listens(night, tonight + timedelta(days=1), last + timedelta(days=night.settings.listens.late_days))
+    latest = last + timedelta(days=night.settings.listens.late_days)
+    listens = _read_listens(night, tonight + timedelta(days=1), latest, sample)
     heard_on, let_back_after = pc.field("heard_on"), night.settings.ranking.let_back_after_days
     unknown = heard_on <= tonight
     if let_back_after:
@@ -176,24 +182,23 @@ def read_held_out(night: Night, days: int, asked_share: float = 0.0) -> HeldOut:
     if asked_share:
         asked = are_asked(listens["user_id"].combine_chunks(), asked_share)
         listens = listens.filter(pa.array(~asked))
-    return held_out_from(night, listens)
+    return held_out_from(night, listens, sample)
 
 
-def held_out_from(night: Night, listens: pa.Table) -> HeldOut:
+def held_out_from(night: Night, listens: pa.Table, sample: ListenerSample = ALL_LISTENERS) -> HeldOut:
     """Read a night whose truth comes from elsewhere.
 
     Args:
         listens: user_id and item_id of what was heard; may repeat, and name listeners and items unknown on the night.
     """
-    batch = _one_batch(tables.night_rows(night, "interactions", _ROWS).sort_by("user_id").combine_chunks())
-    known = np.unique(heard_items(batch)[1])
     # What later nights have added behind changes nothing; what an earlier night appended, made again, lies behind them.
     index = tables.rows(night.warehouse, "item_index").sort_by("item_index")["item_id"].combine_chunks()
-    item_ids = index[: known.max(initial=-1) + 1]
+    batch, known, size = _read_rows(night, len(index), sample)
+    item_ids = index[: len(known)]
     catalogue = tables.night_rows(night, "items")
     blocked = night.settings.ranking.explicit_blocked_markets
     markets = eligibility.markets(item_ids, catalogue, night.run_date, blocked)
-    masks = markets.masks & np.isin(np.arange(len(item_ids)), known)
+    masks = markets.masks & known
     classes = markets.of(batch.column("market"))
     heard = _already_heard(batch, len(item_ids), night)
     heard_later = _pairs(listens, batch.column("user_id"), item_ids)
@@ -202,6 +207,7 @@ def held_out_from(night: Night, listens: pa.Table) -> HeldOut:
     place = pc.index_in(item_ids, value_set=catalogue["item_id"].combine_chunks())
     return HeldOut(
         night=night,
+        sample_size=size,
         item_ids=item_ids,
         user_ids=batch.column("user_id").take(pa.array(scored)),
         all_user_ids=batch.column("user_id"),
@@ -213,12 +219,36 @@ def held_out_from(night: Night, listens: pa.Table) -> HeldOut:
     )
 
 
-def _read_listens(night: Night, first: date, last: date) -> pa.Table:
-    """Listens that the nights of a range ingested whose gate did not close on them, and the day they are of, UTC."""
-    run_date = pc.field("run_date")
-    sound = ~run_date.isin(sorted(closed_dates(night.warehouse, stage("ingest_events").writes)))
-    listens = tables.rows(night.warehouse, "listens", sound & (run_date >= first) & (run_date <= last), _LISTENS)
+def _read_listens(night: Night, first: date, last: date, sample: ListenerSample) -> pa.Table:
+    """A sample's listens that the nights of a range ingested whose gate did not close on them; `heard_on` is their day.
+
+    They are read a batch at a time, and those of others are let go of.
+    """
+    closed = closed_dates(night.warehouse, stage("ingest_events").writes)
+    days = [day for day in tables.dates(night.warehouse, "listens") if first <= day <= last and day not in closed]
+    listens = _table(sample.of(StoredRows.at(night, "listens", _LISTENS, values=days)), "listens", _LISTENS)
     return listens.drop_columns("listened_at").append_column("heard_on", listens["listened_at"].cast(pa.date32()))
+
+
+def _read_rows(night: Night, items: int, sample: ListenerSample) -> tuple[pa.RecordBatch, Mask, SampleSize]:
+    """A sample's rows of the night in order of user_id, and what is known of everyone's, read a batch at a time.
+
+    Returns:
+        rows; for each item up to the last one that is true of anything, true if anybody had heard it; listeners.
+    """
+    heard, listeners = np.zeros(items, np.bool_), 0
+    parts: list[pa.RecordBatch] = []
+    for batch in StoredRows.at(night, "interactions", _ROWS):
+        heard[heard_items(batch)[1]] = True
+        listeners += batch.num_rows
+        parts += sample.of([batch])
+    rows = _one_batch(_table(parts, "interactions", _ROWS).sort_by("user_id").combine_chunks())
+    return rows, heard[: np.flatnonzero(heard).max(initial=-1) + 1], SampleSize(rows.num_rows, listeners)
+
+
+def _table(parts: Iterable[pa.RecordBatch], table: str, columns: Sequence[str]) -> pa.Table:
+    batches = list(parts)
+    return pa.Table.from_batches(batches) if batches else contract(table).arrow_schema.empty_table().select(columns)
 
 
 def _pairs(listens: pa.Table, user_ids: pa.Array, item_ids: pa.Array) -> csr_matrix:

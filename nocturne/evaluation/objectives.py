@@ -13,11 +13,12 @@ from nocturne.core.hashing import Hashes, hash_ids, spread
 from nocturne.core.night import Night
 from nocturne.core.settings import Settings, with_values
 from nocturne.evaluation.held_out import HeldOut, read_held_out
+from nocturne.evaluation.listener_sample import sample_listeners
 from nocturne.evaluation.metrics import accuracy
 from nocturne.evaluation.splits import TRAIN, VALID, Split, fit, rank_listeners
 from nocturne.evaluation.systems import recipe_system
 from nocturne.evaluation.tuning import GROUPS, Objective, Report
-from nocturne.storage import tables
+from nocturne.storage.stored_rows import StoredRows
 from nocturne.training.model import Model
 
 METRICS = ("recall", "capped_recall", "ndcg", "map", "mrr", "hit_rate")
@@ -71,7 +72,7 @@ def split_objective(split: Split, metric: str) -> Objective:
 
 
 def held_out_after(nights: Sequence[Night], days: int) -> list[HeldOut]:
-    """The nights after which somebody heard something new.
+    """The nights after which somebody heard something new, with the same sample of listeners.
 
     Args:
         nights: with the settings that their warehouse fixes.
@@ -80,7 +81,9 @@ def held_out_after(nights: Sequence[Night], days: int) -> list[HeldOut]:
     Raises:
         UsageError: nobody heard anything new after any of the nights.
     """
-    held_out_nights = [held_out for night in nights if len((held_out := read_held_out(night, days)).user_ids)]
+    sample = sample_listeners(nights)
+    read = (read_held_out(night, days, sample=sample) for night in nights)
+    held_out_nights = [held_out for held_out in read if len(held_out.user_ids)]
     if not held_out_nights:
         raise UsageError(
             "no night can be searched on",
@@ -118,11 +121,12 @@ def digest_of_split(split: Split) -> str:
 
 
 def digest_of_nights(held_out_nights: Sequence[HeldOut]) -> str:
-    """Hash of what a search on nights looks at: every night's rows, and what was heard after it."""
+    """Hash of what a search on nights looks at: every night's rows, and what its sample heard after it."""
     hashes = []
     for held_out in held_out_nights:
-        rows = tables.night_rows(held_out.night, "interactions", ["digest"])["digest"]
-        ids = [held_out.user_ids, held_out.item_ids, rows.sort()]
+        batches = StoredRows.at(held_out.night, "interactions", ["digest"])
+        rows = sum(int(spread(hash_ids(batch.column("digest"), 0)).sum(dtype=np.uint64)) for batch in batches)
+        ids = [held_out.user_ids, held_out.item_ids, pa.array([f"{rows}"])]
         hashes.append(_digest([held_out.relevant, held_out.requests.heard], ids))
     return " ".join(hashes)
 

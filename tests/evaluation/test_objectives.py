@@ -1,5 +1,6 @@
 """The score of a search on rolling nights, and its winner as a candidate."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -79,8 +80,9 @@ def test_the_winner_of_a_search_on_nights_is_a_candidate_and_nothing_more(nights
     assert load_settings(str(winner)).als.recipe_settings == registry.recipe_of(model)
     assert registry.live_model(nights[3]) is None
 
-    again = search_from_a_shell(nights, tmp_path)
+    again = search_from_a_shell(nights, tmp_path, "--json")
     assert again.exit_code == 0, again.output
+    assert {(row["sampled"], row["sampled_of"]) for row in json.loads(again.stdout)} == {(40, 40)}
     assert [each.version for each in registry.models(nights[3].warehouse)] == [model.version]
 
 
