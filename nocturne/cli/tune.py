@@ -56,8 +56,8 @@ def tune(
     in those trials that the best one is not better than for certain. A study keeps its metric, data, space and
     settings, and does not go on under others.
 
-    On a warehouse the winner is trained on the last night and put into the registry, a candidate. Stop it whenever
-    you like: run again, it goes on where it was.
+    On a warehouse the winner is trained on the first night after the days that it was chosen by, and put into the
+    registry, a candidate. Stop it whenever you like: run again, it goes on where it was.
 
     Example: nocturne tune --warehouse data/warehouse --from 2025-01-01 --to 2025-01-02 --study ours
     --storage data/search.log --trials 50
@@ -75,6 +75,7 @@ def tune(
     require_writable(winner, report)
     nights = _nights(warehouse, first, last, days, base, search.space) if warehouse else []
     base = nights[-1].settings if nights else base
+    trained_on = objectives.night_to_train_on(nights[-1], days) if nights else None
     # Other terms than the study was begun under are told before the data are read.
     terms = studies.terms_of(base, search.space) | {"als.recipe": base.als.recipe, "metric": metric}
     terms |= {"days": f"{days}"} if nights else {}
@@ -97,8 +98,8 @@ def tune(
 
         report.write_text(search_page(searched, metric, size), encoding="utf-8")
         say(f"the report is in {report}")
-    if nights:
-        say(f"candidate {_register(nights[-1], with_values(base, top.params), remark, race_share)}")
+    if trained_on:
+        say(f"candidate {_register(trained_on, with_values(base, top.params), remark, race_share)}")
     if size:
         say(f"scored by {size}")
     if as_json:

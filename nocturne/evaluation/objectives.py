@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Sequence
+from datetime import timedelta
 
 import numpy as np
 import pyarrow as pa
@@ -18,6 +19,9 @@ from nocturne.evaluation.metrics import accuracy
 from nocturne.evaluation.splits import TRAIN, VALID, Split, fit, rank_listeners
 from nocturne.evaluation.systems import recipe_system
 from nocturne.evaluation.tuning import GROUPS, Objective, Report
+from nocturne.flow import GATED_TABLES
+from nocturne.storage import tables
+from nocturne.storage.history import closed_dates
 from nocturne.storage.stored_rows import StoredRows
 from nocturne.training.model import Model
 
@@ -113,6 +117,32 @@ def nights_objective(held_out_nights: Sequence[HeldOut], metric: str) -> Objecti
         return float(np.mean(means))
 
     return objective
+
+
+def night_to_train_on(night: Night, days: int) -> Night:
+    """The first sound night on which all is known that the lists of a night were scored on.
+
+    A model of that night has none of the days before it that it is compared on.
+
+    Args:
+        night: the last one that is searched on.
+        days: days after it whose listens are the truth.
+
+    Raises:
+        UsageError: there is none yet.
+    """
+    first, closed = night.run_date + timedelta(days=days), closed_dates(night.warehouse, GATED_TABLES)
+    made = tables.dates(night.warehouse, "interactions")
+    sound = [day for day in made if day >= first and day not in closed]
+    if sound:
+        return night.on(sound[0])
+    raise UsageError(
+        "there is no night that the winner can be trained on",
+        where=night.warehouse.path,
+        found=f"nights up to {made[-1]}",
+        expected=f"a sound night from {first}: what settings are chosen by says nothing of how good they are",
+        fix="run that night, or search on earlier ones with --to, or on fewer --days",
+    )
 
 
 def digest_of_split(split: Split) -> str:
