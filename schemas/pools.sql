@@ -6,7 +6,7 @@ CREATE TABLE pools (
   source        STRING        NOT NULL COMMENT 'als, or previous for a list that was carried on without factors',
   items         ARRAY<INT>    NOT NULL COMMENT 'Items, best first, as in item_index; the list is chosen from the first of them',
   scores        ARRAY<DOUBLE> NOT NULL COMMENT 'Inner product of the factors times the multiplier of the item; in carried on lists as in ranked_lists',
-  listed        INT           NOT NULL COMMENT 'Items in the list, count',
+  listed        ARRAY<INT>    NOT NULL COMMENT 'Places in items, from 0, of what is in the list, in its order',
   row_digest    STRING        NOT NULL COMMENT 'Digest of the row of interactions that it was computed from',
   model_version STRING        NOT NULL COMMENT 'Model that it was computed with, as in models',
   build         STRING        NOT NULL COMMENT 'Hash of libraries and processor, and the settings, that it was computed under',
@@ -21,7 +21,6 @@ USING DELTA
 PARTITIONED BY (run_date, bucket)
 TBLPROPERTIES (
   "delta.constraints.source_known" = "source IN ('als', 'previous')",
-  "delta.constraints.listed_counted" = "listed >= 0",
   "delta.dataSkippingStatsColumns" = "source",
   "delta.enableDeletionVectors" = "false"
 )

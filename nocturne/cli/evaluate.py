@@ -69,18 +69,19 @@ def backtest(
     --report backtest.html
     """
     from nocturne.evaluation.backtest import run_backtest
-    from nocturne.evaluation.held_out import ListeningHistory, nights_between
+    from nocturne.evaluation.held_out import ListeningHistory, nights_between, read_held_out
+    from nocturne.evaluation.listener_sample import sample_listeners
 
     _check_baselines(baseline or ())
     require_writable(report)
     start, end = first.date(), last.date()
     nights, left_out = nights_between(open_warehouse(warehouse, conf, set_), start, end, days, every)
-    history = ListeningHistory.read(nights[-1])
+    sample = sample_listeners(nights)
+    history = ListeningHistory.read(nights[-1], sample)
     with ExitStack() as resources:
         systems = _systems(resources, nights, history, model or (), recipe or (), baseline or (), set_ or ())
-        result = run_backtest(
-            nights, systems, systems[0].name, history, days, top_k, progress_bar(resources, "scoring")
-        )
+        progress, hold_out = progress_bar(resources, "scoring"), partial(read_held_out, sample=sample)
+        result = run_backtest(nights, systems, systems[0].name, history, days, top_k, progress, hold_out)
     if left_out:
         result.remarks.append(f"{len(left_out)} nights from {left_out[0]} on have no {days} days of listens after them")
     if report:
@@ -98,11 +99,12 @@ def _print(result: "Backtest", *, as_json: bool) -> None:
         say(remark)
     if as_json:
         head = {"nights": result.dates, "days": result.days, "top_k": result.top_k, "against": result.against}
-        head |= {"best_baseline": result.best_baseline, "remarks": result.remarks}
+        head |= {"best_baseline": result.best_baseline, "remarks": result.remarks, **asdict(result.sample_size)}
         differences = [asdict(row) for row in result.differences]
         print_json(head | {"differences": differences, "beyond_accuracy": result.beyond_accuracy})
         return
     nights = f"{len(result.nights)} nights from {result.dates[0]} to {result.dates[-1]}, {result.days} days after each"
+    nights = f"{nights}; {result.sample_size}"
     print_rows(summary(result), f"{nights}; intervals (95 %) are of the difference to {result.against}")
     print_rows([{"system": name, **values} for name, values in result.beyond_accuracy.items()], "beyond accuracy")
     say(f"the best baseline by NDCG: {result.best_baseline or 'none was asked for'}")
@@ -140,8 +142,10 @@ def _systems(
 
     night = nights[-1]
     stored = registry.models(night.warehouse) if models else []
+    records = [registry.find(stored, version) for version in models]
     systems = [
-        model_system(registry.load_model(night.warehouse, registry.find(stored, version).version)) for version in models
+        model_system(registry.load_model(night.warehouse, each.version), asked_share=each.race_share)
+        for each in records
     ]
     if any(tables.count(each, "ranked_lists") for each in nights):
         systems.append(published_lists_system())

@@ -4,6 +4,7 @@ import getpass
 import json
 import shlex
 import sys
+from dataclasses import asdict
 from datetime import date, datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
@@ -155,11 +156,14 @@ def compare(
     assert against
     since = max(first.date(), model.run_date, against.run_date)
     nights, _ = nights_between(stored, since, last.date(), days, every=1)
-    differences = promotion.compare_versions(nights, model.version, against.version, days)
+    comparison = promotion.compare_versions(nights, model.version, against.version, days)
     with leased(stored, last.date()) as writable:
         models = registry.models(writable)
-        registry.write(writable, models, promotion.with_metrics(models, differences, nights))
-    print_rows(_figures(differences), f"{model.version} against {against.version}", as_json=as_json)
+        registry.write(writable, models, promotion.with_metrics(models, comparison, nights))
+    rows, size = _figures(comparison.differences), comparison.sample_size
+    rows = [row | asdict(size) for row in rows] if as_json else rows
+    print_rows(rows, f"{model.version} against {against.version}", as_json=as_json)
+    say(f"evaluated: {size}")
 
 
 @change()
@@ -181,6 +185,7 @@ def promote(
     """
     from nocturne.core.night import Night
     from nocturne.evaluation import promotion
+    from nocturne.evaluation.listener_sample import SampleSize
     from nocturne.storage.model_transitions import live_on
     from nocturne.storage.warehouse import leased
     from nocturne.training import registry
@@ -200,9 +205,11 @@ def promote(
     else:
         print(decision)
         if decided["comparison"]:
-            against, on = (decided["comparison"][0][name] for name in ("against", "nights"))
+            first = decided["comparison"][0]
             figures = [{name: row[name] for name in _FIGURES} for row in decided["comparison"]]
-            print_rows(figures, f"against {against}, on nights {on}; low and high: 95 % of the difference")
+            title = f"against {first['against']}, on nights {first['nights']}; low and high: 95 % of the difference"
+            print_rows(figures, title)
+            say(f"evaluated: {SampleSize(first['sampled'], first['sampled_of'])}")
     _warn_of_lists_made(night)
 
 

@@ -2,7 +2,7 @@
 
 import sys
 import time
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from nocturne.core.night import Night
     from nocturne.core.settings import Settings
+    from nocturne.evaluation.listener_sample import SampleSize
     from nocturne.evaluation.splits import Split
     from nocturne.evaluation.tuning import Objective, Space
 
@@ -55,8 +56,8 @@ def tune(
     in those trials that the best one is not better than for certain. A study keeps its metric, data, space and
     settings, and does not go on under others.
 
-    On a warehouse the winner is trained on the last night and put into the registry, a candidate. Stop it whenever
-    you like: run again, it goes on where it was.
+    On a warehouse the winner is trained on the first night after the days that it was chosen by, and put into the
+    registry, a candidate. Stop it whenever you like: run again, it goes on where it was.
 
     Example: nocturne tune --warehouse data/warehouse --from 2025-01-01 --to 2025-01-02 --study ours
     --storage data/search.log --trials 50
@@ -74,12 +75,13 @@ def tune(
     require_writable(winner, report)
     nights = _nights(warehouse, first, last, days, base, search.space) if warehouse else []
     base = nights[-1].settings if nights else base
+    trained_on = objectives.night_to_train_on(nights[-1], days) if nights else None
     # Other terms than the study was begun under are told before the data are read.
     terms = studies.terms_of(base, search.space) | {"als.recipe": base.als.recipe, "metric": metric}
     terms |= {"days": f"{days}"} if nights else {}
     studies.check_terms(studies.open_study(storage, study), terms)
     parts = read_split(split) if split else None
-    objective, data = _objective(parts, nights, days, metric)
+    objective, data, size = _objective(parts, nights, days, metric)
     base, race_share = _fitted(base, parts, nights)
     base = with_values(base, {"als.recipe": "settings"})
     search = replace(search, terms=terms | {"data": data})
@@ -94,12 +96,14 @@ def tune(
     if report is not None:
         from nocturne.evaluation.search_report import search_page
 
-        report.write_text(search_page(searched, metric), encoding="utf-8")
+        report.write_text(search_page(searched, metric, size), encoding="utf-8")
         say(f"the report is in {report}")
-    if nights:
-        say(f"candidate {_register(nights[-1], with_values(base, top.params), remark, race_share)}")
+    if trained_on:
+        say(f"candidate {_register(trained_on, with_values(base, top.params), remark, race_share)}")
+    if size:
+        say(f"scored by {size}")
     if as_json:
-        print_json(rows)
+        print_json([row | asdict(size) for row in rows] if size else rows)
     else:
         _print(searched, metric)
 
@@ -120,14 +124,18 @@ def _fitted(base: "Settings", split: "Split | None", nights: list["Night"]) -> t
     return base.model_copy(update={"als": race.settings}), race.share
 
 
-def _objective(split: "Split | None", nights: list["Night"], days: int, metric: str) -> tuple["Objective", str]:
-    """The objective on the data that were named, and the data's hash."""
+def _objective(
+    split: "Split | None", nights: list["Night"], days: int, metric: str
+) -> tuple["Objective", str, "SampleSize | None"]:
+    """The objective on the data that were named, the data's hash, and by how many listeners nights are scored."""
     from nocturne.evaluation import objectives
+    from nocturne.evaluation.listener_sample import largest
 
     if split is not None:
-        return objectives.split_objective(split, metric), objectives.digest_of_split(split)
+        return objectives.split_objective(split, metric), objectives.digest_of_split(split), None
     held_out_nights = objectives.held_out_after(nights, days)
-    return objectives.nights_objective(held_out_nights, metric), objectives.digest_of_nights(held_out_nights)
+    size = largest(held_out.sample_size for held_out in held_out_nights)
+    return objectives.nights_objective(held_out_nights, metric), objectives.digest_of_nights(held_out_nights), size
 
 
 def _print(searched: "optuna.Study", metric: str) -> None:

@@ -207,6 +207,17 @@ class PromotionSettings(Section):
     min_listeners: Annotated[int, Field(ge=1, description="listeners that a segment needs to decide")]
 
 
+class EvaluationSettings(Section):
+    """The listeners by whom lists are judged, in backtests, searches and promotions."""
+
+    max_listeners: Annotated[
+        int,
+        Field(
+            ge=1, description="listeners evaluated at most; of more a sample by hash of their ids, which fits in memory"
+        ),
+    ]
+
+
 class RerankingSettings(Section):
     """The choice of a list from the best candidates, beside their scores; none is made where every value is neutral."""
 

@@ -13,6 +13,7 @@ from nocturne.core.errors import UsageError
 from nocturne.core.sections import (
     AlsSettings,
     CacheSettings,
+    EvaluationSettings,
     InteractionSettings,
     ListenSettings,
     NowPlayingSettings,
@@ -38,6 +39,7 @@ class Settings(Section):
     reranking: RerankingSettings
     related: RelatedSettings
     now_playing: NowPlayingSettings
+    evaluation: EvaluationSettings
     promotion: PromotionSettings
     cache: CacheSettings
     service: ServiceSettings

@@ -21,6 +21,7 @@ from nocturne.evaluation import metrics
 from nocturne.evaluation.baselines import EASE_ITEMS, count_left_out_by_ease
 from nocturne.evaluation.held_out import HeldOut, ListeningHistory, read_held_out
 from nocturne.evaluation.list_arrays import Lists
+from nocturne.evaluation.listener_sample import ALL_LISTENERS, SampleSize, largest, sample_listeners
 from nocturne.evaluation.significance import EVERYONE, Difference, differences
 from nocturne.evaluation.systems import System, model_system
 from nocturne.storage.warehouse import with_stored_settings
@@ -42,6 +43,14 @@ class ScoredNight:
 
     held_out: HeldOut
     lists: dict[str, Lists]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Differences of models to one of them, and by how many listeners, on the night with most, they were told."""
+
+    differences: list[Difference]
+    sample_size: SampleSize
 
 
 @dataclass(frozen=True)
@@ -70,6 +79,11 @@ class Backtest:
         """The nights, in order."""
         return [scored.held_out.night.run_date for scored in self.nights]
 
+    @property
+    def sample_size(self) -> SampleSize:
+        """Listeners of the sample and all there are, on the night with most."""
+        return largest(scored.held_out.sample_size for scored in self.nights)
+
     def means(self, metric: str, segment: str = EVERYONE) -> dict[str, float]:
         """Mean of a metric for every system, `against` first."""
         rows = [row for row in self.differences if (row.metric, row.segment) == (metric, segment)]
@@ -91,8 +105,8 @@ def compare_models(
     days: int,
     top_k: int = 20,
     asked_share: float = 0.0,
-) -> list[Difference]:
-    """Differences of models to one of them, on some nights.
+) -> Comparison:
+    """Compare models with one of them, on some nights, by the same sample of listeners.
 
     Nights before any of the models was trained are left out: it would know what was heard then.
 
@@ -106,11 +120,10 @@ def compare_models(
     """
     since = max(model.anchor_date for model in models.values())
     systems = [model_system(model, name) for name, model in models.items()]
-    held_out_nights = [
-        read_held_out(replace(night, warehouse=with_stored_settings(night.warehouse)), days, asked_share)
-        for night in nights
-        if night.run_date >= since
-    ]
+    nights = [replace(night, warehouse=with_stored_settings(night.warehouse)) for night in nights]
+    since_then = [night for night in nights if night.run_date >= since]
+    sample = sample_listeners(since_then) if since_then else ALL_LISTENERS
+    held_out_nights = [read_held_out(night, days, asked_share, sample) for night in since_then]
     scored_nights = [
         ScoredNight(held_out, {system.name: _require_lists(system, held_out, top_k) for system in systems})
         for held_out in held_out_nights
@@ -125,7 +138,8 @@ def compare_models(
             "days after them",
             fix="compare on later nights, or with fewer days after them",
         )
-    return compare_systems(scored_nights, against)
+    size = largest(scored.held_out.sample_size for scored in scored_nights)
+    return Comparison(compare_systems(scored_nights, against), size)
 
 
 def run_backtest(
@@ -136,21 +150,26 @@ def run_backtest(
     days: int,
     top_k: int,
     progress: Progress = lambda _done, _of, _next: None,
-    hold_out: Callable[[Night, int], HeldOut] = read_held_out,
+    hold_out: Callable[[Night, int, float], HeldOut] = read_held_out,
 ) -> Backtest:
     """Score every system on every night.
 
     Args:
         against: name of the system that the others are compared with.
         history: the warehouse's listens, up to the last of the nights at least.
-        hold_out: reads a night and the truth of so many days after it.
+        hold_out: reads a night and the truth of so many days after it, without a share of listeners, by hash, whom a
+            race may have asked for the recipe of any of the lists.
 
     Raises:
         UsageError: nobody heard anything new on any night, or `against` has no lists.
     """
     scored_nights, remarks = [], _Remarks()
     for number, night in enumerate(nights):
-        held_out = hold_out(night, days)
+        asked_share = max(system.asked_share(night) for system in systems)
+        held_out = hold_out(night, days, asked_share)
+        if asked_share:
+            left_out = f"{asked_share:.2%} of listeners are left out: a race may have asked them for a recipe"
+            remarks.add(left_out, night.run_date)
         if not len(held_out.user_ids):
             remarks.add("nobody heard anything new after it", night.run_date)
             continue
@@ -162,6 +181,8 @@ def run_backtest(
                 remarks.add(f"{system.name} is left out: {system.absence_reason}", night.run_date)
             else:
                 lists_by_system[system.name] = lists
+        if held_out.sample_size.sampled < held_out.sample_size.sampled_of and any(each.baseline for each in systems):
+            remarks.add(f"baselines learn from the sample alone, {held_out.sample_size}", night.run_date)
         if "ease" in lists_by_system and count_left_out_by_ease(history.plays(held_out)):
             remarks.add(f"EASE learns the {EASE_ITEMS:,} most popular items only", night.run_date)
         scored_nights.append(ScoredNight(held_out, lists_by_system))

@@ -1,10 +1,10 @@
 """Held-out listens: a night as it could be known, and what was heard on the nights after it, as arrays.
 
-Items are numbered as in `item_index`; only what somebody had heard by the night has a number, and only that could
+Items are numbered as in `item_index`, whichever nights were made again; only what somebody had heard by the night could
 have been listed.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from functools import cached_property
@@ -15,20 +15,24 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from scipy.sparse import csr_matrix
 
-from nocturne.core.arrays import Counts
+from nocturne.core.arrays import Counts, Mask
 from nocturne.core.errors import UsageError
 from nocturne.core.night import Night, Warehouse
 from nocturne.evaluation.baselines import Requests
+from nocturne.evaluation.listener_sample import ALL_LISTENERS, ListenerSample, SampleSize
 from nocturne.flow import GATED_TABLES, stage
 from nocturne.ingestion.interactions import EPOCH
 from nocturne.ranking import eligibility
+from nocturne.ranking.eligibility import Classes
 from nocturne.storage import tables
+from nocturne.storage.contracts import contract
 from nocturne.storage.history import closed_dates
+from nocturne.storage.stored_rows import StoredRows
 from nocturne.training.confidences import heard_items
 from nocturne.training.hold_out import are_asked
 
 _ROWS = ("user_id", "market", "item_indexes", "last_heard")
-_LISTENS = ("run_date", "user_id", "item_id", "plays")
+_LISTENS = ("run_date", "user_id", "item_id", "plays", "listened_at")
 
 
 @dataclass(frozen=True)
@@ -36,9 +40,10 @@ class HeldOut:
     """A night, and for every listener with a row in its matrix what they heard on the nights after it.
 
     Attributes:
+        sample_size: listeners of the night in the sample, and all of them.
         item_ids: item of each number; shape (items,).
         user_ids: listeners with something relevant; shape (listeners,).
-        all_user_ids: all listeners of the night; `requests.listeners` are places among them.
+        all_user_ids: all listeners of the sample; `requests.listeners` are places among them.
         markets: market of each listener, or None.
         sizes: items in each listener's row.
         requests: who gets lists, and what these may not hold.
@@ -48,6 +53,7 @@ class HeldOut:
     """
 
     night: Night
+    sample_size: SampleSize
     item_ids: pa.Array
     user_ids: pa.Array
     all_user_ids: pa.Array
@@ -83,26 +89,29 @@ class HeldOut:
 
 @dataclass(frozen=True)
 class ListeningHistory:
-    """The listens of a warehouse, from which baselines learn."""
+    """The listens of a warehouse, from which baselines learn.
+
+    Attributes:
+        listens: of the nights up to one, `heard_on` the day they are of.
+    """
 
     listens: pa.Table
 
     @classmethod
-    def read(cls, night: Night) -> "ListeningHistory":
-        """All listens up to and including the night, but those of nights whose gate closed on them."""
-        until = pc.field("run_date") <= night.run_date
-        return cls(tables.rows(night.warehouse, "listens", until & _sound(night), _LISTENS))
+    def read(cls, night: Night, sample: ListenerSample = ALL_LISTENERS) -> "ListeningHistory":
+        """A sample's listens up to and including the night, but those of nights whose gate closed on them."""
+        return cls(_read_listens(night, date.min, night.run_date, sample))
 
     def plays(self, held_out: HeldOut, days: int | None = None) -> csr_matrix:
-        """Plays of every listener of the night, float32; shape (all listeners, items).
+        """Plays of every listener of the sample, float32; shape (all listeners, items).
 
         Args:
-            days: of the last so many nights; of all if None.
+            days: of the last so many days; of all if None.
         """
         until = held_out.night.run_date
         period = pc.field("run_date") <= until
         if days is not None:
-            period &= pc.field("run_date") > until - timedelta(days=days)
+            period &= pc.field("heard_on") > until - timedelta(days=days)
         listens = self.listens.filter(period)
         users = pc.index_in(listens["user_id"], value_set=held_out.all_user_ids)
         items = pc.index_in(listens["item_id"], value_set=held_out.item_ids)
@@ -151,56 +160,95 @@ def nights_between(
     return [Night(warehouse, day) for day in scorable[::every]], sound[len(scorable) :]
 
 
-def read_held_out(night: Night, days: int, asked_share: float = 0.0) -> HeldOut:
+def read_held_out(night: Night, days: int, asked_share: float = 0.0, sample: ListenerSample = ALL_LISTENERS) -> HeldOut:
     """Read a night and the listens of the days after it, except those of nights whose gate closed on listens.
+
+    Late listens count on the day they were heard: those of the night or before, unknown on it, say what had been heard.
 
     Args:
         asked_share: share of listeners, by hash, whom a race of recipes may have asked, and who are left out.
     """
-    later = pc.field("run_date") > night.run_date
-    within = pc.field("run_date") <= night.run_date + timedelta(days=days)
-    listens = tables.rows(night.warehouse, "listens", later & within & _sound(night), ["user_id", "item_id"])
+    tonight, last = night.run_date, night.run_date + timedelta(days=days)
+    latest = last + timedelta(days=night.settings.listens.late_days)
+    listens = _read_listens(night, tonight + timedelta(days=1), latest, sample)
+    heard_on, let_back_after = pc.field("heard_on"), night.settings.ranking.let_back_after_days
+    unknown = heard_on <= tonight
+    if let_back_after:
+        unknown &= heard_on > tonight - timedelta(days=let_back_after)
+    pairs = ["user_id", "item_id"]
+    late = listens.filter(unknown).select(pairs)
+    listens = listens.filter((heard_on > tonight) & (heard_on <= last)).select(pairs)
+    listens = listens.join(late, pairs, join_type="left anti") if late.num_rows else listens
     if asked_share:
         asked = are_asked(listens["user_id"].combine_chunks(), asked_share)
         listens = listens.filter(pa.array(~asked))
-    return held_out_from(night, listens)
+    return held_out_from(night, listens, sample)
 
 
-def held_out_from(night: Night, listens: pa.Table) -> HeldOut:
+def held_out_from(night: Night, listens: pa.Table, sample: ListenerSample = ALL_LISTENERS) -> HeldOut:
     """Read a night whose truth comes from elsewhere.
 
     Args:
         listens: user_id and item_id of what was heard; may repeat, and name listeners and items unknown on the night.
     """
-    item_ids = tables.night_rows(night, "item_index").sort_by("item_index")["item_id"].combine_chunks()
+    # What later nights have added behind changes nothing; what an earlier night appended, made again, lies behind them.
+    index = tables.rows(night.warehouse, "item_index").sort_by("item_index")["item_id"].combine_chunks()
+    batch, known, size = _read_rows(night, len(index), sample)
+    item_ids = index[: len(known)]
     catalogue = tables.night_rows(night, "items")
     blocked = night.settings.ranking.explicit_blocked_markets
     markets = eligibility.markets(item_ids, catalogue, night.run_date, blocked)
-    rows = tables.night_rows(night, "interactions", _ROWS).sort_by("user_id").combine_chunks()
-    batch = _one_batch(rows)
+    masks = markets.masks & known
     classes = markets.of(batch.column("market"))
     heard = _already_heard(batch, len(item_ids), night)
     heard_later = _pairs(listens, batch.column("user_id"), item_ids)
-    relevant = _binary(heard_later - heard_later.multiply(heard))
-    relevant = _binary(relevant.multiply(markets.masks[classes]))
+    relevant = _listable(_binary(heard_later - heard_later.multiply(heard)), masks, classes)
     scored = np.flatnonzero(np.diff(relevant.indptr))
     place = pc.index_in(item_ids, value_set=catalogue["item_id"].combine_chunks())
     return HeldOut(
         night=night,
+        sample_size=size,
         item_ids=item_ids,
         user_ids=batch.column("user_id").take(pa.array(scored)),
         all_user_ids=batch.column("user_id"),
         markets=tuple(batch.column("market").take(pa.array(scored)).to_pylist()),
         sizes=np.diff(heard_items(batch)[0])[scored],
-        requests=Requests(scored, heard[scored], markets.masks, classes[scored]),
+        requests=Requests(scored, heard[scored], masks, classes[scored]),
         relevant=relevant[scored],
         catalogue=catalogue.take(place),
     )
 
 
-def _sound(night: Night) -> pc.Expression:
-    """Condition on listens: of nights whose gate did not close on them."""
-    return ~pc.field("run_date").isin(sorted(closed_dates(night.warehouse, stage("ingest_events").writes)))
+def _read_listens(night: Night, first: date, last: date, sample: ListenerSample) -> pa.Table:
+    """A sample's listens that the nights of a range ingested whose gate did not close on them; `heard_on` is their day.
+
+    They are read a batch at a time, and those of others are let go of.
+    """
+    closed = closed_dates(night.warehouse, stage("ingest_events").writes)
+    days = [day for day in tables.dates(night.warehouse, "listens") if first <= day <= last and day not in closed]
+    listens = _table(sample.of(StoredRows.at(night, "listens", _LISTENS, values=days)), "listens", _LISTENS)
+    return listens.drop_columns("listened_at").append_column("heard_on", listens["listened_at"].cast(pa.date32()))
+
+
+def _read_rows(night: Night, items: int, sample: ListenerSample) -> tuple[pa.RecordBatch, Mask, SampleSize]:
+    """A sample's rows of the night in order of user_id, and what is known of everyone's, read a batch at a time.
+
+    Returns:
+        rows; for each item up to the last one that is true of anything, true if anybody had heard it; listeners.
+    """
+    heard, listeners = np.zeros(items, np.bool_), 0
+    parts: list[pa.RecordBatch] = []
+    for batch in StoredRows.at(night, "interactions", _ROWS):
+        heard[heard_items(batch)[1]] = True
+        listeners += batch.num_rows
+        parts += sample.of([batch])
+    rows = _one_batch(_table(parts, "interactions", _ROWS).sort_by("user_id").combine_chunks())
+    return rows, heard[: np.flatnonzero(heard).max(initial=-1) + 1], SampleSize(rows.num_rows, listeners)
+
+
+def _table(parts: Iterable[pa.RecordBatch], table: str, columns: Sequence[str]) -> pa.Table:
+    batches = list(parts)
+    return pa.Table.from_batches(batches) if batches else contract(table).arrow_schema.empty_table().select(columns)
 
 
 def _pairs(listens: pa.Table, user_ids: pa.Array, item_ids: pa.Array) -> csr_matrix:
@@ -210,6 +258,13 @@ def _pairs(listens: pa.Table, user_ids: pa.Array, item_ids: pa.Array) -> csr_mat
     numbered = pc.and_(pc.is_valid(users), pc.is_valid(items))
     pairs = _integers(users.filter(numbered)), _integers(items.filter(numbered))
     return _binary(csr_matrix((np.ones(len(pairs[0])), pairs), (len(user_ids), len(item_ids))))
+
+
+def _listable(heard: csr_matrix, masks: Mask, classes: Classes) -> csr_matrix:
+    """Of items that were heard those that could have been listed in the listener's market."""
+    listener = np.repeat(np.arange(heard.shape[0]), np.diff(heard.indptr))
+    may = masks[classes[listener], heard.indices]
+    return _binary(csr_matrix((may.astype(np.float64), heard.indices, heard.indptr), heard.shape))
 
 
 def _already_heard(rows: pa.RecordBatch, items: int, night: Night) -> csr_matrix:

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Sequence
+from datetime import timedelta
 
 import numpy as np
 import pyarrow as pa
@@ -13,11 +14,15 @@ from nocturne.core.hashing import Hashes, hash_ids, spread
 from nocturne.core.night import Night
 from nocturne.core.settings import Settings, with_values
 from nocturne.evaluation.held_out import HeldOut, read_held_out
+from nocturne.evaluation.listener_sample import sample_listeners
 from nocturne.evaluation.metrics import accuracy
 from nocturne.evaluation.splits import TRAIN, VALID, Split, fit, rank_listeners
 from nocturne.evaluation.systems import recipe_system
 from nocturne.evaluation.tuning import GROUPS, Objective, Report
+from nocturne.flow import GATED_TABLES
 from nocturne.storage import tables
+from nocturne.storage.history import closed_dates
+from nocturne.storage.stored_rows import StoredRows
 from nocturne.training.model import Model
 
 METRICS = ("recall", "capped_recall", "ndcg", "map", "mrr", "hit_rate")
@@ -71,7 +76,7 @@ def split_objective(split: Split, metric: str) -> Objective:
 
 
 def held_out_after(nights: Sequence[Night], days: int) -> list[HeldOut]:
-    """The nights after which somebody heard something new.
+    """The nights after which somebody heard something new, with the same sample of listeners.
 
     Args:
         nights: with the settings that their warehouse fixes.
@@ -80,7 +85,9 @@ def held_out_after(nights: Sequence[Night], days: int) -> list[HeldOut]:
     Raises:
         UsageError: nobody heard anything new after any of the nights.
     """
-    held_out_nights = [held_out for night in nights if len((held_out := read_held_out(night, days)).user_ids)]
+    sample = sample_listeners(nights)
+    read = (read_held_out(night, days, sample=sample) for night in nights)
+    held_out_nights = [held_out for held_out in read if len(held_out.user_ids)]
     if not held_out_nights:
         raise UsageError(
             "no night can be searched on",
@@ -112,17 +119,44 @@ def nights_objective(held_out_nights: Sequence[HeldOut], metric: str) -> Objecti
     return objective
 
 
+def night_to_train_on(night: Night, days: int) -> Night:
+    """The first sound night on which all is known that the lists of a night were scored on.
+
+    A model of that night has none of the days before it that it is compared on.
+
+    Args:
+        night: the last one that is searched on.
+        days: days after it whose listens are the truth.
+
+    Raises:
+        UsageError: there is none yet.
+    """
+    first, closed = night.run_date + timedelta(days=days), closed_dates(night.warehouse, GATED_TABLES)
+    made = tables.dates(night.warehouse, "interactions")
+    sound = [day for day in made if day >= first and day not in closed]
+    if sound:
+        return night.on(sound[0])
+    raise UsageError(
+        "there is no night that the winner can be trained on",
+        where=night.warehouse.path,
+        found=f"nights up to {made[-1]}",
+        expected=f"a sound night from {first}: what settings are chosen by says nothing of how good they are",
+        fix="run that night, or search on earlier ones with --to, or on fewer --days",
+    )
+
+
 def digest_of_split(split: Split) -> str:
     """Hash of what a search on a split looks at."""
     return _digest([split.train, split.valid], [pa.array(split.users), pa.array(split.items)])
 
 
 def digest_of_nights(held_out_nights: Sequence[HeldOut]) -> str:
-    """Hash of what a search on nights looks at: every night's rows, and what was heard after it."""
+    """Hash of what a search on nights looks at: every night's rows, and what its sample heard after it."""
     hashes = []
     for held_out in held_out_nights:
-        rows = tables.night_rows(held_out.night, "interactions", ["digest"])["digest"]
-        ids = [held_out.user_ids, held_out.item_ids, rows.sort()]
+        batches = StoredRows.at(held_out.night, "interactions", ["digest"])
+        rows = sum(int(spread(hash_ids(batch.column("digest"), 0)).sum(dtype=np.uint64)) for batch in batches)
+        ids = [held_out.user_ids, held_out.item_ids, pa.array([f"{rows}"])]
         hashes.append(_digest([held_out.relevant, held_out.requests.heard], ids))
     return " ".join(hashes)
 

@@ -1,7 +1,7 @@
 """Promotion: a candidate is live once it was compared with the live model on nights that were listened to."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import date, timedelta
 from typing import Any
 
@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 from nocturne.core.errors import GateClosed, UsageError
 from nocturne.core.night import Night
 from nocturne.core.sections import PromotionSettings
-from nocturne.evaluation.backtest import compare_models
+from nocturne.evaluation.backtest import Comparison, compare_models
 from nocturne.evaluation.significance import EVERYONE, Difference
 from nocturne.flow import GATED_TABLES, NIGHTLY
 from nocturne.storage import tables
@@ -59,13 +59,13 @@ def promote(night: Night, version: str, *, actor: str, reason: str, days: int = 
     model, live = registry.find(models, version), live_on(models, night.run_date)
     if live is model:
         return f"{model.version} is live on {night.run_date} already"
-    against, differences = _unfit(night, model), []
+    against = _unfit(night, model)
     if not against and live:
         nights = evaluable_nights(night, (model.run_date, live.run_date), days)
         if nights:
-            differences = compare_versions(nights, model.version, live.version, days)
-            models = with_metrics(models, differences, nights)
-            against = objections(differences, night.settings.promotion)
+            comparison = compare_versions(nights, model.version, live.version, days)
+            models = with_metrics(models, comparison, nights)
+            against = objections(comparison.differences, night.settings.promotion)
         else:
             against = [_nothing_on(night, model, live, days)]
     since = night.run_date
@@ -104,8 +104,8 @@ def evaluable_nights(night: Night, trained_on: Iterable[date], days: int) -> lis
     return whole[-night.settings.promotion.nights :]
 
 
-def compare_versions(nights: Sequence[Night], model_version: str, against: str, days: int) -> list[Difference]:
-    """Differences of one model's lists to those of another, scored on what was listened to afterwards.
+def compare_versions(nights: Sequence[Night], model_version: str, against: str, days: int) -> Comparison:
+    """Compare one model's lists with those of another, scored on what was listened to afterwards.
 
     Listeners whom a race may have asked for the recipe of either are left out.
 
@@ -160,9 +160,7 @@ def describe(difference: Difference) -> str:
     )
 
 
-def with_metrics(
-    models: Sequence[ModelRecord], differences: Sequence[Difference], nights: Sequence[Night]
-) -> list[ModelRecord]:
+def with_metrics(models: Sequence[ModelRecord], comparison: Comparison, nights: Sequence[Night]) -> list[ModelRecord]:
     """The models with these figures among their metrics; those of the same comparison are replaced."""
     first, last = nights[0].run_date, nights[-1].run_date
     span = f"{first}" if first == last else f"{first} to {last}"
@@ -177,10 +175,11 @@ def with_metrics(
             "difference": each.difference,
             "low": each.low,
             "high": each.high,
+            **asdict(comparison.sample_size),
         }
-        for each in differences
+        for each in comparison.differences
     ]
-    versions = {each.system for each in differences}
+    versions = {each.system for each in comparison.differences}
     replaced = {(row["against"], row["nights"]) for row in new}
 
     def metrics(model: ModelRecord) -> tuple[Mapping[str, Any], ...]:

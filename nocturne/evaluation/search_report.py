@@ -9,13 +9,18 @@ from optuna.trial import TrialState
 
 from nocturne.core.pages import render_page
 from nocturne.evaluation import plots, tuning
+from nocturne.evaluation.listener_sample import SampleSize
 
 _BEST = 15
 _ENOUGH_TO_WEIGH = 10
 
 
-def search_page(study: optuna.Study, metric: str) -> str:
-    """One page of HTML that fetches nothing; the same bytes from the same trials."""
+def search_page(study: optuna.Study, metric: str, sample_size: SampleSize | None = None) -> str:
+    """One page of HTML that fetches nothing; the same bytes from the same trials.
+
+    Args:
+        sample_size: listeners by whom nights were scored; None on a split.
+    """
     rows = tuning.trial_rows(study)
     complete = [row for row in rows if row["value"] is not None and row["state"] == "complete"]
     ranked = sorted(complete, key=lambda row: (-row["value"], row["trial"]))
@@ -24,6 +29,7 @@ def search_page(study: optuna.Study, metric: str) -> str:
         "search.html.jinja",
         title=f"Search {study.study_name}",
         metric=metric,
+        sample_size=sample_size,
         best=ranked[0] if ranked else None,
         ranked=ranked[:_BEST],
         names=[name for name in ranked[0] if name not in {"trial", "state", "value"}] if ranked else [],

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -16,11 +17,13 @@ from nocturne.ranking.rank_users import ROWS, make_ranker
 from nocturne.ranking.ranker import RankingStats
 from nocturne.ranking.spark_tasks import Aligned, cut, one_blas_thread
 from nocturne.storage import tables
+from nocturne.storage.model_transitions import live_on
 from nocturne.storage.stored_rows import StoredRows
-from nocturne.training import als
+from nocturne.training import als, registry
 from nocturne.training.hold_out import COLUMNS as HELD_OUT
+from nocturne.training.hold_out import share_asked
 from nocturne.training.model import Model
-from nocturne.training.race import run_race
+from nocturne.training.race import FEWEST_ASKED, run_race
 
 RECENT_DAYS = 7
 SPARK_BASELINE = "mllib-als"
@@ -36,26 +39,33 @@ class System:
             that night.
         absence_reason: why it has none on some nights.
         baseline: whether it is one.
+        asked_share: share of listeners, by hash, whom a race may have asked for the recipe of a night's lists.
     """
 
     name: str
     rank: Callable[[HeldOut, int], Lists | None]
     absence_reason: str = ""
     baseline: bool = False
+    asked_share: Callable[[Night], float] = lambda _night: 0.0
 
 
 def published_lists_system() -> System:
     """The lists as the night wrote them."""
-    return System("published", _read_published_lists, "the night has no lists")
+    return System("published", _read_published_lists, "the night has no lists", asked_share=_asked_for_live_model)
 
 
-def model_system(model: Model, name: str | None = None) -> System:
-    """Lists by a model, from the nights on which it was there already."""
+def model_system(model: Model, name: str | None = None, asked_share: float = 0.0) -> System:
+    """Lists by a model, from the nights on which it was there already.
+
+    Args:
+        asked_share: of the race of its recipe.
+    """
 
     def rank(held_out: HeldOut, top_k: int) -> Lists | None:
         return rank_with_model(model, held_out, top_k) if model.anchor_date <= held_out.night.run_date else None
 
-    return System(name or model.version, rank, f"it was trained on {model.anchor_date}")
+    reason = f"it was trained on {model.anchor_date}"
+    return System(name or model.version, rank, reason, asked_share=lambda _night: asked_share)
 
 
 def recipe_system(name: str, recipe: Settings) -> System:
@@ -74,7 +84,7 @@ def recipe_system(name: str, recipe: Settings) -> System:
         model = als.train(rows, *terms, settings).model
         return rank_with_model(model, replace(held_out, night=_with_recipe(night, recipe)), top_k)
 
-    return System(name, rank)
+    return System(name, rank, asked_share=partial(_asked_anew, recipe))
 
 
 def baseline_system(name: str, history: ListeningHistory, spark: SparkSession | None) -> System:
@@ -130,5 +140,19 @@ def _with_recipe(night: Night, recipe: Settings) -> Night:
 
 
 def _read_published_lists(held_out: HeldOut, top_k: int) -> Lists | None:
-    rows = tables.night_rows(held_out.night, "ranked_lists", ["user_id", "items"])
-    return lists_array(rows, held_out.user_ids, held_out.item_ids, top_k) if rows.num_rows else None
+    asked = [
+        batch.filter(pc.is_in(batch.column("user_id"), value_set=held_out.user_ids))
+        for batch in StoredRows.at(held_out.night, "ranked_lists", ["user_id", "items"])
+    ]
+    return lists_array(pa.Table.from_batches(asked), held_out.user_ids, held_out.item_ids, top_k) if asked else None
+
+
+def _asked_for_live_model(night: Night) -> float:
+    live = live_on(registry.models(night.warehouse), night.run_date)
+    return live.race_share if live else 0.0
+
+
+def _asked_anew(recipe: Settings, night: Night) -> float:
+    listeners = tables.count(night, "interactions")
+    share = share_asked(listeners)
+    return share if recipe.als.recipe == "fit" and share * listeners >= FEWEST_ASKED else 0.0

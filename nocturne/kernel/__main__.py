@@ -14,6 +14,7 @@ from nocturne.kernel.blend import blend
 from nocturne.kernel.combine import EvidenceRows, combine
 from nocturne.kernel.layout import Eligible, lay_out_items
 from nocturne.kernel.local_ridge import fit_weights
+from nocturne.kernel.places import places_in
 from nocturne.kernel.query import Query
 from nocturne.kernel.rerank import rerank
 from nocturne.kernel.solve import solve_users
@@ -37,6 +38,7 @@ users = solve_users(factors, (factors.astype(float) ** 2).sum(axis=0), 1.0, hear
 query = Query(users, items, 5, already_heard, np.zeros(2, np.int32), Eligible.of(np.arange(ITEMS)[None] != 3, items))
 top = rank(query, KernelPlan(blocks_per_panel=4, warm_start=True), already_heard)
 assert audit(query, top).all()
+places_in(top.lists, top.lists, ITEMS)
 evidence = EvidenceRows(heard.offsets, heard.columns, heard.confidences, heard.confidences)
 combine(top.lists, top.scores, evidence, 1.0, items.tie_order, 5)
 neighbours = np.zeros((ITEMS, 1), np.int32)

@@ -94,7 +94,8 @@ class PreviousPools:
 
     def listed(self, listener: int) -> Indexes:
         """The positions of the listener's list, best first; -1 for items that tonight's model lacks."""
-        return self.items.row(listener)[: self.columns["listed"][listener].as_py() or 0]
+        places = self.columns["listed"][listener].as_py() or []
+        return self.items.row(listener)[np.array(places, np.int64)]
 
 
 @dataclass(frozen=True)

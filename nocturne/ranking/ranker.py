@@ -27,6 +27,7 @@ from nocturne.kernel.autotune import KernelPlan, autotune, rank
 from nocturne.kernel.blend import blend
 from nocturne.kernel.layout import Eligible, ItemLayout
 from nocturne.kernel.numeric_build import numeric_build
+from nocturne.kernel.places import places_in
 from nocturne.kernel.query import Query
 from nocturne.kernel.solve import solve_users
 from nocturne.ranking.eligibility import Markets
@@ -308,6 +309,8 @@ class Ranker:
         items, all_scores = fill_empty_rows(
             deep, deep_scores, np.flatnonzero(of_previous), carried_on.take(np.flatnonzero(of_previous)), their_scores
         )
+        listed, _ = _only(lists.items, lists.scores, pools.personal | of_previous)
+        places = pa.array(places_in(listed, items, len(self.model.item_indexes)))
         offsets = pa.array(items.offsets.astype(np.int32))
         item_indexes = pa.array(self.model.item_indexes[items.positions])
         personal = pa.array(pools.personal)
@@ -319,7 +322,7 @@ class Ranker:
             "source": sources,
             "items": pa.ListArray.from_arrays(offsets, item_indexes),
             "scores": pa.ListArray.from_arrays(offsets, pa.array(all_scores)),
-            "listed": pa.array(lists.items.lengths.astype(np.int32)),
+            "listed": pa.ListArray.from_arrays(pa.array(listed.offsets.astype(np.int32)), places),
             "row_digest": listeners.rows.column("digest"),
             "model_version": pa.repeat(self.model.version, count),
             "build": pa.repeat(self.build, count),

@@ -10,6 +10,8 @@ from nocturne.cli.main import app
 from nocturne.core import console
 from nocturne.core.settings import load_settings
 from nocturne.evaluation import promotion
+from nocturne.evaluation.backtest import Comparison
+from nocturne.evaluation.listener_sample import SampleSize
 from nocturne.evaluation.significance import Difference
 from tests.fixtures import two_listeners
 
@@ -37,11 +39,12 @@ def nocturne(night, monkeypatch):
     def run(*arguments, better=0.0):
         def compare(_nights, version, against, _days):
             values = (0.5 + better, 0.5, better, better - 0.001, better + 0.001)
-            return [
+            differences = [
                 Difference(version, against, segment, metric, 500, *values)
                 for segment in ("all", "market SE")
                 for metric in ("ndcg@20", "recall@20")
             ]
+            return Comparison(differences, SampleSize(600, 1_000))
 
         monkeypatch.setattr(promotion, "compare_versions", compare)
         place = ("--warehouse", on(0).warehouse.path)

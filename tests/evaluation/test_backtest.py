@@ -3,18 +3,37 @@
 import json
 from datetime import timedelta
 
+import numpy as np
+import pyarrow as pa
 import pytest
 from typer.testing import CliRunner
 
 from nocturne.cli.main import app
 from nocturne.core.errors import UsageError
+from nocturne.core.settings import with_values
+from nocturne.evaluation import systems
 from nocturne.evaluation.backtest import compare_models, run_backtest
 from nocturne.evaluation.held_out import ListeningHistory, nights_between, read_held_out
 from nocturne.evaluation.systems import baseline_system, model_system, published_lists_system, recipe_system
 from nocturne.storage.warehouse import with_stored_settings
 from nocturne.training import registry
+from nocturne.training.hold_out import are_asked
 from tests.fixtures import two_listeners
-from tests.fixtures.two_tastes import FIRST, LISTENERS, heard_by, heard_on, item, publish, train, user, write
+from tests.fixtures.two_tastes import (
+    FIRST,
+    ITEMS,
+    LISTENERS,
+    heard_by,
+    heard_on,
+    item,
+    listen,
+    listens,
+    perfect_lists,
+    publish,
+    train,
+    user,
+    write,
+)
 
 pytestmark = pytest.mark.slow
 
@@ -26,30 +45,73 @@ def nights(night):
     return write(night)
 
 
-def perfect(offset):
-    """For every listener what they hear on the two nights after, that is new to them."""
-    return {
-        user(listener): [
-            item(each)
-            for each in dict.fromkeys(heard_on(listener, offset + 1) + heard_on(listener, offset + 2))
-            if each not in heard_by(listener, offset)
-        ]
-        for listener in range(LISTENERS)
-    }
-
-
 def test_relevant_is_what_is_heard_in_the_days_after_and_was_not_before(nights):
     held_out = read_held_out(nights[0], days=2)
     assert held_out.user_ids.to_pylist() == [user(listener) for listener in range(LISTENERS)]
     for listener in range(LISTENERS):
         relevant = {held_out.item_ids[place].as_py() for place in held_out.relevant[listener].indices}
-        assert relevant == set(perfect(0)[user(listener)])
+        assert relevant == set(perfect_lists(0)[user(listener)])
         heard = {held_out.item_ids[place].as_py() for place in held_out.requests.heard[listener].indices}
         assert heard == {item(each) for each in heard_by(listener, 0)}
 
 
+def test_items_keep_their_numbers_where_an_earlier_night_was_made_again_after_later_ones(night):
+    nights = write(night, made_again=True)
+    held_out = read_held_out(nights[0], days=2)
+    for listener in range(LISTENERS):
+        relevant = {held_out.item_ids[place].as_py() for place in held_out.relevant[listener].indices}
+        assert relevant == set(perfect_lists(0)[user(listener)])
+        heard = {held_out.item_ids[place].as_py() for place in held_out.requests.heard[listener].indices}
+        assert heard == {item(each) for each in heard_by(listener, 0)}
+    assert held_out.listable == ITEMS, "nobody had heard by the night what is numbered before some of its items"
+
+
+def test_every_system_is_scored_where_an_earlier_night_was_made_again_after_later_ones(night):
+    nights = write(night, made_again=True)
+    publish(nights[1], perfect_lists(1))
+    history, settings = ListeningHistory.read(nights[1]), nights[1].settings
+    compared = [published_lists_system(), model_system(train(nights[1]), "model"), recipe_system("recipe", settings)]
+    compared += [baseline_system(name, history, None) for name in ("popular", "item-knn", "ease", "implicit-als")]
+    result = run_backtest(nights[1:2], compared, "published", history, days=2, top_k=K)
+    means = result.means(f"recall@{K}")
+    assert means["published"] == 1.0
+    assert min(means[name] for name in ("model", "recipe", "item-knn")) > means["popular"]
+    assert (result.nights[0].lists["model"] == result.nights[0].lists["recipe"]).all()
+
+
 def test_who_hears_nothing_new_is_not_scored(nights):
     assert read_held_out(nights[4], days=1).user_ids.to_pylist() == []
+
+
+def test_late_listens_count_on_the_day_they_were_heard(nights):
+    # What the first listener hears on the last two nights alone.
+    heard_by_then, heard_again, heard_the_day_after, heard_at_first = (item(each) for each in (4, 3, 2, 1))
+    ingested = {
+        1: [listen(nights[1], 0, heard_by_then, 1), listen(nights[1], 0, heard_again, 1)],
+        2: [listen(nights[2], 0, heard_the_day_after, 1), listen(nights[2], 0, heard_at_first, 2)],
+    }
+    ingested[1].append(listen(nights[1], 0, heard_again))
+    ingested[2].append(listen(nights[2], 0, heard_at_first))
+    for offset, extra in ingested.items():
+        two_listeners.write(nights[offset], "listens", [*listens(offset, nights[offset]), *extra])
+
+    def relevant(night, days):
+        held_out = read_held_out(night, days)
+        return {held_out.item_ids[place].as_py() for place in held_out.relevant[0].indices}
+
+    assert relevant(nights[0], days=1) == {item(each) for each in heard_on(0, 1)} | {heard_the_day_after}
+    assert relevant(nights[0], days=2) == {*perfect_lists(0)[user(0)], heard_the_day_after}
+    assert relevant(nights[1], days=1) == {item(each) for each in heard_on(0, 2)}
+    let_back = nights[0].settings.ranking.model_copy(update={"let_back_after_days": 1})
+    back = nights[1].with_settings(nights[0].settings.model_copy(update={"ranking": let_back}))
+    assert relevant(back, days=1) == {item(each) for each in heard_on(0, 2)} | {heard_at_first}
+
+
+def test_what_is_popular_of_late_is_what_was_heard_of_late_whenever_it_was_ingested(nights):
+    two_listeners.write(nights[1], "listens", [*listens(1, nights[1]), listen(nights[1], 0, item(1), 2)])
+    history, held_out = ListeningHistory.read(nights[1]), read_held_out(nights[1], days=1)
+    assert history.plays(held_out)[0, 1] == 1
+    assert history.plays(held_out, days=2)[0, 1] == 0
 
 
 def test_what_may_be_listed_again_is_relevant_again(nights):
@@ -70,10 +132,10 @@ def test_plays_are_those_up_to_the_night_and_of_the_last_days_where_asked(nights
 
 def test_perfect_lists_score_1_and_are_ahead_of_every_baseline_with_certainty(nights):
     for offset in (0, 1):
-        publish(nights[offset], perfect(offset))
+        publish(nights[offset], perfect_lists(offset))
     history = ListeningHistory.read(nights[1])
-    systems = [published_lists_system(), *(baseline_system(name, history, None) for name in ("popular", "item-knn"))]
-    result = run_backtest(nights[:2], systems, "published", history, days=2, top_k=K)
+    compared = [published_lists_system(), *(baseline_system(name, history, None) for name in ("popular", "item-knn"))]
+    result = run_backtest(nights[:2], compared, "published", history, days=2, top_k=K)
     everyone = [row for row in result.differences if row.segment == "all" and row.metric == f"ndcg@{K}"]
     assert {row.system for row in everyone} == {"popular", "item-knn"}
     for row in everyone:
@@ -85,7 +147,7 @@ def test_perfect_lists_score_1_and_are_ahead_of_every_baseline_with_certainty(ni
 
 
 def test_segments_are_sizes_markets_and_content_types(nights):
-    publish(nights[0], perfect(0))
+    publish(nights[0], perfect_lists(0))
     history = ListeningHistory.read(nights[0])
     result = run_backtest(
         nights[:1], [published_lists_system(), baseline_system("popular", history, None)], "published", history, 2, K
@@ -103,7 +165,7 @@ def test_segments_are_sizes_markets_and_content_types(nights):
 
 def test_a_model_is_not_scored_on_nights_before_it_was_trained(nights):
     for offset in (0, 1, 2):
-        publish(nights[offset], perfect(offset))
+        publish(nights[offset], perfect_lists(offset))
     history, model = ListeningHistory.read(nights[2]), train(nights[1])
     result = run_backtest(
         nights[:3], [published_lists_system(), model_system(model)], "published", history, days=1, top_k=K
@@ -126,9 +188,33 @@ def test_a_recipe_ranks_as_the_model_that_it_trains(nights):
     assert all(row.difference == row.low == row.high == 0 for row in result.differences)
 
 
+def test_whom_a_race_may_have_asked_for_a_recipe_is_not_scored(nights):
+    model, history = train(nights[1]), ListeningHistory.read(nights[1])
+    compared = [model_system(model, "model", asked_share=0.3), baseline_system("popular", history, None)]
+    result = run_backtest(nights[1:2], compared, "model", history, days=1, top_k=K)
+    users = [user(listener) for listener in range(LISTENERS)]
+    asked = np.array(users)[are_asked(pa.array(users), 0.3)].tolist()
+    assert 0 < len(asked) < LISTENERS
+    (night,) = result.nights
+    assert night.held_out.user_ids.to_pylist() == [name for name in users if name not in asked]
+    assert night.held_out.all_user_ids.to_pylist() == users, "baselines learn from them all the same"
+    left_out = f"30.00% of listeners are left out: a race may have asked them for a recipe ({nights[1].run_date})"
+    assert result.remarks == [left_out]
+
+
+def test_a_race_asks_for_recipes_that_fit_themselves_and_for_the_model_of_published_lists(nights, monkeypatch):
+    monkeypatch.setattr(systems, "FEWEST_ASKED", LISTENERS // 2)
+    given = with_values(nights[1].settings, {"als.recipe": "settings"})
+    shares = [recipe_system("recipe", each).asked_share(nights[1]) for each in (nights[1].settings, given)]
+    assert shares == [0.5, 0.0]
+    assert published_lists_system().asked_share(nights[1]) == 0.0
+    two_listeners.write(nights[0], "models", [two_listeners.models(FIRST)[0] | {"race_share": 0.25}])
+    assert published_lists_system().asked_share(nights[1]) == 0.25
+
+
 def test_the_better_model_is_better_in_every_segment(nights):
     models = {"good": train(nights[1]), "bad": train(nights[1], alpha=1e-6, neighbours=0)}
-    differences = compare_models(nights[1:3], models, against="bad", days=1, top_k=K)
+    differences = compare_models(nights[1:3], models, against="bad", days=1, top_k=K).differences
     assert {row.system for row in differences} == {"good"}
     assert all(row.difference >= 0 for row in differences if row.metric == f"recall@{K}")
     assert all(row.mean > 0.3 for row in differences if row.metric == f"recall@{K}")
@@ -167,7 +253,7 @@ def nocturne(*arguments):
 
 
 def test_the_command_prints_every_difference_as_json(nights):
-    publish(nights[0], perfect(0))
+    publish(nights[0], perfect_lists(0))
     answer = nocturne(
         "--warehouse", nights[0].warehouse.path, "--from", FIRST, "--to", FIRST, "--days", 2, "--top-k", K,
         "--baseline", "popular", "--json",
@@ -180,7 +266,7 @@ def test_the_command_prints_every_difference_as_json(nights):
 
 
 def test_a_stored_model_is_what_the_others_are_compared_with_and_the_report_is_written(nights, tmp_path):
-    publish(nights[1], perfect(1))
+    publish(nights[1], perfect_lists(1))
     trained = registry.train(nights[1], nights[1].settings.als)
     version = registry.add(nights[1].warehouse, trained, origin="tune", actor="a test", reason="to be scored")
     report = tmp_path / "reports" / "backtest.html"

@@ -1,5 +1,7 @@
 """The score of a search on rolling nights, and its winner as a candidate."""
 
+import json
+from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
@@ -10,10 +12,11 @@ from nocturne.cli.main import app
 from nocturne.core.errors import UsageError
 from nocturne.core.night import Night
 from nocturne.core.settings import load_settings, with_values
-from nocturne.evaluation.objectives import digest_of_nights, held_out_after, nights_objective
+from nocturne.evaluation.objectives import digest_of_nights, held_out_after, night_to_train_on, nights_objective
+from nocturne.evaluation.promotion import evaluable_nights
 from nocturne.evaluation.tuning import Objective
 from nocturne.training import registry
-from tests.fixtures import two_tastes
+from tests.fixtures import two_listeners, two_tastes
 
 pytestmark = pytest.mark.slow
 
@@ -75,13 +78,38 @@ def test_the_winner_of_a_search_on_nights_is_a_candidate_and_nothing_more(nights
     done = search_from_a_shell(nights, tmp_path, "--winner", str(winner))
     assert done.exit_code == 0, done.output
     (model,) = registry.models(nights[3].warehouse)
-    assert (model.state, model.origin, model.run_date) == ("candidate", "tune", nights[3].run_date)
+    assert (model.state, model.origin, model.run_date) == ("candidate", "tune", nights[4].run_date)
     assert load_settings(str(winner)).als.recipe_settings == registry.recipe_of(model)
     assert registry.live_model(nights[3]) is None
 
-    again = search_from_a_shell(nights, tmp_path)
+    again = search_from_a_shell(nights, tmp_path, "--json")
     assert again.exit_code == 0, again.output
+    assert {(row["sampled"], row["sampled_of"]) for row in json.loads(again.stdout)} == {(40, 40)}
     assert [each.version for each in registry.models(nights[3].warehouse)] == [model.version]
+
+
+def test_the_winner_of_a_search_is_trained_after_the_days_that_it_was_chosen_by(nights: list[Night]):
+    assert night_to_train_on(nights[2], 1).run_date == nights[3].run_date
+    assert night_to_train_on(nights[2], 2).run_date == nights[4].run_date
+    failed = {"expectation": "rows", "severity": "critical", "outcome": "failed", "limit": ">= 1", "table": "listens"}
+    measured = {"run_date": nights[3].run_date, "observed": 0.0, "seconds": 0.1, "content": "c", "files": "f"}
+    two_listeners.write(nights[3], "validations", [failed | measured])
+    assert night_to_train_on(nights[2], 1).run_date == nights[4].run_date
+    with pytest.raises(UsageError, match="no night that the winner can be trained on"):
+        night_to_train_on(nights[5], 1)
+
+
+def test_a_candidate_of_a_search_is_not_promoted_by_the_nights_that_it_was_chosen_by(
+    nights: list[Night], tmp_path: Path
+):
+    done = search_from_a_shell(nights, tmp_path)
+    assert done.exit_code == 0, done.output
+    (model,) = registry.models(nights[3].warehouse)
+    later = nights[5].on(nights[5].run_date + timedelta(days=30))
+    scored_on = {night.run_date + timedelta(days=1) for night in evaluable_nights(later, [model.run_date], 1)}
+    chosen_by = {night.run_date for night in nights[2:5]}
+    assert scored_on == {nights[5].run_date}
+    assert not scored_on & chosen_by
 
 
 @pytest.mark.parametrize(

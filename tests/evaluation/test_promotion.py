@@ -9,6 +9,8 @@ from nocturne.core.errors import GateClosed, UsageError
 from nocturne.core.night import Night
 from nocturne.core.settings import load_settings
 from nocturne.evaluation import promotion
+from nocturne.evaluation.backtest import Comparison
+from nocturne.evaluation.listener_sample import SampleSize
 from nocturne.evaluation.promotion import Objection, evaluable_nights, objections, promote
 from nocturne.evaluation.significance import Difference
 from nocturne.serving.publications import record_closed_gate
@@ -37,6 +39,10 @@ def difference(
 
 
 SOUND = [difference(metric="ndcg@20"), difference()]
+
+
+def comparison(differences: list[Difference]) -> Comparison:
+    return Comparison(differences, SampleSize(600, 1_000))
 
 
 @pytest.mark.parametrize(("low", "objects"), [(0.01, False), (-0.05, False), (-0.051, True), (float("nan"), True)])
@@ -98,7 +104,7 @@ def compared(monkeypatch: pytest.MonkeyPatch) -> list[date]:
 
     def compare_versions(nights, version, against, days):
         nights_compared.extend(night.run_date for night in nights)
-        return SOUND
+        return comparison(SOUND)
 
     monkeypatch.setattr(promotion, "compare_versions", compare_versions)
     return nights_compared
@@ -180,13 +186,13 @@ def test_a_worse_model_is_refused_with_its_figures_and_a_retired_one_comes_back_
     warehouse: Callable[[int], Night], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     night = warehouse(4)
-    monkeypatch.setattr(promotion, "compare_versions", lambda *_: [SOUND[0], difference(-0.4, -0.3)])
+    monkeypatch.setattr(promotion, "compare_versions", lambda *_: comparison([SOUND[0], difference(-0.4, -0.3)]))
     with pytest.raises(GateClosed, match=r"recall@20, all: 0\.2000 against 0\.5000"):
         promote(night, "new", actor="ana", reason="a try")
     (new,) = [model for model in registry.models(night.warehouse) if model.version == "new"]
     assert [step.state for step in new.transitions] == ["refused"]
     assert [row["difference"] for row in new.metrics] == [0.0, -0.3]
-    monkeypatch.setattr(promotion, "compare_versions", lambda *_: SOUND)
+    monkeypatch.setattr(promotion, "compare_versions", lambda *_: comparison(SOUND))
     promote(night, "new", actor="ana", reason="another look")
     promote(warehouse(5), "old", actor="ana", reason="back again")
     assert states(night) == {"old": "live", "new": "retired"}

@@ -10,8 +10,7 @@ from nocturne.evaluation.backtest import run_backtest
 from nocturne.evaluation.held_out import ListeningHistory
 from nocturne.evaluation.report import backtest_page, examples, hash_listener, verdict, worst_served
 from nocturne.evaluation.systems import baseline_system, published_lists_system
-from tests.evaluation.test_backtest import perfect
-from tests.fixtures.two_tastes import item, publish, user, write
+from tests.fixtures.two_tastes import item, perfect_lists, publish, user, write
 
 
 @pytest.fixture(scope="module")
@@ -20,7 +19,7 @@ def backtest(night_of_module):
     nights = write(night_of_module)[:2]
     for offset in range(2):
         of_the_other_taste = [item(15), item(16)]
-        publish(nights[offset], perfect(offset) | {user(7): of_the_other_taste})
+        publish(nights[offset], perfect_lists(offset) | {user(7): of_the_other_taste})
     history = ListeningHistory.read(nights[-1])
     systems = [published_lists_system(), *(baseline_system(name, history, None) for name in ("popular", "item-knn"))]
     return run_backtest(nights, systems, "published", history, days=2, top_k=4)

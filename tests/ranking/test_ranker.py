@@ -70,7 +70,7 @@ def pools_before(batch: pa.RecordBatch, lists: dict[str, list[int]] | None = Non
     """Rows of `pools` beside the listeners: lists of item indexes of the night before, or nothing."""
     schema = pa.schema(field.with_nullable(True) for field in contract("pools").arrow_schema)
     rows = [
-        {"source": "als", "items": items, "scores": [1.0 for _ in items], "listed": len(items)}
+        {"source": "als", "items": items, "scores": [1.0 for _ in items], "listed": [*range(len(items))]}
         if (items := (lists or {}).get(user))
         else {}
         for user in batch.column("user_id").to_pylist()
@@ -134,6 +134,23 @@ def test_a_listener_the_model_knows_nothing_of_gets_the_previous_list_without_wh
     assert len(set(ids_of(short))) == 3
 
 
+def test_the_previous_list_is_last_nights_in_its_order_whatever_the_order_of_the_pool() -> None:
+    """The second stage orders lists; who is out of the model's reach the night after keeps that order."""
+    rng = np.random.default_rng(1)
+    heard = {f"u{user}": {int(item): 1.0 for item in rng.choice(30, 8, replace=False)} for user in range(40)}
+    model, batch = learned(heard, items=30), rows(heard)
+    pools, lists = ranker(model, candidates=15).rank(batch, pools_before(batch), RankingStats())
+    expected = {row["user_id"]: ids_of(row) for row in lists.to_pylist()}
+    heads = {row["user_id"]: [f"i{item}" for item in row["items"][:3]] for row in pools.to_pylist()}
+    assert expected != heads
+    unknown = rows({user: {30: 1.0} for user in heard})
+    carried_on, tonight = ranker(model).rank(unknown, pools, RankingStats())
+    assert {row["source"] for row in tonight.to_pylist()} == {"previous"}
+    assert {row["user_id"]: ids_of(row) for row in tonight.to_pylist()} == expected
+    _, once_more = ranker(model).rank(unknown, carried_on, RankingStats())
+    assert {row["user_id"]: ids_of(row) for row in once_more.to_pylist()} == expected
+
+
 def test_without_a_previous_list_the_market_decides_and_then_everyone() -> None:
     model = learned({**BLOCKS, **{f"p{n}": {7: 1.0} for n in range(20)}})
     (swede,) = ranked(ranker(model), rows({"new": {8: 1.0}}, "SE"))
@@ -189,8 +206,8 @@ def test_every_pool_is_proved_and_deeper_than_the_list() -> None:
     pools, lists = ranker(learned()).rank(batch, pools_before(batch), stats)
     assert (stats.listeners, stats.audited, stats.mismatches) == (16, 16, 0)
     for pool, row in zip(pools.to_pylist(), lists.to_pylist(), strict=True):
-        assert [f"i{item}" for item in pool["items"]][: pool["listed"]] == ids_of(row)
-        assert len(pool["items"]) == 5 > pool["listed"] == 3
+        assert [f"i{pool['items'][place]}" for place in pool["listed"]] == ids_of(row)
+        assert len(pool["items"]) == 5 > len(pool["listed"]) == 3
 
 
 def test_a_wrong_pool_that_is_carried_over_is_found() -> None:

@@ -252,7 +252,9 @@ def assert_recomputed(world: World, earlier: Ranked | None, ranked: Ranked, outc
         outcomes[expected.source] += 1
         assert (pool is not None) == (expected.source in {"als", "previous"})
         if pool is not None:
-            assert (pool["source"], pool["listed"]) == (expected.source, len(expected.listed))
+            assert pool["source"] == expected.source
+            in_pool = [ITEM_IDS[pool["items"][place]] for place in pool["listed"]]
+            assert in_pool == [item["item_id"] for item in listed["items"]]
             assert (pool["model_version"], pool["row_digest"]) == (night.model.version, row["digest"])
             assert pool["valid_until"] == expected.valid_until
         if expected.source == "als":

@@ -300,6 +300,16 @@ SPOILS: dict[str, tuple[str, str, Spoil]] = {
             lambda row: {"candidates": len(row["items"]) // 4, "items": row["items"][: len(row["items"]) // 4]},
         ),
     ),
+    "pools that say another order": (
+        "ranked_lists",
+        "unlike_pool",
+        change("pools", lambda row: {"listed": row["listed"][::-1]}),
+    ),
+    "pools that say more than they hold": (
+        "pools",
+        "listed_beyond",
+        change("pools", lambda row: {"listed": [*row["listed"][:-1], len(row["items"])]}),
+    ),
     "lists of pools that are gone": ("ranked_lists", "without_pool", lambda night: write(night, "pools", [])),
     "last night's pools": ("pools", "other_row", last_nights("pools")),
     "another listener's pool": ("pools", "heard_items", rotate("pools", "items", "scores", where=personal)),

@@ -96,12 +96,26 @@ def _measure_pools(
     of_row, of_item = pc.list_parent_indices(lists).to_numpy(), pc.list_flatten(lists).to_numpy()
     pooled = pc.is_valid(pools["user_id"]).to_numpy()
     outside = ~are_among(row, item, of_row, of_item, considered) & pooled[row]
-    listed = pools["listed"].combine_chunks().fill_null(0).to_numpy()
+    unlike = _unlike_pools(row, item, lengths, pools)
     return {
         "without_pool": int((personal & ~pooled).sum()),
         "outside_pool": int(np.bincount(row[outside], minlength=1).astype(bool).sum()),
-        "unlike_pool": int((pooled & (listed != lengths)).sum()),
+        "unlike_pool": int((pooled & unlike).sum()),
     }
+
+
+def _unlike_pools(row: np.ndarray, item: Indexes, lengths: np.ndarray, pools: pa.Table) -> Mask:
+    """True for lists that are not, in their order, what their pool says was listed; shape (lists,)."""
+    items, listed = (pools[name].combine_chunks() for name in ("items", "listed"))
+    pool_lengths, counts = (pc.fill_null(pc.list_value_length(each), 0).to_numpy() for each in (items, listed))
+    unlike: Mask = counts != lengths
+    place, owner = pc.list_flatten(listed).to_numpy(), pc.list_parent_indices(listed).to_numpy()
+    entry = (np.cumsum(pool_lengths) - pool_lengths)[owner] + place
+    there = (place >= 0) & (place < pool_lengths[owner])
+    pooled_item = np.append(pc.list_flatten(items).to_numpy(), np.int32(-1))[np.where(there, entry, -1)]
+    same_length, of_same_length = ~unlike[owner], ~unlike[row]
+    unlike[owner[same_length][pooled_item[same_length] != item[of_same_length]]] = True
+    return unlike
 
 
 def measure_repeats(hashes: list[Hashes]) -> dict[str, float]:

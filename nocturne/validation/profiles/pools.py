@@ -164,7 +164,14 @@ def _measure_batch(batch: pa.RecordBatch, run_date: date) -> dict[str, float]:
         "misaligned": total(pc.not_equal(pc.list_value_length(batch["items"]), lengths)),
         "unordered": int(shape.rising.sum()),
         "not_finite": int((~shape.finite).sum()),
-        "listed_beyond": total(pc.greater(batch["listed"], lengths)),
+        "listed_beyond": _count_listed_beyond(batch, lengths),
         "outdated": total(pc.fill_null(outdated, False)),
         "without_norm": total(without),
     }
+
+
+def _count_listed_beyond(batch: pa.RecordBatch, lengths: pa.Array) -> int:
+    """Pools a place of whose list is none of theirs."""
+    row, place = pc.list_parent_indices(batch["listed"]).to_numpy(), batch["listed"].flatten().to_numpy()
+    beyond = (place < 0) | (place >= lengths.to_numpy()[row])
+    return len(np.unique(row[beyond]))
