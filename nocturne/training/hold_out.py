@@ -15,7 +15,9 @@ from nocturne.training.confidences import heard_items, recent_listens
 SEED = 7_919
 """Of the hash that picks the listeners who are asked: another one than picks those who are trained on."""
 
-MOST_ASKED = 2_000
+MOST_ASKED, MOST_SCORES = 2_000, 100_000_000
+"""Listeners, or, of a catalogue so small that it allows more of them, as many as have so many scores of items."""
+
 LARGEST_SHARE = 0.5
 
 WITHHELD = 0.2
@@ -46,12 +48,12 @@ class HoldOut:
     asked: pa.RecordBatch
     withheld: CsrRows
     share: float
-    ordered: bool
+    followed: Mask
 
 
-def share_asked(listeners: int) -> float:
+def share_asked(listeners: int, items: int) -> float:
     """Share of listeners who are asked at most."""
-    return min(LARGEST_SHARE, MOST_ASKED / max(1, listeners))
+    return min(LARGEST_SHARE, max(MOST_ASKED, MOST_SCORES / max(1, items)) / max(1, listeners))
 
 
 def are_asked(user_ids: pa.Array, share: float) -> Mask:
@@ -59,25 +61,13 @@ def are_asked(user_ids: pa.Array, share: float) -> Mask:
     return np.asarray(hash_ids(user_ids, SEED) < np.uint64(min(share * 2.0**64, 2.0**64 - 2048)))
 
 
-def is_ordered(rows: Iterable[pa.RecordBatch]) -> bool:
-    """True if the last listens of listeners lie on more than one day."""
-    days: set[int] = set()
-    for batch in rows:
-        days.update(np.unique(batch.column("recent_times").flatten().cast(pa.int64()).to_numpy() // _DAY).tolist())
-        if len(days) > 1:
-            return True
-    return False
+def withhold(rows: Iterable[pa.RecordBatch], share: float) -> Iterator[tuple[pa.RecordBatch, CsrRows, Mask]]:
+    """Rows without what is withheld, the item indexes that are, and who has listened on several days, by batch.
 
-
-def withhold(
-    rows: Iterable[pa.RecordBatch], share: float, *, ordered: bool
-) -> Iterator[tuple[pa.RecordBatch, CsrRows]]:
-    """Rows without what is withheld, and the item indexes that are, by batch; empty for those who are not asked.
-
-    With order it is what was new on the listener's last day; otherwise a fifth of the items, picked by hash. New is
-    what the listens before that day, as far as the row keeps them, do not name. Who would be left with nothing, has
-    heard fewer than three items, or, with order, has all that the row keeps of one day, is not asked: what follows
-    within a day, such as the next line of an order, says little of what is heard on the next one.
+    From a listener of several days it is what was new on the last one: new is what the listens before that day, as far
+    as the row keeps them, do not name. From a listener of one day, or of none that is known, it is a fifth of the
+    items, picked by hash: what follows within a day, such as the next line of an order, says little of what is heard
+    on the next one. Who would be left with nothing, or has heard fewer than three items, is not asked.
 
     Args:
         rows: COLUMNS of `interactions`.
@@ -87,39 +77,37 @@ def withhold(
         listener = np.repeat(np.arange(batch.num_rows), np.diff(offsets))
         asked = are_asked(batch.column("user_id"), share) & (np.diff(offsets) >= _FEWEST_ITEMS)
         if not asked.any():
-            yield batch, CsrRows.empty(batch.num_rows)
+            yield batch, CsrRows.empty(batch.num_rows), asked
             continue
-        out = _came_last(batch, listener, len(items)) if ordered else _picked(batch, listener, items)
-        out &= asked[listener]
+        came_last, several_days = _came_last(batch, listener, len(items))
+        out = np.where(several_days[listener], came_last, _picked(batch, listener, items)) & asked[listener]
         withheld = np.bincount(listener[out], minlength=batch.num_rows)
         out &= (withheld < np.diff(offsets))[listener]
-        yield _without(batch, listener, out), CsrRows(offsets, items).where(out)
+        yield _without(batch, listener, out), CsrRows(offsets, items).where(out), several_days
 
 
-def gather(
-    pairs: Iterable[tuple[pa.RecordBatch, CsrRows]], kept: Iterable[Mask], share: float, *, ordered: bool
-) -> HoldOut:
+def gather(parts: Iterable[tuple[pa.RecordBatch, CsrRows, Mask]], kept: Iterable[Mask], share: float) -> HoldOut:
     """Put together the rows that are kept.
 
     Args:
-        pairs: as `withhold` gives them.
+        parts: as `withhold` gives them.
         kept: rows of each batch to keep beside those that something is withheld from.
     """
-    rows, asked, withheld = [], [], []
-    for (batch, items), mask in zip(pairs, kept, strict=True):
+    rows, asked, withheld, followed = [], [], [], []
+    for (batch, items, several_days), mask in zip(parts, kept, strict=True):
         judges = items.lengths > 0
         rows.append(batch.filter(pa.array(mask | judges)))
         asked.append(batch.filter(pa.array(judges)))
         withheld.append(items.take(np.flatnonzero(judges)))
+        followed.append(several_days[judges])
     lengths = np.concatenate([part.lengths for part in withheld])
     flat = np.concatenate([part.positions for part in withheld])
-    return HoldOut(
-        rows, pa.concat_batches(asked), CsrRows(np.concatenate([[0], np.cumsum(lengths)]), flat), share, ordered
-    )
+    questions = CsrRows(np.concatenate([[0], np.cumsum(lengths)]), flat)
+    return HoldOut(rows, pa.concat_batches(asked), questions, share, np.concatenate(followed))
 
 
-def _came_last(batch: pa.RecordBatch, listener: Counts, entries: int) -> Mask:
-    """Entries of items that are new on the last day of their listener."""
+def _came_last(batch: pa.RecordBatch, listener: Counts, entries: int) -> tuple[Mask, Mask]:
+    """Entries of items that are new on the last day of their listener, and listeners who have a day before it."""
     starts, _, entry = recent_listens(batch)
     day = batch.column("recent_times").flatten().cast(pa.int64()).to_numpy() // _DAY
     first_day = np.full(entries, np.iinfo(np.int64).min)
@@ -129,7 +117,7 @@ def _came_last(batch: pa.RecordBatch, listener: Counts, entries: int) -> Mask:
     some = kept > 0
     last, oldest = np.zeros((2, len(kept)), np.int64)
     last[some], oldest[some] = day[starts[1:][some] - 1], day[starts[:-1][some]]
-    return np.asarray((first_day == last[listener]) & (oldest < last)[listener])
+    return first_day == last[listener], oldest < last
 
 
 def _picked(batch: pa.RecordBatch, listener: Counts, items: Indexes) -> Mask:

@@ -1,8 +1,8 @@
 """A race of recipes: the settings' own against well-spread others, on what is withheld from some listeners.
 
-Rounds follow one another, and each begins with the winner of the one before. Factors are learned anew for confidences
-and lengths, on a sample that a quarter of the work of a training is enough for; neighbours, order and scores are tried
-with the same factors. Nothing depends on how long anything takes.
+Rounds follow one another, and each begins with the winner of the one before. Factors are learned anew for evidence,
+confidences and lengths, on a sample that a quarter of the work of a training is enough for; neighbours, order and
+scores are tried with the same factors. Nothing depends on how long anything takes.
 """
 
 import json
@@ -25,7 +25,7 @@ from nocturne.kernel.query import Query
 from nocturne.kernel.solve import solve_users
 from nocturne.training import als
 from nocturne.training.confidences import columns_of, heard_items
-from nocturne.training.hold_out import HoldOut, gather, is_ordered, share_asked, withhold
+from nocturne.training.hold_out import HoldOut, gather, share_asked, withhold
 from nocturne.training.model import Model
 from nocturne.training.sampling import doubled, levels
 
@@ -37,12 +37,13 @@ CONFIDENCES: tuple[Recipe, ...] = (
     {"alpha": 80.0, "popularity_exponent": 0.3, "regularization": 80.0},
     {"alpha": 80.0, "popularity_exponent": 0.5},
     {"alpha": 200.0, "popularity_exponent": 0.5, "regularization": 80.0},
+    {"alpha": 200.0, "popularity_exponent": 0.4, "regularization": 200.0},
 )
 EVIDENCE: tuple[Recipe, ...] = ({"transform": "binary"},)
 """How often something was heard need not count: in a shop it is how many of a thing were bought."""
 
-LONGER_FACTORS = (128, 256)
-"""Lengths that are tried one after another, for as long as they win."""
+LONGER_FACTORS, SHORTER_FACTORS = (128, 256), (32, 16)
+"""Lengths that are tried one after another, for as long as they win; the shorter ones where no longer one does."""
 
 _OF_NEIGHBOURS = (
     *("neighbours", "neighbour_weights", "neighbour_exponent", "neighbour_ridge"),
@@ -71,14 +72,14 @@ ORDER: tuple[Recipe, ...] = (
 )
 SCORES: tuple[Recipe, ...] = tuple({"score_exponent": exponent} for exponent in (0.0, 0.1, 0.2, 0.3, 0.5))
 
-LEAST_GAIN = {"factors": 0.01}
-"""Share of the metric that a round must gain: factors make every night dearer."""
+LEAST_GAIN = 0.01
+"""Share of the metric that longer factors must gain: they make every night dearer."""
 
 LIST_LENGTH = 20
 FEWEST_ASKED = 200
 
 ITERATIONS = 5
-"""Of a training in the race."""
+"""Of a training in the race on a sample; on everyone it has as many as the work allows, up to those of the training."""
 
 WORK_SHARE = 0.25
 """Work of the trainings of a race, as a share of that of one training in full."""
@@ -92,7 +93,7 @@ class Entrant:
     """A recipe in a round of the race, and how it did.
 
     Attributes:
-        round: what it was about: confidences, neighbours, order, evidence, factors or scores.
+        round: what it was about: evidence, confidences, neighbours, order, factors or scores.
         changes: from the recipe that the round began with; none: that recipe itself.
         listeners: who were asked.
         ndcg: mean of NDCG@20 on what was withheld.
@@ -151,12 +152,15 @@ class _Course:
     Attributes:
         hold_out, census: the sample, and everyone counted, without what is withheld.
         settings: those that the race begins with.
+        share, iterations: of the trainings of the race.
         listeners, entries: of the training after it.
         neighbours: those of each recipe, once they were worked out.
     """
 
     hold_out: HoldOut
     census: als.Census
+    share: float
+    iterations: int
     listeners: int
     entries: int
     item_ids: pa.Array
@@ -166,14 +170,19 @@ class _Course:
     settings: AlsSettings
     neighbours: dict[tuple[Any, ...], tuple[Indexes, Factors]] = field(default_factory=dict)
 
+    @property
+    def is_sampled(self) -> bool:
+        """True if the trainings of the race are on fewer listeners than the one after it."""
+        return self.share < self.settings.sample_share
+
     def has_room(self, factors: int) -> bool:
         """True if a training in full with factors of this length fits its memory."""
         longer = self.settings.model_copy(update={"factors": factors})
         return als.bytes_needed(self.listeners, self.entries, longer) <= longer.matrix_memory_mb << 20
 
     def train(self, settings: AlsSettings) -> Model:
-        """A model of a recipe, on the sample, with fewer iterations and without neighbours."""
-        brief = settings.model_copy(update={"iterations": ITERATIONS, "min_item_coverage": 0.0, "neighbours": 0})
+        """A model of a recipe, on the sample, with no more iterations than the work allows and without neighbours."""
+        brief = settings.model_copy(update={"iterations": self.iterations, "min_item_coverage": 0.0, "neighbours": 0})
         args = self.item_ids, self.run_date, self.half_life_days
         return als.train(self.hold_out.rows, *args, brief, census=self.census).model
 
@@ -226,7 +235,7 @@ def run_race(
 
     The settings stand with als.recipe = "settings", and where there is nothing to choose by.
 
-    A recipe is left for another if that is better by more than the standard error of the difference.
+    A recipe is left for another if that is better by more than the best of as many equal ones would seem to be.
 
     Args:
         rows: `hold_out.COLUMNS` of the night's `interactions`; can be iterated over again.
@@ -242,24 +251,39 @@ def run_race(
     course = _Course(*prepared, item_ids, run_date, half_life_days, candidates, settings)
     entrants: list[Entrant] = []
     model = course.finish(course.train(settings), settings)
-    for name, recipes in _rounds(settings, ordered=course.hold_out.ordered):
+    for name, recipes in _rounds(settings, ordered=_is_ordered(course.hold_out)):
         model = _run_round(name, recipes, model, course, entrants)
-    for factors in (length for length in LONGER_FACTORS if length > settings.factors and course.has_room(length)):
-        longer = _run_round("factors", ({"factors": factors},), model, course, entrants)
-        if longer is model:
-            break
-        model = longer
+    model = _run_lengths(model, course, entrants)
     model = _run_round("scores", SCORES, model, course, entrants)
     return Race(model.settings, tuple(entrants), course.hold_out.share)
 
 
 def _rounds(settings: AlsSettings, *, ordered: bool) -> Iterator[tuple[str, Sequence[Recipe]]]:
+    yield "evidence", EVIDENCE
     yield "confidences", CONFIDENCES
     if settings.neighbours:
         yield "neighbours", NEIGHBOURS
     if ordered:
         yield "order", ORDER
-    yield "evidence", EVIDENCE
+
+
+def _run_lengths(model: Model, course: _Course, entrants: list[Entrant]) -> Model:
+    """The winner among a model and those of longer factors, or, where none of them wins, of shorter ones.
+
+    Shorter ones are not tried on a sample, whose few listeners an item would favour them.
+    """
+    begun = model.settings.factors
+    longer = [length for length in LONGER_FACTORS if length > begun and course.has_room(length)]
+    shorter = [length for length in SHORTER_FACTORS if length < begun and not course.is_sampled]
+    for lengths in (longer, shorter):
+        for factors in lengths:
+            other = _run_round("factors", ({"factors": factors},), model, course, entrants)
+            if other is model:
+                break
+            model = other
+        if model.settings.factors != begun:
+            break
+    return model
 
 
 def _run_round(name: str, recipes: Sequence[Recipe], model: Model, course: _Course, entrants: list[Entrant]) -> Model:
@@ -278,10 +302,12 @@ def _judge_round(
 ) -> int:
     """Judge the models of a round, the first of which it began with; note how they did, and return the winner."""
     scores = np.array([course.judge(model) for model in models])
+    if name == "order":
+        scores = scores[:, course.hold_out.followed]
     difference = scores - scores[0]
     error = difference.std(axis=1, ddof=1) / np.sqrt(scores.shape[1])
     gain, means = difference.mean(axis=1), scores.mean(axis=1)
-    enough = gain > np.maximum(error, LEAST_GAIN.get(name, 0.0) * means[0])
+    enough = gain > np.array([0.0, *_margins(recipes, models[0].settings.factors, error[1:], float(means[0]))])
     winner = int(np.argmax(np.where(enough, gain, 0.0)))
     for index, changes in enumerate(({}, *recipes)):
         low, high = (float(gain[index] + side * 1.96 * error[index]) for side in (-1, 1))
@@ -292,47 +318,69 @@ def _judge_round(
     return winner
 
 
+def _margins(recipes: Sequence[Recipe], factors: int, errors: Floats, mean: float) -> list[float]:
+    """Gain that each recipe must exceed: more than chance; longer factors a share of the metric; shorter ones none."""
+    chance = _chance(len(recipes)) * errors
+    lengths = [changes.get("factors", factors) for changes in recipes]
+    return [
+        0.0 if length < factors else max(float(error), LEAST_GAIN * mean * (length > factors))
+        for length, error in zip(lengths, chance, strict=True)
+    ]
+
+
+def _chance(recipes: int) -> float:
+    """Standard errors that the best of so many equal recipes is ahead by at most, on average; one at least."""
+    return max(1.0, float(np.sqrt(2 * np.log(max(1, recipes)))))
+
+
 def _prepare(
     rows: Iterable[pa.RecordBatch], items: int, settings: AlsSettings
-) -> tuple[HoldOut, als.Census, int, int] | None:
+) -> tuple[HoldOut, als.Census, float, int, int, int] | None:
     """Withhold, draw the sample and count; None if too few listeners can be asked, or know too few items.
 
     Returns:
-        sample, census of everyone, and listeners and entries of the training after the race.
+        The first attributes of a course, in order.
     """
     sizes = np.array([(batch.num_rows, len(heard_items(batch)[1])) for batch in rows]).reshape(-1, 2)
     listeners, entries = (int(size) for size in sizes.sum(axis=0))
-    share = share_asked(listeners)
+    share = share_asked(listeners, items)
     if share * listeners < FEWEST_ASKED:
         return None
-    sampled = settings.model_copy(update={"sample_share": _sample_share(entries, settings)})
+    sample_share, iterations = _brevity(entries, settings)
+    sampled = settings.model_copy(update={"sample_share": sample_share})
     hold_out = _hold_out(rows, share, sampled)
     if hold_out is None:
         return None
-    everyone = (batch for batch, _ in withhold(rows, share, ordered=hold_out.ordered))
+    everyone = (batch for batch, *_ in withhold(rows, share))
     census = als.take_census(everyone, items, sampled)
     if not (census.listeners[0] >= settings.min_item_listeners).any():
         return None
-    return hold_out, census, round(listeners * settings.sample_share), round(entries * settings.sample_share)
+    everyone_trained = round(listeners * settings.sample_share), round(entries * settings.sample_share)
+    return hold_out, census, sample_share, iterations, *everyone_trained
 
 
 def _hold_out(rows: Iterable[pa.RecordBatch], share: float, sampled: AlsSettings) -> HoldOut | None:
-    """Items that came last if enough listeners have several days, else a random share; None if too few are asked."""
+    """The sample with its questions; None if too few are asked."""
     shares = doubled(sampled.sample_share)
-    for ordered in (True, False) if is_ordered(rows) else (False,):
-        in_sample = (levels(batch.column("user_id"), shares, sampled.seed) == 0 for batch in rows)
-        hold_out = gather(withhold(rows, share, ordered=ordered), in_sample, share, ordered=ordered)
-        if hold_out.asked.num_rows >= FEWEST_ASKED:
-            return hold_out
-    return None
+    in_sample = (levels(batch.column("user_id"), shares, sampled.seed) == 0 for batch in rows)
+    hold_out = gather(withhold(rows, share), in_sample, share)
+    return hold_out if hold_out.asked.num_rows >= FEWEST_ASKED else None
 
 
-def _sample_share(entries: int, settings: AlsSettings) -> float:
-    """Share of listeners that the trainings of a race can be on."""
+def _is_ordered(hold_out: HoldOut) -> bool:
+    """True if enough listeners can judge order."""
+    return int(hold_out.followed.sum()) >= FEWEST_ASKED
+
+
+def _brevity(entries: int, settings: AlsSettings) -> tuple[float, int]:
+    """Share of listeners and iterations that the work allows a training of the race: first the one, then the other."""
     lengths = [settings.factors] * (1 + len(CONFIDENCES) + len(EVIDENCE)) + [*LONGER_FACTORS]
     of_training = entries * settings.sample_share * settings.factors * settings.iterations
+    per_iteration = entries * sum(lengths)
     budget = max(FREE_WORK, WORK_SHARE * of_training)
-    return float(min(settings.sample_share, budget / (entries * ITERATIONS * sum(lengths))))
+    share = min(settings.sample_share, budget / (per_iteration * ITERATIONS))
+    iterations = int(min(settings.iterations, budget / (per_iteration * share) + 1e-9))
+    return float(share), max(iterations, 1)
 
 
 def _ndcg(lists: CsrRows, withheld: CsrRows, model: Model) -> Floats:

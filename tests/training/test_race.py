@@ -1,6 +1,7 @@
 """A race of recipes: what it chooses follows from what listeners heard, and from nothing else."""
 
 from datetime import UTC, date, datetime, timedelta
+from types import SimpleNamespace
 
 import numpy as np
 import pyarrow as pa
@@ -15,7 +16,17 @@ from nocturne.ranking.ranker import Ranker, RankingStats
 from nocturne.ranking.spark_tasks import Aligned
 from nocturne.training import als
 from nocturne.training.hold_out import withhold
-from nocturne.training.race import FEWEST_ASKED, ITERATIONS, LIST_LENGTH, Race, run_race
+from nocturne.training.race import (
+    FEWEST_ASKED,
+    ITERATIONS,
+    LEAST_GAIN,
+    LIST_LENGTH,
+    Race,
+    _brevity,
+    _margins,
+    _run_lengths,
+    run_race,
+)
 
 NIGHT = date(2025, 3, 1)
 ITEMS, LISTENERS, HEARD = 40, 600, 12
@@ -79,6 +90,59 @@ def test_where_there_is_no_order_it_does_not_count() -> None:
     assert chosen.settings.neighbour_weights != "succession"
 
 
+def test_how_much_of_a_thing_was_bought_is_no_evidence_where_it_is_drawn_by_lot() -> None:
+    rng = np.random.default_rng(3)
+    # Of a block of ten items everyone hears five, all on one day, each as often as a lot says.
+    histories = [(10 * (user % 4) + rng.permutation(10)[:5]).tolist() for user in range(LISTENERS)]
+    batch = interactions(histories)
+    plays = [[int(UNIT * 10**amount) for amount in rng.uniform(0, 4, 5)] for _ in histories]
+    columns = {name: batch.column(name) for name in batch.schema.names} | {"play_sums": pa.array(plays)}
+    for name, type_ in (("recent_items", pa.int32()), ("recent_times", pa.timestamp("us", "UTC"))):
+        columns[name] = pa.array([[] for _ in histories], pa.list_(type_))
+    assert race([pa.RecordBatch.from_pydict(columns)]).settings.transform == "binary"
+
+
+def test_the_more_recipes_are_tried_the_more_the_best_must_gain() -> None:
+    errors = np.full(6, 0.01)
+    assert _margins([{"alpha": 5.0}], 64, errors[:1], 0.5) == [0.01]
+    np.testing.assert_allclose(_margins([{"alpha": 5.0}] * 6, 64, errors, 0.5), np.sqrt(2 * np.log(6)) * errors)
+
+
+def test_longer_factors_must_gain_a_share_and_shorter_ones_need_only_be_no_worse() -> None:
+    assert _margins([{"factors": 128}], 64, np.array([0.001]), 0.5) == [LEAST_GAIN * 0.5]
+    assert _margins([{"factors": 32}], 64, np.array([0.001]), 0.5) == [0.0]
+
+
+def test_lengths_are_tried_upwards_and_where_none_wins_downwards(monkeypatch: pytest.MonkeyPatch) -> None:
+    def tried(best: int, *, sampled: bool = False) -> list[int]:
+        lengths = []
+
+        def run_round(_name: str, recipes: list[dict[str, int]], model: SimpleNamespace, *_: object) -> SimpleNamespace:
+            lengths.append(recipes[0]["factors"])
+            now = model.settings.factors
+            return length(lengths[-1]) if abs(best - lengths[-1]) < abs(best - now) else model
+
+        monkeypatch.setattr("nocturne.training.race._run_round", run_round)
+        course = SimpleNamespace(has_room=lambda factors: factors < 256, is_sampled=sampled)
+        _run_lengths(length(64), course, [])  # type: ignore[arg-type]
+        return lengths
+
+    def length(factors: int) -> SimpleNamespace:
+        return SimpleNamespace(settings=SimpleNamespace(factors=factors))
+
+    assert tried(128) == [128]
+    assert tried(16) == [128, 32, 16]
+    assert tried(64) == [128, 32]
+    assert tried(16, sampled=True) == [128]
+
+
+def test_a_training_of_the_race_is_as_long_as_the_work_allows() -> None:
+    assert _brevity(1_000, DEFAULTS) == (1.0, DEFAULTS.iterations)
+    share, iterations = _brevity(10**9, DEFAULTS)
+    assert share < 0.1
+    assert iterations == ITERATIONS
+
+
 def test_what_follows_within_a_day_is_nothing_to_judge_by(walks: list[pa.RecordBatch]) -> None:
     start = datetime(2025, 2, 1, tzinfo=UTC)
     # The same walks, each within a day: some on one, some on another.
@@ -122,8 +186,8 @@ def test_too_few_listeners_leave_the_settings_as_they_are(walks: list[pa.RecordB
 
 
 def test_recipes_are_judged_by_the_lists_that_ranking_gives(walks: list[pa.RecordBatch], of_walks: Race) -> None:
-    ((left, withheld),) = withhold(walks, of_walks.share, ordered=True)
-    model = als.train([left], ITEM_IDS, NIGHT, 90.0, DEFAULTS.model_copy(update={"iterations": ITERATIONS})).model
+    ((left, withheld, _),) = withhold(walks, of_walks.share)
+    model = als.train([left], ITEM_IDS, NIGHT, 90.0, DEFAULTS).model
     everything = Markets({None: 0}, 0, np.ones((1, ITEMS), dtype=np.bool_), ("",))
     ranking = load_settings().ranking.model_copy(update={"top_k": LIST_LENGTH, "candidates": ITEMS})
     laid_out = lay_out_items(model.factors, model.score_multipliers, np.arange(ITEMS))
