@@ -154,5 +154,5 @@ def _asked_for_live_model(night: Night) -> float:
 
 def _asked_anew(recipe: Settings, night: Night) -> float:
     listeners = tables.count(night, "interactions")
-    share = share_asked(listeners)
+    share = share_asked(listeners, tables.count(night, "item_index"))
     return share if recipe.als.recipe == "fit" and share * listeners >= FEWEST_ASKED else 0.0
