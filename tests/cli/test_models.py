@@ -65,6 +65,7 @@ def test_a_promotion_is_a_sentence_and_a_table_of_its_figures(nocturne):
     assert head.split() == ["metric", "segment", "listeners", "value", "difference", "low", "high"]
     assert rows[0].split() == ["ndcg@20", "all", "500", "0.5", "0", "-0.001", "0.001"]
     assert max(map(len, answer.stdout.splitlines())) <= 80
+    assert "evaluated: 600 of 1,000 listeners\n" in answer.stderr
     assert nocturne(*PROMOTE).stdout.startswith("als-new is live on 2025-03-04 already\n")
 
 
@@ -76,6 +77,7 @@ def test_decisions_on_a_model_as_json_hold_the_move_and_the_figures(nocturne):
     assert decision["why"].startswith("ndcg@20, all: 0.4000 against 0.5000")
     promoted = json.loads(nocturne(*PROMOTE, "--json").stdout)
     assert (promoted["model_version"], promoted["state"], promoted["since"]) == ("als-new", "live", "2025-03-04")
+    assert {(row["sampled"], row["sampled_of"]) for row in promoted["comparison"]} == {(600, 1_000)}
     assert [row["difference"] for row in promoted["comparison"]] == [0.0] * 4
     rejected = nocturne("reject", "new", "--run-date", "2025-03-04", "--why", "podcasts", "--json")
     move = json.loads(rejected.stdout)
