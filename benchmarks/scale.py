@@ -6,6 +6,8 @@ The service has listened for some days before its first night, until there are a
 all of that is landed as one day, with the days before it as late events, and goes through every stage from landing
 files to the serving cache. On the second night 5 % of the listeners are active, and the model stays: it is ranked as it
 comes, and then once more with every pool computed afresh; the lists of both must be the same to the bit.
+With --active 1 everyone listens on the second night, which goes through every stage; its recurring duplicates and late
+events are those of the night before. After a whole night its seconds are summed up.
 With --stored the rows of listeners, of about 45 items each, are invented and stored as the matrix, and the nights begin
 with training: what learning and ranking cost, without the time that so many events take to ingest on two cores.
 With --curves it ranks stored rows of invented listeners instead, in one process on one core, and varies one thing at a
@@ -19,6 +21,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import date, timedelta
@@ -62,8 +65,8 @@ SETTINGS = (
 Line = dict[str, object]
 
 
-def land(folder: Path, listeners: int, items: int, days: int, seed: int) -> None:
-    """Land `days` of a service as its first day, and on the next one what 5 % of the listeners hear."""
+def land(folder: Path, listeners: int, items: int, days: int, active: float, seed: int) -> None:
+    """Land `days` of a service as its first day, and on the next one what a share of the listeners hear."""
     begun = FIRST - timedelta(days=days - 1)
     simulate(folder / "simulated", listeners, items, days + 1, seed=seed, start=begun)
     landing = folder / "landing"
@@ -78,7 +81,7 @@ def land(folder: Path, listeners: int, items: int, days: int, seed: int) -> None
     last = folder / "simulated" / "events" / f"date={FIRST + timedelta(days=1)}"
     for file in sorted(last.glob("events-*.parquet")):
         events = pq.read_table(file)
-        active = hash_ids(events["user_id"].combine_chunks(), seed) < np.uint64(0.05 * 2**64)
+        active = hash_ids(events["user_id"].combine_chunks(), seed) < np.uint64(min(active * 2.0**64, 2.0**64 - 2048))
         pq.write_table(events.filter(pa.array(active)), second / file.name, compression="zstd", store_schema=False)
     for day in (first, second):
         rows = sum(pq.read_metadata(file).num_rows for file in day.glob("*.parquet"))
@@ -151,6 +154,10 @@ def nights(folder: Path, options: argparse.Namespace) -> Iterator[Line]:
             if stage.name == "ingest_events":
                 yield by_polars(first, folder)
         yield size_of(first, options.items, folder)
+        if options.active == 1:
+            for stage in NIGHTLY:
+                yield run(spark, second, stage, "second") | (account(second) if stage.name == "rank_users" else {})
+            return
         for stage in NIGHTLY[:3]:
             yield run(spark, second, stage, "5 % active")
         yield from ranked_twice(spark, second)
@@ -244,6 +251,7 @@ def main() -> None:
     parser.add_argument("--listeners", type=int, default=1_000_000)
     parser.add_argument("--items", type=int, default=100_000)
     parser.add_argument("--interactions", type=float, default=50, help="pairs a listener, about")
+    parser.add_argument("--active", type=float, default=0.05, help="share of listeners on the second night")
     parser.add_argument("--buckets", type=int, default=16)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--folder", type=Path, help="where to work; kept, and landing files in it are used again")
@@ -262,10 +270,13 @@ def main() -> None:
         else:
             if not (folder / "landing").exists():
                 days = max(1, round(options.interactions / EVENTS_A_NIGHT))
-                land(folder, options.listeners, options.items, days, options.seed)
+                land(folder, options.listeners, options.items, days, options.active, options.seed)
             lines = nights(folder, options)
         rows: list[Line] = []
+        of_nights: defaultdict[object, float] = defaultdict(float)
         for line in lines:
+            if "validation_seconds" in line:
+                of_nights[line["night"]] += float(str(line["seconds"])) + float(str(line["validation_seconds"]))
             if options.json:
                 print(json.dumps(line), flush=True)
             names = rows[0] if rows else [name for name, value in line.items() if not isinstance(value, dict)]
@@ -273,6 +284,8 @@ def main() -> None:
                 rows.append({name: line[name] for name in names})
             else:
                 say(json.dumps(line))
+        for name, seconds in of_nights.items():
+            say(f"{name}: {seconds:.0f} s")
         print_rows(rows, f"{options.listeners:,} listeners, {options.items:,} items", stream=sys.stderr)
 
 
