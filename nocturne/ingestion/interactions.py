@@ -31,7 +31,7 @@ _ROW = pa.schema(field for field in _KINDS if field.name not in {"run_date", "bu
 WEIGHTED = pa.schema(
     [
         *(_KINDS.field(name) for name in LISTENER),
-        ("item_index", pa.int32()),
+        pa.field("item_index", pa.int32(), nullable=False),
         ("plays", pa.int64()),
         ("seconds", pa.int64()),
         ("heard_at", pa.timestamp("us", "UTC")),

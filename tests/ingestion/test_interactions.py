@@ -173,3 +173,9 @@ def test_new_items_get_the_next_indexes_in_order_of_id_and_old_ones_keep_theirs(
     assert second == [(day(2), 2, "a"), (day(2), 3, "z")]
     assert indexed(["m", "z", "a"], [*first, *second], 2) == second
     assert indexed(["k", "b"], [*first, *second], 1) == [*first, (day(1), 4, "b")]
+
+
+def test_a_listen_of_an_item_without_an_index_is_refused() -> None:
+    listens = pa.Table.from_pylist([listen(8, "u", "a") | {"item_index": None}], LISTENS)
+    with pytest.raises(ValueError, match="item_index"):
+        weigh_listens(listens, day(8), HALF_LIFE)
