@@ -81,8 +81,10 @@ def land(folder: Path, listeners: int, items: int, days: int, active: float, see
     last = folder / "simulated" / "events" / f"date={FIRST + timedelta(days=1)}"
     for file in sorted(last.glob("events-*.parquet")):
         events = pq.read_table(file)
-        active = hash_ids(events["user_id"].combine_chunks(), seed) < np.uint64(min(active * 2.0**64, 2.0**64 - 2048))
-        pq.write_table(events.filter(pa.array(active)), second / file.name, compression="zstd", store_schema=False)
+        is_active = hash_ids(events["user_id"].combine_chunks(), seed) < np.uint64(
+            min(active * 2.0**64, 2.0**64 - 2048)
+        )
+        pq.write_table(events.filter(pa.array(is_active)), second / file.name, compression="zstd", store_schema=False)
     for day in (first, second):
         rows = sum(pq.read_metadata(file).num_rows for file in day.glob("*.parquet"))
         (day / "_SUCCESS").write_text(str(rows), encoding="utf-8")

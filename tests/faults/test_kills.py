@@ -171,15 +171,33 @@ def kill_workers_at_every_point(
         jobs.append(job)
 
 
+@pytest.mark.parametrize(
+    ("stage", "tables", "later"),
+    [
+        ("ingest_events", ("listens",), ("build_interactions", "train_als", "rank_users", "relate_items")),
+        ("build_interactions", ("interactions",), ("train_als", "rank_users", "relate_items")),
+        ("rank_users", ("pools", "ranked_lists"), ()),
+    ],
+)
 def test_a_python_worker_killed_wherever_it_writes_fails_its_stage_and_the_rerun_ends_as_undisturbed(
-    fork_server: ForkServer, undisturbed: Service, ranked: Service, tmp_path: Path
+    fork_server: ForkServer,
+    undisturbed: Service,
+    ranked: Service,
+    tmp_path: Path,
+    stage: str,
+    tables: tuple[str, ...],
+    later: tuple[str, ...],
 ) -> None:
     service = ranked.copy_to(tmp_path / "service")
-    writes = [(write, table) for write in ("post_init", "write", "close") for table in ("pools", "ranked_lists")]
-    other_bucket_points = {f"worker {write} {table} 1 #1" for write, table in writes}
-    command = ["job", "rank_users", *service.options(1, "--validate")]
-    jobs = kill_workers_at_every_point(fork_server, service, command, other_bucket_points)
+    writes = [(write, table) for write in ("post_init", "write", "close") for table in tables]
+    elsewhere = [(write, "quarantine", None) for write in ("post_init", "write", "close")]
+    spared = {f"worker {write} {table} 1 #1" for write, table in writes}
+    spared |= {f"worker {write} {table} {bucket} #{number}" for write, table, bucket in elsewhere for number in (1, 2)}
+    command = ["job", stage, *service.options(1, "--validate")]
+    jobs = kill_workers_at_every_point(fork_server, service, command, spared)
     assert {job.died_at for job in jobs} == {f"worker {write} {table} 0 #1" for write, table in writes}
+    for following in later:
+        assert fork_server.start("job", following, *service.options(1, "--validate")).wait() == 0
     assert fork_server.start("job", "refresh_cache", *service.options(1)).wait() == 0
     assert compare_warehouses(undisturbed.warehouse, service.warehouse) == []
 

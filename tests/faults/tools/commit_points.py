@@ -92,6 +92,19 @@ def install(plan: KillPlan) -> None:
     _wrap_files(plan.folder)
     _wrap_caches()
     _watch_workers(worker_plan)
+    if plan.in_workers:
+        _use_workers()
+
+
+def _use_workers() -> None:
+    """Have workers do what this process would do itself for so few listeners."""
+    for module, limit in (
+        ("nocturne.ingestion.ingest_events", "_FEW_EVENTS"),
+        ("nocturne.ingestion.build_interactions", "_FEW_ROWS"),
+        ("nocturne.ranking.spark_tasks", "_FEW_LISTENERS"),
+    ):
+        assert hasattr(importlib.import_module(module), limit)
+        setattr(importlib.import_module(module), limit, -1)
 
 
 def _wrap(owner: Any, name: str, name_point: Callable[..., str | None]) -> None:
@@ -175,7 +188,7 @@ def _watch_workers(plan: KillPlan) -> None:
     from pyspark import RDD
     from pyspark.sql.classic.dataframe import DataFrame
 
-    map_in_arrow, map_rows = DataFrame.mapInArrow, RDD.map
+    map_in_arrow, map_rows, map_partitions = DataFrame.mapInArrow, RDD.map, RDD.mapPartitionsWithIndex
 
     def watched_batches(frame: Any, function: Any, *args: Any, **kwargs: Any) -> Any:
         def watched_function(batches: Iterator[Any]) -> Iterator[Any]:
@@ -191,6 +204,14 @@ def _watch_workers(plan: KillPlan) -> None:
 
         return map_rows(rdd, watched_function, *args, **kwargs)
 
+    def watched_partitions(rdd: Any, function: Any, *args: Any, **kwargs: Any) -> Any:
+        def watched_function(number: int, rows: Iterator[Any]) -> Iterator[Any]:
+            watch_worker(plan)
+            return function(number, rows)  # type: ignore[no-any-return]
+
+        return map_partitions(rdd, watched_function, *args, **kwargs)
+
+    RDD.mapPartitionsWithIndex = watched_partitions  # type: ignore[method-assign]
     DataFrame.mapInArrow = watched_batches  # type: ignore[method-assign]
     RDD.map = watched_rows  # type: ignore[method-assign]
 
