@@ -1,8 +1,8 @@
 # ruff: noqa: E501 - the page is Markdown
 """Cost of a night at the size of the largest services, from the constants that benchmarks.scale measured.
 
-    .venv/bin/python -m benchmarks.scale --interactions 9 --json > events.jsonl
-    .venv/bin/python -m benchmarks.scale --stored --json > stored.jsonl
+    .venv/bin/python -m benchmarks.scale --interactions 9 --active 1 --json > events.jsonl
+    .venv/bin/python -m benchmarks.scale --stored --listeners 300000 --json > stored.jsonl
     .venv/bin/python -m benchmarks.serve --json > serving.jsonl
     .venv/bin/python -m benchmarks.cost events.jsonl stored.jsonl serving.jsonl > docs/cost.md
 
@@ -58,7 +58,7 @@ class Constants:
     @classmethod
     def of(cls, events: Lines, stored: Lines, serving: Lines) -> "Constants":
         """Read off the lines of two runs of benchmarks.scale, of events and of a stored matrix, and of benchmarks.serve."""
-        first, second = _stages(events, "first"), _stages(events, "5 % active")
+        first, second = _stages(events, "first"), _stages(events, "second")
         (listened,) = [line for line in events if "cache_bytes" in line]
         ingest, build = first["ingest_events"], first["build_interactions"]
         an_event = 2 * build["seconds"] / build["rows_read"]
@@ -138,8 +138,8 @@ For {service.listeners / 1e6:,.0f} million listeners and {service.items / 1e6:,.
 {service.events_a_listener:g} events each. Everything is worked out from three runs on a machine of 2 cores:
 
 ```sh not-run="measures for half an hour"
-.venv/bin/python -m benchmarks.scale --interactions 9 --json > data/events.jsonl
-.venv/bin/python -m benchmarks.scale --stored --json > data/stored.jsonl
+.venv/bin/python -m benchmarks.scale --interactions 9 --active 1 --json > data/events.jsonl
+.venv/bin/python -m benchmarks.scale --stored --listeners 300000 --json > data/stored.jsonl
 .venv/bin/python -m benchmarks.serve --json > data/serving.jsonl
 .venv/bin/python -m benchmarks.cost data/events.jsonl data/stored.jsonl data/serving.jsonl > docs/cost.md
 ```
