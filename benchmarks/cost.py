@@ -2,7 +2,7 @@
 """Cost of a night at the size of the largest services, from the constants that benchmarks.scale measured.
 
     .venv/bin/python -m benchmarks.scale --interactions 9 --active 1 --json > events.jsonl
-    .venv/bin/python -m benchmarks.scale --stored --listeners 300000 --json > stored.jsonl
+    .venv/bin/python -m benchmarks.scale --stored --listeners 200000 --json > stored.jsonl
     .venv/bin/python -m benchmarks.serve --json > serving.jsonl
     .venv/bin/python -m benchmarks.cost events.jsonl stored.jsonl serving.jsonl > docs/cost.md
 
@@ -139,7 +139,7 @@ For {service.listeners / 1e6:,.0f} million listeners and {service.items / 1e6:,.
 
 ```sh not-run="measures for half an hour"
 .venv/bin/python -m benchmarks.scale --interactions 9 --active 1 --json > data/events.jsonl
-.venv/bin/python -m benchmarks.scale --stored --listeners 300000 --json > data/stored.jsonl
+.venv/bin/python -m benchmarks.scale --stored --listeners 200000 --json > data/stored.jsonl
 .venv/bin/python -m benchmarks.serve --json > data/serving.jsonl
 .venv/bin/python -m benchmarks.cost data/events.jsonl data/stored.jsonl data/serving.jsonl > docs/cost.md
 ```

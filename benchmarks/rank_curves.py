@@ -120,6 +120,8 @@ def invent_rows(first: int, count: int, items: int) -> pa.RecordBatch:
         "play_sums": pa.ListArray.from_arrays(offsets, pa.array(plays)),
         "second_sums": pa.ListArray.from_arrays(offsets, pa.array(plays * 0)),
         "last_heard": pa.ListArray.from_arrays(offsets, pa.array(np.zeros(len(heard), np.int32)).cast(pa.date32())),
+        "recent_items": pa.array([[]] * count, pa.list_(pa.int32())),
+        "recent_times": pa.array([[]] * count, pa.list_(pa.timestamp("us", "UTC"))),
         "digest": pa.array(users),
     }
     return pa.RecordBatch.from_pydict(columns)
