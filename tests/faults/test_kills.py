@@ -193,6 +193,7 @@ def test_a_python_worker_killed_wherever_it_writes_fails_its_stage_and_the_rerun
     elsewhere = [(write, "quarantine", None) for write in ("post_init", "write", "close")]
     spared = {f"worker {write} {table} 1 #1" for write, table in writes}
     spared |= {f"worker {write} {table} {bucket} #{number}" for write, table, bucket in elsewhere for number in (1, 2)}
+    spared |= {f"worker write {table} {bucket} #{n}" for table in tables for bucket in (0, 1) for n in range(2, 10)}
     command = ["job", stage, *service.options(1, "--validate")]
     jobs = kill_workers_at_every_point(fork_server, service, command, spared)
     assert {job.died_at for job in jobs} == {f"worker {write} {table} 0 #1" for write, table in writes}
