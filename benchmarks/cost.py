@@ -199,7 +199,7 @@ copies every pool and list, which costs more than computing those that changed o
 
 What does not follow from these constants: stragglers, a network, object storage; and the share of items that norms leave out,
 which is the model's: where they leave out nothing, a pair takes 2 operations a factor at the rate of sgemm, and 151 GFLOP/s
-(`.venv/bin/python -m benchmarks.rank`) are 13 core picoseconds: its line above would be about three times as long.
+(`.venv/bin/python -m benchmarks.rank`) are 13 core picoseconds: its line above would be about three times as long. The first night's ingestion was measured while tests ran beside it.
 """
 
 
