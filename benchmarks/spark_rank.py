@@ -34,6 +34,7 @@ from nocturne.core.console import print_rows, say
 from nocturne.core.night import Night, Warehouse
 from nocturne.core.settings import load_settings
 from nocturne.core.spark.session import spark_session
+from nocturne.core.xxhash import buckets_of
 from nocturne.ingestion.interactions import UNIT
 from nocturne.ingestion.simulator.simulate import simulate
 from nocturne.pipeline.stages import STAGES
@@ -66,9 +67,9 @@ def write_matrix(spark: SparkSession, night: Night, heard: csr_matrix) -> None:
         "recent_items": pa.array([[]] * heard.shape[0], pa.list_(pa.int32())),
         "recent_times": pa.array([[]] * heard.shape[0], pa.list_(pa.timestamp("us", "UTC"))),
     }
+    columns["bucket"] = pa.array(buckets_of(columns["user_id"], night.settings.tables.buckets))
     rows = spark.createDataFrame(pa.table(columns)).select(
         F.lit(DAY).alias("run_date"),
-        writing.bucket("user_id", night.settings.tables.buckets).alias("bucket"),
         "*",
         F.lit(None).cast("string").alias("market"),
         F.lit(None).cast("timestamp").alias("market_heard_at"),

@@ -3,9 +3,7 @@
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
-from itertools import chain
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from pyspark.sql import SparkSession
@@ -15,20 +13,19 @@ from nocturne.core.night import Night
 from nocturne.core.spark.exchange import Parcels, as_given, deal_out, unpack
 from nocturne.core.spark.session import map_on_executors
 from nocturne.core.stage import Progress, StageResult
-from nocturne.ingestion.interactions import WEIGHTED, add_listens, index_new_items, weigh_listens
+from nocturne.ingestion.interactions import ROW, WEIGHTED, add_listens, index_new_items, weigh_listens
 from nocturne.ingestion.listener_runs import ListenerRun, step_through
 from nocturne.storage import tables, writing
-from nocturne.storage.bucket_files import BucketFile, BucketWriter, remove_on_failure
+from nocturne.storage.bucket_files import BucketFile, write_bucket
 from nocturne.storage.contracts import contract
 from nocturne.storage.history import interaction_sources, is_stale
 from nocturne.storage.proofs import require_unchanged
-from nocturne.storage.stored_rows import StoredRows
+from nocturne.storage.stored_rows import StoredRows, whole_index
 
 _FEW_ROWS = 100_000
 """Listens and listeners that are merged in this process: Spark's tasks would take longer."""
 
 _SCHEMA = contract("interactions").arrow_schema
-_BUILT_UPON = pa.schema(field for field in _SCHEMA if field.name not in {"run_date", "bucket", "digest"})
 _LISTEN_COLUMNS = ("user_id", "item_id", "listened_at", "ms_played", "plays", "market")
 _LISTENS_AT_ONCE, _FEWEST_AT_ONCE = 2**17, 2**12
 """Listens that a task reads at once, of all nights together and at least of each."""
@@ -43,12 +40,14 @@ def build_interactions(spark: SparkSession, night: Night, progress: Progress) ->
     few = added + tables.count_of(warehouse, "interactions", [since] if since else []) <= _FEW_ROWS
 
     heard = [
-        HeardItems(StoredRows.at(night.on(day), "listens", ["item_id"], dictionaries=("item_id",)).in_bucket(bucket))
+        listens
         for day in publications
-        for bucket in buckets
+        for listens in StoredRows.at(night.on(day), "listens", ["item_id"], dictionaries=("item_id",)).by_bucket(
+            len(buckets)
+        )
     ]
     index = tables.rows(warehouse, "item_index")
-    ids = _unite(part.read() for part in heard) if few else _unite_on_executors(spark, heard, _all_items(night))
+    ids = _unite(map(_heard_items, heard)) if few else _unite_on_executors(spark, heard, whole_index(night))
     writing.replace_night(index_new_items(ids, index, night.run_date), "item_index", night)
 
     merge = _merge(night, since, publications)
@@ -85,19 +84,11 @@ class BucketMerge:
 
     def write(self, bucket: int) -> BucketFile | None:
         """Write the rows of a bucket, some listeners at a time; None if there are none."""
-        parts = self._parts(bucket)
-        first = next(parts, None)
-        if first is None:
-            return None
-        writer = BucketWriter(self.path, _SCHEMA, str(self.run_date), bucket)
-        with remove_on_failure(writer):
-            for part in chain([first], parts):
-                writer.write(part)
-            return writer.close()
+        return write_bucket(self.path, _SCHEMA, str(self.run_date), bucket, self._parts(bucket))
 
     def _parts(self, bucket: int) -> Iterator[pa.Table]:
-        index = self.index.to_table()
-        earlier = ListenerRun(_BUILT_UPON, map(_as_table, self.previous.in_bucket(bucket) if self.previous else ()))
+        index = self.index.to_table().combine_chunks()
+        earlier = ListenerRun(ROW, map(_as_table, self.previous.in_bucket(bucket) if self.previous else ()))
         nights = [
             ListenerRun(WEIGHTED, self._weighed(rows.in_bucket(bucket), day, index))
             for day, rows in self.listens.items()
@@ -111,42 +102,30 @@ class BucketMerge:
     def _weighed(self, rows: StoredRows, day: date, index: pa.Table) -> Iterator[pa.Table]:
         for batch in rows:
             ids = batch["item_id"]
-            place = pc.index_in(ids.dictionary, value_set=index["item_id"].combine_chunks())
-            numbers = index["item_index"].combine_chunks().take(place).take(ids.indices)
+            place = pc.index_in(ids.dictionary, value_set=index["item_id"].chunk(0))
+            numbers = index["item_index"].chunk(0).take(place).take(ids.indices)
             listens = _as_table(batch).append_column("item_index", numbers)
             yield weigh_listens(listens, day, self.half_life_days)
-
-
-@dataclass(frozen=True)
-class HeardItems:
-    """Items of some listens, as a task reads them."""
-
-    listens: StoredRows
-
-    def read(self) -> pa.Array:
-        """Their ids, once."""
-        return _unite(batch["item_id"].dictionary for batch in self.listens)
 
 
 def _merge(night: Night, since: date | None, publications: Sequence[date]) -> BucketMerge:
     at_once = max(_LISTENS_AT_ONCE // max(1, len(publications)), _FEWEST_AT_ONCE)
     return BucketMerge(
         run_date=night.run_date,
-        previous=StoredRows.at(night.on(since), "interactions", _BUILT_UPON.names) if since else None,
+        previous=StoredRows.at(night.on(since), "interactions", ROW.names) if since else None,
         listens={
             day: StoredRows.at(night.on(day), "listens", _LISTEN_COLUMNS, batch_rows=at_once, dictionaries=("item_id",))
             for day in publications
         },
-        index=_all_items(night),
+        index=whole_index(night),
         half_life_days=night.settings.interactions.half_life_days,
         path=night.warehouse.table_path("interactions"),
     )
 
 
-def _all_items(night: Night) -> StoredRows:
-    """The whole index: an earlier night that is made again meets items of later ones."""
-    every_night = tables.dates(night.warehouse, "item_index")
-    return StoredRows.at(night, "item_index", ["item_id", "item_index"], values=every_night)
+def _heard_items(listens: StoredRows) -> pa.Array:
+    """Ids of the items of some listens, once."""
+    return _unite(batch["item_id"].dictionary for batch in listens)
 
 
 def _unite(ids: Iterable[pa.Array]) -> pa.Array:
@@ -154,20 +133,20 @@ def _unite(ids: Iterable[pa.Array]) -> pa.Array:
     return pc.unique(pa.concat_arrays([pa.array([], pa.string()), *ids]))
 
 
-def _unite_on_executors(spark: SparkSession, heard: Sequence[HeardItems], index: StoredRows) -> pa.Array:
+def _unite_on_executors(spark: SparkSession, heard: Sequence[StoredRows], index: StoredRows) -> pa.Array:
     """The ids that have no index yet, once: on a first night every task has most of them."""
+    if not heard:
+        return pa.array([], pa.string())
+    tasks = spark.sparkContext.defaultParallelism
 
-    def deal_unindexed(part: HeardItems) -> Iterator[tuple[int, bytes]]:
-        ids = part.read()
+    def deal_unindexed(listens: StoredRows) -> Iterator[tuple[int, bytes]]:
+        ids = _heard_items(listens)
         new = ids.filter(pc.invert(pc.is_in(ids, value_set=index.to_table()["item_id"].combine_chunks())))
-        yield from deal_out(pa.table({"item_id": new}), (hash_ids(new, 0) % np.uint64(tasks)).astype(np.int64))
+        yield from deal_out(pa.table({"item_id": new}), hash_ids(new, 0), tasks)
 
     def unite(parcels: Parcels) -> Iterator[pa.Array]:
         yield _unite(chunk for rows in unpack(parcels) for chunk in rows["item_id"].chunks)
 
-    tasks = spark.sparkContext.defaultParallelism
-    if not heard:
-        return pa.array([], pa.string())
     dealt = spark.sparkContext.parallelize(heard, len(heard)).flatMap(deal_unindexed).partitionBy(tasks, as_given)
     return pa.concat_arrays(dealt.mapPartitions(unite).collect())
 

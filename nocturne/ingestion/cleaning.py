@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 
 from nocturne.core.arrays import Mask, Positions
 from nocturne.core.hashing import hash_ids
+from nocturne.core.masks import mask
 from nocturne.core.sections import ListenSettings
 from nocturne.ingestion.landed_rows import as_texts
 from nocturne.ingestion.landing_files import EVENT_FIELDS, ID_FIELDS
@@ -95,7 +96,7 @@ def check_events(landed: pa.RecordBatch, rules: Rules) -> pa.RecordBatch:
     failed = {
         UNREADABLE: pc.is_valid(landed["failure"]),
         "unparsable": pc.invert(pc.fill_null(landed["parsed"], False)),
-        **{f"missing_{name}": ~_can_be_seen(landed[name]) for name in ID_FIELDS},
+        **{f"missing_{name}": pa.array(~_can_be_seen(landed[name])) for name in ID_FIELDS},
         "long_id": pc.greater(pc.max_element_wise(*lengths), settings.max_id_bytes),
         "invalid_time": pc.is_null(times),
         "invalid_ms_played": pc.and_(ms_given, _beyond(ms_played, 0, settings.max_ms_played)),
@@ -107,7 +108,7 @@ def check_events(landed: pa.RecordBatch, rules: Rules) -> pa.RecordBatch:
         failed["unknown_item"] = pc.invert(pc.is_in(landed["item_id"], value_set=rules.known_items))
     outcome = np.zeros(landed.num_rows, np.int8)
     for reason, rows in reversed(failed.items()):
-        outcome[_mask(rows)] = OUTCOMES.index(reason)
+        outcome[mask(rows)] = OUTCOMES.index(reason)
     raw = pc.coalesce(landed["failure"], landed["raw"])
     without_line = pc.and_(pa.array(outcome != 0), pc.is_null(raw))
     if without_line.true_count:
@@ -137,13 +138,13 @@ def mark_duplicates(checked: pa.Table, recent: pa.Array) -> pa.Table:
     """
     valid = np.flatnonzero(_outcomes(checked) == OUTCOMES.index(LISTEN))
     ids = checked["event_id"].take(valid).combine_chunks()
-    repeated = valid[_mask(pc.is_in(ids, value_set=recent))]
+    repeated = valid[mask(pc.is_in(ids, value_set=recent))]
     alike = valid[_are_repeated(hash_ids(ids, 0))]
     if len(alike):
         rows = _with_raw(checked.take(alike)).append_column("place", pa.array(alike))
         order = [(name, "ascending") for name in ("event_id", "listened_at", "user_id", "item_id", "raw")]
         rows = rows.select([*(name for name, _ in order), "place"]).sort_by(order)
-        again = _mask(pc.equal(rows["event_id"][1:], rows["event_id"][:-1]))
+        again = mask(pc.equal(rows["event_id"][1:], rows["event_id"][:-1]))
         repeated = np.concatenate([repeated, rows["place"].to_numpy()[1:][again]])
     return _marked(checked, repeated, DUPLICATE)
 
@@ -225,10 +226,10 @@ def _can_be_seen(texts: pa.Array) -> Mask:
     _, offsets, content = texts.buffers()
     first = np.frombuffer(offsets, np.int32)[texts.offset : texts.offset + len(texts)]
     letters = np.append(np.frombuffer(content or b"", np.uint8), np.uint8(0))[first]
-    some = _mask(pc.greater(pc.binary_length(texts), 0))
+    some = mask(pc.greater(pc.binary_length(texts), 0))
     seen: Mask = some & (letters > ord(" ")) & (letters < 0x7F)
     doubtful = np.flatnonzero(some & ~seen)
-    seen[doubtful] = _mask(pc.match_substring_regex(texts.take(doubtful), _SEEN))
+    seen[doubtful] = mask(pc.match_substring_regex(texts.take(doubtful), _SEEN))
     return seen
 
 
@@ -263,8 +264,3 @@ def _as_json(rows: pa.RecordBatch) -> pa.Array:
 
 def _outcomes(rows: pa.Table) -> np.ndarray:
     return np.asarray(rows["outcome"])
-
-
-def _mask(truths: pa.Array | pa.ChunkedArray | Mask) -> Mask:
-    """Booleans as NumPy; null is false."""
-    return truths if isinstance(truths, np.ndarray) else np.asarray(pc.fill_null(truths, False), dtype=bool)

@@ -26,7 +26,7 @@ from nocturne.ingestion.cleaning import (
 )
 from nocturne.ingestion.landed_rows import Part, read_parts
 from nocturne.ingestion.landing_files import EVENT_FIELDS
-from nocturne.storage.bucket_files import BucketFile, BucketWriter, remove_on_failure
+from nocturne.storage.bucket_files import BucketFile, write_bucket
 from nocturne.storage.contracts import contract
 from nocturne.storage.stored_rows import StoredRows
 
@@ -120,7 +120,7 @@ class EventExchange:
             keys = hash_ids(ids.fill_null(""), _BY_EVENT)
             if "raw" in rows.column_names:
                 keys = _by_text_unless_valid(keys, rows)
-            yield from deal_out(rows, (keys % np.uint64(self.partitions)).astype(np.int64))
+            yield from deal_out(rows, keys, self.partitions)
 
     def deduplicate(self, parcels: Parcels) -> Iterator[tuple[int, bytes]]:
         """Events with their duplicates marked, to the buckets of their listeners."""
@@ -134,7 +134,7 @@ class EventExchange:
         for part in in_tables(events.to_batches()):
             users = buckets_of(part["user_id"].combine_chunks().fill_null(""), self.buckets)
             keys = _by_text_unless_valid(users.astype(np.uint64), part)
-            yield from deal_out(part, (keys % np.uint64(self.buckets)).astype(np.int64))
+            yield from deal_out(part, keys, self.buckets)
 
     def write(self, bucket: int, parcels: Parcels) -> Iterator[tuple[Account, BucketFile | None, BucketFile | None]]:
         """Judge the events of a bucket of listeners, and write each into its table."""
@@ -150,13 +150,8 @@ class EventExchange:
         )
 
     def _write_rows(self, rows: pa.Table, table: str, path: str, bucket: int | None) -> BucketFile | None:
-        if not rows.num_rows:
-            return None
-        writer = BucketWriter(path, contract(table).arrow_schema, str(self.rules.run_date), bucket)
-        with remove_on_failure(writer):
-            for start in range(0, rows.num_rows, _GROUP_ROWS):
-                writer.write(rows.slice(start, _GROUP_ROWS))
-            return writer.close()
+        groups = (rows.slice(start, _GROUP_ROWS) for start in range(0, rows.num_rows, _GROUP_ROWS))
+        return write_bucket(path, contract(table).arrow_schema, str(self.rules.run_date), bucket, groups)
 
 
 def _by_text_unless_valid(keys: np.ndarray, rows: pa.Table) -> np.ndarray:

@@ -93,14 +93,14 @@ def _judge(
 ) -> tuple[Account, _Rows, _Rows]:
     """Judge every event; the account, and what belongs into `listens` and `quarantine`."""
     recent = _recent_nights(night)
-    rows = sum(file.rows for file in files)
+    rows, buckets = sum(file.rows for file in files), night.settings.tables.buckets
     shares = landing.share_out(files)
     if rows + tables.count_of(night.warehouse, "listens", recent) <= _FEW_EVENTS:
         checked = pa.Table.from_batches(read_checked(chain(*shares), rules), CHECKED)
         seen = tables.rows(night.warehouse, "listens", pc.field("run_date").isin(recent), ["event_id"])
         judged = mark_bots(mark_duplicates(checked, seen["event_id"].combine_chunks()), rules.settings)
         listens = accepted(judged, night.run_date)
-        placed = buckets_of(listens["user_id"].combine_chunks(), night.settings.tables.buckets)
+        placed = buckets_of(listens["user_id"].combine_chunks(), buckets)
         return (
             Account.of(judged, listens),
             listens.append_column("bucket", pa.array(placed)),
@@ -110,12 +110,12 @@ def _judge(
         rules=rules,
         shares=shares,
         recent=[
-            StoredRows.at(night.on(day), "listens", ["event_id"]).in_bucket(bucket)
+            listens
             for day in recent
-            for bucket in range(night.settings.tables.buckets)
+            for listens in StoredRows.at(night.on(day), "listens", ["event_id"]).by_bucket(buckets)
         ],
         partitions=max(night.settings.spark.shuffle_partitions, rows // _EVENTS_TOGETHER),
-        buckets=night.settings.tables.buckets,
+        buckets=buckets,
         listens=night.warehouse.table_path("listens"),
         quarantine=night.warehouse.table_path("quarantine"),
     )

@@ -27,7 +27,9 @@ UNIT = 2**20
 EPOCH = date(1970, 1, 1)
 
 _KINDS = contract("interactions").arrow_schema
-_ROW = pa.schema(field for field in _KINDS if field.name not in {"run_date", "bucket", "digest"})
+ROW = pa.schema(field for field in _KINDS if field.name not in {"run_date", "bucket", "digest"})
+"""What is built upon, and its digest taken over."""
+
 WEIGHTED = pa.schema(
     [
         *(_KINDS.field(name) for name in LISTENER),
@@ -111,7 +113,7 @@ def add_listens(previous: pa.Table, weighted: pa.Table) -> pa.Table:
 
     Source: confidence from how often something was heard, after Hu, Koren and Volinsky (2008), section 2.
     """
-    rows = merge_listens(weighted, previous).select(_ROW.names).cast(_ROW).combine_chunks()
+    rows = merge_listens(weighted, previous).select(ROW.names).cast(ROW).combine_chunks()
     digests = [_hexadecimal(hash_rows(batch)) for batch in rows.to_batches()]
     return rows.append_column("digest", pa.chunked_array(digests, pa.string()))
 

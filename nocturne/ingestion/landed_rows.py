@@ -90,9 +90,9 @@ def _read_lines(part: Part, fields: Sequence[str]) -> Iterator[_Columns]:
     for lines in _line_batches(part):
         others = lines
         if not is_csv and not set(fields).intersection(LIST_FIELDS):
-            plain, columns = parse_plain_objects(lines, fields, numbers)
+            plain, raw, columns = parse_plain_objects(lines, fields, numbers)
             if plain.any():
-                yield pa.array(compress(lines, plain), pa.string()), pa.repeat(True, len(columns[0])), columns
+                yield raw, pa.repeat(True, len(raw)), columns
             others = list(compress(lines, ~plain))
         if others:
             yield _parse_lines(others, parse, len(fields))

@@ -4,6 +4,7 @@ Nearly every line is one. Arrow is handed such alone as can mean one thing only;
 """
 
 from collections.abc import Sequence
+from itertools import compress
 
 import numpy as np
 import pyarrow as pa
@@ -19,7 +20,7 @@ _PLAIN = rf"^[ \t]*\{{({_PAIR}(,{_PAIR})*)?\}}[ \t]*$"
 
 def parse_plain_objects(
     lines: Sequence[bytes], fields: Sequence[str], numbers: Sequence[str]
-) -> tuple[Mask, list[pa.Array]]:
+) -> tuple[Mask, pa.Array, list[pa.Array]]:
     """The plain objects among lines.
 
     Args:
@@ -27,10 +28,12 @@ def parse_plain_objects(
         numbers: those of them whose values are whole numbers.
 
     Returns:
-        True for each line that is a plain object, and the columns of these: texts, of `numbers` int64 or text; null
-        where an object lacks a field. No line, if an object names a field twice or has text and numbers in one field.
+        True for each line that is a plain object, the text of these, and their columns: texts, of `numbers` int64 or
+        text; null where an object lacks a field. No line, if an object names a field twice or has text and numbers in
+        one field.
     """
-    nothing = np.zeros(len(lines), bool), [pa.array([], pa.string()) for _ in fields]
+    no_texts = pa.array([], pa.string())
+    nothing = np.zeros(len(lines), bool), no_texts, [no_texts for _ in fields]
     try:
         texts = pa.array(lines, pa.binary()).cast(pa.string())
     except pa.ArrowInvalid:  # a line that is no UTF-8
@@ -38,10 +41,11 @@ def parse_plain_objects(
     plain = np.asarray(pc.match_substring_regex(texts, _PLAIN), dtype=bool)
     if not plain.any():
         return nothing
-    content = b"\n".join(line for line, is_plain in zip(lines, plain.tolist(), strict=True) if is_plain)
+    content = b"\n".join(compress(lines, plain))
     for kind in (pa.int64(), pa.string()):
         try:
-            return plain, _read(content, {name: kind if name in numbers else pa.string() for name in fields})
+            columns = _read(content, {name: kind if name in numbers else pa.string() for name in fields})
+            return plain, texts.filter(pa.array(plain)), columns
         except pa.ArrowInvalid:
             continue
     return nothing

@@ -47,11 +47,6 @@ class Fallbacks:
         classes = {market: self.markets.classes.get(market, self.markets.others) for market in orders}
         return {market: order[self.markets.masks[classes[market]][order]] for market, order in orders.items()}
 
-    def prepare(self) -> "Fallbacks":
-        """Work out what depends on no listener; `everyone` is wanted for few, and made where it is."""
-        _ = self.heads, self.local
-        return self
-
     def list_for(
         self, market: str | None, market_class: int, already_heard: Indexes, previous: Indexes
     ) -> tuple[Indexes, Floats, str]:

@@ -169,9 +169,10 @@ class Ranker:
             (self, "eligible"),
             (self, "added_norms"),
             (self, "item_hashes"),
+            (self.fallbacks, "heads"),
+            (self.fallbacks, "local"),
         ):
             getattr(owner, name)
-        self.fallbacks.prepare()
         return self
 
     def rank(self, rows: pa.RecordBatch, previous_rows: pa.Table, stats: RankingStats) -> tuple[pa.Table, pa.Table]:

@@ -89,11 +89,10 @@ class CoverageTask:
         from nocturne.core.hashing import hash_ids  # compiles loops, which a rollback does without
 
         for counts in self.count(buckets):
-            tasks = np.zeros(counts.num_rows, np.int64)
+            keys = np.zeros(counts.num_rows, np.uint64)
             if "item" in counts.column_names:
-                hashes = hash_ids(counts["item"].combine_chunks(), 0)
-                tasks = (hashes % np.uint64(self.tasks)).astype(np.int64)
-            yield from deal_out(counts, tasks)
+                keys = hash_ids(counts["item"].combine_chunks(), 0)
+            yield from deal_out(counts, keys, self.tasks)
 
     def _count_lists(
         self, rows: pa.RecordBatch, markets: pa.Array, row: Codes, types: Codes, names: Sequence[str]
@@ -145,16 +144,19 @@ class _ItemNumbers:
         return pa.concat_arrays([self._ids, pa.array(list(self._others), pa.string())]).take(pa.array(numbers))
 
 
-def measure_coverage(spark: SparkSession, lists: StoredRows, items: StoredRows, top_k: int, buckets: int) -> Coverage:
+def measure_coverage(
+    spark: SparkSession, lists: StoredRows, items: StoredRows, top_k: int, buckets: int, count: int
+) -> Coverage:
     """Count many lists on the executors, few here.
 
     Args:
         lists: LISTS of `ranked_lists`, best with DICTIONARIES.
         items: ITEMS of the catalogue.
+        count: of lists.
     """
     tasks = min(buckets, spark.sparkContext.defaultParallelism)
     task = CoverageTask(lists, items, top_k, tasks)
-    if lists.count_rows() <= _FEW_LISTS:
+    if count <= _FEW_LISTS:
         sums = _unite(task.count(range(buckets)))
     else:
         shares = [range(number, buckets, tasks) for number in range(tasks)]

@@ -36,7 +36,7 @@ def refresh_cache(spark: SparkSession, night: Night, progress: Progress) -> Stag
     buckets, listeners = night.settings.tables.buckets, tables.count(proved, "ranked_lists")
     listed = StoredRows.at(proved, "ranked_lists", coverage.LISTS, dictionaries=coverage.DICTIONARIES)
     items = StoredRows.at(proved, "items", coverage.ITEMS)
-    counts = measure_coverage(spark, listed, items, night.settings.ranking.top_k, buckets)
+    counts = measure_coverage(spark, listed, items, night.settings.ranking.top_k, buckets, listeners)
     digest = next(row["content"] for row in validations.to_pylist() if row["table"] == "ranked_lists")
     record = manifest.build_record(proved, listeners, digest, counts.rows, validations)
     heads = tuple(ListKind(*head) for head in counts.heads)

@@ -6,9 +6,10 @@ is part of the table until the driver commits all buckets at once. What a task t
 
 import json
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 import pyarrow as pa
@@ -101,6 +102,21 @@ def _leaves(path: str, kind: pa.DataType) -> Iterator[tuple[str, pa.DataType]]:
             yield from _leaves(f"{path}.{field.name}", field.type)
     else:
         yield path, kind
+
+
+def write_bucket(
+    table_path: str, schema: pa.Schema, run_date: str, bucket: int | None, parts: Iterable[pa.Table]
+) -> BucketFile | None:
+    """Write rows, a part at a time, into a file of a table; None if there are no parts."""
+    following = iter(parts)
+    first = next(following, None)
+    if first is None:
+        return None
+    writer = BucketWriter(table_path, schema, run_date, bucket)
+    with remove_on_failure(writer):
+        for part in chain([first], following):
+            writer.write(part)
+        return writer.close()
 
 
 @contextmanager

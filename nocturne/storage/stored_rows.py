@@ -14,6 +14,7 @@ from pyarrow.fs import FileSystem, LocalFileSystem, SubTreeFileSystem
 from pyarrow.parquet import ParquetFile
 
 from nocturne.core.night import Night
+from nocturne.storage import tables
 from nocturne.storage.contracts import contract
 from nocturne.storage.tables import files_with_keys, open_night_table, partitions
 
@@ -78,6 +79,10 @@ class StoredRows:
         """The rows of one bucket."""
         return replace(self, files=tuple(file for file in self.files if file[1]["bucket"] == bucket))
 
+    def by_bucket(self, buckets: int) -> "list[StoredRows]":
+        """The rows of each bucket."""
+        return [self.in_bucket(bucket) for bucket in range(buckets)]
+
     def __iter__(self) -> Iterator[pa.RecordBatch]:
         """Read the files one after another, none of them whole: a scan of the dataset would read ahead."""
         yield from self.in_files(None)
@@ -132,10 +137,6 @@ class StoredRows:
                     )
                     yield reader, scalars
 
-    def count_rows(self) -> int:
-        """Number of rows, from the footers of the files."""
-        return int(self._dataset().count_rows())
-
     def to_table(self) -> pa.Table:
         """All of them at once."""
         return self._dataset().to_table(columns=list(self.columns))
@@ -169,6 +170,12 @@ class StoredRows:
             for name in self.columns
         ]
         return pa.RecordBatch.from_arrays(columns, names=list(self.columns))
+
+
+def whole_index(night: Night) -> StoredRows:
+    """Ids and indexes of all items: an earlier night that is made again meets items of later ones."""
+    every_night = tables.dates(night.warehouse, "item_index")
+    return StoredRows.at(night, "item_index", ["item_id", "item_index"], values=every_night)
 
 
 def _equal_to(keys: Keys) -> pc.Expression:

@@ -14,7 +14,7 @@ from nocturne.storage.contracts import check_columns, contract, spark_type
 from nocturne.storage.tables import BUCKETED, require_warehouse
 
 if TYPE_CHECKING:
-    from pyspark.sql import Column, DataFrame, SparkSession
+    from pyspark.sql import DataFrame, SparkSession
 
 FEW_ROWS = 50_000
 """Rows that the driver may hold at once: for so few, Spark's commit takes longer than all the rest."""
@@ -100,13 +100,6 @@ def commit_files(spark: "SparkSession", night: Night, table: str, files: Sequenc
             partition_filters=[("run_date", "=", str(night.run_date))],
             commit_properties=fencing.commit_properties(delta, night.warehouse.token),
         )
-
-
-def bucket(user_id: str, buckets: int) -> "Column":
-    """Hash bucket of a user: the same function in every table keyed by user."""
-    from pyspark.sql import functions as F  # small tables are written without Spark
-
-    return F.pmod(F.xxhash64(user_id), F.lit(buckets)).cast("int")
 
 
 def _replace_by_spark(rows: "DataFrame", table: str, warehouse: Warehouse, where: str) -> None:

@@ -50,15 +50,6 @@ def test_every_format_gives_the_same_fields_and_keeps_the_line(spark: SparkSessi
     assert [row["raw"] for row in rows][2:] == [f'3,u,i,"{TIME}",2,x', f"2,{TIME},i,u,4", None]
 
 
-@pytest.mark.parametrize(
-    ("name", "content"),
-    [
-        ("a.jsonl.gz", gzip.compress(b"{}\n" * 9, mtime=0)[:-5]),
-        ("a.parquet", b"PAR1"),
-        ("a.csv", "event_id\n"),
-        ("a.json", ""),
-    ],
-)
 def judge_many(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have any number of events judged on the executors, as large days are."""
     monkeypatch.setattr("nocturne.ingestion.ingest_events._FEW_EVENTS", -1)

@@ -3,6 +3,7 @@
 import gzip
 import json
 import tempfile
+from itertools import compress
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -210,7 +211,8 @@ def test_a_catalogue_is_parsed_or_refused_with_the_name_of_its_file(file: tuple[
 @example([b'{"user_id": "a\x00"}', b'{"user_id": "a\xff"}', b'{"user_id": "a"}{"user_id": "b"}', b'{"user_id": "a"},'])
 def test_the_quick_way_through_lines_gives_what_the_thorough_one_does(lines: list[bytes]) -> None:
     lines = [line for line in lines if b"\n" not in line]
-    plain, columns = parse_plain_objects(lines, EVENT_FIELDS, ["ms_played", "plays"])
+    plain, raw, columns = parse_plain_objects(lines, EVENT_FIELDS, ["ms_played", "plays"])
+    assert [text.encode() for text in raw.to_pylist()] == list(compress(lines, plain))
     texts = [column.cast(pa.string()).to_pylist() for column in columns]
     thorough = [
         landed_rows._json_parser(EVENT_FIELDS)(line.decode())

@@ -20,7 +20,7 @@ def either_way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) 
 
 def measure(spark: SparkSession, night: Night, buckets: int) -> Coverage:
     lists = StoredRows.at(night, "ranked_lists", LISTS, dictionaries=DICTIONARIES)
-    return measure_coverage(spark, lists, StoredRows.at(night, "items", ITEMS), top_k=3, buckets=buckets)
+    return measure_coverage(spark, lists, StoredRows.at(night, "items", ITEMS), top_k=3, buckets=buckets, count=2)
 
 
 def test_lists_are_counted_by_market_and_content_type(spark: SparkSession, night):

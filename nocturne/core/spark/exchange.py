@@ -4,9 +4,8 @@ from collections.abc import Iterable, Iterator
 from itertools import pairwise
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
-
-from nocturne.core.arrays import Positions
 
 Parcels = Iterable[tuple[int, bytes]]
 """Rows as bytes, each parcel with the number of the task that it goes to: `rdd.partitionBy(tasks, as_given)`."""
@@ -15,20 +14,22 @@ _SENT_ROWS = 2**18
 """Rows that are dealt out at once."""
 
 
-def deal_out(rows: pa.Table, tasks: Positions) -> Iterator[tuple[int, bytes]]:
-    """A parcel for each task that any of the rows go to.
+def deal_out(rows: pa.Table, keys: npt.NDArray[np.uint64], tasks: int) -> Iterator[tuple[int, bytes]]:
+    """A parcel for each task that any of the rows go to: rows of one key to one task.
 
     Args:
-        tasks: number of the task of each row; shape (rows,).
+        keys: of the rows, best hashes; shape (rows,).
+        tasks: count.
     """
-    order = np.argsort(tasks, kind="stable")
-    rows, tasks = rows.take(order).combine_chunks(), tasks[order]
-    starts = np.flatnonzero(np.diff(tasks, prepend=-1))
-    for start, end in pairwise([*starts.tolist(), len(tasks)]):
+    numbers = (keys % np.uint64(tasks)).astype(np.int64)
+    order = np.argsort(numbers, kind="stable")
+    rows, numbers = rows.take(order).combine_chunks(), numbers[order]
+    starts = np.flatnonzero(np.diff(numbers, prepend=-1))
+    for start, end in pairwise([*starts.tolist(), len(numbers)]):
         sink = pa.BufferOutputStream()
         with pa.ipc.new_stream(sink, rows.schema) as stream:
             stream.write_table(rows.slice(start, end - start))
-        yield int(tasks[start]), sink.getvalue().to_pybytes()
+        yield int(numbers[start]), sink.getvalue().to_pybytes()
 
 
 def unpack(parcels: Parcels) -> Iterator[pa.Table]:

@@ -3,11 +3,8 @@
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-
-from nocturne.core.arrays import Mask
 
 Profile = dict[str, float | None]
 
@@ -38,11 +35,6 @@ def repeated(values: pa.Array | pa.ChunkedArray) -> int:
 def counts(values: pa.Array | pa.ChunkedArray) -> dict[str, int]:
     """Occurrences of each text."""
     return {row["values"]: row["counts"] for row in pc.value_counts(values).to_pylist()}
-
-
-def mask(truths: pa.Array | pa.ChunkedArray) -> Mask:
-    """Booleans as NumPy; null is false."""
-    return np.asarray(pc.fill_null(truths, False), dtype=bool)
 
 
 def total(values: pa.Array | pa.ChunkedArray) -> float:

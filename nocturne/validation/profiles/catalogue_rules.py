@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from nocturne.core.arrays import Mask, Positions
-from nocturne.validation.profiles.arithmetic import mask
+from nocturne.core.masks import mask
 
 
 class Catalogue:

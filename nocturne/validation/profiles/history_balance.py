@@ -15,8 +15,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from nocturne.core.arrays import Floats
+from nocturne.core.masks import mask
 from nocturne.core.night import Night
-from nocturne.validation.profiles.arithmetic import mask
 from nocturne.validation.profiles.listen_sums import ListenSums
 
 SUMS = ("play_sums", "second_sums")

@@ -10,9 +10,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from nocturne.core.arrays import Counts, Mask, Positions
+from nocturne.core.masks import mask
 from nocturne.core.night import Night
 from nocturne.storage import tables
-from nocturne.validation.profiles.arithmetic import mask
 from nocturne.validation.profiles.catalogue_rules import Catalogue
 
 _UNNAMED_TYPE = "other"

@@ -11,7 +11,8 @@ import pyarrow.compute as pc
 
 from nocturne.core.arrays import Indexes, Mask
 from nocturne.core.hashing import Hashes, hash_rows
-from nocturne.validation.profiles.arithmetic import Profile, mask, share, worst
+from nocturne.core.masks import mask
+from nocturne.validation.profiles.arithmetic import Profile, share, worst
 from nocturne.validation.profiles.bucket_sums import Sums
 from nocturne.validation.profiles.entry_loops import are_among
 from nocturne.validation.profiles.pools import not_yet_let_back

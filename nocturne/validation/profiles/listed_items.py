@@ -8,7 +8,7 @@ import pyarrow.compute as pc
 
 from nocturne.core.arrays import Indexes, Positions
 from nocturne.core.hashing import hash_ids
-from nocturne.validation.profiles.arithmetic import mask
+from nocturne.core.masks import mask
 from nocturne.validation.profiles.catalogue_rules import Catalogue
 
 

@@ -12,7 +12,7 @@ from pyspark.sql import SparkSession
 from nocturne.core.arrays import Floats
 from nocturne.core.night import Night
 from nocturne.storage import tables
-from nocturne.storage.stored_rows import StoredRows
+from nocturne.storage.stored_rows import StoredRows, whole_index
 from nocturne.validation.profiles.bucket_sums import sum_over
 
 _COLUMNS = ("item_id", "listened_at", "plays", "ms_played")
@@ -104,6 +104,4 @@ def sum_listens(spark: SparkSession, night: Night, run_dates: Sequence[date], it
         count += tables.count(ingested, "listens")
     if not files:
         return ListenSums()
-    every_night = tuple(tables.dates(night.warehouse, "item_index"))
-    index = StoredRows.at(night, "item_index", ["item_id", "item_index"], values=every_night)
-    return sum_over(spark, files, count, ListenSummation(index, items).sum_files)
+    return sum_over(spark, files, count, ListenSummation(whole_index(night), items).sum_files)

@@ -15,12 +15,13 @@ from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
 from nocturne.core.hashing import Hashes, hash_rows
+from nocturne.core.masks import mask
 from nocturne.core.night import Night
 from nocturne.core.xxhash import buckets_of
 from nocturne.storage import fingerprints, tables, writing
 from nocturne.storage.history import usual
 from nocturne.storage.stored_rows import StoredRows
-from nocturne.validation.profiles.arithmetic import Measured, Profile, mask, ratio, share, total
+from nocturne.validation.profiles.arithmetic import Measured, Profile, ratio, share, total
 from nocturne.validation.profiles.bucket_sums import Sums, deal
 
 _KEYS = ("event_id", "user_id", "item_id")

@@ -9,10 +9,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from nocturne.core.masks import mask
 from nocturne.core.night import Night
 from nocturne.storage import tables
 from nocturne.storage.model_transitions import ModelRecord
-from nocturne.validation.profiles.arithmetic import Profile, mask, repeated, share, total
+from nocturne.validation.profiles.arithmetic import Profile, repeated, share, total
 
 _EVIDENCE = (("neighbours", "similarities"), ("predecessors", "predecessor_weights"))
 """Columns of items and of their weights, of which the largest of all is 1."""

@@ -7,10 +7,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from nocturne.core.masks import mask
 from nocturne.core.night import Night
 from nocturne.storage import fingerprints
 from nocturne.storage.stored_rows import StoredRows
-from nocturne.validation.profiles.arithmetic import Measured, Profile, mask, share, total
+from nocturne.validation.profiles.arithmetic import Measured, Profile, share, total
 from nocturne.validation.profiles.carried_related import EarlierRows, are_carried
 from nocturne.validation.profiles.entry_loops import count_repeating
 from nocturne.validation.profiles.known_items import KnownItems, RelatedBatch, numbers
