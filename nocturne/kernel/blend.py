@@ -53,13 +53,17 @@ def _blend(weight, candidates, rows, neighbours, similarities):
     starts, positions, scores = candidates
     offsets, columns, confidences = rows
     ordered, blended = np.empty_like(positions), np.empty_like(scores)
-    heard = np.zeros(len(neighbours))
+    # A bit an item lies in the processor's first cache, where a confidence an item does not.
+    heard = np.zeros(len(neighbours) // 64 + 1, np.uint64)
+    confidence = np.zeros(len(neighbours))
     for listener in range(len(starts) - 1):
         first, last = starts[listener], starts[listener + 1]
         if first == last:
             continue
         for entry in range(offsets[listener], offsets[listener + 1]):
-            heard[columns[entry]] = confidences[entry]
+            item = columns[entry]
+            heard[item >> 6] |= np.uint64(1) << np.uint64(item & 63)
+            confidence[item] = confidences[entry]
         near = np.zeros(last - first)
         for place in range(last - first):
             item = positions[first + place]
@@ -67,7 +71,8 @@ def _blend(weight, candidates, rows, neighbours, similarities):
                 other = neighbours[item, neighbour]
                 if other < 0:
                     break
-                near[place] += similarities[item, neighbour] * heard[other]
+                if heard[other >> 6] >> np.uint64(other & 63) & np.uint64(1):
+                    near[place] += similarities[item, neighbour] * confidence[other]
         own = scores[first:last].copy()
         together = _scaled(own, own.max()) + weight * _scaled(near, np.abs(near).max())
         order = np.argsort(-together, kind="mergesort")
@@ -75,7 +80,7 @@ def _blend(weight, candidates, rows, neighbours, similarities):
             ordered[first + place] = positions[first + order[place]]
             blended[first + place] = together[order[place]]
         for entry in range(offsets[listener], offsets[listener + 1]):
-            heard[columns[entry]] = 0.0
+            heard[columns[entry] >> 6] = 0
     return ordered, blended
 
 
