@@ -1,4 +1,4 @@
-"""Memory that a process and its children take, sampled while they run."""
+"""Memory and processor time that a process and its children take, sampled while they run."""
 
 import os
 import threading
@@ -14,13 +14,25 @@ class Peak:
     """The largest samples so far, in MiB: of everything, of all Python workers, of one, and of all but workers.
 
     What a process has for itself is counted; files that it maps are not, for the system may drop them any time.
+
+    Attributes:
+        processor_seconds: time on any core since the first sample; unlike wall time, little of it is due to what else
+            the machine does.
     """
 
     def __init__(self) -> None:
         self.total = self.workers = self.worker = self.driver = 0.0
+        self._before = {pid: _processor_seconds(pid) for pid in _tree(os.getpid())}
+        self._now = dict(self._before)
+
+    @property
+    def processor_seconds(self) -> float:
+        """As far as was sampled: of a process that ended, up to its last sample."""
+        return sum(seconds - self._before.get(pid, 0.0) for pid, seconds in self._now.items())
 
     def sample(self) -> None:
         """Look at every process of the tree."""
+        self._now |= {pid: _processor_seconds(pid) for pid in _tree(os.getpid())}
         sizes = {pid: (_size(pid), _is_worker(pid)) for pid in _tree(os.getpid())}
         self.total = max(self.total, sum(size for size, _ in sizes.values()) / MIB)
         workers = [size for size, is_worker in sizes.values() if is_worker]
@@ -45,6 +57,7 @@ def watching() -> Iterator[Peak]:
     finally:
         finished.set()
         watcher.join()
+        peak.sample()
 
 
 def _tree(root: int) -> list[int]:
@@ -67,6 +80,15 @@ def _size(pid: int) -> int:
     except OSError:
         return 0
     return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith(("RssAnon:", "RssShmem:")))
+
+
+def _processor_seconds(pid: int) -> float:
+    """User and system time of a process, without that of its children."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace").rpartition(")")[2].split()
+    except OSError:
+        return 0.0
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def _is_worker(pid: int) -> bool:

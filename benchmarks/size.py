@@ -3,8 +3,9 @@
     .venv/bin/python -m benchmarks.size --listeners 1000000 10000000 [--items 300000] [--events 3] [--json]
 
 Simulates a service, of whose events about --events a listener are kept, and runs the stages of its first night, each
-validated. For every stage: seconds, the most memory of the driver (Python and Java) and of the largest
-worker, files and bytes written. At the end each size beside the first: growth over that of listeners, 1 for linear.
+validated. For every stage: seconds; seconds of processor time, with its validation; the most memory of the driver
+(Python and Java) and of the largest worker; files and bytes written. At the end each size beside the first: growth over
+that of listeners, 1 for linear.
 Buckets grow with the service, one for every --listeners-a-bucket; lists have 20 items, chosen from 50, so that the disk
 holds them. The table goes to stderr; with --json, a line per stage to stdout.
 """
@@ -46,7 +47,7 @@ SETTINGS = (
     "ranking.reserve=10",
     "spark.driver_memory=6g",
 )
-GROWING = ("seconds", "validation_seconds", "driver_mib", "worker_mib", "files", "bytes")
+GROWING = ("seconds", "validation_seconds", "processor_seconds", "driver_mib", "worker_mib", "files", "bytes")
 Line = dict[str, object]
 
 
@@ -82,6 +83,7 @@ def stage_line(spark: SparkSession, night: Night, stage: Stage) -> Line:
         "stage": stage.name,
         "seconds": round(seconds, 1),
         "validation_seconds": round(validation, 1),
+        "processor_seconds": round(peak.processor_seconds, 1),
         "driver_mib": round(peak.driver),
         "worker_mib": round(peak.worker),
         "files": len(files),
