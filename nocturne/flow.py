@@ -65,8 +65,11 @@ _TRAIN_ALS = Stage(
 _RANK_USERS = Stage(
     "rank_users",
     "write the exact top of the catalogue for every listener, computing only what can have changed",
-    reads=("items", "item_index", "interactions", "models", "item_factors", "pools", "validations", "nights"),
-    writes=("pools", "ranked_lists", "rankings"),
+    reads=(
+        *("items", "item_index", "interactions", "models", "item_factors", "pools", "validations", "nights"),
+        *("arm_pools", "triggers"),
+    ),
+    writes=("pools", "ranked_lists", "arm_pools", "arm_lists", "assignments", "triggers", "rankings"),
 )
 _RELATE_ITEMS = Stage(
     "relate_items",

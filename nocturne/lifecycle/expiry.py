@@ -19,7 +19,7 @@ from nocturne.storage.tables import OF_MODELS
 
 _KEEPS_EVERY_NIGHT = "item_index"
 _STANDING = frozenset({PUBLISHED, STALE, ROLLED_BACK})
-_BUILT_ON = ("interactions", "pools", "related_items")
+_BUILT_ON = ("interactions", "pools", "arm_pools", "triggers", "related_items")
 MOST_DAYS_AFTER = 14
 """Days after the newest night on which retention may still run."""
 NIGHTS_BUILT_ON = 2

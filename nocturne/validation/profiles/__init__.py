@@ -12,6 +12,7 @@ from pyspark.sql import SparkSession
 from nocturne.core.night import Night
 from nocturne.storage import fingerprints
 from nocturne.validation.profiles import (
+    arms,
     exposures,
     ingestion,
     interactions,
@@ -28,6 +29,10 @@ _IN_ONE_PASS: dict[str, Callable[[SparkSession, Night], Measured]] = {
     "interactions": interactions.interactions,
     "pools": pools.pools,
     "ranked_lists": ranked_lists.ranked_lists,
+    "assignments": arms.assignments,
+    "triggers": arms.triggers,
+    "arm_pools": arms.arm_pools,
+    "arm_lists": arms.arm_lists,
     "related_items": lambda _, night: related_items.related_items(night),
 }
 _AND_HASHED: dict[str, Callable[[Night], Profile]] = {
