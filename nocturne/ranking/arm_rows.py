@@ -13,6 +13,7 @@ from nocturne.core.arrays import Positions
 from nocturne.core.experiment import CONTROL, INTERLEAVED, Experiment
 from nocturne.core.night import Night
 from nocturne.ranking.arms import HELD_BACK, HOLDBACK, Cell, Layer, compare_lists, replace_rows
+from nocturne.ranking.drafts import draft_lists, draft_seeds
 from nocturne.ranking.ranker import Ranker, RankingStats
 from nocturne.storage.aligned_rows import AlignedRows
 from nocturne.storage.contracts import contract
@@ -140,8 +141,8 @@ class ArmRows:
             served = np.flatnonzero([each == cell for each in assigned])
             own = replace_rows(own, served, lists.take(pa.array(served)))
             if drafted := Cell(experiment, INTERLEAVED) if assigned[0].arm == INTERLEAVED else None:
-                own, teams = self._draft(drafted, group.lists, lists)
-                written.append(_lists(drafted, own, teams))
+                own, seeds, teams = self._draft(cell, group.lists, lists)
+                written.append(_lists(drafted, own, teams, seeds))
         return own, written
 
     def _rank_arm(self, cell: Cell, group: "_Group") -> tuple[pa.Table, pa.Table]:
@@ -170,8 +171,19 @@ class ArmRows:
         }
         return pa.table(columns)
 
-    def _draft(self, cell: Cell, control: pa.Table, treatment: pa.Table) -> tuple[pa.Table, pa.Table]:
-        raise NotImplementedError
+    def _draft(self, cell: Cell, control: pa.Table, treatment: pa.Table) -> tuple[pa.Table, pa.Array, pa.Array]:
+        """Drafted lists, as rows of `ranked_lists`; the seeds of the drafts, and the team of each item."""
+        experiment = next(each for each in self.arms.layer.experiments if each.name == cell.experiment)
+        seeds = draft_seeds(control["user_id"].combine_chunks(), experiment.salt, self.run_date)
+        top_k = self.arms.rankers[cell].settings.top_k
+        drafted = draft_lists(control, treatment, seeds, (CONTROL, cell.arm), top_k)
+        own = {name: control[name] for name in control.column_names}
+        own |= {
+            "items": drafted.items,
+            "propensities": pa.nulls(len(control), own["propensities"].type),
+            "digest": drafted.digests,
+        }
+        return pa.table(own), pa.array(seeds.view(np.int64)), drafted.teams
 
 
 class _Group(NamedTuple):
@@ -188,12 +200,10 @@ def _assignments(rows: pa.RecordBatch, listeners: Positions, cells: Sequence[Cel
     return pa.table({"user_id": user_ids, "experiment": pa.array(experiments), "arm": pa.array(arms)})
 
 
-def _lists(cell: Cell, lists: pa.Table, teams: pa.Table | None = None) -> Written:
+def _lists(cell: Cell, lists: pa.Table, teams: pa.Array | None = None, seeds: pa.Array | None = None) -> Written:
     """Rows of `arm_lists`."""
-    drafted = teams or pa.table(
-        {"teams": pa.nulls(lists.num_rows, pa.list_(pa.string())), "draft_seed": pa.nulls(lists.num_rows, pa.int64())}
-    )
     rows = lists.drop_columns("arm")
-    for name in drafted.column_names:
-        rows = rows.append_column(name, drafted[name])
+    drafted = {"teams": (teams, pa.list_(pa.string())), "draft_seed": (seeds, pa.int64())}
+    for name, (values, kind) in drafted.items():
+        rows = rows.append_column(name, pa.nulls(len(rows), kind) if values is None else values)
     return Written("arm_lists", cell.keys, rows)

@@ -117,10 +117,11 @@ def compare_lists(one: pa.Array, other: pa.Array) -> tuple[pa.Array, npt.NDArray
         one, other: lists of structs with item_id, those of a pair in the same place.
     """
     width = max(1, int(pc.max(pc.list_value_length(pa.chunked_array([one, other]))).as_py() or 0))
-    ids = pc.dictionary_encode(pa.chunked_array([lists.flatten().field("item_id") for lists in (one, other)]))
+    ids = pa.concat_arrays([lists.flatten().field("item_id") for lists in (one, other)]).dictionary_encode().indices
+    ends = len(one.flatten())
     left, right = (
-        _padded(lists, codes.indices.to_numpy(), width, padding)
-        for lists, codes, padding in zip((one, other), ids.chunks, (-1, -2), strict=True)
+        _padded(lists, codes.to_numpy(), width, padding)
+        for lists, codes, padding in zip((one, other), (ids[:ends], ids[ends:]), (-1, -2), strict=True)
     )
     differs = (left != right) & ((left >= 0) | (right >= 0))
     first = pa.array(differs.argmax(axis=1).astype(np.int32) + 1, mask=~differs.any(axis=1))

@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -23,6 +22,7 @@ from nocturne.validation.profiles import pools, ranked_lists
 from nocturne.validation.profiles.arithmetic import Measured, Profile, repeated, worst
 from nocturne.validation.profiles.bucket_sums import Sums, sum_over_buckets
 from nocturne.validation.profiles.dealt_arms import DealtArms
+from nocturne.validation.profiles.drafted_lists import Row, is_drafted
 from nocturne.validation.profiles.recomputed_lists import SAMPLED, recompute_sample
 
 HOLDBACK = "holdback"
@@ -203,7 +203,7 @@ class TriggerMeasurement:
         return sum(not _explains(row, *(of_arm.get(row["user_id"]) for of_arm in lists)) for row in rows)
 
 
-def _explains(row: dict[str, Any], control: list[str] | None, treatment: list[str] | None) -> bool:
+def _explains(row: Row, control: list[str] | None, treatment: list[str] | None) -> bool:
     if control is None or treatment is None:
         return False
     first = next(
@@ -274,22 +274,38 @@ def arm_lists(spark: SparkSession, night: Night) -> Measured:
 
 
 def _compare_served(lists: StoredRows, served: StoredRows, buckets: Iterable[int]) -> Sums:
-    """Lists of an arm that are served under its name and are others; drafts that are none. Adds drafted lists."""
+    """Lists that are served under the name of an arm and are others; of a sample, drafts that are none.
+
+    Drafted lists are added to the hash of their table.
+    """
     sums = Sums(dict.fromkeys(("unlike_served", "undrafted"), 0.0))
     cells = sorted({(keys["experiment"], keys["arm"]) for _, keys in lists.files})
-    for bucket in buckets:
-        listed = _table(served.in_bucket(bucket) if cells else replace(served, files=()))
+    for bucket in buckets if cells else ():
+        listed = _table(served.in_bucket(bucket))
         for experiment, arm in cells:
             of_arm = lists.where(experiment=experiment, arm=arm).in_bucket(bucket)
-            own = listed.filter(pc.equal(listed["arm"], f"{experiment}/{arm}"))
+            own = listed.filter(pc.equal(listed["arm"], f"{experiment}/{arm}")).select(["user_id", "digest"])
             stored = _table(replace(of_arm, columns=("user_id", "digest")))
-            same = own.select(["user_id", "digest"]).join(stored, ["user_id", "digest"], join_type="left semi")
-            sums.add({"unlike_served": 0 if arm == CONTROL else len(own) - len(same)})
+            same = own.join(stored, ["user_id", "digest"], join_type="left semi")
+            sums.add({"unlike_served": len(own) - len(same)})
             if arm == INTERLEAVED:
-                for rows in of_arm:
-                    sums.add_rows(rows, "arm_lists")
-                    sums.add({"lists": rows.num_rows})
+                _add_drafts(sums, of_arm, lists.where(experiment=experiment).in_bucket(bucket))
     return sums
+
+
+def _add_drafts(sums: Sums, drafted: StoredRows, lists: StoredRows) -> None:
+    sample: list[Row] = []
+    for rows in drafted:
+        sums.add_rows(rows, "arm_lists")
+        sums.add({"lists": rows.num_rows})
+        sample += rows.slice(0, max(0, _COMPARED - len(sample))).to_pylist()
+    wanted = pa.array([row["user_id"] for row in sample], pa.string())
+    own = _table(replace(lists, columns=("user_id", "arm", "items")))
+    some = own.filter(pc.is_in(own["user_id"], wanted))
+    of_listener: dict[str, dict[str, list[str]]] = {row["user_id"]: {} for row in sample}
+    for row in some.filter(pc.not_equal(some["arm"], INTERLEAVED)).to_pylist():
+        of_listener[row["user_id"]][row["arm"]] = [entry["item_id"] for entry in row["items"]]
+    sums.add({"undrafted": sum(not is_drafted(row, of_listener[row["user_id"]]) for row in sample)})
 
 
 def _table(rows: StoredRows) -> pa.Table:
