@@ -7,7 +7,7 @@ CREATE TABLE exposures (
   surface         STRING    NOT NULL COMMENT 'Where: list or now_playing',
   generation      STRING    NOT NULL COMMENT 'Generation of the cache that it came from, as in nights',
   list_run_date   DATE      NOT NULL COMMENT 'Night of that generation: run_date of the list in ranked_lists',
-  arm             STRING    NOT NULL COMMENT 'Arm of the experiment, as in ranked_lists',
+  arm             STRING    NOT NULL COMMENT 'Experiment and arm, as in ranked_lists',
   source          STRING    NOT NULL COMMENT 'How it was made, as landed',
   model_version   STRING             COMMENT 'Model that it depends on, as in models; null if on none',
   playing_item_id STRING             COMMENT 'Item that was playing; null if none was',

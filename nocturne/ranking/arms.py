@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from nocturne.core.arrays import Codes, Floats
-from nocturne.core.experiment import CONTROL, INTERLEAVED, SLOTS, Experiment
+from nocturne.core.experiment import INTERLEAVED, SLOTS, Experiment
 from nocturne.core.hashing import hash_ids
 from nocturne.core.sections import ExperimentSettings
 
@@ -35,8 +35,8 @@ class Cell(NamedTuple):
 
     @property
     def label(self) -> str:
-        """Its name in `ranked_lists`."""
-        return CONTROL if self.arm == CONTROL else f"{self.experiment}/{self.arm}"
+        """Its name in `ranked_lists`, where those who are in no experiment have CONTROL alone."""
+        return f"{self.experiment}/{self.arm}"
 
     @property
     def keys(self) -> dict[str, str]:

@@ -4,7 +4,6 @@ from datetime import date
 
 import numpy as np
 import pyarrow as pa
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import chi2
@@ -74,7 +73,7 @@ def test_listeners_are_dealt_as_the_rules_written_a_second_time_say(layer_salt, 
         experiment("two", 333, 500, kind="interleaving", salt=salt),
     )
     layer = Layer(layer_salt, share, running)
-    dealt = DealtArms(layer_salt, int(np.ceil(share * 2.0**53)), running)
+    dealt = DealtArms(layer_salt, int(np.ceil(share * 2.0**53)), "", running)
     users = ids(500, layer_salt)
     cells = [Cell("", "") if code < 0 else layer.cells[code] for code in layer.assign(users)]
     assert [tuple(cell) for cell in cells] == [dealt.names[code] for code in dealt.codes(users)]
@@ -104,6 +103,7 @@ def test_rows_of_an_arm_take_the_places_of_its_listeners():
     assert replace_rows(rows, np.array([1, 2]), others)["list"].to_pylist() == [1, 20, 30]
 
 
-@pytest.mark.parametrize(("cell", "label"), [(Cell("one", "control"), "control"), (Cell("one", "new"), "one/new")])
-def test_lists_are_labelled_by_experiment_and_arm_unless_they_are_what_everyone_gets(cell, label):
-    assert cell.label == label
+def test_lists_are_labelled_by_experiment_and_arm():
+    assert [cell.label for cell in Layer("s", 0.1, (experiment(),)).cells] == [
+        *("holdback/holdback", "one/control", "one/arm-1")
+    ]

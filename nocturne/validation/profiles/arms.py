@@ -259,10 +259,12 @@ def arm_lists(spark: SparkSession, night: Night) -> Measured:
     """Of the lists of every arm."""
     totals = Sums(dict.fromkeys(("lists", "unlike_recomputed", "unlike_served", "undrafted", *_OF_LISTS), 0.0))
     for arm in night_arms(night):
-        measure = ranked_lists.measurement(arm.night, arm.lists, arm.pools, arm.model, arm.arm, "arm_lists").measure
+        measure = ranked_lists.measurement(
+            arm.night, arm.lists, arm.pools, arm.model, pa.array([arm.arm]), "arm_lists"
+        ).measure
         totals.plus(sum_over_buckets(spark, night, "arm_lists", measure))
         sample = replace(arm.lists, columns=SAMPLED)
-        totals.add({"unlike_recomputed": recompute_sample(arm.night, sample, arm.model, arm.arm) or 0})
+        totals.add({"unlike_recomputed": recompute_sample(arm.night, sample, arm.model, pa.array([arm.arm])) or 0})
     stored = StoredRows.at(night, "arm_lists", fingerprints.hashed_columns("arm_lists"))
     served = StoredRows.at(night, "ranked_lists", ["user_id", "arm", "digest"])
     compared = sum_over_buckets(spark, night, "arm_lists", partial(_compare_served, stored, served))

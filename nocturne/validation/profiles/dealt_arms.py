@@ -23,10 +23,12 @@ class DealtArms:
     Attributes:
         salt: of the layer.
         held_back: listeners of 2^53 that are in no experiment.
+        holdback_model: whose lists they get; empty: the live one.
     """
 
     salt: str
     held_back: int
+    holdback_model: str
     experiments: tuple[Experiment, ...]
 
     @classmethod
@@ -34,7 +36,8 @@ class DealtArms:
         """The experiments that run on the night."""
         settings = night.settings.experiments
         running = [each for each in load_experiments(settings.folder) if each.start <= night.run_date <= each.end]
-        return cls(settings.salt, int(np.ceil(settings.holdback_share * 2.0**_BITS)), tuple(running))
+        held_back = int(np.ceil(settings.holdback_share * 2.0**_BITS))
+        return cls(settings.salt, held_back, settings.holdback_model, tuple(running))
 
     @cached_property
     def names(self) -> list[tuple[str, str]]:
@@ -48,7 +51,14 @@ class DealtArms:
     @cached_property
     def labels(self) -> pa.Array:
         """`ranked_lists.arm` by code."""
-        return pa.array([CONTROL if arm in {CONTROL, ""} else f"{name}/{arm}" for name, arm in self.names])
+        return pa.array([f"{name}/{arm}" if name else CONTROL for name, arm in self.names])
+
+    @cached_property
+    def like_control(self) -> pa.Array:
+        """The labels of those whose nightly lists are those of control."""
+        arms = [(each.name, name) for each in self.experiments for name, arm in each.arms.items() if arm.ranks_alike]
+        own = [] if self.holdback_model else [(_HOLDBACK, _HOLDBACK)]
+        return pa.array([CONTROL, *(f"{name}/{arm}" for name, arm in (*own, *arms))])
 
     @property
     def empty(self) -> bool:

@@ -11,7 +11,6 @@ import pyarrow.compute as pc
 from pyspark.sql import SparkSession
 
 from nocturne.core.arrays import Indexes, Mask
-from nocturne.core.experiment import CONTROL
 from nocturne.core.masks import mask
 from nocturne.core.night import Night
 from nocturne.storage import fingerprints
@@ -68,7 +67,7 @@ class ListMeasurement:
         previous: the lists of the last sound night, if there is one.
         model_version: the live model; empty if there is none.
         reranked: whether personal lists are ordered by more than their scores.
-        arm: of the lists that come from these pools and this model, and follow these rules.
+        arms: of the lists that come from these pools and this model, and follow these rules.
         table: that they are of.
         dealt: who is in which arm; None where all are of one.
     """
@@ -85,7 +84,7 @@ class ListMeasurement:
     explicit_blocked_markets: tuple[str, ...]
     compared: int
     reranked: bool
-    arm: str = CONTROL
+    arms: pa.Array
     table: str = "ranked_lists"
     dealt: DealtArms | None = None
 
@@ -136,7 +135,7 @@ class ListMeasurement:
         sums.add(measure_repeats(hashes))
 
     def _of_arm(self, batch: pa.RecordBatch) -> Mask:
-        return mask(pc.equal(batch["arm"], self.arm))
+        return mask(pc.is_in(batch["arm"], value_set=self.arms))
 
     def _add_markets(self, sums: Sums, batch: pa.RecordBatch, previous: pa.Table) -> None:
         lengths, top_k = pc.list_value_length(batch["items"]).to_numpy(), self.rules.top_k
@@ -190,13 +189,14 @@ class ListMeasurement:
 
 
 def measurement(
-    night: Night, lists: StoredRows, pools: StoredRows, model: ModelRecord | None, arm: str, table: str
+    night: Night, lists: StoredRows, pools: StoredRows, model: ModelRecord | None, arms: pa.Array, table: str
 ) -> ListMeasurement:
     """The measurement of lists that follow the night's settings, chosen from pools of one model.
 
     Args:
         lists: all columns that count.
         pools: at least list_contents.POOLS.
+        arms: whose lists are chosen from these pools.
         table: that the lists are of.
     """
     ranking = night.settings.ranking
@@ -218,7 +218,7 @@ def measurement(
         explicit_blocked_markets=ranking.explicit_blocked_markets,
         compared=max(_COMPARED // night.settings.tables.buckets, 1),
         reranked=not night.settings.reranking.neutral,
-        arm=arm,
+        arms=arms,
         table=table,
     )
 
@@ -227,22 +227,22 @@ def ranked_lists(spark: SparkSession, night: Night) -> Measured:
     """Of every listener's list."""
     live = live_models(night)
     previous = previous_night(night, "ranked_lists")
-    columns = fingerprints.hashed_columns("ranked_lists")
+    columns, dealt = fingerprints.hashed_columns("ranked_lists"), DealtArms.on(night)
     task = measurement(
         night,
         StoredRows.at(night, "ranked_lists", columns, dictionaries=(ITEM_IDS,)),
         StoredRows.at(night, "pools", list_contents.POOLS),
         live[0] if live else None,
-        CONTROL,
+        dealt.like_control,
         "ranked_lists",
     )
     task = replace(
         task,
         previous=StoredRows.at(previous, "ranked_lists", _COMPARED_COLUMNS) if previous else None,
-        dealt=DealtArms.on(night),
+        dealt=dealt,
     )
     with ThreadPoolExecutor(1) as beside:  # while this process waits for Spark's
-        recomputed = beside.submit(_recompute, night, live)
+        recomputed = beside.submit(_recompute, night, live, dealt.like_control)
         measured = sum_over_buckets(spark, night, "ranked_lists", task.measure)
     sums, of_index = measured.totals, measured.of_items["slots"]
     unindexed = [value for (metric, _), value in measured.of_names.items() if metric == "slots"]
@@ -272,9 +272,9 @@ def ranked_lists(spark: SparkSession, night: Night) -> Measured:
     return Measured(profile, measured.row_hash(spark, night, "ranked_lists", sums["lists"]))
 
 
-def _recompute(night: Night, live: list[ModelRecord]) -> dict[str, float | None]:
+def _recompute(night: Night, live: list[ModelRecord], arms: pa.Array) -> dict[str, float | None]:
     lists = StoredRows.at(night, "ranked_lists", SAMPLED)
-    return {"unlike_recomputed": recompute_sample(night, lists, live[0]) if len(live) == 1 else None}
+    return {"unlike_recomputed": recompute_sample(night, lists, live[0], arms) if len(live) == 1 else None}
 
 
 def _churn(sums: dict[str, float]) -> float | None:

@@ -17,7 +17,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from nocturne.core.arrays import Counts, Floats, Mask, Positions
-from nocturne.core.experiment import CONTROL
 from nocturne.core.night import Night
 from nocturne.core.settings import Settings
 from nocturne.storage import tables
@@ -52,7 +51,7 @@ _TRANSFORMS: dict[str, Callable[[Floats], Floats]] = {
 Row = Mapping[str, Any]
 
 
-def recompute_sample(night: Night, lists: StoredRows, model: ModelRecord, arm: str = CONTROL) -> int | None:
+def recompute_sample(night: Night, lists: StoredRows, model: ModelRecord, arms: pa.Array) -> int | None:
     """Lists of a sample that are not what their listeners' rows give; None without lists.
 
     The sample is drawn by the night. Lists carried on without factors are left out, and those of other arms. With
@@ -61,11 +60,12 @@ def recompute_sample(night: Night, lists: StoredRows, model: ModelRecord, arm: s
     Args:
         night: with the settings of the arm.
         lists: SAMPLED columns.
-        model: that the lists depend on.
+        model: that the lists of these arms depend on.
     """
     per_file = -(-_SAMPLE // night.settings.tables.buckets)
     batches = lists.sample(per_file, (night.run_date - _EPOCH).days)
-    sampled = [row for batch in batches for row in batch.to_pylist() if row["arm"] == arm]
+    ours = set(arms.to_pylist())
+    sampled = [row for batch in batches for row in batch.to_pylist() if row["arm"] in ours]
     if not sampled:
         return None
     rows = StoredRows.at(night, "interactions", _ROWS).of_listeners([row["user_id"] for row in sampled])
