@@ -34,7 +34,7 @@ from nocturne.core.night import Night, Warehouse
 from nocturne.core.settings import Settings, load_settings
 from nocturne.evaluation import baselines
 from nocturne.evaluation.baselines import Requests
-from nocturne.evaluation.list_arrays import Lists, lists_array
+from nocturne.core.list_arrays import Lists, lists_array
 from nocturne.evaluation.metrics import coverage
 from nocturne.evaluation.session_truth import SessionTruth, read_truth
 from nocturne.evaluation.significance import differences, summary_rows

@@ -89,7 +89,17 @@ _INGEST_EXPOSURES = Stage(
     writes=("exposures", "exposure_rejects", "exposure_ingests"),
 )
 
-VALIDATED_TABLES = (*GATED_TABLES, *_INGEST_EXPOSURES.writes)
+_ANALYSE_EXPERIMENT = Stage(
+    "analyse_experiment",
+    "look at experiments, on the nights of their looks, and say what to do",
+    reads=(
+        *("items", "item_index", "listens", "interactions", "ranked_lists", "arm_lists", "assignments", "triggers"),
+        *("exposures", "experiment_looks", "validations"),
+    ),
+    writes=("experiment_looks", "experiment_results"),
+)
+
+VALIDATED_TABLES = (*GATED_TABLES, *_INGEST_EXPOSURES.writes, *_ANALYSE_EXPERIMENT.writes)
 """Every table that has a suite. Those that are not gated have warnings in it only: nothing waits for them."""
 
 COSTS = "costs"
@@ -108,7 +118,7 @@ PUBLICATION = Stage(
     writes=("nights",),
 )
 
-AFTER_PUBLICATION = (_INGEST_EXPOSURES,)
+AFTER_PUBLICATION = (_INGEST_EXPOSURES, _ANALYSE_EXPERIMENT)
 """Stages that no list waits for."""
 
 NIGHTLY = (*_TABLE_STAGES, PUBLICATION, *AFTER_PUBLICATION)

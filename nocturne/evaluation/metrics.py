@@ -10,8 +10,9 @@ import numpy as np
 import numpy.typing as npt
 from scipy.sparse import csr_matrix
 
-from nocturne.core.arrays import Counts, Floats
-from nocturne.evaluation.list_arrays import Lists
+from nocturne.core.arrays import Floats
+from nocturne.core.list_arrays import Lists
+from nocturne.kernel.inequality import inequality
 
 Hits = npt.NDArray[np.bool_]
 
@@ -71,14 +72,6 @@ def gini(lists: Lists, listable: int) -> float:
     """Inequality of the number of places that so many items get: 0 if all get as many, towards 1 if one gets all."""
     places = np.bincount(lists[lists >= 0])
     return inequality(np.concatenate([np.zeros(listable - np.count_nonzero(places), np.int64), places[places > 0]]))
-
-
-def inequality(counts: Counts) -> float:
-    """Gini coefficient of counts: 0 if all are the same, towards 1 if one has them all; 0 if there is nothing."""
-    if not counts.sum():
-        return 0.0
-    ordered, number = np.sort(counts).astype(np.float64), len(counts)
-    return float(((2 * np.arange(1, number + 1) - number - 1) * ordered).sum() / (number * ordered.sum()))
 
 
 def mean_popularity(lists: Lists, listeners_of_item: Floats) -> Floats:

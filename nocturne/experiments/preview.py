@@ -12,8 +12,8 @@ import pyarrow.compute as pc
 
 from nocturne.core.arrays import Counts, Floats, Mask, Positions
 from nocturne.core.errors import InputError
-from nocturne.evaluation.list_arrays import Lists, lists_array
-from nocturne.evaluation.metrics import inequality
+from nocturne.core.list_arrays import Lists, lists_array
+from nocturne.kernel.inequality import inequality
 
 Group = tuple[str, str | None]
 """A column of the lists and a value of it, which may be null."""

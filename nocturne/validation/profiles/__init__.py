@@ -13,6 +13,7 @@ from nocturne.core.night import Night
 from nocturne.storage import fingerprints
 from nocturne.validation.profiles import (
     arms,
+    experiments,
     exposures,
     ingestion,
     interactions,
@@ -46,6 +47,8 @@ _AND_HASHED: dict[str, Callable[[Night], Profile]] = {
     "exposures": exposures.exposures,
     "exposure_rejects": exposures.exposure_rejects,
     "exposure_ingests": exposures.exposure_ingests,
+    "experiment_looks": experiments.experiment_looks,
+    "experiment_results": experiments.experiment_results,
 }
 
 
