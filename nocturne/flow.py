@@ -59,7 +59,7 @@ _BUILD_INTERACTIONS = Stage(
 _TRAIN_ALS = Stage(
     "train_als",
     "learn item factors, on the nights that settings say",
-    reads=("item_index", "interactions", "models", "item_factors", "validations"),
+    reads=("item_index", "interactions", "models", "item_factors", "validations", "experiment_results"),
     writes=("models", "item_factors"),
 )
 _RANK_USERS = Stage(
@@ -67,7 +67,7 @@ _RANK_USERS = Stage(
     "write the exact top of the catalogue for every listener, computing only what can have changed",
     reads=(
         *("items", "item_index", "interactions", "models", "item_factors", "pools", "validations", "nights"),
-        *("arm_pools", "triggers"),
+        *("arm_pools", "triggers", "experiment_results"),
     ),
     writes=("pools", "ranked_lists", "arm_pools", "arm_lists", "assignments", "triggers", "rankings"),
 )
@@ -94,7 +94,7 @@ _ANALYSE_EXPERIMENT = Stage(
     "look at experiments, on the nights of their looks, and say what to do",
     reads=(
         *("items", "item_index", "listens", "interactions", "ranked_lists", "arm_lists", "assignments", "triggers"),
-        *("exposures", "experiment_looks", "validations"),
+        *("exposures", "experiment_looks", "experiment_results", "validations"),
     ),
     writes=("experiment_looks", "experiment_results"),
 )

@@ -3,8 +3,8 @@ CREATE TABLE experiment_results (
   run_date            DATE   NOT NULL COMMENT 'Night of the look that the results were worked out on',
   experiment          STRING NOT NULL COMMENT 'Experiment, by the name of its file',
   treatment           STRING NOT NULL COMMENT 'Arm that is compared with control',
-  kind                STRING NOT NULL COMMENT 'metric, check or decision',
-  name                STRING NOT NULL COMMENT 'Metric; step of the check; verdict of the decision',
+  kind                STRING NOT NULL COMMENT 'metric, check or decision; or conclusion, which people come to: then the night is the first one without the experiment',
+  name                STRING NOT NULL COMMENT 'Metric; step of the check; verdict of the decision; arm that everyone gets after a conclusion',
   role                STRING NOT NULL COMMENT 'Of a metric: success, guardrail or deterioration; of a check the part of the system that it speaks about; of a decision empty',
   segment             STRING NOT NULL COMMENT 'Empty for all listeners; segments are exploratory. Of a check the column that is compared',
   day                 INT    NOT NULL COMMENT 'Days of the experiment at the look',
@@ -34,6 +34,6 @@ CREATE TABLE experiment_results (
 USING DELTA
 PARTITIONED BY (run_date)
 TBLPROPERTIES (
-  "delta.constraints.kind_known" = "kind IN ('metric', 'check', 'decision')",
+  "delta.constraints.kind_known" = "kind IN ('metric', 'check', 'decision', 'conclusion')",
   "delta.enableDeletionVectors" = "false"
 )

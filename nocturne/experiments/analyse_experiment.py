@@ -27,6 +27,7 @@ from nocturne.flow import stage
 from nocturne.storage import tables, writing
 from nocturne.storage.contracts import contract
 from nocturne.storage.history import closed_dates, previous_night
+from nocturne.storage.running_experiments import CONCLUSION, concludes_by, conclusions
 from nocturne.storage.stored_rows import StoredRows, whole_index
 
 Row = dict[str, Any]
@@ -36,7 +37,12 @@ WRITTEN = ("experiment_looks", "experiment_results")
 
 def analyse_experiment(spark: SparkSession, night: Night, progress: Progress) -> StageResult:
     """Measure and judge the experiments that the night looks at; on most nights there is none."""
-    due = [each for each in load_experiments(night.settings.experiments.folder) if day_of(each, night) in each.looks]
+    concluded = conclusions(night.warehouse)
+    due = [
+        each
+        for each in load_experiments(night.settings.experiments.folder)
+        if day_of(each, night) in each.looks and not concludes_by(concluded, each.name, night.run_date)
+    ]
     assigned = previous_night(night, "assignments")
     due = [each for each in due if assigned and assigned.run_date >= each.start]
     looks: list[Row] = []
@@ -50,7 +56,9 @@ def analyse_experiment(spark: SparkSession, night: Night, progress: Progress) ->
         results += result_rows(night, experiment, analyse(experiment, history))
     for table, rows in zip(WRITTEN, (looks, results), strict=True):
         if rows or tables.count(night, table):
-            writing.replace_night(pa.Table.from_pylist(rows, schema=contract(table).arrow_schema), table, night)
+            where = f"run_date = '{night.run_date}'" + (f" AND kind <> '{CONCLUSION}'" if table == WRITTEN[1] else "")
+            content = pa.Table.from_pylist(rows, schema=contract(table).arrow_schema)
+            writing.replace_rows(content, table, night.warehouse, where)
     decisions = [f"{row['experiment']}: {row['outcome']}" for row in results if row["kind"] == "decision"]
     listeners = sum(row["listeners"] for row in looks if row["population"] == EVERYONE)
     return StageResult(listeners, remark="; ".join(decisions))

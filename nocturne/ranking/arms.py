@@ -7,9 +7,7 @@ the next experiment on the same slots deals them anew.
 """
 
 import hashlib
-from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date
 from functools import cached_property
 from typing import NamedTuple
 
@@ -21,7 +19,6 @@ import pyarrow.compute as pc
 from nocturne.core.arrays import Codes, Floats
 from nocturne.core.experiment import INTERLEAVED, SLOTS, Experiment
 from nocturne.core.hashing import hash_ids
-from nocturne.core.sections import ExperimentSettings
 
 HOLDBACK = "holdback"
 _UNUSED_BITS, _UNIT = np.uint64(11), 2.0**-53
@@ -60,12 +57,6 @@ class Layer:
     salt: str
     holdback_share: float
     experiments: tuple[Experiment, ...]
-
-    @classmethod
-    def on(cls, night: date, settings: ExperimentSettings, experiments: Sequence[Experiment]) -> "Layer":
-        """The layer of a night."""
-        running = tuple(experiment for experiment in experiments if experiment.runs_on(night))
-        return cls(settings.salt, settings.holdback_share, running)
 
     @property
     def empty(self) -> bool:

@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 from pyspark.sql import SparkSession
 
 from nocturne.core.errors import UsageError
-from nocturne.core.experiment import Arm, arm_settings, load_experiments
+from nocturne.core.experiment import Arm, arm_settings
 from nocturne.core.night import Night
 from nocturne.core.stage import Progress, StageResult
 from nocturne.ingestion.interactions import EPOCH
@@ -37,6 +37,7 @@ from nocturne.storage.contracts import contract
 from nocturne.storage.history import is_stale, previous_night
 from nocturne.storage.model_transitions import model_of_arm
 from nocturne.storage.proofs import require_unchanged
+from nocturne.storage.running_experiments import running
 from nocturne.storage.stored_rows import StoredRows
 from nocturne.training import registry
 from nocturne.training.model import Model
@@ -74,11 +75,12 @@ def rank_users(spark: SparkSession, night: Night, progress: Progress) -> StageRe
     if previous:
         require_unchanged(previous, "pools")
         require_unchanged(previous, "item_factors")
-    control = make_ranker(night, model, previous)
+    control, settings = make_ranker(night, model, previous), night.settings.experiments
+    layer = Layer(settings.salt, settings.holdback_share, running(night))
     ranker, stats, written = rank_all(
         spark,
         night,
-        Rankers(control, make_arms(night, control, previous)),
+        Rankers(control, None if layer.empty else make_arms(night, layer, control, previous)),
         previous,
         lambda done: progress(done, listeners, "listeners"),
     )
@@ -118,17 +120,13 @@ def make_ranker(night: Night, model: Model, previous: Night | None) -> Ranker:
     )
 
 
-def make_arms(night: Night, control: Ranker, previous: Night | None) -> Arms | None:
-    """The night's experiments, with the rankers of their arms; None where nobody is in any.
+def make_arms(night: Night, layer: Layer, control: Ranker, previous: Night | None) -> Arms:
+    """A layer's experiments, with the rankers of the arms that have lists of their own.
 
     Raises:
-        UsageError: an experiment is not valid, or its model is not there.
+        UsageError: the model of an arm is not there, or a value that it changes is out of range.
     """
-    settings = night.settings.experiments
-    layer = Layer.on(night.run_date, settings, load_experiments(settings.folder))
-    if layer.empty:
-        return None
-    arms = {HELD_BACK: Arm(weight=1, model=settings.holdback_model)}
+    arms = {HELD_BACK: Arm(weight=1, model=night.settings.experiments.holdback_model)}
     arms |= {Cell(one.name, name): arm for one in layer.experiments for name, arm in one.arms.items()}
     rankers = {
         cell: _arm_ranker(night, control, cell, arm, previous) for cell, arm in arms.items() if not arm.ranks_alike

@@ -5,13 +5,13 @@ from typing import Any
 
 from pyspark.sql import SparkSession
 
-from nocturne.core.experiment import load_experiments
 from nocturne.core.night import Night
 from nocturne.core.stage import Progress, StageResult
 from nocturne.flow import GATED_TABLES
 from nocturne.storage import tables
 from nocturne.storage.history import closed_dates
 from nocturne.storage.model_transitions import arm_recipe, live_on, model_of_arm
+from nocturne.storage.running_experiments import running
 from nocturne.training import als, registry, schedule
 
 
@@ -61,9 +61,9 @@ def _train_arms(night: Night) -> Iterator[str]:
 
     A model that an earlier night trained stays; those of this night are trained again with it.
     """
-    for experiment in load_experiments(night.settings.experiments.folder):
+    for experiment in running(night):
         recipes = {name: arm for name, arm in experiment.arms.items() if arm.recipe}
-        for name, arm in recipes.items() if experiment.runs_on(night.run_date) else ():
+        for name, arm in recipes.items():
             models = registry.models(night.warehouse)
             present, live = (model_of_arm(models, night.run_date, arm), live_on(models, night.run_date))
             if live is None or (present and present.run_date < night.run_date):

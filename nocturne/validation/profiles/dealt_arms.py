@@ -8,9 +8,10 @@ import numpy as np
 import pyarrow as pa
 
 from nocturne.core.arrays import Counts
-from nocturne.core.experiment import CONTROL, INTERLEAVED, SLOTS, Experiment, load_experiments
+from nocturne.core.experiment import CONTROL, INTERLEAVED, SLOTS, Experiment
 from nocturne.core.hashing import Hashes, hash_ids
 from nocturne.core.night import Night
+from nocturne.storage.running_experiments import running
 
 _BITS = 53
 _HOLDBACK = "holdback"
@@ -35,9 +36,8 @@ class DealtArms:
     def on(cls, night: Night) -> "DealtArms":
         """The experiments that run on the night."""
         settings = night.settings.experiments
-        running = [each for each in load_experiments(settings.folder) if each.start <= night.run_date <= each.end]
         held_back = int(np.ceil(settings.holdback_share * 2.0**_BITS))
-        return cls(settings.salt, held_back, settings.holdback_model, tuple(running))
+        return cls(settings.salt, held_back, settings.holdback_model, running(night))
 
     @cached_property
     def names(self) -> list[tuple[str, str]]:
