@@ -17,7 +17,8 @@ from nocturne.ingestion.simulator.world import BLOCK, IntArray, Items, Listeners
 LATELY = 7
 """Days that a listener remembers."""
 
-MEMORIES = pa.schema({"user_id": pa.string(), "item_id": pa.string(), "night": pa.int64(), "heard": pa.bool_()})
+_ID = pa.dictionary(pa.int32(), pa.string())
+MEMORIES = pa.schema({"user_id": _ID, "item_id": _ID, "night": pa.int32(), "heard": pa.bool_()})
 """One row each time that an item was shown to a listener, or heard by them; nights from the start."""
 
 _IDS = ["user_id", "item_id"]
@@ -71,8 +72,13 @@ class Memory:
 
 def rows_of(ids: pa.Array | pa.ChunkedArray, among: pa.Array) -> IntArray:
     """The row of each id among others; -1 where it is none of them."""
-    rows: IntArray = pc.fill_null(pc.index_in(ids, value_set=among), -1).to_numpy().astype(np.int64)
-    return rows
+    chunks = ids.chunks if isinstance(ids, pa.ChunkedArray) else [ids]
+    rows = [np.empty(0, np.int64)]
+    for chunk in chunks:
+        coded = chunk if pa.types.is_dictionary(chunk.type) else chunk.dictionary_encode()
+        of_texts = pc.fill_null(pc.index_in(coded.dictionary, value_set=among), -1).to_numpy().astype(np.int64)
+        rows.append(of_texts[coded.indices.to_numpy()])
+    return np.concatenate(rows)
 
 
 def truth_folder(landing: Path) -> Path:
@@ -86,7 +92,7 @@ def shown_file(landing: Path, day: date, first: int) -> Path:
 
 
 def read_memories(landing: Path, scenario: Scenario, day: date, first: int) -> pa.Table:
-    """What a block of listeners was shown or heard in the days before a day, as far as it has landed.
+    """Memories of a block of listeners of the days before a day, as far as these have landed.
 
     Args:
         first: number of the block's first listener.

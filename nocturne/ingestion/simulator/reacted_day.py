@@ -4,7 +4,7 @@ import gzip
 import json
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date, timedelta
@@ -147,7 +147,8 @@ def react(
         progress: called with the steps done and their total, after each.
 
     Raises:
-        UsageError: nobody simulated the landing zone, or the day lies before its first.
+        UsageError: nobody simulated the landing zone, the night lies before its first day, or no list of an arm that
+            loses exposures was opened; nothing is landed.
     """
     landing = landing.absolute()
     scenario = read_scenario(landing)
@@ -161,7 +162,9 @@ def react(
             fix="choose another night",
         )
     world = World.of(scenario)
+    loss = loss or {}
     counts: Counter[str] = Counter()
+    arms: set[str] = set()
 
     def tick() -> None:
         counts["steps"] += 1
@@ -173,16 +176,29 @@ def react(
         counts["organic"] = write_night(scenario, world.items, number, delayed, folder, tick).total()
         with _exposures(landing, night.day) as writer:
             for first in scenario.blocks():
-                reaction = _react_block(landing, world, first, night, loss or {})
+                reaction = _react_block(landing, world, first, night, loss)
                 _write_block(reaction, first, night, folder, writer, shown_file(landing, night.day, first))
                 counts.update(reaction.counts)
+                arms.update(reaction.lists["arm"].unique().to_pylist())
                 tick()
+            _require_arms(arms, loss, night)
             (writer / "_SUCCESS").write_text(json.dumps({"rows": counts["opened"] - counts["lost"]}), encoding="ascii")
         return counts["organic"] + counts["plays"]
 
     publish_day(landing, night.day, write)
     of_lists = {name: counts[name] for name in ("lists", "opened", "lost", "plays", "organic")}
     return ReactionSummary(night.day, night.generation, **of_lists, truth=truth_folder(landing))
+
+
+def _require_arms(arms: Collection[str], loss: Mapping[str, float], night: ServedNight) -> None:
+    if absent := sorted(set(loss) - set(arms)):
+        raise UsageError(
+            "no list of the arm was opened, so that no exposure can be lost",
+            where=f"night {night.run_date}",
+            found=", ".join(absent),
+            expected=", ".join(sorted(arms)) or "an opened list",
+            fix="name an arm of the night's lists",
+        )
 
 
 def _react_block(landing: Path, world: World, first: int, night: ServedNight, loss: Mapping[str, float]) -> Reaction:
