@@ -35,6 +35,7 @@ from nocturne.cli.options import (
     WarehouseFolder,
     nights_to_run,
 )
+from nocturne.cli.react import react
 from nocturne.cli.retain import retain
 from nocturne.cli.serve import serve
 from nocturne.cli.status import status
@@ -343,7 +344,7 @@ COMMANDS: dict[str, dict[str, Callable[..., None]]] = {
     },
     "Looking at nights": {"status": status, "nights": nights, "validations": validations},
     "Models": {"tune": tune},
-    "Data": {"simulate": simulate, "import": import_source, "retain": retain},
+    "Data": {"simulate": simulate, "react": react, "import": import_source, "retain": retain},
     "This machine": {"doctor": doctor, "settings": settings},
 }
 """Commands in the order of the help, by the heading that they stand under."""
