@@ -140,6 +140,8 @@ class Experiment(Section):
             raise ValueError("no metric has the role success")
         if self.kind == "interleaving" and len(self.arms) != 2:
             raise ValueError("interleaving compares two arms")
+        if self.kind == "interleaving" and [each.measure for each in self.metrics.values()] != ["list_plays"]:
+            raise ValueError("interleaving has one metric, list_plays: it credits the arm that picked what is played")
         if self.kind == "interleaving" and any(not arm.plays_on_alike for arm in self.arms.values()):
             raise ValueError("interleaving drafts nightly lists: arms cannot change [now_playing]")
         return self

@@ -11,12 +11,12 @@ import numpy as np
 from tea_tasting.aggr import Aggregates
 
 from nocturne.core.errors import UsageError
-from nocturne.core.experiment import CONTROL, Experiment, Metric
+from nocturne.core.experiment import CONTROL, INTERLEAVED, Experiment, Metric
 from nocturne.experiments import sequential
-from nocturne.experiments.columns import columns_of, columns_of_metric
+from nocturne.experiments.columns import TEAM, columns_of, columns_of_metric
 from nocturne.experiments.courses import Course, follow, sign_of, tolerance_of
 from nocturne.experiments.decision import Decision, Risks, Role, Standing, decide, risks_of
-from nocturne.experiments.estimates import Estimate, estimate
+from nocturne.experiments.estimates import Estimate, estimate, paired
 from nocturne.experiments.quality import Check, Counts, Side, check_quality
 from nocturne.experiments.triggered import dilute
 
@@ -187,11 +187,19 @@ def analyse(experiment: Experiment, looks: Sequence[Look]) -> Analysis:
 
 def estimate_look(look: Look, treatment: str, metric: Metric) -> Estimate:
     """The effect of a treatment on all listeners at one look, from the triggered ones where they are known."""
+    if INTERLEAVED in look.arms:
+        return paired(_drafted(look, treatment), TEAM + CONTROL, TEAM + treatment)
     control, other = look.arms[CONTROL].listeners, look.arms[treatment].listeners
     columns = columns_of_metric(metric)
     if triggered := look.triggered.get(treatment):
         return dilute(control, other, triggered.control, triggered.treatment, columns)
     return estimate(control, other, columns)
+
+
+def _drafted(look: Look, treatment: str) -> Aggregates:
+    """Aggregates of those whose drafted lists ever differed from control's: nobody else has a say."""
+    touched = look.triggered.get(treatment)
+    return touched.treatment if touched else look.arms[INTERLEAVED].listeners
 
 
 def _results(
@@ -253,7 +261,9 @@ def _standing(row: Result, metric: Metric) -> Standing:
 
 
 def _segments(experiment: Experiment, treatment: str, look: Look) -> list[Result]:
-    """Exploratory rows of every segment that both arms have."""
+    """Exploratory rows of every segment that both arms have; none of drafted lists."""
+    if INTERLEAVED in look.arms:
+        return []
     control, other = look.arms[CONTROL], look.arms[treatment]
     rows = []
     for segment in sorted(set(control.segments) & set(other.segments)):
@@ -273,6 +283,8 @@ def _segments(experiment: Experiment, treatment: str, look: Look) -> list[Result
 
 
 def _quality(experiment: Experiment, treatment: str, looks: Sequence[Look], time: Sequence[float]) -> list[list[Check]]:
+    if experiment.kind == "interleaving":
+        return [[] for _ in looks]
     sides = [[_side(look, arm, treatment) for look in looks] for arm in (CONTROL, treatment)]
     ratio = experiment.arms[treatment].weight / experiment.arms[CONTROL].weight
     return check_quality(sides[0], sides[1], ratio, time, columns_of(experiment))
@@ -287,6 +299,9 @@ def _side(look: Look, arm: str, treatment: str) -> Side:
 
 def _listeners(look: Look, treatment: str) -> tuple[int, int, float]:
     """Listeners that are analysed, of control and of the treatment, and their share of all."""
+    if INTERLEAVED in look.arms:
+        count = _drafted(look, treatment).count()
+        return count, count, count / max(look.arms[INTERLEAVED].assigned, 1)
     everyone = look.arms[CONTROL].listeners.count(), look.arms[treatment].listeners.count()
     touched = look.triggered.get(treatment)
     counts = everyone if touched is None else (touched.control.count(), touched.treatment.count())
@@ -295,7 +310,8 @@ def _listeners(look: Look, treatment: str) -> tuple[int, int, float]:
 
 def _check_looks(experiment: Experiment, looks: Sequence[Look]) -> None:
     days = [look.day for look in looks]
-    arms = sorted({arm for look in looks for arm in experiment.arms if arm not in look.arms})
+    needed = (INTERLEAVED,) if experiment.kind == "interleaving" else experiment.arms
+    arms = sorted({arm for look in looks for arm in needed if arm not in look.arms})
     if arms or not days or days != sorted({day for day in days if 1 <= day <= experiment.nights}):
         raise UsageError(
             "the looks of the experiment cannot be analysed",

@@ -13,6 +13,10 @@ BEFORE = "before:"
 """Prefix of a column from before the start."""
 
 
+TEAM = "team:"
+"""Prefix of the columns of plays of drafted items, by the arm that picked them."""
+
+
 @dataclass(frozen=True)
 class Columns:
     """Columns of one metric.

@@ -96,6 +96,20 @@ FEWEST = 2
 UNKNOWN = Estimate(np.nan, np.nan, np.nan, np.nan, np.nan)
 
 
+def paired(listeners: Aggregates, control: str, treatment: str) -> Estimate:
+    """The effect between two columns of the same listeners, as of the teams of drafted lists."""
+    count = max(listeners.count(), 1)
+    of_control, of_treatment = listeners.var(control), listeners.var(treatment)
+    together = listeners.cov(control, treatment)
+    return Estimate(
+        control=listeners.mean(control),
+        effect=listeners.mean(treatment) - listeners.mean(control),
+        variance=(of_control + of_treatment - 2 * together) / count,
+        control_variance=of_control / count,
+        covariance=(together - of_control) / count,
+    )
+
+
 def estimate(control: Aggregates, treatment: Aggregates, columns: Columns, *, cuped: bool = True) -> Estimate:
     """The effect among all listeners of two arms.
 

@@ -16,7 +16,7 @@ from nocturne.core.experiment import CONTROL, INTERLEAVED, Experiment
 from nocturne.core.masks import mask
 from nocturne.core.spark.exchange import Parcels, as_given, deal_out, in_tables, unpack
 from nocturne.core.xxhash import buckets_of
-from nocturne.experiments.columns import BEFORE, columns_of
+from nocturne.experiments.columns import BEFORE, TEAM, columns_of
 from nocturne.experiments.moments import Moments
 from nocturne.experiments.outcomes import Outcomes, Window, segments
 from nocturne.storage.aligned_rows import AlignedRows
@@ -25,9 +25,6 @@ from nocturne.storage.stored_rows import StoredRows
 EVERYONE, TRIGGERED = "everyone", "triggered:"
 BEFORE_DAYS = 28
 """Days before the start, its own day among them, whose measures are covariates."""
-
-TEAM = "team:"
-"""Prefix of the columns of plays of drafted items, by the arm that picked them."""
 
 _FEW_EXPOSURES = 200_000
 """Exposures that this process may hold: Spark's tasks would take longer to begin."""
