@@ -13,6 +13,7 @@ CREATE TABLE exposures (
   playing_item_id STRING             COMMENT 'Item that was playing; null if none was',
   market          STRING             COMMENT 'Market whose rules were applied; null if none was known',
   items           ARRAY<STRUCT<item_id: STRING, propensity: DOUBLE>> NOT NULL COMMENT 'Items in the order shown; propensity is the probability of each given those above it, above 0 and at most 1',
+  differences     MAP<STRING, INT>   COMMENT 'By treatment of the experiment on what comes next that the listener is in, the first place, from 1, at which its weights and those of control show another item, or give another reason, whichever was shown; null where they differ nowhere. Null for who is in no such experiment',
   late            BOOLEAN   NOT NULL COMMENT 'True if it was shown on an earlier day than the night that ingested it'
 )
 USING DELTA
