@@ -114,7 +114,7 @@ VALIDATION = Stage(
 PUBLICATION = Stage(
     "refresh_cache",
     "load the validated lists beside those being served, then move the pointer",
-    reads=(*GATED_TABLES, "validations", COSTS, "nights"),
+    reads=(*GATED_TABLES, "experiment_results", "validations", COSTS, "nights"),
     writes=("nights",),
 )
 

@@ -166,7 +166,11 @@ def conclude(
             model = model_of_arm(registry.models(writable), night.run_date, definition)
             if model is None:
                 raise UsageError(
-                    "the arm has no model", where=f"{name}/{arm}", found=definition.model or "none of its recipe"
+                    "the model of an arm is not there",
+                    where=f"{name}/{arm}",
+                    found=definition.model or "no model of its recipe",
+                    expected="a version that `nocturne models list` names",
+                    fix="name the night after the last one of the experiment",
                 )
             promoted = promotion.promote(night, model.version, actor=actor, reason=f"experiment {name}: {why}")
         record_conclusion(night, experiment, arm, f"{why} ({actor})")

@@ -149,8 +149,8 @@ def decide(
 
 
 def date_of(experiment: Experiment, day: int) -> date:
-    """Date of a day of an experiment, which begins with day 1."""
-    return experiment.start + timedelta(days=day - 1)
+    """Night of the look after so many days of an experiment: its first lists are heard on the day after its start."""
+    return experiment.start + timedelta(days=day)
 
 
 _WHY: dict[Culprit, str] = {

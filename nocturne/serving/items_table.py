@@ -9,14 +9,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from nocturne.core.arrays import Counts, Factors, Indexes, Mask
-from nocturne.core.experiment import CONTROL, Experiment, arm_settings, load_experiments
+from nocturne.core.experiment import CONTROL, Experiment, arm_settings
 from nocturne.core.night import Night, Warehouse
 from nocturne.core.settings import Settings
 from nocturne.ranking import eligibility
-from nocturne.ranking.arms import Cell, Layer
+from nocturne.ranking.arms import Cell
 from nocturne.ranking.eligibility import Markets
 from nocturne.serving.cache.served_items import EVERYWHERE, SOURCES, ItemsInfo, with_info
 from nocturne.storage import tables
+from nocturne.storage.running_experiments import running
 from nocturne.training import registry
 from nocturne.training.model import Model
 
@@ -123,9 +124,8 @@ def _related(night: Night, ids: pa.Array) -> dict[str, pa.Array]:
 
 
 def _info(night: Night, model: Model | None, markets: Markets, content_types: pa.Array) -> ItemsInfo:
-    settings, of_layer = night.settings, night.settings.experiments
-    experiments = Layer.on(night.run_date, of_layer, load_experiments(of_layer.folder)).experiments
-    arm_weights, counterparts = weights_of_arms(settings, experiments)
+    settings = night.settings
+    arm_weights, counterparts = weights_of_arms(settings, running(night))
     classes = {market: number for market, number in markets.classes.items() if market is not None}
     return ItemsInfo(
         model_version=model.version if model else "",
