@@ -80,11 +80,13 @@ class Estimate:
         return self.variance - 2 * null * self.covariance + null * null * self.control_variance
 
     def _limit(self, bound: float, side: int) -> float:
+        if not np.isfinite(bound):
+            return float(side * np.inf)
         square = bound * bound
         curve = self.control * self.control - square * self.control_variance
         slope = self.effect * self.control - square * self.covariance
         level = self.effect * self.effect - square * self.variance
-        if not np.isfinite(bound) or not curve > 0:
+        if not curve > 0:
             return float(side * np.inf)
         root = np.sqrt(np.maximum(slope * slope - curve * level, 0.0))
         return float((slope + side * np.copysign(root, bound)) / curve)

@@ -17,7 +17,7 @@ from typing import Literal
 
 import numpy as np
 from scipy.optimize import brentq
-from scipy.special import log_ndtr, logsumexp, ndtr, roots_legendre
+from scipy.special import log_ndtr, ndtr, roots_legendre
 from scipy.stats import norm
 
 from nocturne.core.arrays import Floats, Mask
@@ -32,7 +32,8 @@ LEAST_GROWTH = 1e-3
 REACH = 8.5
 """Standard deviations around its mean within which a statistic is integrated: what lies outside is below 1e-16."""
 
-NODES_PER_DEVIATION = 2.5
+NODES_PER_DEVIATION = 1.6
+"""With 1.3 bounds move by 3e-8, with 1 by 1e-4."""
 LOWEST_P = 1e-8
 _LADDER = norm.sf(np.linspace(norm.isf(LOWEST_P), norm.isf(0.9), 16))
 
@@ -187,7 +188,8 @@ def sample_size_inflation(
 def p_values(z: Numbers, information: Numbers, spending: Spending, time: Numbers | None = None) -> Floats:
     """Sequential p-values: at each look, the smallest alpha with which z would have crossed by then; shape (looks,).
 
-    Valid at every look, and never rising. Interpolated between alphas; at least 1e-8, and 1 above .9.
+    Valid at every look, and never rising. Interpolated between alphas, within .5 % of the value; at least 1e-8, and 1
+    above .9.
 
     Source: Jennison and Turnbull (2000), section 9.4 (repeated p-values).
     """
@@ -276,7 +278,9 @@ class _Walk:
             logs, sought = np.log(self.masses), np.log(probability)
 
         def excess(bound: float) -> float:
-            return float(logsumexp(logs + log_ndtr(side * (self.means - bound) / self.deviation)) - sought)
+            parts = logs + log_ndtr(side * (self.means - bound) / self.deviation)
+            largest = parts.max()
+            return float(largest + np.log(np.exp(parts - largest).sum()) - sought)
 
         near, far = self.means.min() - REACH, self.means.max() + REACH
         near, far = (near, far) if side > 0 else (far, near)
@@ -307,7 +311,7 @@ class _Walk:
 
 
 def _nodes(deviations: float) -> tuple[Floats, Floats]:
-    return _legendre(int(32 * np.ceil(NODES_PER_DEVIATION * deviations / 32)))
+    return _legendre(int(16 * np.ceil(NODES_PER_DEVIATION * deviations / 16)))
 
 
 @lru_cache(maxsize=64)
