@@ -95,7 +95,7 @@ class Result:
         alpha: spent so far, on z; of a deterioration metric on harm_z.
         p_value: sequential, one-sided, of the same.
         adjusted, adjusted_low, adjusted_high: relative effect corrected for stopping, median unbiased, and its 95 %
-            interval, from the look that proved what was to be proved, or else the last; nan but at the last look so far.
+            interval, from the look that proved what was to be proved, or else the last; nan but at the last look.
         reduction: share of the variance that the days before took off.
         proved, harmed: z, harm_z reached their bound at this look or before.
         futile: z is not above its bound of futility, and nothing was proved.

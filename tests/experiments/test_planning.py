@@ -57,10 +57,10 @@ def test_one_look_is_planned_as_everybody_knows():
     found = plan(once, "deep", BASELINES, {"control": 20_000, "deep": 20_000})
     beta = 0.2 - 0.01
     assert risks_of(once).beta == pytest.approx(beta)
-    error = np.sqrt(2 * 0.75 / 20_000)
+    error = np.sqrt((1.02**2 + 1) * 0.75 / 20_000)
     [row] = found.metrics
     assert row.power == pytest.approx(norm.cdf(0.02 / error - norm.isf(0.05)), abs=1e-6)
-    needed = 4 * 0.75 * (norm.isf(0.05) + norm.isf(beta)) ** 2 / 0.02**2
+    needed = 2 * (1.02**2 + 1) * 0.75 * (norm.isf(0.05) + norm.isf(beta)) ** 2 / 0.02**2
     assert row.listeners == pytest.approx(needed, rel=1e-3)
     assert row.detectable == pytest.approx(error * (norm.isf(0.05) + norm.isf(beta)), rel=1e-3)
     assert found.power == pytest.approx(row.power * 0.99)
@@ -71,7 +71,7 @@ def test_with_the_listeners_that_it_asks_for_each_metric_has_its_power():
     tried = experiment()
     asked = max(row.listeners for row in plan(tried, "deep", BASELINES, {"control": 1_000, "deep": 1_000}).metrics)
     found = plan(tried, "deep", BASELINES, {"control": asked / 2, "deep": asked / 2})
-    assert [row.power for row in found.metrics] == pytest.approx([1 - risks_of(tried).beta] * 2, abs=1e-3)
+    assert min(row.power for row in found.metrics) == pytest.approx(1 - risks_of(tried).beta, abs=1e-3)
     assert 0.8 <= found.power_at_least + 1e-3 <= found.power <= 0.86
     assert 5 < found.expected_day < 14
     assert found.expected_day_without_effect < found.expected_day
