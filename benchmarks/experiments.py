@@ -1,6 +1,6 @@
 """Error rates, power, triggers and checks of the statistics of experiments, in simulated worlds whose truth is known.
 
-    .venv/bin/python -m benchmarks.experiments [--aa 10000] [--ab 2000] [--seed 1] [--only aa ab triggers quality]
+    .venv/bin/python -m benchmarks.experiments [--aa 10000] [--ab 2000] [--seed 1] [--only aa drift ab triggers quality]
                                      [--json]
 
 Listeners have a taste (plays a night), a habit (minutes a play) and two weeks before; an experiment has 14 nightly
@@ -43,6 +43,7 @@ SAMPLE = 100
 
 CONFIDENCE = 0.999
 TREATMENT = "treatment"
+WEEKEND, DRIFT = (5, 6), 0.2
 
 
 def experiment() -> Experiment:
@@ -70,11 +71,12 @@ def experiment() -> Experiment:
 
 
 def nights(
-    rng: np.random.Generator, shape: tuple[int, ...], lift: Mapping[str, float]
+    rng: np.random.Generator, shape: tuple[int, ...], lift: Mapping[str, float], drift: float = 0.0
 ) -> Iterator[dict[str, np.ndarray]]:
     """Sums of every listener after each night, those of before among them; each of the given shape.
 
-    They have a taste (plays a night), a habit (minutes a play) and a trust (plays an exposure).
+    They have a taste (plays a night), a habit (minutes a play) and a trust (plays an exposure). With drift, the log of a
+    taste walks by so much a night, and weekends are half as busy again.
     """
     taste, habit, trust = rng.gamma(4, 0.5, shape), rng.uniform(2, 4, shape), rng.beta(6, 14, shape)
     before, shown = rng.poisson(14 * taste), rng.poisson(14 * 5, shape)
@@ -87,7 +89,10 @@ def nights(
         BEFORE + "active_days": rng.binomial(14, -np.expm1(-taste)),
     }
     for night in range(NIGHTS):
-        plays, shown = rng.poisson(taste), rng.poisson(5, shape)
+        if drift:
+            taste = taste * np.exp(drift * rng.normal(size=shape))
+        busy = 1.5 if drift and night % 7 in WEEKEND else 1.0
+        plays, shown = rng.poisson(busy * taste), rng.poisson(5, shape)
         heard = {
             "plays": plays,
             "minutes": (habit * plays + np.sqrt(plays) * rng.normal(size=shape)) * (1 + lift.get("minutes", 0.0)),
@@ -127,7 +132,7 @@ def single(aggregates: Aggregates, place: int) -> Aggregates:
 
 
 def simulate(
-    tried: Experiment, count: int, lift: Mapping[str, float], seed: int
+    tried: Experiment, count: int, lift: Mapping[str, float], seed: int, drift: float = 0.0
 ) -> tuple[dict[str, list[Estimate]], list[list[Look]]]:
     """Every metric's estimates after each night, arrays over experiments; and looks of the first experiments."""
     rng = np.random.default_rng(seed)
@@ -138,7 +143,7 @@ def simulate(
         shape = (min(BATCH, count - start), LISTENERS)
         found: dict[str, list[Estimate]] = {name: [] for name in tried.metrics}
         looks: list[list[Look]] = [[] for _ in range(shape[0] if start < SAMPLE else 0)]
-        arms = {"control": nights(rng, shape, {}), TREATMENT: nights(rng, shape, lift)}
+        arms = {"control": nights(rng, shape, {}, drift), TREATMENT: nights(rng, shape, lift, drift)}
         for day in range(1, NIGHTS + 1):
             of = {
                 arm: aggregates_of({c: s[c] for s in [next(course)] for c in columns if c in s})
@@ -244,11 +249,11 @@ def agreement(tried: Experiment, sample: list[list[Look]], decisions: list[Decis
     return {"what": "decided alike by analyse", "found": round(float(np.mean(same)), 4), "test": f"of {len(same)}"}
 
 
-def measure_aa(count: int, seed: int) -> list[Row]:
+def measure_aa(count: int, seed: int, drift: float = 0.0) -> list[Row]:
     """Error rates where nothing differs."""
     tried = experiment()
     risks = risks_of(tried)
-    found, sample = simulate(tried, count, {}, seed)
+    found, sample = simulate(tried, count, {}, seed, drift)
     courses = Courses(tried, found)
     successes = [name for name, metric in tried.metrics.items() if metric.role == "success"]
     rows = [rate(f"{name} rises", courses.proved(name), count, risks.success) for name in successes]
@@ -311,59 +316,60 @@ def measure_ab(count: int, seed: int) -> list[Row]:
     return rows
 
 
-def touched_arm(rng: np.random.Generator, shape: tuple[int, ...], lift: float) -> tuple[Aggregates, Aggregates]:
-    """Aggregates of an arm's listeners after 14 nights, and of the fifth whose lists differ, who play more.
+SHARE, TOUCHED_LIFT, ALL_LISTENERS, STACKS, STACK = 0.2, 0.09, 6500, 200, 20
+"""Of the world of triggers: share touched; their effect; an arm's listeners where all are analysed; worlds, stacked."""
 
-    Arms of as many listeners, of whom as many are touched, so that experiments stack: the share is drawn once for all.
+
+def touched_arm(rng: np.random.Generator, listeners: int, lift: float) -> tuple[Aggregates, Aggregates]:
+    """Aggregates of an arm's listeners after 14 nights, and of the fifth whose lists differ.
+
+    These play half as much again. A stack of worlds has one draw of the share, so that they can be computed with at once.
     """
-    taste = rng.gamma(4, 0.5, shape)
-    count = int(rng.binomial(shape[-1], SHARE))
-    touched = np.arange(shape[-1]) < count
+    shape = STACK, listeners
+    taste, habit = rng.gamma(4, 0.5, shape), rng.uniform(1, 5, shape)
+    count = int(rng.binomial(listeners, SHARE))
+    touched = np.arange(listeners) < count
     plays = rng.poisson(NIGHTS * taste * np.where(touched, 1.5, 1.0)).astype(np.float64)
-    columns = {"plays": plays, "minutes": (3 * plays + np.sqrt(plays) * rng.normal(size=shape)) * (1 + lift * touched)}
+    columns = {"plays": plays, "minutes": habit * plays * (1 + lift * touched)}
     return aggregates_of(columns), aggregates_of({name: values[..., :count] for name, values in columns.items()})
 
 
-SHARE, TOUCHED_LIFT, WORLDS, ALL_LISTENERS = 0.2, 0.09, 4000, 2500
-"""Of the world of triggers: share touched; their effect; worlds; listeners an arm where everyone is analysed."""
-
-
 def measure_triggers(seed: int) -> list[Row]:
-    """Power of exact triggers with the listeners that their share asks for, beside that of all; bias and coverage."""
+    """Power of exact triggers with 1.25 times the listeners that their share asks for; bias and coverage."""
     rng = np.random.default_rng(seed)
-    columns = {"minutes": Columns("minutes"), "minutes per play": Columns("minutes", "plays")}
-    # plays: 14 * 2 a night, half as much again for a fifth; the ratio is that of sums
-    heard = 1 - SHARE + 1.5 * SHARE
-    truth = 1.5 * SHARE / heard * TOUCHED_LIFT
+    # who is touched plays half as much again: that is their weight in sums
+    truth = 1.5 * SHARE / (1 - SHARE + 1.5 * SHARE) * TOUCHED_LIFT
     rows: list[Row] = []
-    whole, part = touched_arm(rng, (400, 2000), 0.0)
-    ratio = float(np.mean(part.var("minutes")) / np.mean(whole.var("minutes")))
-    fewer = int(1.25 * SHARE * ratio * ALL_LISTENERS)
-    for name, metric in columns.items():
-        found: dict[int, dict[str, list[Estimate]]] = {}
-        for listeners in (ALL_LISTENERS, fewer):
-            of: dict[str, list[Estimate]] = {"all": [], "triggered": []}
-            for _ in range(WORLDS // 20):
+    whole, part = touched_arm(rng, 100_000, 0.0)
+    for name, metric in {"minutes": Columns("minutes"), "minutes per play": Columns("minutes", "plays")}.items():
+        noise = [np.mean(estimate(of, of, metric).variance) * of.count() for of in (part, whole)]
+        # the effect on a ratio weighs listeners by what they play, so their variance does too
+        weight = 1.0 if metric.denominator is None else (1.5 / (1 - SHARE + 1.5 * SHARE)) ** 2
+        ratio = float(weight * noise[0] / noise[1])
+        fewer = int(1.25 * SHARE * ratio * ALL_LISTENERS)
+        for what, listeners in (("all", ALL_LISTENERS), ("triggered", fewer)):
+            found = []
+            for _ in range(STACKS):
                 (control, some), (treatment, others) = (
-                    touched_arm(rng, (20, listeners), lift) for lift in (0.0, TOUCHED_LIFT)
+                    touched_arm(rng, listeners, lift) for lift in (0.0, TOUCHED_LIFT)
                 )
-                of["all"].append(estimate(control, treatment, metric))
-                of["triggered"].append(dilute(control, treatment, some, others, metric))
-            found[listeners] = of
-        everyone, triggered = found[ALL_LISTENERS]["all"], found[fewer]["triggered"]
-        for what, listeners, each in (("all", ALL_LISTENERS, everyone), ("triggered", fewer, triggered)):
-            rows.append(_of_triggers(f"{name}, {what}", listeners, each, truth))
-    rows.append({"what": "variance of minutes among the triggered, over all", "found": round(ratio, 3)})
+                found.append(
+                    estimate(control, treatment, metric)
+                    if what == "all"
+                    else dilute(control, treatment, some, others, metric)
+                )
+            rows.append(
+                {"what": f"{name}, {what}", "variance ratio": round(ratio, 2)} | _of_triggers(listeners, found, truth)
+            )
     return rows
 
 
-def _of_triggers(what: str, listeners: int, found: list[Estimate], truth: float) -> Row:
+def _of_triggers(listeners: int, found: list[Estimate], truth: float) -> Row:
     z, relative, error = (
         np.concatenate([np.asarray(value) for value in each])
         for each in zip(*((one.z(), one.relative, np.sqrt(one.relative_variance)) for one in found), strict=True)
     )
     return {
-        "what": what,
         "listeners of an arm": listeners,
         "power": round(float((z > norm.isf(0.05)).mean()), 4),
         "effect": round(float(relative.mean()), 5),
@@ -377,16 +383,16 @@ ASSIGNED, CLEAN, BROKEN = 500_000, 1000, 100
 """Listeners of an arm; sound and broken worlds."""
 
 
-def counts(rng: np.random.Generator, lost: str) -> list[Side]:
+def counts(rng: np.random.Generator, assigned: int, lost: str) -> list[Side]:
     """An arm's counts after each of 7 nights; 1 % lose all exposures, lists or assignments, if so named."""
-    nobody = Aggregates(0, {}, {}, {})
-    kept = int(rng.binomial(ASSIGNED, 0.99))
-    assigned = kept if lost == "assignment" else ASSIGNED
+    kept = int(rng.binomial(assigned, 0.99))
+    assigned = kept if lost == "assignment" else assigned
     listed = kept if lost == "pipeline" else assigned
     reachable = kept if lost == "client" else listed
     reach = np.diff([0.0, *(1 - 0.75 ** np.arange(1, 8))])
     exposed = rng.multinomial(reachable, [*reach, 1 - reach.sum()])[:7].cumsum()
     triggered = rng.multinomial(assigned, [0.1, *[0.02] * 6, 0.78])[:7].cumsum()
+    nobody = Aggregates(0, {}, {}, {})
     return [
         Side(Counts(assigned, listed, int(differ), int(seen)), nobody)
         for differ, seen in zip(triggered, exposed, strict=True)
@@ -399,22 +405,32 @@ def measure_quality(seed: int) -> list[Row]:
     time = [look / 7 for look in range(1, 8)]
 
     def culprits(lost: str) -> list[str | None]:
-        return [culprit_of(look) for look in check_quality(counts(rng, ""), counts(rng, lost), 1.0, time, [])]
+        control = int(rng.binomial(2 * ASSIGNED, 0.5))
+        arms = counts(rng, control, ""), counts(rng, 2 * ASSIGNED - control, lost)
+        return [culprit_of(look) for look in check_quality(*arms, 1.0, time, [])]
 
-    clean = [culprits("")[-1] for _ in range(CLEAN)]
-    rows = [rate("sound world called invalid", np.array([each is not None for each in clean]), CLEAN, ALPHA, "at most")]
+    clean = np.array([culprits("")[-1] is not None for _ in range(CLEAN)])
+    rows = [rate("sound world called invalid", clean, CLEAN, ALPHA, "at most")]
     for lost in ("client", "pipeline", "assignment"):
         courses = [culprits(lost) for _ in range(BROKEN)]
-        named = [course[-1] == lost for course in courses]
-        first = [course.index(lost) + 1 for course in courses if lost in course]
         rows.append(
-            {"what": f"1 % lost by the {lost}: found and named", "found": float(np.mean(named)), "test": f"of {BROKEN}",
-             "first night, mean": round(float(np.mean(first)), 2) if first else None}
-        )  # fmt: skip
+            {
+                "what": f"1 % lost by {lost}: found and so named",
+                "found": float(np.mean([course[-1] == lost for course in courses])),
+                "test": f"of {BROKEN}",
+                "first night, mean": float(np.mean([course.index(lost) + 1 for course in courses if lost in course])),
+            }
+        )
     return rows
 
 
-PARTS = {"aa": "A/A", "ab": "A/B", "triggers": "exact triggers", "quality": "checks of quality"}
+PARTS = {
+    "aa": "A/A",
+    "drift": "A/A where tastes drift and weekends are busy, which the model of sequential tests has not",
+    "ab": "A/B",
+    "triggers": "exact triggers",
+    "quality": "checks of quality",
+}
 
 
 def main() -> None:
@@ -428,6 +444,7 @@ def main() -> None:
     options = parser.parse_args()
     measures = {
         "aa": lambda: measure_aa(options.aa, options.seed),
+        "drift": lambda: measure_aa(options.aa, options.seed, DRIFT),
         "ab": lambda: measure_ab(options.ab, options.seed),
         "triggers": lambda: measure_triggers(options.seed),
         "quality": lambda: measure_quality(options.seed),
