@@ -5,8 +5,8 @@
 
 Listeners have a taste (plays a night), a habit (minutes a play) and two weeks before; an experiment has 14 nightly
 looks, two success metrics, two guardrails, one of them a ratio, and a deterioration metric, all with CUPED. Estimates
-come from arrays of many experiments at once; bounds are those of the mean information over experiments, and a sample of
-the experiments goes through `analyse` as well, with bounds of their own. A table for each part goes to stderr; with
+come from arrays of many experiments at once; bounds are those of their mean information and correlations, and a sample
+of the experiments goes through `analyse` as well, with bounds of their own. A table for each part goes to stderr; with
 --json, a line per row to stdout.
 """
 
@@ -24,8 +24,8 @@ from tea_tasting.aggr import Aggregates
 from nocturne.core.console import print_rows
 from nocturne.core.experiment import Experiment, parse_experiment
 from nocturne.experiments.analysis import Arm, Look, analyse
-from nocturne.experiments.columns import BEFORE, Columns, columns_of, columns_of_metric
-from nocturne.experiments.courses import Bounds, bounds_of, tolerance_of, z_of
+from nocturne.experiments.columns import BEFORE, LAST, Columns, columns_of, columns_of_metric
+from nocturne.experiments.courses import Bounds, bounds_of, progress_of, tolerance_of, z_of
 from nocturne.experiments.decision import Decision, Standing, decide, risks_of
 from nocturne.experiments.estimates import Estimate, estimate
 from nocturne.experiments.planning import Baseline, baseline_of, plan
@@ -75,8 +75,8 @@ def nights(
 ) -> Iterator[dict[str, np.ndarray]]:
     """Sums of every listener after each night, those of before among them; each of the given shape.
 
-    They have a taste (plays a night), a habit (minutes a play) and a trust (plays an exposure). With drift, the log of a
-    taste walks by so much a night, and weekends are half as busy again.
+    They have a taste (plays a night), a habit (minutes a play) and a trust (plays an exposure). With drift, the log of
+    a taste walks by so much a night, and weekends are half as busy again.
     """
     taste, habit, trust = rng.gamma(4, 0.5, shape), rng.uniform(2, 4, shape), rng.beta(6, 14, shape)
     before, shown = rng.poisson(14 * taste), rng.poisson(14 * 5, shape)
@@ -101,7 +101,8 @@ def nights(
             "exposures": shown,
             "list_plays": rng.binomial(shown, trust),
         }
-        sums |= {name: sums[name] + values if night else values * 1.0 for name, values in heard.items()}
+        sums |= {LAST + name: sums[name] if night else np.zeros(shape) for name in heard}
+        sums |= {name: sums[LAST + name] + values for name, values in heard.items()}
         yield sums
 
 
@@ -186,7 +187,8 @@ class Courses:
             pairs = [z_of(metric, each) for each in found[name]]
             self.z[name], self.harm_z[name] = (np.array([pair[side] for pair in pairs]).T for side in (0, 1))
             information = [float(np.mean(each.information)) for each in found[name]]
-            self.bounds[name] = bounds_of(metric, risks, tried.spending, information, time)
+            progress = progress_of(information, [float(np.mean(each.correlation)) for each in found[name]], time)
+            self.bounds[name] = bounds_of(metric, risks, tried.spending, information, progress, time)
 
     def proved(self, name: str) -> np.ndarray:
         """Experiments whose z reached its bound at some look, had all looks been taken; shape (experiments,)."""
@@ -281,7 +283,7 @@ def baselines(tried: Experiment, seed: int) -> dict[str, Baseline]:
     """What the days before tell: one day, and two weeks, of 200,000 listeners."""
     course = nights(np.random.default_rng(seed + 1), (200_000,), {})
     windows = [{name: values.copy() for name, values in sums.items()} for sums in course]
-    day, before = (aggregates_of({c: w[c] for c in w if not c.startswith(BEFORE)}) for w in (windows[0], windows[-1]))
+    day, before = (aggregates_of({c: w[c] for c in w if ":" not in c}) for w in (windows[0], windows[-1]))
     return {
         name: baseline_of(day, before, NIGHTS, columns_of_metric(metric))
         for name, metric in tried.metrics.items()
@@ -323,7 +325,7 @@ SHARE, TOUCHED_LIFT, ALL_LISTENERS, STACKS, STACK = 0.2, 0.09, 6500, 200, 20
 def touched_arm(rng: np.random.Generator, listeners: int, lift: float) -> tuple[Aggregates, Aggregates]:
     """Aggregates of an arm's listeners after 14 nights, and of the fifth whose lists differ.
 
-    These play half as much again. A stack of worlds has one draw of the share, so that they can be computed with at once.
+    These play half as much again. A stack of worlds has one draw of the share, so that they are computed at once.
     """
     shape = STACK, listeners
     taste, habit = rng.gamma(4, 0.5, shape), rng.uniform(1, 5, shape)
@@ -426,7 +428,7 @@ def measure_quality(seed: int) -> list[Row]:
 
 PARTS = {
     "aa": "A/A",
-    "drift": "A/A where tastes drift and weekends are busy, which the model of sequential tests has not",
+    "drift": "A/A where tastes drift and weekends are busy",
     "ab": "A/B",
     "triggers": "exact triggers",
     "quality": "checks of quality",

@@ -7,8 +7,8 @@ ASOS: every comparison is an experiment whose only success metric is one of its 
 those of the file, which hold running counts, means and variances. A look without a variance is none. "Naive" says that
 a p-value of one look was below .05 at some look, "at the end" at the last. Nobody knows the truth, so the rates of two
 methods are set beside each other. Sequential bounds hold where standardised increments of the statistic have the
-variance 1: where it is far above, what comes later is not more of the same, and neither method's rate is known. Cookie Cats: two metrics that may deteriorate, one look. Tables go to stderr; with
---json, a line per row to stdout.
+variance 1: where it is far above, what comes later is not more of the same, and neither method has its rate. Cookie
+Cats: two metrics that may deteriorate, one look. Tables go to stderr; with --json, a line per row to stdout.
 """
 
 import argparse
@@ -28,6 +28,7 @@ from tea_tasting.aggr import Aggregates
 from nocturne.core.console import print_rows
 from nocturne.core.experiment import Experiment, parse_experiment
 from nocturne.experiments.analysis import Analysis, Arm, Look, analyse
+from nocturne.experiments.courses import progress_of
 from nocturne.experiments.quality import fixed_p_value
 from nocturne.experiments.sequential import efficacy_bounds, telling
 
@@ -58,21 +59,23 @@ def judge_asos(rows: Sequence[dict[str, float]]) -> Row:
     known = np.isfinite(z) & (variance > 0)
     if not known.any():
         return {"known": False, "looks": len(rows), "missing": int((~known).sum())}
-    # relative information, as the analysis has it: what is summed over days grows in scale
+    # relative, as the analysis has it: what is summed over days grows in scale
     relative = variance / column["mean_c"] ** 2
     information = np.where(known, 1 / np.where(known, relative, 1.0), 0.0)
     time = column["time_since_start"] / column["time_since_start"][-1]
     found: Row = {"known": True, "looks": len(rows), "missing": int((~known).sum())}
     found["naive"] = bool((np.abs(z[known]) >= norm.isf(ALPHA / 2)).any())
     found["at the end"] = bool(abs(z[known][-1]) >= norm.isf(ALPHA / 2))
+    progress = progress_of(information.tolist(), [np.nan] * len(rows), time.tolist())
     for spending in ("obrien_fleming", "pocock"):
-        bounds = efficacy_bounds(information.tolist(), ALPHA / 2, spending, time.tolist())
+        bounds = efficacy_bounds(progress, ALPHA / 2, spending, time.tolist())
         crossed = np.flatnonzero(np.where(known, np.abs(z), 0.0) >= bounds)
         found[spending] = bool(len(crossed))
         found[f"{spending}: day"] = float(column["time_since_start"][crossed[0]]) if len(crossed) else np.nan
     found["days"] = float(column["time_since_start"][-1])
-    kept = np.flatnonzero(telling(information.tolist()))
-    steps = np.diff(z[kept] * np.sqrt(information[kept])) / np.sqrt(np.diff(information[kept]))
+    kept = np.flatnonzero(telling(progress))
+    amounts = np.array(progress)[kept]
+    steps = np.diff(z[kept] * np.sqrt(amounts)) / np.sqrt(np.diff(amounts))
     found["increments"] = float(np.mean(steps**2)) if len(steps) else np.nan
     return found
 

@@ -177,7 +177,8 @@ class _Test:
     def crossing(self, drift: float, growth: float = 1.0) -> tuple[Floats, Floats]:
         """Probability of being proved, and of being found futile, at each look."""
         amounts = self.information * growth
-        bounds = bounds_of(self.metric, self.risks, self.experiment.spending, amounts.tolist(), self.time.tolist())
+        found = amounts.tolist()
+        bounds = bounds_of(self.metric, self.risks, self.experiment.spending, found, found, self.time.tolist())
         return sequential.crossing(amounts, bounds.gain, bounds.futility, drift)
 
     def _power(self, growth: float) -> float:

@@ -3,7 +3,8 @@
 Statistics of successive looks are jointly normal: Z_k has mean drift·√I_k and variance 1, and the correlation of Z_j
 and Z_k is √(I_j/I_k), where the information I_k is one over the variance of the estimate at look k. It need not grow
 evenly, nor be known beforehand: spent error depends on the *time* of a look (its share of the planned duration),
-correlation on information.
+correlation on information. Where means and correlations do not follow one information, it is that of the correlations,
+and the means are given.
 Every test here is one-sided, towards large z.
 
 Source: Jennison and Turnbull (2000), "Group Sequential Methods with Applications to Clinical Trials", chapters 2, 7, 8
@@ -79,41 +80,44 @@ def efficacy_bounds(information: Numbers, alpha: float, spending: Spending, time
 def futility_bounds(
     information: Numbers,
     efficacy: Numbers,
-    effect: float,
+    drift: float | Numbers,
     beta: float,
     spending: Spending,
     time: Numbers | None = None,
 ) -> Floats:
-    """Bounds that z falls below with probability beta at most, over all looks before time 1, if the drift is `effect`.
+    """Bounds that z falls below with probability beta at most, over all looks before time 1, if there is this drift.
 
     They are not binding: who goes on below them keeps the rate of `efficacy`. A look at time 1 is the last, and there
     futility is whatever is not efficacy, as it is once both bounds have met. -inf where z is never low enough.
     Shape (looks,).
 
     Args:
-        information: in units of 1/effect².
+        information: as of `efficacy_bounds`.
         efficacy: bounds of the same looks.
-        effect: drift under which a stop is an error.
+        drift: under which a stop is an error, in units of 1/√information; or the mean of z at each look.
         beta: to be spent.
         spending: shape of the spending function.
         time: as of `efficacy_bounds`.
     """
     amounts, times = _checked(information, time, beta)
-    key = tuple(amounts), tuple(float(bound) for bound in efficacy), effect, beta, spending, tuple(times)
+    means = tuple(_means(amounts, drift).tolist())
+    key = tuple(amounts), tuple(float(bound) for bound in efficacy), means, beta, spending, tuple(times)
     return np.array(_futility_bounds(*key))
 
 
-def crossing(information: Numbers, upper: Numbers, lower: Numbers | None, drift: float) -> tuple[Floats, Floats]:
+def crossing(
+    information: Numbers, upper: Numbers, lower: Numbers | None, drift: float | Numbers
+) -> tuple[Floats, Floats]:
     """Probability that z leaves first above `upper`, and first below `lower`, at each look; two of shape (looks,).
 
-    Looks without new information are passed over.
+    Looks without new information are passed over. `drift` is as of `futility_bounds`.
     """
     amounts = np.asarray(information, dtype=np.float64)
     tops = np.asarray(upper, dtype=np.float64)
     bottoms = np.full(len(tops), -np.inf) if lower is None else np.asarray(lower, dtype=np.float64)
     above, below = np.zeros(len(tops)), np.zeros(len(tops))
     kept = np.flatnonzero(telling(amounts))
-    walk = _Walk(amounts[kept], drift)
+    walk = _Walk(amounts[kept], _means(amounts, drift)[kept])
     for place in kept:
         above[place], below[place] = walk.above(tops[place]), walk.below(bottoms[place])
         walk.go_on(bottoms[place], tops[place])
@@ -220,7 +224,9 @@ class Adjusted:
     high: float
 
 
-def adjust(information: Numbers, bounds: Numbers, z: float, level: float = 0.95) -> Adjusted:
+def adjust(
+    information: Numbers, bounds: Numbers, z: float, level: float = 0.95, per_unit: Numbers | None = None
+) -> Adjusted:
     """The bias-adjusted estimate of a test that ended at the last of these looks with z.
 
     Args:
@@ -228,15 +234,17 @@ def adjust(information: Numbers, bounds: Numbers, z: float, level: float = 0.95)
         bounds: of efficacy at the same looks; the last is not needed, and may be anything.
         z: at the end.
         level: of the interval, two-sided.
+        per_unit: mean of z at each look per unit of drift; √information, unless given.
 
     Source: stage-wise ordering, Jennison and Turnbull (2000), sections 8.4 and 8.5; Tsiatis, Rosner and Mehta (1984).
     """
     amounts = np.asarray(information, dtype=np.float64)
     tops = np.append(np.asarray(bounds, dtype=np.float64)[:-1], z)
-    scale = 1 / np.sqrt(amounts[-1])
+    means = np.sqrt(amounts) if per_unit is None else np.asarray(per_unit, dtype=np.float64)
+    scale = 1 / means[-1]
 
     def beyond(drift: float) -> float:
-        return float(crossing(amounts, tops, None, drift)[0].sum())
+        return float(crossing(amounts, tops, None, drift * means)[0].sum())
 
     def drift_at(probability: float) -> float:
         low, high = (z - REACH) * scale, (z + REACH) * scale
@@ -251,8 +259,8 @@ def adjust(information: Numbers, bounds: Numbers, z: float, level: float = 0.95)
 class _Walk:
     """The density of z among courses that have not left yet, by Gauss-Legendre quadrature between the bounds."""
 
-    def __init__(self, information: Floats, drift: float) -> None:
-        self.information, self.drift = information, drift
+    def __init__(self, information: Floats, centres: Floats) -> None:
+        self.information, self.centres = information, centres
         self.points, self.masses = np.zeros(1), np.ones(1)
         self.look = 0
         self._aim()
@@ -262,7 +270,8 @@ class _Walk:
         before = self.information[self.look - 1] if self.look else 0.0
         now = self.information[self.look]
         self.deviation = float(np.sqrt((now - before) / now))
-        self.means = (self.points * np.sqrt(before) + self.drift * (now - before)) / np.sqrt(now)
+        centre = self.centres[self.look - 1] if self.look else 0.0
+        self.means = self.centres[self.look] + np.sqrt(before / now) * (self.points - centre)
 
     def above(self, bound: float) -> float:
         return float(self.masses @ ndtr((self.means - bound) / self.deviation))
@@ -292,7 +301,7 @@ class _Walk:
 
     def go_on(self, lower: float, upper: float) -> None:
         """Advance by a look, leaving off what lies beyond the bounds."""
-        centre = self.drift * np.sqrt(self.information[self.look])
+        centre = self.centres[self.look]
         low, high = max(lower, centre - REACH), min(upper, centre + REACH)
         last = self.look + 1 == len(self.information)
         if last or high <= low:
@@ -308,6 +317,12 @@ class _Walk:
         self.look += 1
         if not last:
             self._aim()
+
+
+def _means(information: Numbers, drift: float | Numbers) -> Floats:
+    """Means of z at each look."""
+    given = np.asarray(drift, dtype=np.float64)
+    return given if given.ndim else given * np.sqrt(np.asarray(information, dtype=np.float64))
 
 
 def _nodes(deviations: float) -> tuple[Floats, Floats]:
@@ -336,13 +351,13 @@ def _checked(information: Numbers, time: Numbers | None, error: float) -> tuple[
 
 
 def _each_look(
-    information: tuple[float, ...], error: float, spending: Spending, time: tuple[float, ...], drift: float,
+    information: tuple[float, ...], error: float, spending: Spending, time: tuple[float, ...], means: Floats,
     none: float, leave: Callable[["_Walk", float, int], tuple[float, float, float]],
 ) -> tuple[float, ...]:  # fmt: skip
     """A bound for every look that tells something, `none` for the others; what they would spend goes to the next."""
     bounds = np.full(len(information), none)
     kept = np.flatnonzero(telling(information))
-    walk = _Walk(np.array(information)[kept], drift) if len(kept) else None
+    walk = _Walk(np.array(information)[kept], means[kept]) if len(kept) else None
     steps = np.diff(spent(np.array(time)[kept], error, spending), prepend=0.0)
     for place, step in zip(kept.tolist(), steps.tolist(), strict=True):
         assert walk
@@ -359,17 +374,17 @@ def _efficacy_bounds(
         bound = walk.bound_of(step, 1)
         return bound, -np.inf, bound
 
-    return _each_look(information, alpha, spending, time, 0.0, np.inf, leave)
+    return _each_look(information, alpha, spending, time, np.zeros(len(time)), np.inf, leave)
 
 
 @lru_cache(maxsize=4096)
 def _futility_bounds(
-    information: tuple[float, ...], efficacy: tuple[float, ...], effect: float, beta: float, spending: Spending,
-    time: tuple[float, ...],
+    information: tuple[float, ...], efficacy: tuple[float, ...], means: tuple[float, ...], beta: float,
+    spending: Spending, time: tuple[float, ...],
 ) -> tuple[float, ...]:  # fmt: skip
     def leave(walk: _Walk, step: float, place: int) -> tuple[float, float, float]:
         decided = time[place] >= 1 - 1e-9 or not walk.masses.size
         bound = efficacy[place] if decided else min(walk.bound_of(step, -1), efficacy[place])
         return bound, bound, efficacy[place]
 
-    return _each_look(information, beta, spending, time, effect, -np.inf, leave)
+    return _each_look(information, beta, spending, time, np.array(means), -np.inf, leave)

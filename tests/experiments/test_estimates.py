@@ -126,3 +126,36 @@ def test_a_ratio_over_nothing_is_unknown_without_a_warning():
     found = estimate(silent, silent, PER_PLAY)
     assert np.isnan(found.effect)
     assert found.information == 0.0
+
+
+def test_looks_go_together_as_much_as_what_listeners_did():
+    days = np.array([[1.0, 2.0, 3.0], [3.0, 1.0, 2.0]])
+    arm = aggregates_of({"minutes": days.sum(axis=0), "last:minutes": days[0]})
+    expected = np.corrcoef(days.sum(axis=0), days[0])[0, 1]
+    assert estimate(arm, arm, MINUTES).correlation == pytest.approx(expected)
+    assert np.isnan(
+        estimate(aggregates_of({"minutes": [1, 2]}), aggregates_of({"minutes": [1, 2]}), MINUTES).correlation
+    )
+
+
+@pytest.mark.parametrize("columns", [MINUTES, PER_PLAY], ids=["mean", "ratio"])
+def test_the_correlation_of_two_looks_is_that_of_their_effects_over_many_experiments(columns):
+    rng = np.random.default_rng(4)
+    now, last, promised = [], [], []
+    for _ in range(600):
+        arms, earlier = [], []
+        for _arm in range(2):
+            taste, habit = rng.gamma(2, 2, 300), rng.uniform(1, 5, 300)
+            plays = rng.poisson(taste, (3, 300))
+            minutes = habit * plays + 2 * np.sqrt(plays) * rng.normal(size=(3, 300))
+            before = {"before:minutes": habit * taste + rng.normal(size=300), "before:plays": taste}
+            first = {"minutes": minutes[0], "plays": plays[0]}
+            sums = {"minutes": minutes.sum(axis=0), "plays": plays.sum(axis=0)}
+            arms.append(aggregates_of(sums | {f"last:{name}": of for name, of in first.items()} | before))
+            earlier.append(aggregates_of(first | before))
+        found = estimate(*arms, columns)
+        now.append(found.relative)
+        last.append(estimate(*earlier, columns).relative)
+        promised.append(found.correlation)
+    assert np.mean(promised) == pytest.approx(np.corrcoef(now, last)[0, 1], abs=0.09)  # 3 standard errors or more
+    assert 0.4 < np.mean(promised) < 0.9

@@ -124,6 +124,20 @@ def test_futility_spends_beta_and_does_not_bind():
     assert crossing(EVENLY, upper, None, 0.0)[0].sum() == pytest.approx(0.05)
 
 
+def test_means_that_follow_no_information_may_be_given():
+    upper = efficacy_bounds(EVENLY, 0.05, "pocock")
+    means = 2.0 * np.sqrt(EVENLY)
+    assert crossing(EVENLY, upper, None, means)[0] == pytest.approx(crossing(EVENLY, upper, None, 2.0)[0])
+    given = futility_bounds(EVENLY, upper, means, 0.2, "pocock")
+    assert given == pytest.approx(futility_bounds(EVENLY, upper, 2.0, 0.2, "pocock"))
+    falling = np.array([2.0, 1.0])
+    rng = np.random.default_rng(6)
+    z = rng.normal(size=(200_000, 2)) @ np.array([[1.0, np.sqrt(0.5)], [0.0, np.sqrt(0.5)]]) + falling
+    first = z[:, 0] >= 2.2
+    expected = first.mean(), (~first & (z[:, 1] >= 2.0)).mean()
+    assert crossing([1.0, 2.0], [2.2, 2.0], None, falling)[0] == pytest.approx(expected, abs=0.004)
+
+
 def test_who_has_more_than_enough_information_decides_before_the_end():
     upper = efficacy_bounds(EVENLY, 0.05, "pocock")
     lower = futility_bounds(EVENLY, upper, 20.0, 0.2, "pocock")
