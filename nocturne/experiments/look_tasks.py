@@ -1,6 +1,6 @@
 """A look at an experiment on Spark: a task measures the listeners of its buckets, and hands back moments alone."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import date
 from functools import partial
