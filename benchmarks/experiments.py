@@ -280,7 +280,7 @@ def measure_aa(count: int, seed: int, drift: float = 0.0) -> list[Row]:
 
 
 def baselines(tried: Experiment, seed: int) -> dict[str, Baseline]:
-    """What the days before tell: one day, and two weeks, of 200,000 listeners."""
+    """Baselines from the days before: one day, and two weeks, of 200,000 listeners."""
     course = nights(np.random.default_rng(seed + 1), (200_000,), {})
     windows = [{name: values.copy() for name, values in sums.items()} for sums in course]
     day, before = (aggregates_of({c: w[c] for c in w if ":" not in c}) for w in (windows[0], windows[-1]))

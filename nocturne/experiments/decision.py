@@ -90,7 +90,7 @@ class Standing:
 
 @dataclass(frozen=True)
 class Decision:
-    """What to do about a treatment after a look.
+    """The advice on a treatment after a look.
 
     Attributes:
         treatment: arm.

@@ -188,7 +188,7 @@ class _Side:
     by_share: Value
 
     def less(self, slope: Value, prior: "_Side", usual: Value) -> "_Side":
-        """What remains when what goes with a covariate is taken off, the covariate's usual value given."""
+        """The rest when whatever goes with a covariate is taken off, the covariate's usual value given."""
         weights = dict(self.touched) | {name: -slope * weight for name, weight in prior.touched.items()}
         return replace(self, ratio=self.ratio - slope * (prior.ratio - usual), touched=weights)
 

@@ -1,4 +1,4 @@
-"""Plans: what an experiment can find, and when, from what listeners did before it.
+"""Plans: effects that an experiment can find, and when, from what listeners did before it.
 
 A listener's day is modelled as a lasting part, which days share, and a daily part, which they do not; the mean of k
 days then has the relative variance lasting + daily / k. CUPED takes off what the days before say about the lasting
@@ -77,7 +77,7 @@ def baseline_of(day: Aggregates, before: Aggregates, days: int, columns: Columns
 
 @dataclass(frozen=True)
 class MetricPlan:
-    """What one metric of a treatment can show.
+    """The power of one metric of a treatment.
 
     Attributes:
         treatment, metric, role: of which.
@@ -101,7 +101,7 @@ class MetricPlan:
 
 @dataclass(frozen=True)
 class Plan:
-    """What an experiment on one treatment can show.
+    """The power of an experiment on one treatment, and its expected duration.
 
     Attributes:
         treatment: arm.
