@@ -34,7 +34,7 @@ class Arm:
 
     Attributes:
         assigned: listeners.
-        listed: of those, with a list on every night since.
+        listed: of those, with the list of their arm on the night before the look.
         exposed: of those listed, to whom a list was shown.
         listeners: aggregates of all that are assigned.
         segments: aggregates of some of them, by a name such as `market:SE`.

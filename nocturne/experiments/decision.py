@@ -177,8 +177,8 @@ def _failure(check: Check) -> str:
     of_control, of_treatment = _share(check.control), _share(check.treatment)
     if check.step == "list":
         return (
-            f"{of_control} of control's listeners and {of_treatment} of the treatment's went without a list on some "
-            f"night: {chance}. Look at the pipeline."
+            f"{of_control} of control's listeners and {of_treatment} of the treatment's went without their list on the "
+            f"night before: {chance}. Look at the pipeline."
         )
     if check.step == "trigger":
         return (

@@ -44,7 +44,7 @@ class Counts:
 
     Attributes:
         assigned: to the arm, by the assignment's rule.
-        listed: of those, with a list on every night since.
+        listed: of those, with the list of their arm on the night before the look.
         triggered: of those assigned, whose lists differed by arm on some night; None if every one counts.
         exposed: of those listed, to whom a list was shown.
     """
