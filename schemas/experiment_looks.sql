@@ -8,7 +8,7 @@ CREATE TABLE experiment_looks (
   listeners   BIGINT NOT NULL COMMENT 'Listeners of the group, count',
   listed      BIGINT          COMMENT 'Of everyone: with the list of their arm on the night before; null in other groups',
   exposed     BIGINT          COMMENT 'Of those listed, to whom anything was shown since the start; null in other groups',
-  means       MAP<STRING, DOUBLE> NOT NULL COMMENT 'Mean of each column over the listeners, in its unit: measures since the start, and under before: those of four weeks before it',
+  means       MAP<STRING, DOUBLE> NOT NULL COMMENT 'Mean of each column over the listeners, in its unit: measures since the start, under before: those of four weeks before it, and under last: those up to the look before',
   variances   MAP<STRING, DOUBLE> NOT NULL COMMENT 'Sample variance of each column, in its unit squared',
   covariances MAP<STRING, DOUBLE> NOT NULL COMMENT 'Sample covariance of pairs of columns, by both names with | between them, the smaller one first'
 )

@@ -4,6 +4,7 @@ import getpass
 from collections import Counter
 from datetime import date, timedelta
 from functools import partial
+from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -233,7 +234,7 @@ def _metric(row: Row) -> Row:
         "role": row["role"],
         "control": round(row["control"], 4),
         "effect": f"{row['relative']:+.2%}",
-        "interval": f"{row['low']:+.2%} to {row['high']:+.2%}",
+        "interval": " to ".join(f"{row[end]:+.2%}" if isfinite(row[end]) else "any" for end in ("low", "high")),
         "listeners": row["control_listeners"] + row["treatment_listeners"],
         "outcome": row["outcome"],
     }

@@ -5,7 +5,8 @@ the days of the looks, so nothing but the definition of the experiment has to be
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
 
 import numpy as np
 from tea_tasting.aggr import Aggregates
@@ -95,7 +96,7 @@ class Result:
         alpha: spent so far, on z; of a deterioration metric on harm_z.
         p_value: sequential, one-sided, of the same.
         adjusted, adjusted_low, adjusted_high: relative effect corrected for stopping, median unbiased, and its 95 %
-            interval; at the last look so far only, otherwise nan.
+            interval, from the look that proved what was to be proved, or else the last; nan but at the last look.
         reduction: share of the variance that the days before took off.
         proved, harmed: z, harm_z reached their bound at this look or before.
         futile: z is not above its bound of futility, and nothing was proved.
@@ -185,8 +186,21 @@ def analyse(experiment: Experiment, looks: Sequence[Look]) -> Analysis:
     return Analysis(tuple(results), tuple(checks), tuple(decisions))
 
 
-def estimate_look(look: Look, treatment: str, metric: Metric) -> Estimate:
-    """The effect of a treatment on all listeners at one look, from the triggered ones where they are known."""
+def estimate_looks(looks: Sequence[Look], treatment: str, metric: Metric) -> list[Estimate]:
+    """The effect of a treatment on all listeners at each look, from the triggered ones where they are known.
+
+    Who is triggered since the look before has no part in the earlier estimate: the correlation is that much lower.
+    """
+    found = [_estimate_look(look, treatment, metric) for look in looks]
+    counts = [sum(_listeners(look, treatment)[:2]) if treatment in look.triggered else 1 for look in looks]
+    overlaps = [1.0, *(min(before / max(now, 1), 1.0) for before, now in pairwise(counts))]
+    return [
+        replace(each, correlation=each.correlation * np.sqrt(overlap))
+        for each, overlap in zip(found, overlaps, strict=True)
+    ]
+
+
+def _estimate_look(look: Look, treatment: str, metric: Metric) -> Estimate:
     if INTERLEAVED in look.arms:
         return paired(_drafted(look, treatment), TEAM + CONTROL, TEAM + treatment)
     control, other = look.arms[CONTROL].listeners, look.arms[treatment].listeners
@@ -207,12 +221,12 @@ def _results(
 ) -> list[Result]:
     """A metric's row of each look."""
     metric = experiment.metrics[name]
-    estimates = [estimate_look(look, treatment, metric) for look in looks]
+    estimates = estimate_looks(looks, treatment, metric)
     course = follow(experiment, metric, risks, estimates, time)
     alpha = risks.gain(metric.role)
     tested = course.harm_z if alpha is None else course.z
     spent = sequential.spent(time, alpha or risks.harm, experiment.spending)
-    p_values = sequential.p_values(tested, course.information, experiment.spending, time)
+    p_values = sequential.p_values(tested, course.progress, experiment.spending, time)
     last = len(looks) - 1
     rows = []
     for place, (look, found) in enumerate(zip(looks, estimates, strict=True)):
@@ -242,12 +256,13 @@ def _adjusted(metric: Metric, course: Course) -> tuple[float, float, float]:
     """Bias-adjusted relative effect and its interval, at the look that proved what was to be proved, or the last."""
     of_harm = metric.role == "deterioration"
     z, bounds = (course.harm_z, course.bounds.harm) if of_harm else (course.z, course.bounds.gain)
-    kept = np.flatnonzero(sequential.telling(course.information))
+    kept = np.flatnonzero(sequential.telling(course.progress))
     if not len(kept):
         return np.nan, np.nan, np.nan
     crossed = np.flatnonzero(z[kept] >= bounds[kept])
     kept = kept[: crossed[0] + 1] if len(crossed) else kept
-    found = sequential.adjust(course.information[kept], bounds[kept], float(z[kept[-1]]))
+    means = np.sqrt(course.information[kept])
+    found = sequential.adjust(course.progress[kept], bounds[kept], float(z[kept[-1]]), per_unit=means)
     margin = metric.margin if metric.role == "guardrail" else 0.0
     sign = -sign_of(metric) if of_harm else sign_of(metric)
     low, high = sorted((sign * (found.low - margin), sign * (found.high - margin)))

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from nocturne.core.errors import InputError
 from nocturne.core.experiment import Experiment
 from nocturne.core.night import Night
-from nocturne.experiments.columns import BEFORE, columns_of, columns_of_metric
+from nocturne.experiments.columns import BEFORE, LAST, columns_of, columns_of_metric
 from nocturne.experiments.look_tasks import BEFORE_DAYS
 from nocturne.experiments.moments import Moments, aggregates_of
 from nocturne.experiments.outcomes import LISTENS, SHOWN, Outcomes, Window
@@ -183,7 +183,7 @@ def _baselines(night: Night, layer: Layer, experiment: Experiment) -> tuple[dict
             expected=f"at least {FEWEST_DAYS}",
             fix="check it when more nights were made",
         )
-    names = [name for name in columns_of(experiment) if not name.startswith(BEFORE)]
+    names = [name for name in columns_of(experiment) if not name.startswith((BEFORE, LAST))]
     last = (night.run_date - EPOCH).days
     one_day, all_days = Window(last, last), Window((days[0] - EPOCH).days, last)
     sums = [Moments.of(np.zeros((0, len(names)))) for _ in range(2)]

@@ -1,7 +1,8 @@
 """Columns that are summed per listener: a metric's numerator and denominator, and the same from before the start.
 
 `minutes` is the listener's minutes since the start of the experiment, `minutes:podcast` those of one content type,
-`before:minutes` those of the days before. A column that the aggregates lack is no covariate.
+`before:minutes` those of the days before, a covariate, and `last:minutes` those from the start up to the look before,
+which tell how far the looks go together. An analysis does without columns of the last two kinds that there are not.
 """
 
 from dataclasses import dataclass
@@ -9,8 +10,8 @@ from itertools import combinations
 
 from nocturne.core.experiment import Experiment, Metric
 
-BEFORE = "before:"
-"""Prefix of a column from before the start."""
+BEFORE, LAST = "before:", "last:"
+"""Prefixes of a column from before the start, and of one that ends with the look before."""
 
 
 TEAM = "team:"
@@ -33,6 +34,11 @@ class Columns:
     def before(self) -> "Columns":
         """The same from before the start."""
         return Columns(BEFORE + self.numerator, None if self.denominator is None else BEFORE + self.denominator)
+
+    @property
+    def last(self) -> "Columns":
+        """The same up to the look before; 0 at the first look."""
+        return Columns(LAST + self.numerator, None if self.denominator is None else LAST + self.denominator)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -67,7 +73,7 @@ def pairs_of(experiment: Experiment) -> tuple[tuple[str, str], ...]:
 
 def _groups(experiment: Experiment) -> list[set[str]]:
     metrics = (columns_of_metric(metric) for metric in experiment.metrics.values())
-    return [{*columns.names, *columns.before.names} for columns in metrics]
+    return [{*columns.names, *columns.before.names, *columns.last.names} for columns in metrics]
 
 
 def _of_type(metric: Metric) -> str:

@@ -34,12 +34,14 @@ class Course:
 
     Attributes:
         information: one over the variance of the relative effect.
+        progress: information by which the looks go together, as of `progress_of`.
         z: of superiority for a success metric, of non-inferiority for a guardrail; nan for a deterioration metric.
         harm_z: of inferiority.
         bounds: of both.
     """
 
     information: Floats
+    progress: Floats
     z: Floats
     harm_z: Floats
     bounds: Bounds
@@ -77,16 +79,48 @@ def z_of(metric: Metric, estimate: Estimate) -> tuple[Floats, Floats]:
     return np.asarray(sign * estimate.z(null)), np.asarray(-sign * estimate.z())
 
 
+LEAST_CORRELATION = 0.01
+
+
+def progress_of(information: Sequence[float], correlations: Sequence[float], time: Sequence[float]) -> list[float]:
+    """Amounts whose ratio from look to look is the squared correlation of their estimates; 0 where nothing is known.
+
+    A correlation that is not known is taken to be as low as if days of a listener had nothing in common, or lower if
+    information grew faster: bounds are then never too near.
+
+    Args:
+        information: at each look, of the relative effect.
+        correlations: of each look's estimate with that of the look before.
+        time: of each look.
+    """
+    amounts: list[float] = []
+    last = None
+    for place, (amount, correlation) in enumerate(zip(information, correlations, strict=True)):
+        if not amount > 0:
+            amounts.append(0.0)
+            continue
+        if last is None:
+            amounts.append(amount)
+        elif last == place - 1 and np.isfinite(correlation):
+            amounts.append(amounts[last] / min(max(correlation, LEAST_CORRELATION), 1.0) ** 2)
+        else:
+            amounts.append(amounts[last] * max(amount / information[last], time[place] / time[last]))
+        last = place
+    return amounts
+
+
 def bounds_of(
-    metric: Metric, risks: Risks, spending: Spending, information: Sequence[float], time: Sequence[float]
-) -> Bounds:
-    """The bounds of a metric at looks with this information on its relative effect."""
-    harm = sequential.efficacy_bounds(information, risks.harm, spending, time)
+    metric: Metric, risks: Risks, spending: Spending, information: Sequence[float], progress: Sequence[float],
+    time: Sequence[float],
+) -> Bounds:  # fmt: skip
+    """The bounds of a metric at looks with this information on its relative effect, and this progress."""
+    harm = sequential.efficacy_bounds(progress, risks.harm, spending, time)
     alpha = risks.gain(metric.role)
     if alpha is None:
         return Bounds(np.full(len(harm), np.inf), np.full(len(harm), -np.inf), harm)
-    gain = sequential.efficacy_bounds(information, alpha, spending, time)
-    futility = sequential.futility_bounds(information, gain, tolerance_of(metric), risks.beta, spending, time)
+    gain = sequential.efficacy_bounds(progress, alpha, spending, time)
+    means = tolerance_of(metric) * np.sqrt(information)
+    futility = sequential.futility_bounds(progress, gain, means, risks.beta, spending, time)
     return Bounds(gain, futility, harm)
 
 
@@ -98,5 +132,6 @@ def follow(
     z, harm_z = (
         np.array(side, dtype=np.float64) for side in zip(*(z_of(metric, each) for each in estimates), strict=True)
     )
-    bounds = bounds_of(metric, risks, experiment.spending, information, time)
-    return Course(np.array(information), z, harm_z, bounds)
+    progress = progress_of(information, [float(each.correlation) for each in estimates], time)
+    bounds = bounds_of(metric, risks, experiment.spending, information, progress, time)
+    return Course(np.array(information), np.array(progress), z, harm_z, bounds)

@@ -35,6 +35,7 @@ class Estimate:
         control_variance: of control.
         covariance: of effect and control.
         reduction: share of the effect's variance that the days before took off.
+        correlation: of the effect and that at the look before; nan if nothing tells.
     """
 
     control: Value
@@ -43,6 +44,7 @@ class Estimate:
     control_variance: Value
     covariance: Value
     reduction: Value = 0.0
+    correlation: Value = np.nan
 
     @property
     def treatment(self) -> Value:
@@ -80,11 +82,13 @@ class Estimate:
         return self.variance - 2 * null * self.covariance + null * null * self.control_variance
 
     def _limit(self, bound: float, side: int) -> float:
+        if not np.isfinite(bound):
+            return float(side * np.inf)
         square = bound * bound
         curve = self.control * self.control - square * self.control_variance
         slope = self.effect * self.control - square * self.covariance
         level = self.effect * self.effect - square * self.variance
-        if not np.isfinite(bound) or not curve > 0:
+        if not curve > 0:
             return float(side * np.inf)
         root = np.sqrt(np.maximum(slope * slope - curve * level, 0.0))
         return float((slope + side * np.copysign(root, bound)) / curve)
@@ -143,22 +147,28 @@ def mix(
         columns: of the metric.
         cuped: take off what the days before explain, as far as there are columns of them.
     """
-    if any(np.ndim(arm.count()) == 0 and arm.count() < FEWEST for arm in (control, treatment)):
+    arms = control, treatment
+    if any(np.ndim(arm.count()) == 0 and arm.count() < FEWEST for arm in arms):
         return UNKNOWN
     counted = share * (1 - share) / listeners
-    sides = _linearise(control, others, share, columns), _linearise(treatment, others, share, columns)
-    found = _difference(control, treatment, others, counted, *sides)
-    before = columns.before
-    if not cuped or not all(name in arm.mean_ for arm in (control, treatment) for name in before.names):
-        return found
-    pooled = control + treatment
-    *prior, pooled_prior = (_linearise(each, None, 1.0, before) for each in (control, treatment, pooled))
-    metric, explained = _linearise(pooled, others, share, columns).touched, pooled_prior.touched
-    slope = _divide(_covariance(pooled, metric, explained), _covariance(pooled, explained, explained))
-    slope = np.where(np.isfinite(slope), slope, 0.0)[()]
-    adjusted = [side.less(slope, its, pooled_prior.ratio) for side, its in zip(sides, prior, strict=True)]
-    corrected = _difference(control, treatment, others, counted, *adjusted)
-    return replace(corrected, reduction=1 - _divide(corrected.variance, found.variance))
+    before = columns.before if cuped and _have(arms, columns.before) else None
+    sides = _sides(arms, others, share, columns, before)
+    found = _difference(arms, others, counted, sides)
+    if before is not None:
+        plain = _difference(arms, others, counted, _sides(arms, others, share, columns, None))
+        found = replace(found, reduction=1 - _divide(found.variance, plain.variance))
+    if _have(arms, columns.last):
+        earlier = _sides(arms, None, 1.0, columns.last, before)
+        found = replace(found, correlation=_correlation(arms, sides, earlier))
+    return found
+
+
+Arms = tuple[Aggregates, Aggregates]
+"""Control and treatment."""
+
+
+def _have(arms: Arms, columns: Columns) -> bool:
+    return all(name in arm.mean_ for arm in arms for name in columns.names)
 
 
 @dataclass(frozen=True)
@@ -199,12 +209,27 @@ def _linearise(touched: Aggregates, others: Aggregates | None, share: Value, col
     return _Side(ratio, _times(weights, share), _times(weights, 1 - share), apart)
 
 
-def _difference(
-    control: Aggregates, treatment: Aggregates, others: Aggregates | None, counted: Value, low: _Side, high: _Side
-) -> Estimate:
+def _sides(
+    arms: Arms, others: Aggregates | None, share: Value, columns: Columns, before: Columns | None
+) -> tuple[_Side, _Side]:
+    """Both arms' sides, without what goes with the columns before, if any; the slope is that of both arms together."""
+    control, treatment = (_linearise(arm, others, share, columns) for arm in arms)
+    if before is None:
+        return control, treatment
+    pooled = arms[0] + arms[1]
+    prior, other_prior, usual = (_linearise(each, None, 1.0, before) for each in (*arms, pooled))
+    metric = _linearise(pooled, others, share, columns).touched
+    slope = _divide(_covariance(pooled, metric, usual.touched), _covariance(pooled, usual.touched, usual.touched))
+    slope = np.where(np.isfinite(slope), slope, 0.0)[()]
+    return control.less(slope, prior, usual.ratio), treatment.less(slope, other_prior, usual.ratio)
+
+
+def _difference(arms: Arms, others: Aggregates | None, counted: Value, sides: tuple[_Side, _Side]) -> Estimate:
     """The estimate that follows from both sides: three independent samples, and the share with variance `counted`."""
-    noise = _covariance(control, low.touched, low.touched) / control.count()
-    other_noise = _covariance(treatment, high.touched, high.touched) / treatment.count()
+    low, high = sides
+    noise, other_noise = (
+        _covariance(arm, side.touched, side.touched) / arm.count() for arm, side in zip(arms, sides, strict=True)
+    )
     apart = high.by_share - low.by_share
     variance, control_variance, covariance = noise + other_noise, noise, -noise
     if others is not None:
@@ -216,6 +241,19 @@ def _difference(
         )
         covariance = covariance + _covariance(others, moved, low.untouched) / size + counted * apart * low.by_share
     return Estimate(low.ratio, high.ratio - low.ratio, variance, control_variance, covariance)
+
+
+def _correlation(arms: Arms, sides: tuple[_Side, _Side], earlier: tuple[_Side, _Side]) -> Value:
+    """Of an effect now and at the look before, by what the same listeners did."""
+
+    def together(one: tuple[_Side, _Side], other: tuple[_Side, _Side]) -> Value:
+        parts: list[Value] = [
+            _covariance(arm, left.touched, right.touched) / arm.count()
+            for arm, left, right in zip(arms, one, other, strict=True)
+        ]
+        return sum(parts)
+
+    return _divide(together(sides, earlier), np.sqrt(together(sides, sides) * together(earlier, earlier)))
 
 
 def _covariance(aggregates: Aggregates, left: Weights, right: Weights) -> Value:

@@ -1,6 +1,6 @@
 """A look at an experiment on Spark: a task measures the listeners of its buckets, and hands back moments alone."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date
 from functools import partial, reduce
@@ -17,7 +17,7 @@ from nocturne.core.experiment import CONTROL, INTERLEAVED, Experiment
 from nocturne.core.masks import mask
 from nocturne.core.spark.exchange import Parcels, as_given, deal_out, in_tables, unpack
 from nocturne.core.xxhash import buckets_of
-from nocturne.experiments.columns import BEFORE, TEAM, columns_of
+from nocturne.experiments.columns import BEFORE, LAST, TEAM, columns_of
 from nocturne.experiments.moments import Moments
 from nocturne.experiments.outcomes import Outcomes, Window, segments
 from nocturne.storage.aligned_rows import AlignedRows
@@ -109,8 +109,9 @@ class LookTask:
             return Sums({}, {}, {})
         user_ids, arms = assigned["user_id"].combine_chunks(), assigned["arm"]
         heard = _table(self.listeners.in_bucket(bucket), user_ids)
-        since, before = (self._outcomes(bucket, user_ids, exposures, heard, window) for window in self._windows)
-        values = self._values(bucket, since, before)
+        listens = _table(self.listens.in_bucket(bucket), user_ids)
+        since, before, until = (self._outcomes(user_ids, listens, exposures, heard, each) for each in self._windows)
+        values = self._values(bucket, since, {BEFORE: before, LAST: until})
         populations = {EVERYONE: np.ones(len(user_ids), bool)} | self._segments(bucket, user_ids, heard)
         triggered = self._triggered(bucket, user_ids, exposures)
         own = _aligned(self.lists, bucket, "ranked_lists", user_ids)["arm"]
@@ -130,15 +131,19 @@ class LookTask:
         return sums
 
     @property
-    def _windows(self) -> tuple[Window, Window]:
-        """Since the first lists were served, which is the day after their night; and before."""
+    def _windows(self) -> tuple[Window, Window, Window]:
+        """Since the first lists were served, which is the day after their night; before; and up to the look before."""
         start, last = (self.experiment.start - _EPOCH).days, (self.night - _EPOCH).days
-        return Window(start + 1, last), Window(start - BEFORE_DAYS + 1, start)
+        look_before = max((day for day in self.experiment.looks if start + day < last), default=0)
+        return (
+            Window(start + 1, last),
+            Window(start - BEFORE_DAYS + 1, start),
+            Window(start + 1, start + look_before),
+        )
 
     def _outcomes(
-        self, bucket: int, user_ids: pa.Array, exposures: pa.Table, heard: pa.Table, window: Window
+        self, user_ids: pa.Array, listens: pa.Table, exposures: pa.Table, heard: pa.Table, window: Window
     ) -> Outcomes:
-        listens = _table(self.listens.in_bucket(bucket), user_ids)
         if window.last <= (self.experiment.start - _EPOCH).days:
             # A covariate is what was known when the experiment began: whatever came later may be its doing.
             listens, exposures = (self._known_at_start(rows) for rows in (listens, exposures))
@@ -155,14 +160,19 @@ class LookTask:
         places = pc.index_in(lists.flatten(), self.index["item_index"].combine_chunks())
         return pa.table({"user_id": users, "item_id": self.index["item_id"].combine_chunks().take(places)})
 
-    def _values(self, bucket: int, since: Outcomes, before: Outcomes) -> Floats:
-        """The columns of each listener; shape (listeners, columns)."""
+    def _values(self, bucket: int, since: Outcomes, others: Mapping[str, Outcomes]) -> Floats:
+        """The columns of each listener; shape (listeners, columns).
+
+        Args:
+            others: outcomes of other windows, by the prefix of their columns.
+        """
         if self.experiment.kind == "interleaving":
             credit = since.credit(self._drafted(bucket, since.user_ids), tuple(self.experiment.arms))
             return np.stack([credit[name.removeprefix(TEAM)] for name in self.columns], axis=1)
-        past = [name.removeprefix(BEFORE) for name in self.columns if name.startswith(BEFORE)]
-        values = since.columns(name for name in self.columns if not name.startswith(BEFORE))
-        values |= {f"{BEFORE}{name}": column for name, column in before.columns(past).items()}
+        values = since.columns(name for name in self.columns if not name.startswith(tuple(others)))
+        for prefix, outcomes in others.items():
+            names = [name.removeprefix(prefix) for name in self.columns if name.startswith(prefix)]
+            values |= {f"{prefix}{name}": column for name, column in outcomes.columns(names).items()}
         return np.stack([values[name] for name in self.columns], axis=1)
 
     def _drafted(self, bucket: int, user_ids: pa.Array) -> pa.Table:

@@ -20,7 +20,7 @@ from nocturne.core.errors import InputError
 from nocturne.core.experiment import CONTROL, Experiment, Metric
 from nocturne.experiments import sequential
 from nocturne.experiments.columns import Columns
-from nocturne.experiments.courses import bounds_of, tolerance_of
+from nocturne.experiments.courses import bounds_of, sign_of, tolerance_of
 from nocturne.experiments.decision import Risks, risks_of
 
 
@@ -141,10 +141,10 @@ def plan(
     """
     risks = risks_of(experiment)
     days = np.array(experiment.looks, dtype=np.float64)
-    size = 1 / (1 / np.asarray(listeners[treatment], np.float64) + 1 / np.asarray(listeners[CONTROL], np.float64))
-    thinned = size * np.ones(len(days)) / (np.asarray(triggered, np.float64) * variance_ratio)
+    thinned = np.ones(len(days)) / (np.asarray(triggered, np.float64) * variance_ratio)
+    sizes = np.asarray(listeners[CONTROL], np.float64), np.asarray(listeners[treatment], np.float64)
     tests = {
-        name: _Test(experiment, metric, risks, thinned / baselines[name].variance_after(days))
+        name: _Test(experiment, metric, risks, thinned * _size(metric, *sizes) / baselines[name].variance_after(days))
         for name, metric in experiment.metrics.items()
         if metric.role != "deterioration"
     }
@@ -177,7 +177,8 @@ class _Test:
     def crossing(self, drift: float, growth: float = 1.0) -> tuple[Floats, Floats]:
         """Probability of being proved, and of being found futile, at each look."""
         amounts = self.information * growth
-        bounds = bounds_of(self.metric, self.risks, self.experiment.spending, amounts.tolist(), self.time.tolist())
+        found = amounts.tolist()
+        bounds = bounds_of(self.metric, self.risks, self.experiment.spending, found, found, self.time.tolist())
         return sequential.crossing(amounts, bounds.gain, bounds.futility, drift)
 
     def _power(self, growth: float) -> float:
@@ -218,6 +219,13 @@ def _expected_day(days: Floats, successes: Sequence[_Test], guardrails: Sequence
     shipped = (1 - np.prod(1 - improved, axis=0)) * np.prod(safe, axis=0)
     running = (1 - np.prod(hopeless, axis=0)) * np.prod(1 - unsafe, axis=0) - shipped
     return float(days[0] + np.sum(running[:-1] * np.diff(days)))
+
+
+def _size(metric: Metric, control: Floats, treatment: Floats) -> Floats:
+    """Harmonic size of two arms: an effect multiplies the deviations of the treatment, a null those of control."""
+    effect = sign_of(metric) * metric.minimum_effect if metric.role == "success" else 0.0
+    null = -sign_of(metric) * metric.margin if metric.role == "guardrail" else 0.0
+    return np.asarray(1 / ((1 + effect) ** 2 / treatment + (1 + null) ** 2 / control))
 
 
 def _relative_variance(aggregates: Aggregates, columns: Columns) -> float:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
+from math import isfinite
 from typing import Any
 
 import matplotlib as mpl
@@ -82,7 +83,7 @@ def _draw(axis: Axes, experiment: Experiment, name: str, rows: Sequence[Row]) ->
     metric = experiment.metrics[name]
     days, effects = [row["day"] for row in rows], [100 * row["relative"] for row in rows]
     reach = 100 * max(metric.minimum_effect, metric.margin, *(abs(row["relative"]) for row in rows), 0.01)
-    for row in rows:
+    for row in (row for row in rows if isfinite(row["low"]) and isfinite(row["high"])):
         ends = [min(max(100 * row[end], -8 * reach), 8 * reach) for end in ("low", "high")]
         axis.plot([row["day"]] * 2, ends, color=REFERENCE, linewidth=2.5, solid_capstyle="round")
     axis.plot(days, effects, "o", color=REFERENCE, markersize=6)

@@ -31,7 +31,7 @@ EXPERIMENT: dict[str, Any] = {
     "salt": "bold",
     "first_slot": 0,
     "slots": 1000,
-    "looks": [2, 4],
+    "looks": [1, 2, 4],
     "arms": {
         "control": {"weight": 1},
         "bold": {"weight": 1, "settings": {"reranking.diversity": 0.5}},
@@ -170,29 +170,29 @@ def means(sums: Sums) -> dict[Group, list[float]]:
 
 def test_two_buckets_are_measured_by_arm_and_group(look_night: Night) -> None:
     task = task_of(look_night, experiment())
-    assert task.columns == ("before:plays", "plays")
+    assert task.columns == ("before:plays", "last:plays", "plays")
     sums = in_this_process(task)
-    # plays before: ana 2, cleo 1, dan 7; plays since, on days 1 and 2: ana 4, cleo 5, eve 4
+    # plays before: ana 2, cleo 1, dan 7; on day 1, up to the look before: ana 3, cleo 5; on both: ana 4, cleo 5, eve 4
     assert means(sums) == {
-        Group("control", "everyone"): [2, 1, 2],
-        Group("control", "market:SE"): [1, 2, 4],
-        Group("control", "market:none"): [1, 0, 0],
-        Group("control", "history:up to 20 items"): [1, 2, 4],
-        Group("control", "history:none"): [1, 0, 0],
-        Group("control", "triggered:bold"): [1, 2, 4],
-        Group("control", "triggered:next"): [1, 2, 4],
-        Group("bold", "everyone"): [2, 4, 2.5],
-        Group("bold", "market:SE"): [1, 1, 5],
-        Group("bold", "market:NO"): [1, 7, 0],
-        Group("bold", "history:up to 20 items"): [2, 4, 2.5],
-        Group("bold", "triggered:bold"): [1, 1, 5],
-        Group("next", "everyone"): [2, 0, 2],
-        Group("next", "market:SE"): [2, 0, 2],
-        Group("next", "history:none"): [2, 0, 2],
-        Group("next", "triggered:next"): [1, 0, 4],
+        Group("control", "everyone"): [2, 1, 1.5, 2],
+        Group("control", "market:SE"): [1, 2, 3, 4],
+        Group("control", "market:none"): [1, 0, 0, 0],
+        Group("control", "history:up to 20 items"): [1, 2, 3, 4],
+        Group("control", "history:none"): [1, 0, 0, 0],
+        Group("control", "triggered:bold"): [1, 2, 3, 4],
+        Group("control", "triggered:next"): [1, 2, 3, 4],
+        Group("bold", "everyone"): [2, 4, 2.5, 2.5],
+        Group("bold", "market:SE"): [1, 1, 5, 5],
+        Group("bold", "market:NO"): [1, 7, 0, 0],
+        Group("bold", "history:up to 20 items"): [2, 4, 2.5, 2.5],
+        Group("bold", "triggered:bold"): [1, 1, 5, 5],
+        Group("next", "everyone"): [2, 0, 0, 2],
+        Group("next", "market:SE"): [2, 0, 0, 2],
+        Group("next", "history:none"): [2, 0, 0, 2],
+        Group("next", "triggered:next"): [1, 0, 0, 4],
     }
-    bold = sums.moments[Group("bold", "everyone")]
-    assert bold.products == pytest.approx(np.array([[18.0, -15.0], [-15.0, 12.5]]))
+    expected = [[18.0, -15.0, -15.0], [-15.0, 12.5, 12.5], [-15.0, 12.5, 12.5]]
+    assert sums.moments[Group("bold", "everyone")].products == pytest.approx(np.array(expected))
 
 
 def test_whoever_has_the_list_of_their_arm_is_listed_and_who_was_shown_one_exposed(look_night: Night) -> None:
@@ -205,9 +205,10 @@ def test_whoever_has_the_list_of_their_arm_is_listed_and_who_was_shown_one_expos
 def test_discoveries_are_of_what_nobody_had_heard_when_the_experiment_began(look_night: Night) -> None:
     metrics = {"new": {"role": "success", "measure": "discoveries", "minimum_effect": 0.02}}
     sums = in_this_process(task_of(look_night, experiment(metrics=metrics)))
-    # ana knew song and finds show; cleo knew tune; eve finds song. Before the start whatever was heard counts once
+    # ana knew song and finds show; cleo knew tune; eve finds song; neither on day 1, up to the look before.
+    # Before the start whatever was heard counts once
     found = {arm: means(sums)[Group(arm, "everyone")] for arm in ("control", "bold", "next")}
-    assert found == {"control": [2, 0.5, 0.5], "bold": [2, 1, 0], "next": [2, 0, 0.5]}
+    assert found == {"control": [2, 0.5, 0.5, 0], "bold": [2, 1, 0, 0], "next": [2, 0, 0.5, 0]}
 
 
 def test_the_listens_of_a_night_whose_gate_closed_are_left_out(look_night: Night) -> None:
@@ -215,7 +216,7 @@ def test_the_listens_of_a_night_whose_gate_closed_are_left_out(look_night: Night
     unused = {"observed": 0.0, "limit": ">= 1", "seconds": 0.0, "content": "0", "files": "0"}
     two_listeners.write(look_night.on(day(-27)), "validations", [{"run_date": day(-27)} | failed | unused])
     sums = in_this_process(task_of(look_night, experiment()))
-    assert means(sums)[Group("bold", "everyone")] == [2, 0.5, 2.5]
+    assert means(sums)[Group("bold", "everyone")] == [2, 0.5, 2.5, 2.5]
 
 
 DRAFTED = {"arms": {"control": {"weight": 1}, "bold": {"weight": 1, "recipe": {"factors": 2}}}, "kind": "interleaving"}

@@ -147,12 +147,15 @@ def lists_of(night: Night, experiment: str, arm: str) -> dict[str, list[str]]:
 def test_an_experiment_that_does_not_run_changes_no_row_of_a_night(plain: Tried, tmp_path: Path) -> None:
     service = plain.copy_to(tmp_path)
     night = service.night(LAST)
-    before = {table: made(night, table) for table in TABLES if table != "costs"}
+    before = {table: made(night, table) for table in TABLES if table not in {"costs", "nights"}}
+    (record,) = rows_of(night, "nights")
     service.write_experiments(LAST + 1, LAST + 4)
     run_nights([night])
     after = {table: made(night, table) for table in before}
     assert [table for table in before if after[table] != before[table]] == []
     assert before["ranked_lists"]
+    (again,) = rows_of(night, "nights")
+    assert {name for name in record if again[name] != record[name]} & {"content", "generation", "coverage"} == set()
 
 
 @pytest.mark.parametrize("offset", [1, LAST])

@@ -14,11 +14,8 @@ from nocturne.core.settings import load_settings, with_values
 from nocturne.serving.cache.served_items import ServedItems, write_items
 from nocturne.serving.items_table import items_table, weights_of_arms
 from tests.fixtures import two_listeners
+from tests.fixtures.served_world import WEIGHTS
 
-WEIGHTS = {
-    "personal_weight": 0.25, "session_weight": 0.1, "related_weight": 0.5, "creator_weight": 0.75,
-    "popularity_weight": 0.125, "recent_decay": 0.5,
-}  # fmt: skip
 SETTINGS = with_values(load_settings(), {f"now_playing.{name}": value for name, value in WEIGHTS.items()})
 TONIGHT = two_listeners.TONIGHT
 
