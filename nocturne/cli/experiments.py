@@ -11,7 +11,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from nocturne.cli.help import Command, Group, program
-from nocturne.cli.options import Conf, Json, LeaseHolder, OneNight, Set, WarehouseFolder, open_warehouse
+from nocturne.cli.options import (
+    Conf,
+    Json,
+    LeaseHolder,
+    OneNight,
+    Set,
+    WarehouseFolder,
+    open_warehouse,
+    require_writable,
+)
 from nocturne.core.console import print_json, print_rows, say
 from nocturne.core.errors import UsageError
 
@@ -36,12 +45,13 @@ def list_experiments(
     Example: nocturne experiments list --warehouse data/warehouse --run-date 2025-01-03
     """
     from nocturne.core.experiment import SLOTS, load_experiments
-    from nocturne.storage.running_experiments import conclusions
+    from nocturne.storage.running_experiments import concludes_by, conclusions
 
     stored = open_warehouse(warehouse, conf, set_)
     night, concluded = run_date.date(), conclusions(stored)
     experiments = load_experiments(stored.settings.experiments.folder)
-    decisions = {row["experiment"]: row["outcome"] for row in _results(stored) if row["kind"] == "decision"}
+    known = [row for row in _results(stored) if row["kind"] == "decision" and row["run_date"] <= night]
+    decisions = {(row["experiment"], row["treatment"]): row["outcome"] for row in known}
     rows = [
         {
             "experiment": each.name,
@@ -51,12 +61,14 @@ def list_experiments(
             "end": each.end,
             "slots": f"{each.first_slot}-{each.first_slot + each.slots - 1}",
             "arms": ", ".join(each.arms),
-            "decision": decisions.get(each.name, ""),
+            "decision": "; ".join(
+                f"{arm}: {decisions[each.name, arm]}" for arm in each.treatments if (each.name, arm) in decisions
+            ),
         }
         for each in experiments
     ]
     print_rows(rows, f"{stored.settings.experiments.folder}, on {night}", as_json=as_json, secondary=("kind", "arms"))
-    taken = [each for each in experiments if each.runs_on(night) and each.name not in concluded]
+    taken = [each for each in experiments if each.runs_on(night) and not concludes_by(concluded, each.name, night)]
     say(f"slots of {SLOTS:,} that no experiment has on that night: {_free(taken) or 'none'}")
 
 
@@ -104,6 +116,7 @@ def show(
     """
     from nocturne.experiments.report import experiment_page
 
+    require_writable(html)
     stored = open_warehouse(warehouse, conf, set_)
     experiment = _find(stored, name)
     rows = [row for row in _results(stored) if row["experiment"] == name]
@@ -111,7 +124,7 @@ def show(
         html.write_text(experiment_page(experiment, rows), encoding="utf-8")
         say(f"{html} is written")
     if as_json:
-        print_json(rows)
+        print_json([_finite(row) for row in rows])
         return
     for treatment in experiment.treatments:
         ours = [row for row in rows if row["treatment"] == treatment and row["kind"] != "conclusion"]
@@ -126,7 +139,7 @@ def show(
         print_rows([_metric(row) for row in shown], "metrics", secondary=("control", "listeners"))
         failed = [row for row in ours if row["day"] == last and row["outcome"] == "failed"]
         for row in failed:
-            say(f"failed: {row['name']} {row['segment']}, p {row['p_value']:.2g}")
+            say(f"failed: {row['name']}{' of ' * bool(row['segment'])}{row['segment']}, p {row['p_value']:.2g}")
 
 
 @command()
@@ -207,7 +220,9 @@ def _results(stored: "Warehouse") -> list[Row]:
 
 
 def _state(experiment: "Experiment", night: date, concluded: dict[str, Row]) -> str:
-    if experiment.name in concluded and concluded[experiment.name]["run_date"] <= night:
+    from nocturne.storage.running_experiments import concludes_by
+
+    if concludes_by(concluded, experiment.name, night):
         return f"concluded: {concluded[experiment.name]['name']}"
     if night < experiment.start:
         return "planned"
@@ -226,6 +241,11 @@ def _free(taken: "list[Experiment]") -> str:
 
 def _look_on(experiment: "Experiment", number: int) -> date:
     return experiment.start + timedelta(days=experiment.looks[number])
+
+
+def _finite(row: Row) -> Row:
+    """A row whose numbers JSON has; null stands for infinite and for unknown ones."""
+    return {name: None if isinstance(value, float) and not isfinite(value) else value for name, value in row.items()}
 
 
 def _metric(row: Row) -> Row:

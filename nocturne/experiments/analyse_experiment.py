@@ -94,8 +94,8 @@ def look_task(night: Night, assigned: Night, experiment: Experiment) -> LookTask
         ),
         listeners=stored("interactions", ["user_id", "item_indexes"], start, start),
         markets=stored("interactions", ["user_id", "market"], end, end),
-        listens=stored("listens", LISTENS, before, night.run_date),
-        exposures=stored("exposures", SHOWN, before, night.run_date),
+        listens=stored("listens", [*LISTENS, "run_date"], before, night.run_date),
+        exposures=stored("exposures", [*SHOWN, "run_date"], before, night.run_date),
         items=tables.night_rows(night, "items", ["item_id", "content_type"]),
         index=whole_index(night).to_table(),
     )

@@ -1,9 +1,10 @@
 """A look at an experiment on Spark: a task measures the listeners of its buckets, and hands back moments alone."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date
-from functools import partial
+from functools import partial, reduce
+from operator import itemgetter
 from typing import NamedTuple
 
 import numpy as np
@@ -68,8 +69,8 @@ class LookTask:
         drafts: drafted lists of all nights so far.
         listeners: `interactions` of the first night.
         markets: `interactions` of the night of the look.
-        listens: of every night that is counted, before and since the start.
-        exposures: likewise, of tables without buckets.
+        listens: with their nights, of every night that is counted, before and since the start.
+        exposures: likewise, without buckets.
         items: ids and content types of the catalogue.
         index: ids and numbers of items.
     """
@@ -95,13 +96,11 @@ class LookTask:
             return tuple(f"{TEAM}{arm}" for arm in self.experiment.arms)
         return columns_of(self.experiment)
 
-    def measure(self, buckets: Iterable[int], exposures: pa.Table) -> Sums:
-        """Sums over some buckets, of whose listeners these are the exposures, and maybe of others."""
-        total = Sums({}, {}, {})
+    def measure(self, buckets: Iterable[int], exposures: pa.Table) -> Iterator[tuple[int, Sums]]:
+        """Buckets and their sums, of whose listeners these are the exposures, and maybe of others."""
         of_bucket = buckets_of(exposures["user_id"].combine_chunks(), self.buckets)
         for bucket in buckets:
-            total.plus(self._measure_bucket(bucket, exposures.filter(pa.array(of_bucket == bucket))))
-        return total
+            yield bucket, self._measure_bucket(bucket, exposures.filter(pa.array(of_bucket == bucket)))
 
     def _measure_bucket(self, bucket: int, exposures: pa.Table) -> Sums:
         assigned = _table(self.assignments.in_bucket(bucket))
@@ -110,7 +109,8 @@ class LookTask:
             return Sums({}, {}, {})
         user_ids, arms = assigned["user_id"].combine_chunks(), assigned["arm"]
         heard = _table(self.listeners.in_bucket(bucket), user_ids)
-        since, before, until = (self._outcomes(bucket, user_ids, exposures, heard, window) for window in self._windows)
+        listens = _table(self.listens.in_bucket(bucket), user_ids)
+        since, before, until = (self._outcomes(user_ids, listens, exposures, heard, each) for each in self._windows)
         values = self._values(bucket, since, {BEFORE: before, LAST: until})
         populations = {EVERYONE: np.ones(len(user_ids), bool)} | self._segments(bucket, user_ids, heard)
         triggered = self._triggered(bucket, user_ids, exposures)
@@ -142,13 +142,16 @@ class LookTask:
         )
 
     def _outcomes(
-        self, bucket: int, user_ids: pa.Array, exposures: pa.Table, heard: pa.Table, window: Window
+        self, user_ids: pa.Array, listens: pa.Table, exposures: pa.Table, heard: pa.Table, window: Window
     ) -> Outcomes:
-        listens = _table(self.listens.in_bucket(bucket), user_ids)
-        before = window.last <= (self.experiment.start - _EPOCH).days
-        return Outcomes(
-            user_ids, listens, exposures, self._heard(heard.slice(0, 0) if before else heard), self.items, window
-        )
+        if window.last <= (self.experiment.start - _EPOCH).days:
+            # A covariate is what was known when the experiment began: whatever came later may be its doing.
+            listens, exposures = (self._known_at_start(rows) for rows in (listens, exposures))
+            heard = heard.slice(0, 0)
+        return Outcomes(user_ids, listens, exposures, self._heard(heard), self.items, window)
+
+    def _known_at_start(self, rows: pa.Table) -> pa.Table:
+        return rows.filter(pc.less_equal(rows["run_date"], self.experiment.start))
 
     def _heard(self, rows: pa.Table) -> pa.Table:
         """Listener and item of every entry of rows of `interactions`."""
@@ -209,18 +212,21 @@ class LookTask:
 
 
 def measure_look(spark: SparkSession, task: LookTask, exposures: int) -> Sums:
-    """Measure every bucket, on the executors where much was shown.
+    """Sums over every bucket, measured on the executors where much was shown; to the bit the same either way.
 
     Args:
         exposures: rows of the task's exposures.
     """
     if exposures <= _FEW_EXPOSURES:
-        return task.measure(range(task.buckets), _table(task.exposures))
-    tasks = min(task.buckets, spark.sparkContext.defaultParallelism)
-    files = [path for path, _ in task.exposures.files]
-    dealt = spark.sparkContext.parallelize(files, len(files)).flatMap(partial(_send, task, tasks))
-    measured = dealt.partitionBy(tasks, as_given).mapPartitionsWithIndex(partial(_measure_parcels, task, tasks))
-    return measured.reduce(lambda one, other: one.plus(other))
+        measured = list(task.measure(range(task.buckets), _table(task.exposures)))
+    else:
+        tasks = min(task.buckets, spark.sparkContext.defaultParallelism)
+        files = [path for path, _ in task.exposures.files]
+        dealt = spark.sparkContext.parallelize(files, max(1, len(files))).flatMap(partial(_send, task, tasks))
+        measure = partial(_measure_parcels, task, tasks)
+        measured = dealt.partitionBy(tasks, as_given).mapPartitionsWithIndex(measure).collect()
+    in_order = (sums for _, sums in sorted(measured, key=itemgetter(0)))
+    return reduce(Sums.plus, in_order, Sums({}, {}, {}))
 
 
 def _send(task: LookTask, tasks: int, path: str) -> Iterator[tuple[int, bytes]]:
@@ -230,9 +236,8 @@ def _send(task: LookTask, tasks: int, path: str) -> Iterator[tuple[int, bytes]]:
         yield from deal_out(rows, buckets.astype(np.uint64), tasks)
 
 
-def _measure_parcels(task: LookTask, tasks: int, number: int, parcels: Parcels) -> Iterator[Sums]:
-    rows = pa.concat_tables([_table(replace(task.exposures, files=())), *unpack(parcels)])
-    yield task.measure(range(number, task.buckets, tasks), rows)
+def _measure_parcels(task: LookTask, tasks: int, number: int, parcels: Parcels) -> Iterator[tuple[int, Sums]]:
+    yield from task.measure(range(number, task.buckets, tasks), _together(task.exposures, unpack(parcels)))
 
 
 def _who_differ(exposures: pa.Table, treatment: str) -> pa.Array:
@@ -249,8 +254,13 @@ def _aligned(rows: StoredRows, bucket: int, table: str, user_ids: pa.Array) -> p
 
 def _table(rows: StoredRows, user_ids: pa.Array | None = None) -> pa.Table:
     """The rows, of some listeners if they are given."""
-    batches = [
+    batches = (
         batch if user_ids is None else batch.filter(pc.is_in(batch["user_id"], value_set=user_ids)) for batch in rows
-    ]
-    schema = pa.schema([rows.schema.field(name).remove_metadata() for name in rows.columns])
-    return (pa.Table.from_batches(batches) if batches else schema.empty_table()).combine_chunks()
+    )
+    return _together(rows, (pa.Table.from_batches([batch]) for batch in batches))
+
+
+def _together(rows: StoredRows, parts: Iterable[pa.Table]) -> pa.Table:
+    """Parts of stored rows as one table, whatever their files promise of null."""
+    schema = pa.schema([(name, rows.schema.field(name).type) for name in rows.columns])
+    return pa.concat_tables([schema.empty_table(), *(part.cast(schema) for part in parts)]).combine_chunks()

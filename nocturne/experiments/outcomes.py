@@ -144,12 +144,14 @@ class Outcomes:
         rows = self.exposures
         users, days = pc.index_in(rows["user_id"].combine_chunks(), self.user_ids), _days(rows["shown_at"])
         kept = np.flatnonzero(mask(pc.is_valid(users)) & self.window.holds(days))
+        list_days, times = _days(rows["list_run_date"]), _microseconds(rows["shown_at"])
+        kept = kept[np.lexsort((list_days[kept], times[kept]))]
         lists = rows["items"].combine_chunks().take(pa.array(kept))
         exposure = pc.list_parent_indices(lists).to_numpy()
         item = pc.index_in(lists.flatten().field("item_id"), self._item_ids).to_numpy()
         user = users.fill_null(0).to_numpy()[kept][exposure].astype(np.int64)
-        list_day = _days(rows["list_run_date"])[kept][exposure]
-        return _Shown(user, item, user * len(self._item_ids) + item, days[kept][exposure], list_day, kept[exposure])
+        keys = user * len(self._item_ids) + item
+        return _Shown(user, item, keys, days[kept][exposure], list_days[kept][exposure], kept[exposure])
 
 
 @dataclass(frozen=True)
@@ -166,7 +168,7 @@ class _Plays:
 
 @dataclass(frozen=True)
 class _Shown:
-    """Items that were shown: likewise, the day of the list's night, and the number of the exposure."""
+    """Items in the order shown: likewise, the day of the list's night, and the number of the exposure."""
 
     user: Keys
     item: Codes
@@ -206,6 +208,12 @@ def _days(times: pa.ChunkedArray) -> Keys:
     """Days since 1970-01-01, UTC, of dates or of times."""
     days = times if pa.types.is_date32(times.type) else times.cast(pa.timestamp("us", "UTC")).cast(pa.date32())
     return np.asarray(days.combine_chunks().cast(pa.int32()).to_numpy(zero_copy_only=False), np.int64)
+
+
+def _microseconds(times: pa.ChunkedArray) -> Keys:
+    """Microseconds since 1970-01-01, UTC."""
+    moments = times.cast(pa.timestamp("us", "UTC")).combine_chunks().cast(pa.int64())
+    return np.asarray(moments.to_numpy(zero_copy_only=False), np.int64)
 
 
 def segments(markets: pa.Array, items_heard: Counts) -> dict[str, Mask]:

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from nocturne.core.experiment import Experiment
 from nocturne.core.pages import render_page
 from nocturne.core.plotting import BASELINE, FAINT, REFERENCE, STYLE, WIDTH_INCHES, svg
+from nocturne.storage.running_experiments import CONCLUSION
 
 Row = Mapping[str, Any]
 
@@ -32,7 +33,7 @@ def experiment_page(experiment: Experiment, rows: Sequence[Row]) -> str:
         rows: of `experiment_results`, of all looks so far.
     """
     treatments = [_treatment(experiment, name, rows) for name in experiment.treatments]
-    conclusion = next((row for row in rows if row["kind"] == "conclusion"), None)
+    conclusion = next((row for row in rows if row["kind"] == CONCLUSION), None)
     return render_page(
         "nocturne.experiments",
         "report.html.jinja",
@@ -46,7 +47,7 @@ def experiment_page(experiment: Experiment, rows: Sequence[Row]) -> str:
 
 
 def _treatment(experiment: Experiment, name: str, rows: Sequence[Row]) -> dict[str, Any]:
-    ours = [row for row in rows if row["treatment"] == name]
+    ours = [row for row in rows if row["treatment"] == name and row["kind"] != CONCLUSION]
     day = max((row["day"] for row in ours), default=0)
     last = [row for row in ours if row["day"] == day]
     metrics = [row for row in ours if row["kind"] == "metric" and not row["segment"]]

@@ -36,7 +36,7 @@ from nocturne.validation.profiles.listed_items import ListedItems
 from nocturne.validation.profiles.models import live_models
 from nocturne.validation.profiles.recomputed_lists import SAMPLED, recompute_sample
 
-_COMPARED_COLUMNS = ["user_id", "arm", "items"]
+_COMPARED_COLUMNS = ["user_id", "items"]
 _COUNTED = (
     *("lists", "slots", "short", "empty", "too_long", "lists_with_duplicates", "unordered", "not_finite"),
     *(
@@ -285,16 +285,16 @@ def _churn(sums: dict[str, float]) -> float | None:
 
 
 def overlap(lists: pa.Table, previous: pa.Table) -> dict[str, float]:
-    """Items that lists have in common with the list that the same listener and arm had before.
+    """Items that lists have in common with the list that the same listener had before, whatever their arm.
 
     Returns:
         `compared`: lists, not empty, of listeners who had one; `overlap`: sum of the shares of them that were there;
         `comparable`: lists that could have been compared, had they items and the same listeners.
     """
     now, earlier = _places(lists), _places(previous)
-    both = now.join(earlier, ["user_id", "arm", "item_id"], join_type="left semi")
-    met = lists.select(["user_id", "arm"]).filter(pc.greater(pc.list_value_length(lists["items"]), 0))
-    compared = met.join(previous.select(["user_id", "arm"]), ["user_id", "arm"], join_type="left semi").num_rows
+    both = now.join(earlier, ["user_id", "item_id"], join_type="left semi")
+    met = lists.select(["user_id"]).filter(pc.greater(pc.list_value_length(lists["items"]), 0))
+    compared = met.join(previous.select(["user_id"]), "user_id", join_type="left semi").num_rows
     return {
         "compared": compared,
         "overlap": float(pc.sum(both["weight"]).as_py() or 0),
@@ -311,7 +311,6 @@ def _places(lists: pa.Table) -> pa.Table:
     return pa.table(
         {
             "user_id": chunk["user_id"].take(row),
-            "arm": chunk["arm"].take(row),
             "item_id": items.flatten().field("item_id"),
             "weight": pc.divide(1.0, lengths.take(row)),
         }
