@@ -199,7 +199,7 @@ def _baselines(night: Night, layer: Layer, experiment: Experiment) -> tuple[dict
 
 
 def _past(night: Night, layer: Layer, days: Sequence[date]) -> Iterator[Outcomes]:
-    """What some members of every bucket did on some days."""
+    """Outcomes of some members of every bucket on some days."""
     items = tables.night_rows(night, "items", ["item_id", "content_type"])
     listens = StoredRows.at(night, "listens", LISTENS, values=days)
     shown_on = [day for day in days if day in tables.dates(night.warehouse, "exposures")]

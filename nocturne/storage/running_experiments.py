@@ -25,7 +25,7 @@ def running(night: Night) -> tuple[Experiment, ...]:
 
 
 def conclusions(warehouse: Warehouse) -> dict[str, dict[str, Any]]:
-    """What was concluded, by experiment: rows of `experiment_results`, whose night is the first one without it."""
+    """Conclusions by experiment: rows of `experiment_results`, whose night is the first one without it."""
     rows = tables.rows(warehouse, "experiment_results", pc.field("kind") == CONCLUSION).to_pylist()
     return {row["experiment"]: row for row in rows}
 
