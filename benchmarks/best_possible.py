@@ -30,11 +30,11 @@ from scipy.special import digamma
 from nocturne.core.arrays import Floats
 from nocturne.core.console import print_rows
 from nocturne.core.csr import CsrRows
+from nocturne.core.list_arrays import Lists, lists_array
 from nocturne.core.night import Night, Warehouse
 from nocturne.core.settings import Settings, load_settings
 from nocturne.evaluation import baselines
 from nocturne.evaluation.baselines import Requests
-from nocturne.evaluation.list_arrays import Lists, lists_array
 from nocturne.evaluation.metrics import coverage
 from nocturne.evaluation.session_truth import SessionTruth, read_truth
 from nocturne.evaluation.significance import differences, summary_rows

@@ -51,11 +51,15 @@ ROUNDS = 4
 """Runs of each, the first of which is not counted."""
 
 
-def write_matrix(spark: SparkSession, night: Night, heard: csr_matrix) -> None:
-    """Write one play of every pair as the night's `interactions`, and the items as `item_index`."""
-    names = [f"i{item:05d}" for item in range(heard.shape[1])]
-    index = {"first_night": [DAY] * len(names), "item_index": np.arange(len(names), dtype=np.int32), "item_id": names}
+def write_index(night: Night, items: int) -> None:
+    """Write so many items as `item_index`."""
+    names = [f"i{item:05d}" for item in range(items)]
+    index = {"first_night": [DAY] * items, "item_index": np.arange(items, dtype=np.int32), "item_id": names}
     writing.replace_night(pa.table(index).cast(contract("item_index").arrow_schema), "item_index", night)
+
+
+def write_matrix(spark: SparkSession, night: Night, heard: csr_matrix) -> None:
+    """Write one play of every pair as the night's `interactions`."""
     offsets, entries = pa.array(heard.indptr.astype(np.int32)), heard.nnz
     period = (DAY - date(1970, 1, 1)).days / night.settings.interactions.half_life_days
     columns = {
@@ -69,7 +73,7 @@ def write_matrix(spark: SparkSession, night: Night, heard: csr_matrix) -> None:
     }
     columns["bucket"] = pa.array(buckets_of(columns["user_id"], night.settings.tables.buckets))
     rows = spark.createDataFrame(pa.table(columns)).select(
-        F.lit(DAY).alias("run_date"),
+        F.lit(night.run_date).alias("run_date"),
         "*",
         F.lit(None).cast("string").alias("market"),
         F.lit(None).cast("timestamp").alias("market_heard_at"),
@@ -127,6 +131,7 @@ def measure(heard: csr_matrix, factors: int, top_k: int, folder: Path, overrides
     )
     with spark_session(settings.spark, "benchmark") as spark:
         create_missing(night.warehouse)
+        write_index(night, heard.shape[1])
         write_matrix(spark, night, heard)
         STAGES["train_als"](spark, night, lambda *_: None)
         _, users = solved(night)

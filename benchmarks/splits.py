@@ -27,10 +27,10 @@ from scipy.sparse import csr_matrix
 
 from nocturne.core.arrays import Floats
 from nocturne.core.console import print_rows
+from nocturne.core.list_arrays import Lists
 from nocturne.core.settings import Settings, load_settings, with_values
 from nocturne.evaluation import baselines, tuning
 from nocturne.evaluation.baselines import Requests
-from nocturne.evaluation.list_arrays import Lists
 from nocturne.evaluation.metrics import accuracy
 from nocturne.evaluation.objectives import split_objective
 from nocturne.evaluation.sequences import read_sequences

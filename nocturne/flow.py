@@ -59,14 +59,17 @@ _BUILD_INTERACTIONS = Stage(
 _TRAIN_ALS = Stage(
     "train_als",
     "learn item factors, on the nights that settings say",
-    reads=("item_index", "interactions", "models", "item_factors", "validations"),
+    reads=("item_index", "interactions", "models", "item_factors", "validations", "experiment_results"),
     writes=("models", "item_factors"),
 )
 _RANK_USERS = Stage(
     "rank_users",
     "write the exact top of the catalogue for every listener, computing only what can have changed",
-    reads=("items", "item_index", "interactions", "models", "item_factors", "pools", "validations", "nights"),
-    writes=("pools", "ranked_lists", "rankings"),
+    reads=(
+        *("items", "item_index", "interactions", "models", "item_factors", "pools", "validations", "nights"),
+        *("arm_pools", "triggers", "experiment_results"),
+    ),
+    writes=("pools", "ranked_lists", "arm_pools", "arm_lists", "assignments", "triggers", "rankings"),
 )
 _RELATE_ITEMS = Stage(
     "relate_items",
@@ -86,7 +89,17 @@ _INGEST_EXPOSURES = Stage(
     writes=("exposures", "exposure_rejects", "exposure_ingests"),
 )
 
-VALIDATED_TABLES = (*GATED_TABLES, *_INGEST_EXPOSURES.writes)
+_ANALYSE_EXPERIMENT = Stage(
+    "analyse_experiment",
+    "look at experiments, on the nights of their looks, and say what to do",
+    reads=(
+        *("items", "item_index", "listens", "interactions", "ranked_lists", "arm_lists", "assignments", "triggers"),
+        *("exposures", "experiment_looks", "experiment_results", "validations"),
+    ),
+    writes=("experiment_looks", "experiment_results"),
+)
+
+VALIDATED_TABLES = (*GATED_TABLES, *_INGEST_EXPOSURES.writes, *_ANALYSE_EXPERIMENT.writes)
 """Every table that has a suite. Those that are not gated have warnings in it only: nothing waits for them."""
 
 COSTS = "costs"
@@ -101,11 +114,11 @@ VALIDATION = Stage(
 PUBLICATION = Stage(
     "refresh_cache",
     "load the validated lists beside those being served, then move the pointer",
-    reads=(*GATED_TABLES, "validations", COSTS, "nights"),
+    reads=(*GATED_TABLES, "experiment_results", "validations", COSTS, "nights"),
     writes=("nights",),
 )
 
-AFTER_PUBLICATION = (_INGEST_EXPOSURES,)
+AFTER_PUBLICATION = (_INGEST_EXPOSURES, _ANALYSE_EXPERIMENT)
 """Stages that no list waits for."""
 
 NIGHTLY = (*_TABLE_STAGES, PUBLICATION, *AFTER_PUBLICATION)

@@ -4,7 +4,7 @@ CREATE TABLE models (
   model_version  STRING        NOT NULL COMMENT 'als-<run_date>-<hash of factors and settings>',
   state          STRING        NOT NULL COMMENT 'candidate, live, retired or rejected: what all moves come to. Which model was live on a night follows from the moves',
   moves          ARRAY<STRUCT<number: INT, state: STRING, since: DATE, by: STRING, why: STRING>> NOT NULL COMMENT 'What was decided on it: number counts the moves of all models; state is candidate when it was trained, live, rejected, or what the gate said: refused as worse, or undecided as not shown to be no worse, which change nothing; since is the first night the move holds for; by and why are for people',
-  origin         STRING        NOT NULL COMMENT 'train_als (by the night), retrain (nocturne models train) or tune',
+  origin         STRING        NOT NULL COMMENT 'train_als (by the night), retrain (nocturne models train), tune, or experiment (by the night, for an arm)',
   parent         STRING                 COMMENT 'Model whose factors it started from; null when from scratch',
   settings       STRING        NOT NULL COMMENT 'Training settings, JSON',
   anchor_date    DATE          NOT NULL COMMENT 'Day to which confidences are decayed, whatever the night',
@@ -25,7 +25,7 @@ USING DELTA
 PARTITIONED BY (run_date, model_version)
 TBLPROPERTIES (
   "delta.constraints.state_known" = "state IN ('candidate', 'live', 'retired', 'rejected')",
-  "delta.constraints.origin_known" = "origin IN ('train_als', 'retrain', 'tune')",
+  "delta.constraints.origin_known" = "origin IN ('train_als', 'retrain', 'tune', 'experiment')",
   "delta.constraints.regularization_positive" = "regularization > 0",
   "delta.enableDeletionVectors" = "false"
 )

@@ -4,7 +4,7 @@ CREATE TABLE ranked_lists (
   bucket        INT    NOT NULL COMMENT 'Hash of user_id modulo the number of buckets; the same in every table keyed by user',
   user_id       STRING NOT NULL COMMENT 'Listener, as in listens',
   market        STRING          COMMENT 'Market whose eligibility rules were applied; null if the listener has none',
-  arm           STRING NOT NULL COMMENT 'Arm of the experiment: control for now',
+  arm           STRING NOT NULL COMMENT 'Experiment and arm of the listener, as experiment/arm; control for who is in none',
   items         ARRAY<STRUCT<item_id: STRING, score: DOUBLE>> NOT NULL COMMENT 'Items, best first; score adds those of factors and neighbourhood, each as a share of the largest among the candidates, or is the one of the factors alone in models without neighbours; in popular lists the number of listeners, in previous ones the place from the end',
   propensities  ARRAY<DOUBLE>          COMMENT 'Probability of each item given those above it and the rest of the list that was not drawn: 1 unless its place was; null if nothing was drawn',
   source        STRING NOT NULL COMMENT 'als, previous, market_popular or global_popular',

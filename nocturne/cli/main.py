@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
 import typer
 from rich.console import Console
 
-from nocturne.cli import models, serving
+from nocturne.cli import experiments, models, serving
 from nocturne.cli.evaluate import evaluate_app
 from nocturne.cli.help import Command, Group, program
 from nocturne.cli.options import (
@@ -35,6 +35,7 @@ from nocturne.cli.options import (
     WarehouseFolder,
     nights_to_run,
 )
+from nocturne.cli.react import react
 from nocturne.cli.retain import retain
 from nocturne.cli.serve import serve
 from nocturne.cli.status import status
@@ -343,7 +344,7 @@ COMMANDS: dict[str, dict[str, Callable[..., None]]] = {
     },
     "Looking at nights": {"status": status, "nights": nights, "validations": validations},
     "Models": {"tune": tune},
-    "Data": {"simulate": simulate, "import": import_source, "retain": retain},
+    "Data": {"simulate": simulate, "react": react, "import": import_source, "retain": retain},
     "This machine": {"doctor": doctor, "settings": settings},
 }
 """Commands in the order of the help, by the heading that they stand under."""
@@ -359,6 +360,7 @@ for panel, commands in COMMANDS.items():
         app.command(name, cls=Command, rich_help_panel=panel)(function)
 app.add_typer(lease_app, name="lease", rich_help_panel="A night")
 app.add_typer(models.app, name="models", rich_help_panel="Models")
+app.add_typer(experiments.app, name="experiments", rich_help_panel="Models")
 app.add_typer(evaluate_app, name="evaluate", rich_help_panel="Models")
 
 

@@ -102,7 +102,7 @@ def train(
     settings, live = night.settings.als, live_on(registry.models(night.warehouse), night.run_date)
     race_share = 0.0
     if live and (live_recipe or not (conf or set_)):
-        settings, race_share = settings.with_recipe(registry.recipe_of(live)), live.race_share
+        settings, race_share = settings.with_recipe(live.recipe), live.race_share
     parent = registry.load_model(night.warehouse, live.version) if live and settings.warm_start else None
     with Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as progress:
         task = progress.add_task("training", total=settings.iterations)

@@ -25,7 +25,8 @@ def now_playing(
 ) -> None:
     """Look for what came next in the sessions after a night, given what played and what was played before it.
 
-    The night's generation answers as `nocturne serve` does, with the weights of [now_playing] in --conf and --set.
+    The night's generation answers as `nocturne serve` does, with the weights of [now_playing] in --conf and --set, and
+    listeners of an experiment on these with what their arm changes.
     Half an hour of silence ends a session. The metrics are hit rate (HR@k) and NDCG@k, all items ranked; nobody offers
     what was played in the session. Of next items that are new to their listener, lists hold nothing heard before.
 

@@ -8,8 +8,10 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, ValidationError, model_validator
 
+from nocturne import ROOT
 from nocturne.core.errors import UsageError
 from nocturne.core.sections import AlsSettings, Section
+from nocturne.core.settings import Settings, with_values
 
 SLOTS = 1000
 """Parts of the layer that experiments share."""
@@ -30,13 +32,13 @@ class Arm(Section):
 
     weight: Annotated[float, Field(gt=0, description="share of the experiment's listeners, beside the other weights")]
     model: Annotated[str, Field(description="version of a model of the registry; empty: the live one")] = ""
-    recipe: Annotated[
-        dict[str, Any], Field(description="settings of [als] that differ; a model of them is trained for the arm")
-    ] = {}
-    settings: Annotated[
-        dict[str, Any],
-        Field(description="values of [ranking], [reranking] or [now_playing] that differ, by section.key"),
-    ] = {}
+    recipe: dict[str, Any] = Field(
+        default_factory=dict, description="settings of [als] that differ; a model of them is trained for the arm"
+    )
+    settings: dict[str, Any] = Field(
+        default_factory=dict,
+        description="values of [ranking], [reranking] or [now_playing] that differ, by section.key",
+    )
 
     @model_validator(mode="after")
     def _one_model(self) -> Self:
@@ -115,9 +117,9 @@ class Experiment(Section):
     power: Annotated[
         float, Field(ge=0.5, lt=1, description="rate at which the decision is to ship what has the minimum effect")
     ] = 0.8
-    spending: Annotated[
-        Literal["obrien_fleming", "pocock"], Field(description="alpha spent late, or evenly")
-    ] = "obrien_fleming"
+    spending: Annotated[Literal["obrien_fleming", "pocock"], Field(description="alpha spent late, or evenly")] = (
+        "obrien_fleming"
+    )
     arms: Annotated[dict[Name, Arm], Field(min_length=2, description="variants, control among them")]
     metrics: Annotated[dict[Name, Metric], Field(min_length=1, description="what is measured")]
 
@@ -138,6 +140,8 @@ class Experiment(Section):
             raise ValueError("no metric has the role success")
         if self.kind == "interleaving" and len(self.arms) != 2:
             raise ValueError("interleaving compares two arms")
+        if self.kind == "interleaving" and [each.measure for each in self.metrics.values()] != ["list_plays"]:
+            raise ValueError("interleaving has one metric, list_plays: it credits the arm that picked what is played")
         if self.kind == "interleaving" and any(not arm.plays_on_alike for arm in self.arms.values()):
             raise ValueError("interleaving drafts nightly lists: arms cannot change [now_playing]")
         return self
@@ -155,6 +159,15 @@ class Experiment(Section):
     def runs_on(self, night: date) -> bool:
         """True from the first night to the last."""
         return self.start <= night <= self.end
+
+
+def arm_settings(settings: Settings, arm: Arm) -> Settings:
+    """The settings of an arm's listeners.
+
+    Raises:
+        UsageError: a value that the arm changes is unknown or out of range.
+    """
+    return with_values(settings, arm.settings)
 
 
 def parse_experiment(name: str, values: Mapping[str, Any], where: str = "") -> Experiment:
@@ -178,13 +191,16 @@ def parse_experiment(name: str, values: Mapping[str, Any], where: str = "") -> E
         ) from error
 
 
-def load_experiments(folder: str | Path) -> tuple[Experiment, ...]:
+def load_experiments(folder: str) -> tuple[Experiment, ...]:
     """The experiments of a folder, in the order of their names; none if the folder is missing.
+
+    Args:
+        folder: from the project's root if relative.
 
     Raises:
         UsageError: a file is no TOML or not valid, or two experiments run on the same slots on the same night.
     """
-    experiments = tuple(_read(file) for file in sorted(Path(folder).glob("*.toml")))
+    experiments = tuple(_read(file) for file in sorted(Path(str(ROOT), folder).glob("*.toml")))
     for place, one in enumerate(experiments):
         for other in experiments[:place]:
             if _share_listeners(one, other):

@@ -218,6 +218,21 @@ class EvaluationSettings(Section):
     ]
 
 
+class ExperimentSettings(Section):
+    """The layer that experiments share, and who is kept out of all of them."""
+
+    folder: Annotated[str, Field(description="folder of the experiments' files, from the project's root if relative")]
+    salt: Annotated[
+        str, Field(min_length=1, description="of the hash that gives listeners their slots; fixed while anything runs")
+    ]
+    holdback_share: Annotated[
+        float, Field(ge=0, le=0.5, description="share of listeners that no experiment may have; 0: none")
+    ]
+    holdback_model: Annotated[
+        str, Field(description="version of the model whose lists they get; empty: the live one, as everyone")
+    ]
+
+
 class RerankingSettings(Section):
     """The choice of a list from the best candidates, beside their scores; none is made where every value is neutral."""
 

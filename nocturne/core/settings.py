@@ -14,6 +14,7 @@ from nocturne.core.sections import (
     AlsSettings,
     CacheSettings,
     EvaluationSettings,
+    ExperimentSettings,
     InteractionSettings,
     ListenSettings,
     NowPlayingSettings,
@@ -40,6 +41,7 @@ class Settings(Section):
     related: RelatedSettings
     now_playing: NowPlayingSettings
     evaluation: EvaluationSettings
+    experiments: ExperimentSettings
     promotion: PromotionSettings
     cache: CacheSettings
     service: ServiceSettings

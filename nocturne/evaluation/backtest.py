@@ -16,11 +16,11 @@ from scipy.sparse import csr_matrix
 
 from nocturne.core.arrays import Floats, Mask
 from nocturne.core.errors import UsageError
+from nocturne.core.list_arrays import Lists
 from nocturne.core.night import Night
 from nocturne.evaluation import metrics
 from nocturne.evaluation.baselines import EASE_ITEMS, count_left_out_by_ease
 from nocturne.evaluation.held_out import HeldOut, ListeningHistory, read_held_out
-from nocturne.evaluation.list_arrays import Lists
 from nocturne.evaluation.listener_sample import ALL_LISTENERS, SampleSize, largest, sample_listeners
 from nocturne.evaluation.significance import EVERYONE, Difference, differences
 from nocturne.evaluation.systems import System, model_system

@@ -19,7 +19,7 @@ from scipy.sparse import csr_matrix
 from threadpoolctl import threadpool_limits
 
 from nocturne.core.arrays import Counts, Factors, Mask, Positions
-from nocturne.evaluation.list_arrays import Lists, empty_lists
+from nocturne.core.list_arrays import Lists, empty_lists
 from nocturne.ranking.eligibility import Classes
 
 Score = Callable[[Positions], Factors]

@@ -11,7 +11,8 @@ import numpy.typing as npt
 from scipy.sparse import csr_matrix
 
 from nocturne.core.arrays import Floats
-from nocturne.evaluation.list_arrays import Lists
+from nocturne.core.list_arrays import Lists
+from nocturne.kernel.inequality import inequality
 
 Hits = npt.NDArray[np.bool_]
 
@@ -70,10 +71,7 @@ def coverage(lists: Lists, listable: int) -> float:
 def gini(lists: Lists, listable: int) -> float:
     """Inequality of the number of places that so many items get: 0 if all get as many, towards 1 if one gets all."""
     places = np.bincount(lists[lists >= 0])
-    counts = np.sort(np.concatenate([np.zeros(listable - np.count_nonzero(places)), places[places > 0]]))
-    if not counts.sum():
-        return 0.0
-    return float(((2 * np.arange(1, listable + 1) - listable - 1) * counts).sum() / (listable * counts.sum()))
+    return inequality(np.concatenate([np.zeros(listable - np.count_nonzero(places), np.int64), places[places > 0]]))
 
 
 def mean_popularity(lists: Lists, listeners_of_item: Floats) -> Floats:

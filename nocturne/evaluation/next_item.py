@@ -10,10 +10,10 @@ import numpy as np
 from scipy.sparse import csr_matrix
 
 from nocturne.core.csr import CsrRows
+from nocturne.core.list_arrays import Lists
 from nocturne.core.settings import Settings, with_values
 from nocturne.evaluation import baselines
 from nocturne.evaluation.baselines import Requests
-from nocturne.evaluation.list_arrays import Lists
 from nocturne.evaluation.metrics import accuracy
 from nocturne.evaluation.sequences import Sequences
 from nocturne.evaluation.significance import Difference, differences, summary_rows

@@ -19,8 +19,8 @@ from scipy.sparse import csr_matrix
 
 from nocturne.core.arrays import Floats, Mask
 from nocturne.core.errors import UsageError
+from nocturne.core.list_arrays import Lists
 from nocturne.core.night import Night
-from nocturne.evaluation.list_arrays import Lists
 from nocturne.evaluation.metrics import accuracy
 from nocturne.evaluation.now_playing_systems import OURS, Asked, systems_of
 from nocturne.evaluation.session_truth import read_truth

@@ -9,9 +9,9 @@ import numpy as np
 from scipy.sparse import csr_matrix
 
 from nocturne.core.arrays import Codes, Factors, Floats, Mask, Positions
+from nocturne.core.list_arrays import Lists, empty_lists
 from nocturne.evaluation import session_baselines as baselines
 from nocturne.evaluation.baselines import Requests, best_lists, popular
-from nocturne.evaluation.list_arrays import Lists, empty_lists
 from nocturne.evaluation.session_truth import SessionTruth
 from nocturne.evaluation.sessions import Questions, Sessions
 from nocturne.serving.cache.rows import ServedRow

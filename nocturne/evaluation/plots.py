@@ -1,6 +1,5 @@
 """Plots of a backtest or a search as SVG to stand in a page: the same bytes from the same numbers."""
 
-import io
 from collections.abc import Mapping, Sequence
 from itertools import accumulate
 from typing import Any
@@ -9,29 +8,16 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from nocturne.core.plotting import BASELINE, FAINT, REFERENCE, STYLE, WIDTH_INCHES, svg
 from nocturne.evaluation.significance import Difference
 
-REFERENCE, BASELINE, FAINT = "#1a56a8", "#6b7686", "#c7ced9"
-
-_STYLE: dict[Any, Any] = {
-    "svg.hashsalt": "nocturne",
-    "svg.fonttype": "none",
-    "font.family": "sans-serif",
-    "font.size": 10,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.edgecolor": FAINT,
-    "text.color": "#1d2430",
-    "axes.labelcolor": "#1d2430",
-}
 _ROW_INCHES = 0.34
-_WIDTH_INCHES = 10.5
 
 
 def intervals(panels: Mapping[str, Sequence[Difference]], colours: Mapping[str, str]) -> str:
     """A panel per metric: every system's difference with its interval, zero marked."""
     rows = max(len(panel) for panel in panels.values())
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         figure, axes = _grid(len(panels), rows)
         for axis, (metric, panel) in zip(axes, panels.items(), strict=True):
             for place, row in enumerate(reversed(panel)):
@@ -41,13 +27,13 @@ def intervals(panels: Mapping[str, Sequence[Difference]], colours: Mapping[str, 
             axis.axvline(0, color=REFERENCE, linewidth=1)
             _name_rows(axis, [row.system for row in reversed(panel)])
             axis.set_xlabel(f"{metric}, difference")
-        return _svg(figure)
+        return svg(figure)
 
 
 def dots(rows: Mapping[str, Mapping[str, float]], colours: Mapping[str, str], label: str) -> str:
     """A row per name with a dot per system."""
     names = list(rows)[::-1]
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         figure, (axis,) = _grid(1, len(names) + 2)
         for system, colour in colours.items():
             places = [place for place, name in enumerate(names) if system in rows[name]]
@@ -59,12 +45,12 @@ def dots(rows: Mapping[str, Mapping[str, float]], colours: Mapping[str, str], la
         axis.set_xlabel(label)
         axis.set_xlim(left=0)
         axis.legend(loc="upper left", bbox_to_anchor=(1, 1), frameon=False)
-        return _svg(figure)
+        return svg(figure)
 
 
 def lines(dates: Sequence[str], values: Mapping[str, Sequence[float | None]], colours: Mapping[str, str]) -> str:
     """A line per system over the nights; gaps where it has no lists."""
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         figure, (axis,) = _grid(1, 8)
         places = list(range(len(dates)))
         for system, series in values.items():
@@ -74,13 +60,13 @@ def lines(dates: Sequence[str], values: Mapping[str, Sequence[float | None]], co
         axis.set_xticks(places[::step], dates[::step])
         axis.set_ylim(bottom=0)
         axis.legend(loc="upper left", bbox_to_anchor=(1, 1), frameon=False)
-        return _svg(figure)
+        return svg(figure)
 
 
 def history(rows: Sequence[Mapping[str, Any]], label: str) -> str:
     """The value of every trial, and the best so far."""
     trials, values = [row["trial"] for row in rows], [row["value"] for row in rows]
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         figure, (axis,) = _grid(1, 8)
         axis.plot(trials, values, "o", color=BASELINE, markersize=4, label="trial")
         best = list(accumulate(values, max))
@@ -88,7 +74,7 @@ def history(rows: Sequence[Mapping[str, Any]], label: str) -> str:
         axis.set_xlabel("trial")
         axis.set_ylabel(label)
         axis.legend(loc="lower right", frameon=False)
-        return _svg(figure)
+        return svg(figure)
 
 
 def slices(rows: Sequence[Mapping[str, Any]], label: str) -> str:
@@ -96,8 +82,8 @@ def slices(rows: Sequence[Mapping[str, Any]], label: str) -> str:
     names = [name for name in rows[0] if name not in {"trial", "state", "value"}]
     columns = min(4, len(names))
     rows_of_panels = -(-len(names) // columns)
-    with mpl.rc_context(_STYLE):
-        figure = Figure(figsize=(_WIDTH_INCHES, 2.2 * rows_of_panels), layout="constrained")
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(WIDTH_INCHES, 2.2 * rows_of_panels), layout="constrained")
         for place, name in enumerate(names):
             axis = figure.add_subplot(rows_of_panels, columns, place + 1)
             settings = [row[name] for row in rows]
@@ -107,11 +93,11 @@ def slices(rows: Sequence[Mapping[str, Any]], label: str) -> str:
             axis.set_xlabel(name)
             if place % columns == 0:
                 axis.set_ylabel(label)
-        return _svg(figure)
+        return svg(figure)
 
 
 def _grid(columns: int, rows: int) -> tuple[Figure, list[Axes]]:
-    figure = Figure(figsize=(_WIDTH_INCHES, 0.9 + _ROW_INCHES * rows), layout="constrained")
+    figure = Figure(figsize=(WIDTH_INCHES, 0.9 + _ROW_INCHES * rows), layout="constrained")
     return figure, [figure.add_subplot(1, columns, column + 1) for column in range(columns)]
 
 
@@ -119,11 +105,3 @@ def _name_rows(axis: Axes, names: Sequence[str]) -> None:
     axis.set_yticks(range(len(names)), names)
     axis.set_ylim(-0.6, len(names) - 0.4)
     axis.tick_params(length=0)
-
-
-def _svg(figure: Figure) -> str:
-    """The figure without the head that only a file of its own needs, and without a date."""
-    buffer = io.StringIO()
-    figure.savefig(buffer, format="svg", metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
-    text = buffer.getvalue()
-    return text[text.index("<svg") :]

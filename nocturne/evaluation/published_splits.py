@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
+from nocturne.core.list_arrays import Lists
 from nocturne.core.sections import AlsSettings
 from nocturne.core.settings import Settings, with_values
-from nocturne.evaluation.list_arrays import Lists
 from nocturne.evaluation.splits import Split, fit, fit_settings, rank_listeners, score
 from nocturne.training.race import Race
 

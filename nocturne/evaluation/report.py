@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from nocturne.core.pages import render_page
+from nocturne.core.plotting import REFERENCE
 from nocturne.evaluation import plots
 from nocturne.evaluation.backtest import Backtest, ScoredNight
 from nocturne.evaluation.metrics import accuracy, find_hits
@@ -235,4 +236,4 @@ def _choose_colours(systems: list[str], backtest: Backtest) -> dict[str, str]:
     baselines = [system for system in systems if system != backtest.against and system in backtest.baselines]
     colours = {system: _COLOURS[place % len(_COLOURS)] for place, system in enumerate(rest)}
     colours |= {system: _BASELINE_COLOURS[place % len(_BASELINE_COLOURS)] for place, system in enumerate(baselines)}
-    return {system: plots.REFERENCE if system == backtest.against else colours[system] for system in systems}
+    return {system: REFERENCE if system == backtest.against else colours[system] for system in systems}

@@ -8,8 +8,8 @@ from scipy.sparse import csr_matrix
 
 from nocturne.core.arrays import Codes, Factors, Floats, Positions
 from nocturne.core.csr import CsrRows
+from nocturne.core.list_arrays import Lists
 from nocturne.evaluation.baselines import RULE_ITEMS, Requests, best_lists, rules_of
-from nocturne.evaluation.list_arrays import Lists
 from nocturne.evaluation.sessions import Sessions
 
 LAST_WEIGHTS = (1.0, 0.6, 0.36, 0.216)

@@ -11,8 +11,8 @@ from scipy.sparse import csr_matrix
 
 from nocturne.core.csr import CsrRows
 from nocturne.core.errors import InputError
+from nocturne.core.list_arrays import Lists, lists_array
 from nocturne.core.settings import Settings
-from nocturne.evaluation.list_arrays import Lists, lists_array
 from nocturne.evaluation.metrics import accuracy
 from nocturne.ingestion.importers.archive import open_source
 from nocturne.ingestion.importers.gowalla import read_part

@@ -8,11 +8,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyspark.sql import SparkSession
 
+from nocturne.core.list_arrays import Lists, empty_lists, lists_array
 from nocturne.core.night import Night
 from nocturne.core.settings import Settings
 from nocturne.evaluation import baselines
 from nocturne.evaluation.held_out import HeldOut, ListeningHistory
-from nocturne.evaluation.list_arrays import Lists, empty_lists, lists_array
 from nocturne.ranking.rank_users import ROWS, make_ranker
 from nocturne.ranking.ranker import RankingStats
 from nocturne.ranking.spark_tasks import Aligned, cut, one_blas_thread

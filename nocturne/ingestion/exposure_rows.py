@@ -36,6 +36,7 @@ REASONS = (
     "invalid_run_date",
     *(f"invalid_{name}" for name in _OPTIONAL),
     "invalid_items",
+    "invalid_differences",
 )
 
 COLUMNS = tuple(column.name for column in contract("exposures").columns if column.name != "run_date")
@@ -49,6 +50,8 @@ SCHEMA = pa.schema(
 
 _DAY = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
 _FIRST_NIGHT = date(1970, 1, 1)
+_LAST_PLACE = 2**31 - 1
+"""Of those that the column of differences can hold."""
 
 Values = dict[str, Any]
 
@@ -131,6 +134,7 @@ def _values(row: Values) -> Values:
         **{name: _id(row.get(name)) for name in _REQUIRED},
         **{_COLUMN.get(name, name): _id(row.get(name)) for name in _OPTIONAL},
         "items": _items(row.get("items")),
+        "differences": _differences(row.get("differences")),
     }
 
 
@@ -154,6 +158,7 @@ def _first_failed(row: Values, values: Values, rules: Rules) -> str | None:
             for name in _OPTIONAL
         },
         "invalid_items": items is None,
+        "invalid_differences": row.get("differences") is not None and values["differences"] is None,
     }
     return next((reason for reason, failed in checks.items() if failed), None)
 
@@ -184,3 +189,15 @@ def _item(value: object) -> Values | None:
     if item_id is None or isinstance(propensity, bool) or not isinstance(propensity, int | float):
         return None
     return {"item_id": item_id, "propensity": float(propensity)} if 0 < propensity <= 1 else None
+
+
+def _differences(value: object) -> dict[str, int | None] | None:
+    """Places, from 1, or None, by treatment; None if any is not so."""
+    if not isinstance(value, dict):
+        return None
+    is_sound = all(_id(name) and (place is None or _is_place(place)) for name, place in value.items())
+    return value if is_sound else None
+
+
+def _is_place(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= _LAST_PLACE

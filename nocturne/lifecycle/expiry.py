@@ -10,16 +10,17 @@ from difflib import get_close_matches
 from typing import Any
 
 from nocturne.core.errors import UsageError
+from nocturne.core.experiment import Experiment
 from nocturne.core.sections import RetentionSettings
 from nocturne.flow import TABLES
 from nocturne.serving.cache.pointer import Pointer, from_json
 from nocturne.serving.night_record import PUBLISHED, ROLLED_BACK, STALE, SUPERSEDED, NightRecord
-from nocturne.storage.model_transitions import CANDIDATE, REFUSED, ModelRecord, live_on
+from nocturne.storage.model_transitions import CANDIDATE, REFUSED, ModelRecord, live_on, model_of_arm
 from nocturne.storage.tables import OF_MODELS
 
 _KEEPS_EVERY_NIGHT = "item_index"
 _STANDING = frozenset({PUBLISHED, STALE, ROLLED_BACK})
-_BUILT_ON = ("interactions", "pools", "related_items")
+_BUILT_ON = ("interactions", "pools", "arm_pools", "triggers", "related_items")
 MOST_DAYS_AFTER = 14
 """Days after the newest night on which retention may still run."""
 NIGHTS_BUILT_ON = 2
@@ -38,6 +39,8 @@ class Inventory:
         served: nights that are served, or may be rolled back to.
         published: nights whose tables may be read.
         rolled_back: nights of which a rollback is on record.
+        experiments: every experiment that has a file.
+        holdback_model: version whose lists the holdback gets; empty: none of its own.
     """
 
     dates: Mapping[str, frozenset[date]]
@@ -47,6 +50,8 @@ class Inventory:
     served: frozenset[date] = frozenset()
     published: frozenset[date] = frozenset()
     rolled_back: frozenset[date] = frozenset()
+    experiments: Sequence[Experiment] = ()
+    holdback_model: str = ""
 
     @property
     def newest(self) -> date | None:
@@ -132,6 +137,8 @@ def expired_partitions(inventory: Inventory, limits: Limits, dedup_nights: int) 
     expired: dict[str, frozenset[Any]] = {}
     for table, days in inventory.dates.items():
         stay = inventory.fully_kept_nights | _next_night_needs(table, inventory, dedup_nights)
+        if table == "interactions":
+            stay |= {each.start for each in inventory.experiments if _is_looked_at(each, limits.run_date)}
         expired[table] = frozenset(day for day in days if day < limits.first(table) and day not in stay)
     expired |= _expired_models(
         inventory, limits, inventory.dates.get("ranked_lists", frozenset()) - expired.get("ranked_lists", set())
@@ -216,14 +223,25 @@ def _next_night_needs(table: str, inventory: Inventory, dedup_nights: int) -> fr
 
 
 def _models_needed(inventory: Inventory, limits: Limits, listed: Collection[date]) -> set[str]:
-    """Versions of the models live on a night whose lists are kept or on the date, and of the one before the last."""
+    """Versions of the models live on a night whose lists are kept or on the date, and of the one before the last.
+
+    Those of the arms of experiments that ran then, and of the holdback, as well.
+    """
     models = inventory.models
     needed = [live_on(models, day) for day in {*listed, *inventory.fully_kept_nights, limits.run_date, date.max}]
     for day in (limits.run_date, date.max):
         live = live_on(models, day)
         # If that one is rejected, the one before it is live again.
         needed.append(live_on([model for model in models if model is not live], day))
-    return {model.version for model in needed if model}
+    for day in {*listed, *inventory.fully_kept_nights, limits.run_date}:
+        running = (each for each in inventory.experiments if each.runs_on(day))
+        needed += [model_of_arm(models, day, arm) for each in running for arm in each.arms.values()]
+    return {model.version for model in needed if model} | {inventory.holdback_model}
+
+
+def _is_looked_at(experiment: Experiment, day: date) -> bool:
+    """True until the last look, which asks what listeners had heard when the experiment began."""
+    return experiment.start <= day <= experiment.end + timedelta(days=1)
 
 
 def _undecided(model: ModelRecord) -> bool:

@@ -21,6 +21,7 @@ import pyarrow.compute as pc
 from deltalake import CommitProperties, DeltaTable
 from deltalake.exceptions import DeltaError
 
+from nocturne.core.experiment import load_experiments
 from nocturne.core.night import Warehouse
 from nocturne.flow import GATED_TABLES, TABLES
 from nocturne.lifecycle.expiry import (
@@ -186,6 +187,8 @@ def _take_inventory(
         served=served,
         published=frozenset(record.run_date for record in nights if record.state == PUBLISHED),
         rolled_back=frozenset(record.run_date for record in nights if record.state == ROLLED_BACK),
+        experiments=load_experiments(warehouse.settings.experiments.folder),
+        holdback_model=warehouse.settings.experiments.holdback_model,
     )
 
 

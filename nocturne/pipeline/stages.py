@@ -9,6 +9,7 @@ from pyspark.sql import SparkSession
 
 from nocturne.core.night import Night
 from nocturne.core.stage import Progress, StageResult
+from nocturne.experiments.analyse_experiment import analyse_experiment
 from nocturne.ingestion.build_interactions import build_interactions
 from nocturne.ingestion.ingest_events import ingest_events
 from nocturne.ingestion.ingest_exposures import ingest_exposures
@@ -27,5 +28,6 @@ STAGES: dict[str, Callable[[SparkSession, Night, Progress], StageResult]] = {
         relate_items,
         refresh_cache,
         ingest_exposures,
+        analyse_experiment,
     )
 }

@@ -1,6 +1,6 @@
 """Stage `rank_users`: a pool and a list for every listener, ranked on the executors, bucket by bucket."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,20 +10,23 @@ import pyarrow.compute as pc
 from pyspark.sql import SparkSession
 
 from nocturne.core.errors import UsageError
+from nocturne.core.experiment import Arm, arm_settings
 from nocturne.core.night import Night
 from nocturne.core.stage import Progress, StageResult
 from nocturne.ingestion.interactions import EPOCH
 from nocturne.kernel.autotune import KernelPlan
 from nocturne.kernel.layout import lay_out_items
 from nocturne.ranking import eligibility
+from nocturne.ranking.arm_rows import POOL_COLUMNS, Arms, EarlierArms
+from nocturne.ranking.arms import HELD_BACK, Cell, Layer
 from nocturne.ranking.fallbacks import SOURCES
 from nocturne.ranking.item_traits import traits
 from nocturne.ranking.ranker import Ranker, RankingStats
 from nocturne.ranking.reranker import Reranker
 from nocturne.ranking.spark_tasks import (
-    POOL_COLUMNS,
     Aligned,
     BucketRanking,
+    Rankers,
     one_blas_thread,
     rank_buckets,
     scratch_of,
@@ -32,7 +35,9 @@ from nocturne.storage import tables, writing
 from nocturne.storage.bucket_files import BucketFile
 from nocturne.storage.contracts import contract
 from nocturne.storage.history import is_stale, previous_night
+from nocturne.storage.model_transitions import model_of_arm
 from nocturne.storage.proofs import require_unchanged
+from nocturne.storage.running_experiments import running
 from nocturne.storage.stored_rows import StoredRows
 from nocturne.training import registry
 from nocturne.training.model import Model
@@ -50,6 +55,9 @@ ROWS = (
 )
 """Columns of `interactions` that ranking reads."""
 
+RANKED = ("pools", "ranked_lists", "arm_pools", "arm_lists", "assignments", "triggers")
+"""Tables that tasks write."""
+
 _BYTES_PER_ITEM = 256
 _MEASURED_ON = 1_024
 _WORTH_MEASURING = 200 * _MEASURED_ON
@@ -59,7 +67,7 @@ def rank_users(spark: SparkSession, night: Night, progress: Progress) -> StageRe
     """Rank every listener by the model live on the night, and write the figures of it."""
     model = registry.live_model(night)
     if model is None:
-        for table in ("pools", "ranked_lists"):
+        for table in RANKED:
             writing.replace_night(contract(table).arrow_schema.empty_table(), table, night)
         writing.replace_night(stats_row(night, None, RankingStats(), 0, None), "rankings", night)
         return StageResult(0, remark="no model yet, so nobody to rank for")
@@ -67,10 +75,12 @@ def rank_users(spark: SparkSession, night: Night, progress: Progress) -> StageRe
     if previous:
         require_unchanged(previous, "pools")
         require_unchanged(previous, "item_factors")
+    control, settings = make_ranker(night, model, previous), night.settings.experiments
+    layer = Layer(settings.salt, settings.holdback_share, running(night))
     ranker, stats, written = rank_all(
         spark,
         night,
-        make_ranker(night, model, previous),
+        Rankers(control, None if layer.empty else make_arms(night, layer, control, previous)),
         previous,
         lambda done: progress(done, listeners, "listeners"),
     )
@@ -110,10 +120,47 @@ def make_ranker(night: Night, model: Model, previous: Night | None) -> Ranker:
     )
 
 
+def make_arms(night: Night, layer: Layer, control: Ranker, previous: Night | None) -> Arms:
+    """A layer's experiments, with the rankers of the arms that have lists of their own.
+
+    Raises:
+        UsageError: the model of an arm is not there, or a value that it changes is out of range.
+    """
+    arms = {HELD_BACK: Arm(weight=1, model=night.settings.experiments.holdback_model)}
+    arms |= {Cell(one.name, name): arm for one in layer.experiments for name, arm in one.arms.items()}
+    rankers = {
+        cell: _arm_ranker(night, control, cell, arm, previous) for cell, arm in arms.items() if not arm.ranks_alike
+    }
+    return Arms(layer, rankers)
+
+
+def _arm_ranker(night: Night, control: Ranker, cell: Cell, arm: Arm, previous: Night | None) -> Ranker:
+    night = night.with_settings(arm_settings(night.settings, arm))
+    earlier = previous.with_settings(night.settings) if previous else None
+    record = model_of_arm(registry.models(night.warehouse), night.run_date, arm)
+    if record is None:
+        raise UsageError(
+            "the model of an arm is not there",
+            where=cell.label,
+            found=arm.model or "no model of its recipe",
+            expected="a version that `nocturne models list` names, or a recipe, whose model train_als trains",
+            fix="mend the arm in the experiment's file, or run train_als of this night again",
+        )
+    if record.version != control.model.version:
+        return make_ranker(night, registry.load_model(night.warehouse, record.version), earlier)
+    return replace(
+        control,
+        settings=night.settings.ranking,
+        markets=_markets(night, control.model),
+        previous_markets=_markets(earlier, control.model) if earlier else None,
+        reranker=_reranker(night, control.model),
+    )
+
+
 def rank_all(
-    spark: SparkSession, night: Night, ranker: Ranker, previous: Night | None, progress: Callable[[int], None]
+    spark: SparkSession, night: Night, rankers: Rankers, previous: Night | None, progress: Callable[[int], None]
 ) -> tuple[Ranker, RankingStats, int]:
-    """Rank every listener and commit `pools` and `ranked_lists`; returns how, the stats, and the bytes written.
+    """Rank every listener and commit the tables of RANKED; returns how, the stats, and the bytes written.
 
     If a pool that was proved is not what it should be, everyone is computed afresh.
 
@@ -122,17 +169,21 @@ def rank_all(
     """
     rows = StoredRows.at(night, "interactions", ROWS)
     earlier = StoredRows.at(previous, "pools", POOL_COLUMNS) if previous else None
-    ranker = replace(ranker, kernel_plan=_tune(ranker, rows, earlier, tables.count(night, "interactions")))
-    pools, lists, stats = _rank(spark, night, ranker, rows, earlier, progress)
-    if stats.mismatches and ranker.settings.carry_over:
-        afresh = replace(ranker, settings=ranker.settings.model_copy(update={"carry_over": False}))
-        _remove(night, pools, lists)
-        pools, lists, second = _rank(spark, night, afresh, rows, earlier, progress)
+    plan = _tune(rankers.control, rows, earlier, tables.count(night, "interactions"))
+    rankers = rankers.each(lambda ranker: replace(ranker, kernel_plan=plan))
+    files, stats = _rank(spark, night, rankers, rows, previous, progress)
+    if stats.mismatches and rankers.control.settings.carry_over:
+        rankers = rankers.each(
+            lambda ranker: replace(ranker, settings=ranker.settings.model_copy(update={"carry_over": False}))
+        )
+        _remove(night, files)
+        files, second = _rank(spark, night, rankers, rows, previous, progress)
         second.mismatches += stats.mismatches
-        ranker, stats = afresh, second
-    writing.commit_files(spark, night, "pools", pools)
-    writing.commit_files(spark, night, "ranked_lists", lists)
-    return ranker, stats, sum(file.size for file in (*pools, *lists))
+        stats = second
+    for table in RANKED:
+        if table in files or tables.count(night, table):
+            writing.commit_files(spark, night, table, files.get(table, []))
+    return rankers.control, stats, sum(file.size for written in files.values() for file in written)
 
 
 def stats_row(
@@ -164,23 +215,23 @@ def stats_row(
 def _rank(
     spark: SparkSession,
     night: Night,
-    ranker: Ranker,
+    rankers: Rankers,
     rows: StoredRows,
-    previous: StoredRows | None,
+    previous: Night | None,
     progress: Callable[[int], None],
-) -> tuple[list[BucketFile], list[BucketFile], RankingStats]:
+) -> tuple[dict[str, list[BucketFile]], RankingStats]:
     with scratch_of(night) as scratch:
         work = BucketRanking(
             scratch=scratch,
             rows=rows,
-            previous_pools=previous,
-            pools=(night.warehouse.table_path("pools"), contract("pools").arrow_schema),
-            lists=(night.warehouse.table_path("ranked_lists"), contract("ranked_lists").arrow_schema),
+            previous_pools=StoredRows.at(previous, "pools", POOL_COLUMNS) if previous else None,
+            previous_arms=EarlierArms.on(previous) if previous and rankers.arms else None,
+            warehouse=night.warehouse.folder,
             run_date=night.run_date,
             batch_memory_mb=night.settings.ranking.batch_memory_mb,
         )
         listeners = tables.count(night, "interactions")
-        return rank_buckets(spark, ranker, work, night.settings.tables.buckets, listeners, progress)
+        return rank_buckets(spark, rankers, work, night.settings.tables.buckets, listeners, progress)
 
 
 def _tune(ranker: Ranker, rows: StoredRows, previous: StoredRows | None, listeners: int) -> KernelPlan:
@@ -224,7 +275,7 @@ def _check_size(model: Model, night: Night) -> None:
         )
 
 
-def _remove(night: Night, pools: list[BucketFile], lists: list[BucketFile]) -> None:
-    for table, files in (("pools", pools), ("ranked_lists", lists)):
-        for file in files:
+def _remove(night: Night, files: Mapping[str, Sequence[BucketFile]]) -> None:
+    for table, written in files.items():
+        for file in written:
             Path(night.warehouse.table_path(table), file.path).unlink()

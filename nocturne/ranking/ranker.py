@@ -19,6 +19,7 @@ import pyarrow.compute as pc
 
 from nocturne.core.arrays import Counts, Factors, Floats, Mask
 from nocturne.core.csr import CsrRows, fill_empty_rows
+from nocturne.core.experiment import CONTROL
 from nocturne.core.hashing import Hashes, hash_ids, spread
 from nocturne.core.sections import RankingSettings
 from nocturne.ingestion.interactions import EPOCH
@@ -46,7 +47,6 @@ from nocturne.ranking.pools import (
 from nocturne.ranking.reranker import Reranker
 from nocturne.training.model import Model
 
-CONTROL = "control"
 DEFAULT_PLAN = KernelPlan(blocks_per_panel=16, warm_start=False)
 
 
@@ -73,6 +73,12 @@ class RankingStats:
         self.reasons.update(other.reasons)
         for step, seconds in other.seconds.items():
             self.seconds[step] += seconds
+
+    def add_arms(self, arms: "RankingStats") -> None:
+        """Add the proofs and the time of the arms of experiments, whose listeners count already."""
+        self.audited += arms.audited
+        self.mismatches += arms.mismatches
+        self.seconds["arms"] += sum(arms.seconds.values())
 
     @contextmanager
     def timing(self, step: str) -> Iterator[None]:

@@ -7,9 +7,10 @@ warehouse while tasks run: a machine reads it once, and all its workers map it i
 import pickle
 import tempfile
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from functools import lru_cache
 from pathlib import Path
@@ -23,6 +24,7 @@ from threadpoolctl import threadpool_info, threadpool_limits
 from nocturne.core.errors import InputError
 from nocturne.core.night import Night
 from nocturne.ranking import mapped_file
+from nocturne.ranking.arm_rows import POOL_COLUMNS, ArmRows, Arms, EarlierArms
 from nocturne.ranking.ranker import Ranker, RankingStats
 from nocturne.storage.aligned_rows import AlignedRows
 from nocturne.storage.bucket_files import BucketFile, BucketWriter, remove_on_failure
@@ -37,20 +39,31 @@ _POLL_SECONDS = 1.0
 _FEW_LISTENERS = 5_000
 """Listeners that are ranked in this process: Spark's tasks would take longer to begin."""
 
-POOL_COLUMNS = tuple(field.name for field in contract("pools").arrow_schema if field.name not in {"run_date", "bucket"})
-"""Columns of `pools` that are carried over."""
-
 Progress = Callable[[int], None]
 """Called with the number of listeners done."""
 
 
 @dataclass(frozen=True)
 class BucketResult:
-    """The files of `pools` and of `ranked_lists` that a task wrote, and its stats."""
+    """The files that a task wrote, by table, and its stats."""
 
-    pools: BucketFile
-    lists: BucketFile
+    files: Mapping[str, Sequence[BucketFile]]
     stats: RankingStats
+
+
+@dataclass(frozen=True)
+class Rankers:
+    """The ranker of control, and those of the arms of experiments; None where nobody is in any."""
+
+    control: Ranker
+    arms: Arms | None = None
+
+    def each(self, change: Callable[[Ranker], Ranker]) -> "Rankers":
+        """The same with every ranker changed."""
+        arms = self.arms and replace(
+            self.arms, rankers={cell: change(ranker) for cell, ranker in self.arms.rankers.items()}
+        )
+        return Rankers(change(self.control), arms)
 
 
 @dataclass(frozen=True)
@@ -58,24 +71,25 @@ class BucketRanking:
     """The task that ranks a bucket: its inputs and outputs, sent to every executor.
 
     Attributes:
-        scratch: folder in the warehouse, where the driver leaves the ranker and tasks their marks.
+        scratch: folder in the warehouse, where the driver leaves the rankers and tasks their marks.
         rows: `interactions` of the night.
         previous_pools: `pools` of the night before; None without one.
-        pools, lists: folder and schema of the tables written.
+        previous_arms: the same of the arms.
+        warehouse: folder of the tables written.
     """
 
     scratch: Path
     rows: StoredRows
     previous_pools: StoredRows | None
-    pools: tuple[str, pa.Schema]
-    lists: tuple[str, pa.Schema]
+    previous_arms: EarlierArms | None
+    warehouse: str
     run_date: date
     batch_memory_mb: int
 
     @property
-    def ranker(self) -> Path:
+    def rankers(self) -> Path:
         """The file that every machine maps."""
-        return self.scratch / "ranker"
+        return self.scratch / "rankers"
 
     @property
     def marks(self) -> Path:
@@ -87,22 +101,35 @@ class BucketRanking:
         with one_blas_thread():
             for batch in batches:
                 for bucket in batch.column("id").to_pylist():
-                    yield pa.record_batch({"result": [pickle.dumps(self.rank(bucket, _load(self.ranker)))]})
+                    yield pa.record_batch({"result": [pickle.dumps(self.rank(bucket, _load(self.rankers)))]})
 
-    def rank(self, bucket: int, ranker: Ranker) -> BucketResult:
+    def rank(self, bucket: int, rankers: Rankers) -> BucketResult:
         """Rank a bucket."""
         stats = RankingStats()
-        files = [BucketWriter(path, schema, str(self.run_date), bucket) for path, schema in (self.pools, self.lists)]
-        with remove_on_failure(*files):
+        arms = ArmRows(rankers.arms, self.previous_arms, self.run_date, bucket) if rankers.arms else None
+        files: dict[tuple[str, ...], BucketWriter] = {
+            (table,): self._open(table, bucket) for table in ("pools", "ranked_lists")
+        }
+        with remove_on_failure(others=files.values()):
             for rows, previous_rows in self._batches(bucket, stats):
-                tables = ranker.rank(rows, previous_rows, stats)
+                pools, lists = rankers.control.rank(rows, previous_rows, stats)
+                lists, of_arms = arms.rank(rows, previous_rows, lists) if arms else (lists, [])
                 with stats.timing("write"):
-                    for file, table in zip(files, tables, strict=True):
-                        file.write(table)
+                    for table, keys, written in (("pools", {}, pools), ("ranked_lists", {}, lists), *of_arms):
+                        place = (table, *keys.values())
+                        if place not in files:
+                            files[place] = self._open(table, bucket, keys)
+                        files[place].write(written)
                 (self.marks / str(bucket)).write_text(str(stats.listeners), encoding="utf-8")
             with stats.timing("write"):
-                pools, lists = (file.close() for file in files)
-        return BucketResult(pools, lists, stats)
+                closed = [(table, file.close()) for (table, *_), file in files.items()]
+        if arms:
+            stats.add_arms(arms.stats)
+        return BucketResult({table: [file for name, file in closed if name == table] for table, _ in closed}, stats)
+
+    def _open(self, table: str, bucket: int, keys: Mapping[str, str] | None = None) -> BucketWriter:
+        schema = contract(table).arrow_schema
+        return BucketWriter(f"{self.warehouse}/{table}", schema, str(self.run_date), bucket, keys or {})
 
     def _batches(self, bucket: int, stats: RankingStats) -> Iterator[tuple[pa.RecordBatch, pa.Table]]:
         previous = Aligned(iter(()) if self.previous_pools is None else iter(self.previous_pools.in_bucket(bucket)))
@@ -174,9 +201,9 @@ def scratch_of(night: Night) -> Iterator[Path]:
 
 
 def rank_buckets(
-    spark: SparkSession, ranker: Ranker, work: BucketRanking, buckets: int, listeners: int, progress: Progress
-) -> tuple[list[BucketFile], list[BucketFile], RankingStats]:
-    """Rank every bucket; returns the files of `pools` and of `ranked_lists`, and the summed stats.
+    spark: SparkSession, rankers: Rankers, work: BucketRanking, buckets: int, listeners: int, progress: Progress
+) -> tuple[dict[str, list[BucketFile]], RankingStats]:
+    """Rank every bucket; returns the files by table, and the summed stats.
 
     Args:
         listeners: many are ranked on the executors, few here.
@@ -185,15 +212,17 @@ def rank_buckets(
     with _watching(work.marks, progress):
         if listeners <= _FEW_LISTENERS:
             with one_blas_thread():
-                results = [work.rank(bucket, ranker) for bucket in range(buckets)]
+                results = [work.rank(bucket, rankers) for bucket in range(buckets)]
         else:
-            mapped_file.save(ranker.prepare(), work.ranker)
+            mapped_file.save(rankers.each(Ranker.prepare), work.rankers)
             rows = spark.range(0, buckets, 1, buckets).mapInArrow(work.run, "result binary").collect()
             results = [pickle.loads(row.result) for row in rows]  # noqa: S301 - of the driver's own tasks
-    total = RankingStats()
+    total, files = RankingStats(), defaultdict[str, list[BucketFile]](list)
     for result in results:
         total.add(result.stats)
-    return [result.pools for result in results], [result.lists for result in results], total
+        for table, written in result.files.items():
+            files[table] += written
+    return files, total
 
 
 @contextmanager
@@ -215,6 +244,6 @@ def _watching(marks: Path, progress: Progress) -> Iterator[None]:
 
 
 @lru_cache(maxsize=1)
-def _load(file: Path) -> Ranker:
-    ranker: Ranker = mapped_file.load(file)
-    return ranker
+def _load(file: Path) -> Rankers:
+    rankers: Rankers = mapped_file.load(file)
+    return rankers

@@ -9,11 +9,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from nocturne.core.arrays import Counts, Factors, Indexes, Mask
+from nocturne.core.experiment import CONTROL, Experiment, arm_settings
 from nocturne.core.night import Night, Warehouse
+from nocturne.core.settings import Settings
 from nocturne.ranking import eligibility
+from nocturne.ranking.arms import Cell
 from nocturne.ranking.eligibility import Markets
 from nocturne.serving.cache.served_items import EVERYWHERE, SOURCES, ItemsInfo, with_info
 from nocturne.storage import tables
+from nocturne.storage.running_experiments import running
 from nocturne.training import registry
 from nocturne.training.model import Model
 
@@ -121,6 +125,7 @@ def _related(night: Night, ids: pa.Array) -> dict[str, pa.Array]:
 
 def _info(night: Night, model: Model | None, markets: Markets, content_types: pa.Array) -> ItemsInfo:
     settings = night.settings
+    arm_weights, counterparts = weights_of_arms(settings, running(night))
     classes = {market: number for market, number in markets.classes.items() if market is not None}
     return ItemsInfo(
         model_version=model.version if model else "",
@@ -134,7 +139,36 @@ def _info(night: Night, model: Model | None, markets: Markets, content_types: pa
         no_market=markets.classes[None],
         popular=_popular(model, markets, content_types) if model else {EVERYWHERE: []},
         now_playing=settings.now_playing.model_dump(),
+        arm_weights=arm_weights,
+        counterparts=counterparts,
     )
+
+
+def weights_of_arms(
+    settings: Settings, experiments: Sequence[Experiment]
+) -> tuple[dict[str, dict[str, float]], dict[str, dict[str, str]]]:
+    """`arm_weights` and `counterparts` of `ItemsInfo`; nothing of experiments that change only nightly lists.
+
+    Args:
+        settings: of the night, which control has.
+        experiments: that run on it.
+
+    Raises:
+        UsageError: a value that an arm changes is unknown or out of range.
+    """
+    weights: dict[str, dict[str, float]] = {}
+    counterparts: dict[str, dict[str, str]] = {}
+    for experiment in experiments:
+        control = Cell(experiment.name, CONTROL).label
+        arms = {name: arm for name, arm in experiment.arms.items() if not arm.plays_on_alike}
+        labels = {name: Cell(experiment.name, name).label for name in arms}
+        if arms:
+            weights[control] = settings.now_playing.model_dump()
+            counterparts[control] = labels
+        for name, arm in arms.items():
+            weights[labels[name]] = arm_settings(settings, arm).now_playing.model_dump()
+            counterparts[labels[name]] = {name: control}
+    return weights, counterparts
 
 
 def _popular(model: Model, markets: Markets, content_types: pa.Array) -> Mapping[str, Sequence[int]]:

@@ -18,17 +18,20 @@ Fit, relation and the factors of the context are means over its items, weighted 
 Where too few are left, the exact ranking of the whole catalogue goes on behind them. The weights are settings
 (`[now_playing]`), tuned on sessions: docs/quality.md has what came of it, docs/decisions/liking-times-fit.md why it is
 a product.
+
+An experiment may give arms other weights. Its listeners are answered by those of their arm, and scored by those of the
+other side too, so that it is known where the two answers differ, whichever of them is shown.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from nocturne.core.arrays import Factors, Indexes, Mask
-from nocturne.kernel.next_items import Listener, in_all, next_items
+from nocturne.kernel.next_items import Listener, NextItems, in_all, next_items
 from nocturne.serving.cache.rows import ServedRow
-from nocturne.serving.cache.served_items import ServedItems
+from nocturne.serving.cache.served_items import ArmWeights, ServedItems
 from nocturne.serving.full_ranking import rank_catalogue
 
 LONGEST_CONTEXT = 6
@@ -78,27 +81,43 @@ class Suggestion(NamedTuple):
     propensity: float = 1.0
 
 
+Differences = Mapping[str, int | None]
+"""By treatment, the first place, from 1, at which its weights and those of control show another item, or the same for
+another reason; None if they do nowhere."""
+
+
 class Answer(NamedTuple):
-    """Suggestions, best first, and where they come from."""
+    """Suggestions, best first, and where they come from.
+
+    Attributes:
+        arm: experiment and arm of the listener, as in `ranked_lists`.
+        differences: of who is in an experiment on what comes next; None of the others.
+    """
 
     suggestions: tuple[Suggestion, ...]
     source: str
     arm: str
     model_version: str
+    differences: Differences | None = None
 
 
 def nightly_list(items: ServedItems, row: ServedRow, filters: Filters) -> Answer:
-    """The night's list of a listener, continued by the exact ranking where more is asked for."""
+    """The night's list of a listener, continued by the exact ranking where more is asked for.
+
+    No weight has a part in it, so that no arm of what comes next differs.
+    """
     market = row.market if filters.market is None else filters.market
     kept = np.flatnonzero(_may_be_shown(items, row.numbers, market, filters))[: filters.limit]
     drawn = row.propensities[kept].tolist() if row.propensities is not None else [1.0] * len(kept)
     why = _own_reason(items, row, market)
     shown = zip(row.numbers[kept].tolist(), row.scores[kept].tolist(), drawn, strict=True)
     suggestions = [Suggestion(number, score, why, propensity) for number, score, propensity in shown]
+    arm = _arm(items, row)
+    differences = None if arm is None else dict.fromkeys(arm.others)
     if len(suggestions) == filters.limit:
-        return _answer(items, row, suggestions, FOR_YOU)
+        return _answer(items, row, suggestions, FOR_YOU, differences)
     barred = row.numbers if filters.allow_heard else np.concatenate([row.numbers, not_let_back(items, row)])
-    return _answer(items, row, _filled(items, row, market, filters, barred, suggestions), FOR_YOU)
+    return _answer(items, row, _filled(items, row, market, filters, barred, suggestions), FOR_YOU, differences)
 
 
 def now_playing(
@@ -119,7 +138,9 @@ def now_playing(
     barred = context if row is None or filters.allow_heard else np.concatenate([context, not_let_back(items, row)])
     heard_last = context[:LONGEST_CONTEXT]
     listener = _listener(items, row, heard_last, barred, market, filters)
-    scored = next_items(items.context_items, listener, items.weights, _masks(items, market, filters))
+    masks, arm = _masks(items, market, filters), _arm(items, row)
+    scored = next_items(items.context_items, listener, items.weights if arm is None else arm.own, masks)
+    differences = None if arm is None else _differences(items, listener, arm, masks, scored, filters.limit)
     whys = (*(_goes_with(items, number) for number in heard_last.tolist()), _own_reason(items, row, market))
     suggestions = [
         Suggestion(number, score, whys[place])
@@ -127,7 +148,7 @@ def now_playing(
     ]
     barred = np.concatenate([barred, scored.candidates])
     filled = _filled(items, row, market, filters, barred, suggestions)
-    return _answer(items, row, filled, RELATED if len(context) else _popular_source(items, market))
+    return _answer(items, row, filled, RELATED if len(context) else _popular_source(items, market), differences)
 
 
 def related(items: ServedItems, item_id: str, filters: Filters) -> Answer | None:
@@ -143,10 +164,37 @@ def related(items: ServedItems, item_id: str, filters: Filters) -> Answer | None
     return _answer(items, None, suggestions, RELATED)
 
 
-def _answer(items: ServedItems, row: ServedRow | None, suggestions: list[Suggestion], source: str) -> Answer:
+def _answer(
+    items: ServedItems,
+    row: ServedRow | None,
+    suggestions: list[Suggestion],
+    source: str,
+    differences: Differences | None = None,
+) -> Answer:
     if row is None:
         return Answer(tuple(suggestions), source, ARM, items.info.model_version)
-    return Answer(tuple(suggestions), row.kind.source, row.kind.arm, row.kind.model_version)
+    return Answer(tuple(suggestions), row.kind.source, row.kind.arm, row.kind.model_version, differences)
+
+
+def _arm(items: ServedItems, row: ServedRow | None) -> ArmWeights | None:
+    """The arm of a listener who is in an experiment on what comes next; None of the others."""
+    return None if row is None else items.arms.get(row.kind.arm)
+
+
+def _differences(
+    items: ServedItems, listener: Listener, arm: ArmWeights, masks: tuple[Mask, ...], scored: NextItems, limit: int
+) -> Differences:
+    """Differences between what was scored by the weights of the listener's arm and by those of the other side.
+
+    The items are the same, in another order: what follows them where they are too few does not depend on weights.
+    """
+    first: dict[str, int | None] = {}
+    for treatment, weights in arm.others.items():
+        other = next_items(items.context_items, listener, weights, masks)
+        differs = (scored.numbers != other.numbers) | (scored.goes_with != other.goes_with)
+        places = np.flatnonzero(differs[:limit])
+        first[treatment] = int(places[0]) + 1 if len(places) else None
+    return first
 
 
 def _listener(

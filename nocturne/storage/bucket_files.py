@@ -6,9 +6,9 @@ is part of the table until the driver commits all buckets at once. What a task t
 
 import json
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
 
@@ -30,19 +30,21 @@ class BucketFile:
         bucket: None in a table without buckets.
         path: below the table's folder.
         size: in bytes.
+        keys: values of the partition columns beside night and bucket.
     """
 
     bucket: int | None
     path: str
     size: int
     rows: int
+    keys: Mapping[str, str] = field(default_factory=dict)
 
     def add_action(self, run_date: str) -> AddAction:
         """The entry of the table's log that makes the file part of the table."""
         return AddAction(
             path=self.path,
             size=self.size,
-            partition_values={"run_date": run_date} | ({} if self.bucket is None else {"bucket": str(self.bucket)}),
+            partition_values=_partition(run_date, self.bucket, self.keys),
             # The log wants a time; the night's own keeps it the same whenever the night runs.
             modification_time=0,
             data_change=True,
@@ -52,22 +54,28 @@ class BucketFile:
 
 @dataclass
 class BucketWriter:
-    """The open file of one bucket of a table on a night, or of a part of one without buckets."""
+    """The open file of one bucket of a table on a night, or of a part of one without buckets.
+
+    Attributes:
+        keys: values of the partition columns beside night and bucket: names that need no escape.
+    """
 
     table_path: str
     schema: pa.Schema
     run_date: str
     bucket: int | None
+    keys: Mapping[str, str] = field(default_factory=dict)
     rows: int = 0
 
     def __post_init__(self) -> None:
         """Create the file and the folders above it."""
-        folder = f"run_date={self.run_date}" + ("" if self.bucket is None else f"/bucket={self.bucket}")
+        partition = _partition(self.run_date, self.bucket, self.keys)
+        folder = "/".join(f"{name}={value}" for name, value in partition.items())
         self.path = f"{folder}/part-{uuid.uuid4()}.parquet"
         self.file = Path(self.table_path, self.path)
         self.file.parent.mkdir(parents=True, exist_ok=True)
-        self.stored_schema = pa.schema(field for field in self.schema if field.name not in {"run_date", "bucket"})
-        kinds = {path: kind for field in self.stored_schema for path, kind in _leaves(field.name, field.type)}
+        self.stored_schema = pa.schema(column for column in self.schema if column.name not in partition)
+        kinds = {path: kind for column in self.stored_schema for path, kind in _leaves(column.name, column.type)}
         self.parquet = ParquetWriter(
             self.file,
             self.stored_schema,
@@ -90,7 +98,11 @@ class BucketWriter:
     def close(self) -> BucketFile:
         """Finish the file."""
         self.parquet.close()
-        return BucketFile(self.bucket, self.path, self.file.stat().st_size, self.rows)
+        return BucketFile(self.bucket, self.path, self.file.stat().st_size, self.rows, self.keys)
+
+
+def _partition(run_date: str, bucket: int | None, keys: Mapping[str, str]) -> dict[str, str]:
+    return {"run_date": run_date} | ({} if bucket is None else {"bucket": str(bucket)}) | dict(keys)
 
 
 def _leaves(path: str, kind: pa.DataType) -> Iterator[tuple[str, pa.DataType]]:
@@ -98,8 +110,8 @@ def _leaves(path: str, kind: pa.DataType) -> Iterator[tuple[str, pa.DataType]]:
     if pa.types.is_list(kind):
         yield from _leaves(f"{path}.list.element", kind.value_type)
     elif pa.types.is_struct(kind):
-        for field in kind:
-            yield from _leaves(f"{path}.{field.name}", field.type)
+        for part in kind:
+            yield from _leaves(f"{path}.{part.name}", part.type)
     else:
         yield path, kind
 
@@ -120,12 +132,16 @@ def write_bucket(
 
 
 @contextmanager
-def remove_on_failure(*writers: BucketWriter) -> Iterator[None]:
-    """Remove the files if anything fails before they are closed."""
+def remove_on_failure(*writers: BucketWriter, others: Collection[BucketWriter] = ()) -> Iterator[None]:
+    """Remove the files if anything fails before they are closed.
+
+    Args:
+        others: that may be opened meanwhile.
+    """
     try:
         yield
     except BaseException:
-        for writer in writers:
+        for writer in (*writers, *others):
             with suppress(OSError):
                 writer.parquet.close()
             writer.file.unlink(missing_ok=True)

@@ -3,10 +3,14 @@
 Pure. Transitions say what was decided and from which night on; a model's state follows from those of all models.
 """
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from typing import Any
+
+from nocturne.core.experiment import Arm
+from nocturne.core.sections import OPERATIONAL, AlsSettings
 
 CANDIDATE, LIVE, RETIRED, REJECTED = "candidate", "live", "retired", "rejected"
 REFUSED, UNDECIDED = "refused", "undecided"
@@ -71,6 +75,12 @@ class ModelRecord:
     inputs: Mapping[str, int]
     seconds: float
 
+    @property
+    def recipe(self) -> dict[str, Any]:
+        """The settings that decided what it learned, without those of operation."""
+        stored: dict[str, Any] = json.loads(self.settings)
+        return {name: value for name, value in stored.items() if name not in OPERATIONAL}
+
     @classmethod
     def from_row(cls, row: Mapping[str, Any]) -> "ModelRecord":
         """From a row of `models`, all columns."""
@@ -102,6 +112,28 @@ def live_on(models: Iterable[ModelRecord], day: date) -> ModelRecord | None:
         if transition.state == LIVE and transition.since <= day and not _withdrawn(model, transition.sequence, day)
     ]
     return max(standing, key=lambda entry: entry[:2])[2] if standing else None
+
+
+def model_of_arm(models: Iterable[ModelRecord], day: date, arm: Arm) -> ModelRecord | None:
+    """The model of an experiment's arm on a night; None if it is not there.
+
+    It is the one that the arm names, or the last that was trained by the arm's recipe on rows as new as those of the
+    live model; without either the live one.
+    """
+    models = list(models)
+    live = live_on(models, day)
+    if arm.model:
+        return next((model for model in models if model.version == arm.model), None)
+    if not arm.recipe or live is None:
+        return live
+    recipe = arm_recipe(live, arm)
+    fitting = [model for model in models if live.run_date <= model.run_date <= day and model.recipe == recipe]
+    return max(fitting, key=lambda model: (model.run_date, model.transitions[0].sequence), default=None)
+
+
+def arm_recipe(live: ModelRecord, arm: Arm) -> dict[str, Any]:
+    """The recipe of an arm: that of the live model, with what the arm changes."""
+    return AlsSettings.model_validate_json(live.settings).with_recipe(arm.recipe).recipe_settings
 
 
 def with_states(models: Sequence[ModelRecord]) -> list[ModelRecord]:

@@ -79,6 +79,11 @@ class StoredRows:
         """The rows of one bucket."""
         return replace(self, files=tuple(file for file in self.files if file[1]["bucket"] == bucket))
 
+    def where(self, **keys: Any) -> "StoredRows":
+        """The rows with these values of partition columns."""
+        files = (file for file in self.files if keys.items() <= file[1].items())
+        return replace(self, files=tuple(files))
+
     def by_bucket(self, buckets: int) -> "list[StoredRows]":
         """The rows of each bucket."""
         return [self.in_bucket(bucket) for bucket in range(buckets)]

@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 OF_MODELS = ("models", "item_factors")
 """Tables with a partition a model: to a night belongs that of the model live on it."""
 
-BUCKETED = ("listens", "interactions", "pools", "ranked_lists")
-"""Tables keyed by listener, in one file a bucket, in order of user_id."""
+BUCKETED = ("listens", "interactions", "pools", "ranked_lists", "arm_pools", "arm_lists", "assignments", "triggers")
+"""Tables keyed by listener, in one file a bucket, and an arm where these are apart, in order of user_id."""
 
 
 def is_warehouse(warehouse: Warehouse) -> bool:

@@ -4,11 +4,10 @@ Which model is live on which night is worked out in `storage.model_transitions`.
 transition writes rows of `models` and leaves the factors alone.
 """
 
-import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Literal
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -16,7 +15,7 @@ import pyarrow.compute as pc
 from nocturne.core.code_version import code_version
 from nocturne.core.errors import InputError, UsageError
 from nocturne.core.night import Night, Warehouse
-from nocturne.core.sections import OPERATIONAL, AlsSettings
+from nocturne.core.sections import AlsSettings
 from nocturne.storage import model_transitions, tables, writing
 from nocturne.storage.contracts import contract
 from nocturne.storage.model_transitions import CANDIDATE, LIVE, REJECTED, ModelRecord, Transition, live_on, with_states
@@ -26,7 +25,7 @@ from nocturne.training.hold_out import COLUMNS as HELD_OUT
 from nocturne.training.model import Model, factors_table, model_from_tables
 from nocturne.training.race import Race, run_race
 
-Origin = Literal["train_als", "retrain", "tune"]
+Origin = Literal["train_als", "retrain", "tune", "experiment"]
 THE_NIGHT = "train_als"
 """Who moves the models that the night itself trains."""
 
@@ -94,12 +93,6 @@ def live_model(night: Night) -> Model | None:
     """The model live on the night, with its factors."""
     live = live_on(models(night.warehouse), night.run_date)
     return load_model(night.warehouse, live.version) if live else None
-
-
-def recipe_of(model: ModelRecord) -> dict[str, Any]:
-    """The settings that decided what a model learned, without those of operation."""
-    stored: dict[str, Any] = json.loads(model.settings)
-    return {name: value for name, value in stored.items() if name not in OPERATIONAL}
 
 
 def train(

@@ -7,7 +7,7 @@ from typing import Any
 
 from nocturne.core.sections import AlsSettings
 from nocturne.storage.model_transitions import ModelRecord, last_refused_since, live_on, without_transitions_of
-from nocturne.training.registry import THE_NIGHT, recipe_of
+from nocturne.training.registry import THE_NIGHT
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ def plan_training(
     if sound is None:
         reason = "no model was live" if live is None else f"the gate of {live.run_date} closed on {live.version}"
         return TrainingPlan(True, True, settings, 0.0, None, reason, reason)
-    recipe = recipe_of(sound)
+    recipe = sound.recipe
     differs = "" if settings.recipe == "fit" or recipe == settings.recipe_settings else _OTHER_RECIPE
     parent = sound.version if settings.warm_start else None
     tonight = settings.with_recipe(recipe)
@@ -73,4 +73,4 @@ _OTHER_RECIPE = "; the settings have another recipe: `nocturne models train` wit
 
 def _of_recipe(models: Sequence[ModelRecord], recipe: dict[str, Any]) -> list[ModelRecord]:
     """The models of the same recipe: that another recipe was refused says nothing against fresh data."""
-    return [model for model in models if recipe_of(model) == recipe]
+    return [model for model in models if model.recipe == recipe]

@@ -1,5 +1,6 @@
 """Stage `train_als`: a model of the night's own, when the live one is too old."""
 
+from collections.abc import Iterator
 from typing import Any
 
 from pyspark.sql import SparkSession
@@ -9,6 +10,8 @@ from nocturne.core.stage import Progress, StageResult
 from nocturne.flow import GATED_TABLES
 from nocturne.storage import tables
 from nocturne.storage.history import closed_dates
+from nocturne.storage.model_transitions import arm_recipe, live_on, model_of_arm
+from nocturne.storage.running_experiments import running
 from nocturne.training import als, registry, schedule
 
 
@@ -22,6 +25,13 @@ def train_als(spark: SparkSession, night: Night, progress: Progress) -> StageRes
     if not listeners:
         registry.take_back(night)
         return StageResult(0, remark="nobody to learn from yet")
+    trained, remark = _train_live(night, progress)
+    of_arms = "".join(f"; {version} for an experiment" for version in _train_arms(night))
+    return StageResult(listeners if trained or of_arms else 0, remark=remark + of_arms)
+
+
+def _train_live(night: Night, progress: Progress) -> tuple[bool, str]:
+    """Train the night's own model, if the schedule says so; returns whether it does, and a remark."""
     plan = schedule.plan_training(
         registry.models(night.warehouse),
         night.run_date,
@@ -30,7 +40,7 @@ def train_als(spark: SparkSession, night: Night, progress: Progress) -> StageRes
     )
     if not plan.trains:
         registry.take_back(night)
-        return StageResult(0, remark=plan.remark)
+        return False, plan.remark
     settings = plan.settings
     parent = registry.load_model(night.warehouse, plan.parent) if plan.parent else None
     trained = registry.train(
@@ -43,9 +53,26 @@ def train_als(spark: SparkSession, night: Night, progress: Progress) -> StageRes
     )
     registry.add_live(night, trained, plan.reason)
     training = trained.training
-    return StageResult(
-        listeners, remark=f"{training.model.version}{_sampled(training)}{_raced(trained)}; {plan.remark}"
-    )
+    return True, f"{training.model.version}{_sampled(training)}{_raced(trained)}; {plan.remark}"
+
+
+def _train_arms(night: Night) -> Iterator[str]:
+    """Train the models of the arms that are recipes, on the rows of the live model's night; yields their versions.
+
+    A model that an earlier night trained stays; those of this night are trained again with it.
+    """
+    for experiment in running(night):
+        recipes = {name: arm for name, arm in experiment.arms.items() if arm.recipe}
+        for name, arm in recipes.items():
+            models = registry.models(night.warehouse)
+            present, live = (model_of_arm(models, night.run_date, arm), live_on(models, night.run_date))
+            if live is None or (present and present.run_date < night.run_date):
+                continue
+            settings = night.settings.als.with_recipe(arm_recipe(live, arm))
+            source = night.on(live.run_date)
+            trained = registry.train(source if tables.count(source, "interactions") else night, settings)
+            names = {"actor": f"experiment {experiment.name}", "reason": f"arm {name}"}
+            yield registry.add(night.warehouse, trained, origin="experiment", **names)
 
 
 def _raced(trained: registry.Trained) -> str:

@@ -79,7 +79,7 @@ def test_the_winner_of_a_search_on_nights_is_a_candidate_and_nothing_more(nights
     assert done.exit_code == 0, done.output
     (model,) = registry.models(nights[3].warehouse)
     assert (model.state, model.origin, model.run_date) == ("candidate", "tune", nights[4].run_date)
-    assert load_settings(str(winner)).als.recipe_settings == registry.recipe_of(model)
+    assert load_settings(str(winner)).als.recipe_settings == model.recipe
     assert registry.live_model(nights[3]) is None
 
     again = search_from_a_shell(nights, tmp_path, "--json")

@@ -33,8 +33,17 @@ def test_a_sound_line_gives_the_values_of_the_table() -> None:
         "playing_item_id": "c",
         "market": "SE",
         "items": [{"item_id": "a", "propensity": 1.0}, {"item_id": "b", "propensity": 0.25}],
+        "differences": None,
         "late": False,
     }
+
+
+@pytest.mark.parametrize("differences", [{"bold": 3, "calm": None}, {"bold": 2**31 - 1}, {}, None])
+def test_differences_are_places_or_none_by_treatment(differences: dict[str, int | None] | None) -> None:
+    text = line("1", arm="mix/control", differences=differences)
+    assert parse_line(text.encode(), RULES)["differences"] == differences
+    (row,) = parse_lines("web", "part-000001.jsonl", [text.encode()], RULES).to_pylist()
+    assert row["differences"] == (None if differences is None else list(differences.items()))
 
 
 @pytest.mark.parametrize(
@@ -74,6 +83,15 @@ def test_a_sound_line_gives_the_values_of_the_table() -> None:
         ({"items": [{"item_id": "a", "propensity": 1.5}]}, "invalid_items"),
         ({"items": [{"item_id": "a", "propensity": True}]}, "invalid_items"),
         ({"items": [{"item_id": "", "propensity": 1.0}]}, "invalid_items"),
+        ({"differences": ""}, "invalid_differences"),
+        ({"differences": ["bold"]}, "invalid_differences"),
+        ({"differences": {" ": 1}}, "invalid_differences"),
+        ({"differences": {"bold": 0}}, "invalid_differences"),
+        ({"differences": {"bold": 1.0}}, "invalid_differences"),
+        ({"differences": {"bold": True}}, "invalid_differences"),
+        ({"differences": {"calm": None, "bold": "1"}}, "invalid_differences"),
+        ({"differences": {"bold": 2**31}}, "invalid_differences"),
+        ({"items": None, "differences": {"bold": 0}}, "invalid_items"),
         ({"exposure_id": "", "user_id": "", "shown_at": ""}, "missing_exposure_id"),
     ],
 )
@@ -165,7 +183,7 @@ def changed_lines() -> st.SearchStrategy[bytes]:
     values = st.recursive(
         scalars, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3)
     )
-    fields = st.sampled_from([*exposure("1"), "more"])
+    fields = st.sampled_from([*exposure("1"), "differences", "more"])
     changed = st.dictionaries(fields, values, max_size=3).map(
         lambda changes: line("1", **changes).encode(errors="replace")
     )

@@ -47,7 +47,8 @@ def accounts(night: Night) -> dict[str, dict[str, Any]]:
 
 
 def land_a_day_with_everything_in_it(landing: str) -> None:
-    land(landing, "web-1", line("1"), line("2", user_id="ben"), "", line("1"))
+    differing = {"arm": "mix/control", "differences": {"bold": 3, "calm": None}}
+    land(landing, "web-1", line("1"), line("2", user_id="ben", **differing), "", line("1"))
     land(landing, "web-1", line("3", shown_at="2025-03-01T23:59:59Z"), name="part-000002.jsonl.gz")
     mark(landing, "web-1", 4)
     land(
@@ -120,6 +121,8 @@ def test_the_tables_hold_what_landed(tonight: Night) -> None:
     assert str(stored["1"]["shown_at"]) == "2025-03-02 11:00:00+00:00"
     assert stored["1"]["items"] == [{"item_id": "a", "propensity": 1.0}, {"item_id": "b", "propensity": 0.25}]
     assert {identity for identity, row in stored.items() if row["late"]} == {"3"}
+    assert stored["2"]["differences"] == [("bold", 3), ("calm", None)]
+    assert {identity for identity, row in stored.items() if row["differences"] is not None} == {"2"}
     rejected = rows(tonight, "exposure_rejects")
     unparsable = [row for row in rejected if row["reason"] == "unparsable"]
     assert {row["writer"]: row["file"] for row in unparsable} == {

@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 
 from nocturne.cli.main import app
 from nocturne.core.errors import InputError, ServiceError, UsageError
+from nocturne.core.experiment import parse_experiment
 from nocturne.core.night import Night
 from nocturne.core.settings import load_settings
 from nocturne.flow import GATED_TABLES, TABLES
@@ -362,6 +363,51 @@ def test_a_candidate_keeps_its_factors_for_as_long_as_its_row():
     assert (gone["models"], gone["item_factors"]) == (set(), {"m2"})
     year_later = expired_partitions(inventory, Limits(day(490), {"models": 400, "item_factors": 5}), dedup_nights=1)
     assert year_later["models"] == year_later["item_factors"] == {"m0", "m1", "m2"}
+
+
+def an_experiment(first, last, **arm):
+    nights = (day(last) - day(first)).days + 1
+    values = {
+        "hypothesis": "h",
+        "salt": "s",
+        "first_slot": 0,
+        "slots": 10,
+        "looks": [nights],
+        "start": day(first),
+        "end": day(last),
+        "arms": {"control": {"weight": 1}, "new": {"weight": 1} | arm},
+        "metrics": {"plays": {"role": "success", "measure": "plays", "minimum_effect": 0.01}},
+    }
+    return parse_experiment("one", values)
+
+
+@pytest.mark.parametrize(("last", "stays"), [(60, True), (50, True), (4, False)])
+def test_the_model_of_an_arm_stays_while_it_ranks_or_its_lists_stay(last, stays):
+    rows = [model(0, (1, "candidate", 0), state="candidate"), model(1, (2, "live", 1), state="live")]
+    inventory = Inventory(
+        dated(ranked_lists=[50]),
+        rows,
+        {each.version: each.run_date for each in rows},
+        experiments=(an_experiment(3, last, model="m0"),),
+    )
+    gone = expired_partitions(inventory, Limits(day(60), {"models": 5, "item_factors": 5}), dedup_nights=1)
+    assert ("m0" not in gone["models"], "m0" not in gone["item_factors"]) == (stays, stays)
+
+
+def test_the_model_of_the_holdback_stays():
+    rows = [model(0, (1, "candidate", 0), state="candidate"), model(1, (2, "live", 1), state="live")]
+    inventory = Inventory({}, rows, {each.version: each.run_date for each in rows}, holdback_model="m0")
+    gone = expired_partitions(inventory, Limits(day(60), {"models": 5, "item_factors": 5}), dedup_nights=1)
+    assert gone["models"] == gone["item_factors"] == set()
+
+
+@pytest.mark.parametrize(("on", "stays"), [(41, True), (42, False)])
+def test_what_listeners_had_heard_at_the_start_stays_until_the_last_look(on, stays):
+    nights = dated(interactions=range(1, 42))
+    inventory = Inventory(nights, experiments=(an_experiment(10, 40),))
+    gone = expired_partitions(inventory, Limits(day(on), {"interactions": 5}), dedup_nights=1)
+    assert (day(10) not in gone["interactions"]) is stays
+    assert day(11) in gone["interactions"]
 
 
 def test_rows_and_factors_of_old_models_go_and_the_live_one_ranks_on(at):

@@ -6,9 +6,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from nocturne.core.list_arrays import lists_array
 from nocturne.core.night import Night, Warehouse
 from nocturne.core.settings import load_settings
-from nocturne.evaluation.list_arrays import lists_array
 from nocturne.evaluation.published_splits import evaluate_split
 from nocturne.evaluation.splits import read_split
 from nocturne.flow import NIGHTLY, PUBLICATION

@@ -7,7 +7,6 @@ import pytest
 from nocturne.core.sections import OPERATIONAL, AlsSettings
 from nocturne.core.settings import load_settings
 from nocturne.storage.model_transitions import ModelRecord
-from nocturne.training.registry import recipe_of
 from nocturne.training.schedule import plan_training
 from tests.fixtures import two_listeners
 
@@ -60,7 +59,7 @@ def test_a_recipe_that_a_race_chose_is_no_other_recipe_than_that_of_settings_tha
 
 def test_settings_of_operation_are_no_part_of_the_recipe() -> None:
     operated = CONF.model_copy(update={"threads": 9, "matrix_memory_mb": 1, "warm_start": True})
-    assert recipe_of(model("a", 0, settings=operated)) == CONF.recipe_settings
+    assert model("a", 0, settings=operated).recipe == CONF.recipe_settings
     assert set(CONF.model_dump()) - set(CONF.recipe_settings) == OPERATIONAL
     assert (
         "another recipe"

@@ -76,6 +76,7 @@ def test_exposures_that_repeat_are_of_another_day_or_cannot_be_are_counted(tonig
     ana, ben = two_listeners.exposures()
     long_ago = ben | {"exposure_id": "3", "shown_at": ben["shown_at"] - timedelta(days=3)}
     chances = [{"item_id": item, "propensity": chance} for item, chance in (("a", 0.0), ("b", None), ("c", 1.5))]
+    long_ago |= {"differences": [("bold", 1), ("calm", 2), ("loud", 3), ("mild", 0), ("soft", None)]}
     write(tonight, exposures=[ana, ana, ben | {"items": chances}, long_ago])
     found = exposures.exposures(tonight)
     assert found == {
@@ -84,6 +85,7 @@ def test_exposures_that_repeat_are_of_another_day_or_cannot_be_are_counted(tonig
         "outside_day": 1,
         "mislabelled_late": 1,
         "impossible_propensities": 3,
+        "impossible_differences": 2,
         "share_late": 0.0,
     }
 

@@ -51,9 +51,9 @@ def test_items_that_the_catalogue_does_not_know_are_told_apart() -> None:
 
 
 def test_overlap_is_the_share_of_a_list_that_was_in_the_same_listeners_list_before() -> None:
-    def lists(**items: list[str]) -> pa.Table:
+    def lists(arm: str, **items: list[str]) -> pa.Table:
         rows = [
-            {"user_id": user, "arm": "control", "items": [{"item_id": item, "score": 1.0} for item in ids]}
+            {"user_id": user, "arm": arm, "items": [{"item_id": item, "score": 1.0} for item in ids]}
             for user, ids in items.items()
         ]
         schema = contract("ranked_lists").arrow_schema
@@ -62,8 +62,8 @@ def test_overlap_is_the_share_of_a_list_that_was_in_the_same_listeners_list_befo
         )
 
     now, before = (
-        lists(ana=["a", "b", "c", "d"], ben=["a"], cleo=["a"], dan=[]),
-        lists(ana=["d", "x"], ben=["y"], dan=["a"]),
+        lists("bold/control", ana=["a", "b", "c", "d"], ben=["a"], cleo=["a"], dan=[]),
+        lists("control", ana=["d", "x"], ben=["y"], dan=["a"]),
     )
 
     assert overlap(now, before) == {"compared": 2, "overlap": 0.25, "comparable": 3}

@@ -4,6 +4,7 @@ import gzip
 from collections import Counter, defaultdict
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -15,6 +16,9 @@ from nocturne.ingestion.simulator.world import DELIVERY, Items, Scenario, make_l
 
 DELIVERIES = {"listens": 0.985, "late by one": 0.007, "late by two": 0.003, "repeated": 0.003, "resent": 0.002}
 """Shares of the people's events: on time, one or two nights late, twice in one night, and again the next night."""
+
+LATEST = 2
+"""Nights that an event is late, at most."""
 
 
 class DelayedEvents:
@@ -49,7 +53,7 @@ def write_night(
     kinds: Counter[str] = Counter()
     redelivered = delayed.deliver(night)
     if redelivered:
-        _write_events([events for _, events in redelivered], folder / "redelivered.parquet")
+        write_events([events for _, events in redelivered], folder / "redelivered.parquet")
         for kind, events in redelivered:
             kinds[kind] += events.num_rows
     with (
@@ -57,26 +61,51 @@ def write_night(
         gzip.GzipFile(filename="", mode="wb", fileobj=file, mtime=0) as broken,  # no name, no time: equal bytes
     ):
         for number, first in enumerate(scenario.blocks()):
-            listeners = make_listeners(scenario, items, first)
-            events, bot_rows = listen(scenario, items, listeners, first, night)
-            people = events.num_rows - bot_rows
-            rng = scenario.rng(DELIVERY, night, first)
-            delivery = rng.choice(len(DELIVERIES), size=people, p=list(DELIVERIES.values()))
-            rows = {name: np.flatnonzero(delivery == code) for code, name in enumerate(DELIVERIES)}
-            delayed.send(night + 1, "late", events.take(rows["late by one"]))
-            delayed.send(night + 2, "late", events.take(rows["late by two"]))
-            delayed.send(night + 1, "resent", events.take(rows["resent"]))
-            on_time = np.flatnonzero(~np.isin(delivery, [1, 2]))
-            tonight = [events.take(on_time), events.take(rows["repeated"]), events.slice(people)]
-            _write_events(tonight, folder / f"events-{number:05d}.parquet")
-            lines, defects = corrupt_events(scenario, events.slice(0, people), first, night)
+            sent = _send(scenario, items, first, night, delayed)
+            write_events([sent.on_time, sent.repeated, sent.of_bots], folder / f"events-{number:05d}.parquet")
+            lines, defects = corrupt_events(scenario, sent.of_people, first, night)
             broken.writelines(f"{line}\n".encode() for line in lines)
-            kinds += Counter(listens=len(on_time), repeated=len(rows["repeated"]), bot=bot_rows) + defects
+            rows = {"listens": sent.on_time, "repeated": sent.repeated, "bot": sent.of_bots}
+            kinds += Counter({kind: events.num_rows for kind, events in rows.items()}) + defects
             tick()
     return kinds
 
 
-def _write_events(tables: list[pa.Table], path: Path) -> None:
+def delayed_until(scenario: Scenario, items: Items, night: int) -> DelayedEvents:
+    """The events of earlier nights that are delivered on a night, or later, when those nights are not written."""
+    delayed = DelayedEvents()
+    for earlier in range(max(0, night - LATEST), night):
+        for first in scenario.blocks():
+            _send(scenario, items, first, earlier, delayed)
+    return delayed
+
+
+class _Sent(NamedTuple):
+    """The events of a block and night: those of people in all, and what is delivered at once."""
+
+    of_people: pa.Table
+    on_time: pa.Table
+    repeated: pa.Table
+    of_bots: pa.Table
+
+
+def _send(scenario: Scenario, items: Items, first: int, night: int, delayed: DelayedEvents) -> _Sent:
+    """Have the block's events delivered, those that are delayed through `delayed`."""
+    listeners = make_listeners(scenario, items, first)
+    events, bot_rows = listen(scenario, items, listeners, first, night)
+    people = events.num_rows - bot_rows
+    rng = scenario.rng(DELIVERY, night, first)
+    delivery = rng.choice(len(DELIVERIES), size=people, p=list(DELIVERIES.values()))
+    rows = {name: np.flatnonzero(delivery == code) for code, name in enumerate(DELIVERIES)}
+    delayed.send(night + 1, "late", events.take(rows["late by one"]))
+    delayed.send(night + 2, "late", events.take(rows["late by two"]))
+    delayed.send(night + 1, "resent", events.take(rows["resent"]))
+    on_time = events.take(np.flatnonzero(~np.isin(delivery, [1, 2])))
+    return _Sent(events.slice(0, people), on_time, events.take(rows["repeated"]), events.slice(people))
+
+
+def write_events(tables: list[pa.Table], path: Path) -> None:
+    """Write tables of events to one file, in the columns of EVENTS."""
     # Without the Arrow schema the dictionary-coded columns are plain strings to every reader.
     with pq.ParquetWriter(path, EVENTS, compression="zstd", store_schema=False) as file:
         for table in tables:

@@ -14,6 +14,7 @@ from nocturne.core.atomic_write import open_atomically
 from nocturne.core.errors import UsageError
 from nocturne.ingestion.importers.landing_writer import claim_landing, publish_day
 from nocturne.ingestion.simulator.delivery import DelayedEvents, write_night
+from nocturne.ingestion.simulator.memory import truth_folder
 from nocturne.ingestion.simulator.names import TOPICS
 from nocturne.ingestion.simulator.sessions import END, STAY
 from nocturne.ingestion.simulator.world import FACTORS, Items, Scenario, catalogue, make_items, make_listeners
@@ -76,11 +77,10 @@ def simulate(
     _require_between("dirt", corruption, 0, 1)
     scenario = Scenario(listeners, items, seed, start, corruption)
     landing = landing.absolute()
-    arguments = f"--listeners {listeners} --items {items} --seed {seed} --start {start} --dirt {corruption}"
-    claim_landing(landing, f"simulate {arguments}")
+    claim_landing(landing, f"simulate {scenario.arguments}")
     world = make_items(scenario)
     _write(landing / "items" / "items.parquet", [catalogue(scenario, world)])
-    truth = landing.with_name(f"{landing.name}-truth")
+    truth = truth_folder(landing)
     _write_truth(scenario, world, truth)
 
     steps = len(scenario.blocks()) * nights

@@ -53,6 +53,24 @@ class Scenario:
     start: date
     corruption: float
 
+    @property
+    def arguments(self) -> str:
+        """The options of the command that simulates it, but for the nights."""
+        return (
+            f"--listeners {self.listeners} --items {self.items} --seed {self.seed} --start {self.start} "
+            f"--dirt {self.corruption}"
+        )
+
+    @classmethod
+    def parse(cls, arguments: str) -> "Scenario":
+        """The scenario of `arguments`; ValueError where they are none."""
+        words = arguments.split()
+        values = dict(zip(words[::2], words[1::2], strict=True))
+        if list(values) != ["--listeners", "--items", "--seed", "--start", "--dirt"]:
+            raise ValueError(arguments)
+        listeners, items, seed, start, dirt = values.values()
+        return cls(int(listeners), int(items), int(seed), date.fromisoformat(start), float(dirt))
+
     def rng(self, stream: int, *part: int) -> np.random.Generator:
         """Random numbers of one part of the service; they do not depend on what else is drawn."""
         return np.random.default_rng((self.seed, stream, *part))

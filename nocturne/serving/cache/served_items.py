@@ -7,7 +7,7 @@ an item, its factors and neighbours, its related items, and where it may be list
 import json
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -51,6 +51,18 @@ class Related(NamedTuple):
     sources: npt.NDArray[np.uint8]
 
 
+class ArmWeights(NamedTuple):
+    """Weights of the scores of what comes next for the listeners of an arm.
+
+    Attributes:
+        own: by which they are answered.
+        others: by treatment that the arm is compared with, or that it is: the weights of the other side.
+    """
+
+    own: Weights
+    others: Mapping[str, Weights]
+
+
 @dataclass(frozen=True)
 class ItemsInfo:
     """Facts that the items of a generation share.
@@ -67,6 +79,9 @@ class ItemsInfo:
         popular: by market, numbers of the most heard items that may be listed there, of each content type; EVERYWHERE:
             among everyone.
         now_playing: weights of the scores of what comes next, as in settings.
+        arm_weights: the same of the arms of experiments on what comes next, their control too, by label.
+        counterparts: by label of such an arm, and by treatment, the label of the arm that its answers are compared
+            with: of control every treatment, of a treatment control.
     """
 
     model_version: str
@@ -80,6 +95,8 @@ class ItemsInfo:
     no_market: int
     popular: Mapping[str, Sequence[int]]
     now_playing: Mapping[str, float]
+    arm_weights: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    counterparts: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
 
 def with_info(items: pa.Table, info: ItemsInfo) -> pa.Table:
@@ -217,8 +234,17 @@ class ServedItems:
 
     @cached_property
     def weights(self) -> Weights:
-        """Weights of the parts of the score of what comes next."""
+        """Weights of the parts of the score of what comes next, for who is in no experiment on it."""
         return Weights(**self.info.now_playing)
+
+    @cached_property
+    def arms(self) -> Mapping[str, ArmWeights]:
+        """Weights of the arms of experiments on what comes next, by label."""
+        weights = {label: Weights(**values) for label, values in self.info.arm_weights.items()}
+        return {
+            label: ArmWeights(own, {name: weights[other] for name, other in self.info.counterparts[label].items()})
+            for label, own in weights.items()
+        }
 
     @cached_property
     def layout(self) -> ItemLayout:

@@ -34,7 +34,7 @@ ReadChunk = Callable[[int], bytes | None]
 
 
 class ListKind(NamedTuple):
-    """Arm of the experiment, source and model that many lists have in common."""
+    """Arm, source and model that many lists have in common."""
 
     arm: str
     source: str
@@ -46,7 +46,7 @@ class ServedList(NamedTuple):
 
     Attributes:
         run_date: night the list was computed for.
-        arm: arm of the experiment.
+        arm: experiment and arm, as experiment/arm; control of who is in none.
         source: als, previous, market_popular or global_popular.
         model_version: model the list depends on.
         item_ids: what to play, best first.

@@ -72,6 +72,8 @@ def exposure(
             for each in answer.suggestions
         ],
     }
+    if answer.differences is not None:
+        line["differences"] = answer.differences
     return Shown(shown_at[:10], orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE))
 
 

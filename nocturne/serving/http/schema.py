@@ -41,7 +41,7 @@ class AnswerShown(GenerationShown):
     """Items, best first, and where they come from."""
 
     source: Annotated[str, Field(description="What the answer was made from: als, previous, market_popular, ...")]
-    arm: Annotated[str, Field(description="Arm of the experiment")]
+    arm: Annotated[str, Field(description="Experiment and arm, as EXPERIMENT/ARM; control of who is in none")]
     model_version: Annotated[str, Field(description="Model that the answer depends on")]
     items: Annotated[list[ItemShown], Field(description="Best first; fewer than asked for where there are fewer")]
 

@@ -12,6 +12,8 @@ from pyspark.sql import SparkSession
 from nocturne.core.night import Night
 from nocturne.storage import fingerprints
 from nocturne.validation.profiles import (
+    arms,
+    experiments,
     exposures,
     ingestion,
     interactions,
@@ -28,6 +30,10 @@ _IN_ONE_PASS: dict[str, Callable[[SparkSession, Night], Measured]] = {
     "interactions": interactions.interactions,
     "pools": pools.pools,
     "ranked_lists": ranked_lists.ranked_lists,
+    "assignments": arms.assignments,
+    "triggers": arms.triggers,
+    "arm_pools": arms.arm_pools,
+    "arm_lists": arms.arm_lists,
     "related_items": lambda _, night: related_items.related_items(night),
 }
 _AND_HASHED: dict[str, Callable[[Night], Profile]] = {
@@ -41,6 +47,8 @@ _AND_HASHED: dict[str, Callable[[Night], Profile]] = {
     "exposures": exposures.exposures,
     "exposure_rejects": exposures.exposure_rejects,
     "exposure_ingests": exposures.exposure_ingests,
+    "experiment_looks": experiments.experiment_looks,
+    "experiment_results": experiments.experiment_results,
 }
 
 

@@ -9,6 +9,7 @@ from statistics import median
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from nocturne.core.hashing import hash_ids
@@ -19,7 +20,7 @@ from nocturne.storage import tables
 from nocturne.storage.history import RECENT_NIGHTS
 from nocturne.validation.profiles.arithmetic import Profile, counts, ratio, share, total
 
-_FAULTS = ("outside_day", "mislabelled_late", "impossible_propensities")
+_FAULTS = ("outside_day", "mislabelled_late", "impossible_propensities", "impossible_differences")
 
 
 def exposures(night: Night) -> Profile:
@@ -37,6 +38,7 @@ def exposures(night: Night) -> Profile:
         sums["outside_day"] += total(pc.or_(pc.less(shown_at, earliest), pc.greater_equal(shown_at, end)))
         sums["mislabelled_late"] += total(pc.not_equal(late, pc.less(shown_at, day)))
         sums["impossible_propensities"] += total(pc.invert(pc.fill_null(is_chance, False)))
+        sums["impossible_differences"] += _impossible_differences(batch)
         hashes.append(hash_ids(batch["exposure_id"], 0))
     # Two ids of one hash are no duplicates: of 10^9 exposures such a pair is met in one night of 40, and warns.
     all_hashes = np.concatenate(hashes)
@@ -75,6 +77,14 @@ def exposure_ingests(night: Night) -> Profile:
         "share_rejected": share(sums["rejected"], sums["lines"]),
         "share_duplicates": share(sums["duplicates"], sums["lines"]),
     }
+
+
+def _impossible_differences(exposures: pa.RecordBatch) -> int:
+    """Places at which answers are said to differ and nothing was shown."""
+    compared = exposures.filter(exposures["differences"].is_valid())
+    differences, shown = compared["differences"], pc.list_value_length(compared["items"]).to_numpy()
+    last = pa.array(np.repeat(shown, np.diff(differences.offsets.to_numpy())))
+    return int(total(pc.or_(pc.less(differences.items, 1), pc.greater(differences.items, last))))
 
 
 def _accounts(night: Night) -> list[dict[str, Any]]:

@@ -54,6 +54,7 @@ def measure_contents(
     pools: pa.Table,
     previous: pa.Table,
     rules: ListRules,
+    of_pools: Mask,
 ) -> tuple[dict[str, float], Hashes]:
     """Counts of COUNTED over some lists, but for the last two; and a hash of the items of each personal list.
 
@@ -62,6 +63,7 @@ def measure_contents(
         level: whether all scores of a list are the same.
         listeners, pools, previous: rows of `interactions`, `pools` and last night's `ranked_lists`, aligned with the
             lists and null where there is none.
+        of_pools: lists that come from these pools; the others are of arms, whose pools are elsewhere.
     """
     row, lengths = pc.list_parent_indices(batch["items"]).to_numpy(), pc.list_value_length(batch["items"]).to_numpy()
     personal = pc.equal(batch["source"], "als").to_numpy(zero_copy_only=False)
@@ -73,7 +75,7 @@ def measure_contents(
         "several": int(several.sum()),
         "flat": int((several & level).sum()),
         **_measure_moves(batch, listeners, previous, personal & (lengths > 0), rules.run_date),
-        **_measure_pools(row, item, lengths, personal, pools, rules.considered),
+        **_measure_pools(row, item, lengths, personal & of_pools, of_pools, pools, rules.considered),
     }
     offsets = pa.array(np.concatenate([[0], np.cumsum(lengths)]), pa.int32())
     lists = pa.record_batch({"items": pa.ListArray.from_arrays(offsets, pa.array(item))})
@@ -91,11 +93,17 @@ def _measure_moves(
 
 
 def _measure_pools(
-    row: np.ndarray, item: Indexes, lengths: np.ndarray, personal: np.ndarray, pools: pa.Table, considered: int
+    row: np.ndarray,
+    item: Indexes,
+    lengths: np.ndarray,
+    personal: Mask,
+    of_pools: Mask,
+    pools: pa.Table,
+    considered: int,
 ) -> dict[str, float]:
     lists = pools["items"].combine_chunks()
     of_row, of_item = pc.list_parent_indices(lists).to_numpy(), pc.list_flatten(lists).to_numpy()
-    pooled = pc.is_valid(pools["user_id"]).to_numpy()
+    pooled = of_pools & pc.is_valid(pools["user_id"]).to_numpy()
     outside = ~are_among(row, item, of_row, of_item, considered) & pooled[row]
     unlike = _unlike_pools(row, item, lengths, pools)
     return {

@@ -15,6 +15,7 @@ from nocturne.core.arrays import Indexes, Mask, Positions
 from nocturne.core.night import Night
 from nocturne.storage import fingerprints, tables
 from nocturne.storage.aligned_rows import AlignedRows
+from nocturne.storage.model_transitions import ModelRecord
 from nocturne.storage.stored_rows import StoredRows
 from nocturne.validation.profiles.arithmetic import Measured, Profile, repeated, share, total
 from nocturne.validation.profiles.bucket_sums import Sums, sum_over_buckets
@@ -47,6 +48,7 @@ class PoolMeasurement:
         model_version: the live model; empty if there is none.
         items: its item indexes; shape (items,).
         let_back_after_days: as in settings.
+        table: that the pools are of.
     """
 
     run_date: date
@@ -55,6 +57,7 @@ class PoolMeasurement:
     model_version: str
     items: Indexes
     let_back_after_days: int
+    table: str = "pools"
 
     def measure(self, buckets: Iterable[int]) -> Sums:
         """Sums of the metrics over some buckets."""
@@ -64,7 +67,7 @@ class PoolMeasurement:
             listeners = AlignedRows("interactions", _LISTENERS, self.listeners.in_bucket(bucket))
             for batch in self.pools.in_bucket(bucket):
                 users.append(batch["user_id"])
-                sums.add_rows(batch, "pools")
+                sums.add_rows(batch, self.table)
                 sums.add(_measure_batch(batch, self.run_date))
                 sums.add(self._measure_content(batch, listeners.of(batch["user_id"])))
             if users:
@@ -101,17 +104,31 @@ def not_yet_let_back(listeners: pa.Table, run_date: date, let_back_after_days: i
     return row[recent], item[recent]
 
 
+def measurement(night: Night, stored: StoredRows, model: ModelRecord | None, table: str = "pools") -> PoolMeasurement:
+    """The measurement of pools that follow the night's settings, by one model.
+
+    Args:
+        stored: all columns that count, and computed_on.
+        table: that they are of.
+    """
+    version = model.version if model else ""
+    of_model = pc.field("model_version") == version
+    return PoolMeasurement(
+        run_date=night.run_date,
+        pools=stored,
+        listeners=StoredRows.at(night, "interactions", _LISTENERS),
+        model_version=version,
+        items=tables.rows(night.warehouse, "item_factors", of_model, ["item_index"])["item_index"].to_numpy(),
+        let_back_after_days=night.settings.ranking.let_back_after_days,
+        table=table,
+    )
+
+
 def pools(spark: SparkSession, night: Night) -> Measured:
     """Of every listener's pool."""
     live = live_models(night)
-    task = PoolMeasurement(
-        run_date=night.run_date,
-        pools=StoredRows.at(night, "pools", [*fingerprints.hashed_columns("pools"), "computed_on"]),
-        listeners=StoredRows.at(night, "interactions", _LISTENERS),
-        model_version=live[0].version if live else "",
-        items=tables.night_rows(night, "item_factors", ["item_index"])["item_index"].to_numpy(),
-        let_back_after_days=night.settings.ranking.let_back_after_days,
-    )
+    stored = StoredRows.at(night, "pools", [*fingerprints.hashed_columns("pools"), "computed_on"])
+    task = measurement(night, stored, live[0] if live else None)
     measured = sum_over_buckets(spark, night, "pools", task.measure)
     sums = measured.totals
     ranking = _ranking(night)

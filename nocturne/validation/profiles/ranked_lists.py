@@ -11,16 +11,19 @@ import pyarrow.compute as pc
 from pyspark.sql import SparkSession
 
 from nocturne.core.arrays import Indexes, Mask
+from nocturne.core.masks import mask
 from nocturne.core.night import Night
 from nocturne.storage import fingerprints
 from nocturne.storage.aligned_rows import AlignedRows
 from nocturne.storage.bucket_files import ITEM_IDS
 from nocturne.storage.history import previous_night
+from nocturne.storage.model_transitions import ModelRecord
 from nocturne.storage.stored_rows import StoredRows
 from nocturne.validation.profiles import list_contents
 from nocturne.validation.profiles.arithmetic import Measured, Profile, repeated, share
 from nocturne.validation.profiles.bucket_sums import Sums, sum_over_buckets
 from nocturne.validation.profiles.catalogue_rules import Catalogue
+from nocturne.validation.profiles.dealt_arms import DealtArms
 from nocturne.validation.profiles.entry_loops import count_repeating, shapes
 from nocturne.validation.profiles.list_contents import (
     ListRules,
@@ -31,12 +34,22 @@ from nocturne.validation.profiles.list_contents import (
 )
 from nocturne.validation.profiles.listed_items import ListedItems
 from nocturne.validation.profiles.models import live_models
-from nocturne.validation.profiles.recomputed_lists import recompute_sample
+from nocturne.validation.profiles.recomputed_lists import SAMPLED, recompute_sample
 
-_COMPARED_COLUMNS = ["user_id", "arm", "items"]
+_COMPARED_COLUMNS = ["user_id", "items"]
 _COUNTED = (
     *("lists", "slots", "short", "empty", "too_long", "lists_with_duplicates", "unordered", "not_finite"),
-    *("ineligible", "unknown", "fallbacks", "other_model", "compared", "comparable", "overlap", "propensities_unsound"),
+    *(
+        "ineligible",
+        "unknown",
+        "fallbacks",
+        "other_model",
+        "compared",
+        "comparable",
+        "overlap",
+        "propensities_unsound",
+        "other_arm",
+    ),
     *list_contents.COUNTED,
 )
 _COMPARED = 20_000
@@ -54,6 +67,9 @@ class ListMeasurement:
         previous: the lists of the last sound night, if there is one.
         model_version: the live model; empty if there is none.
         reranked: whether personal lists are ordered by more than their scores.
+        arms: of the lists that come from these pools and this model, and follow these rules.
+        table: that they are of.
+        dealt: who is in which arm; None where all are of one.
     """
 
     run_date: date
@@ -68,6 +84,9 @@ class ListMeasurement:
     explicit_blocked_markets: tuple[str, ...]
     compared: int
     reranked: bool
+    arms: pa.Array
+    table: str = "ranked_lists"
+    dealt: DealtArms | None = None
 
     def measure(self, buckets: Iterable[int]) -> Sums:
         """Sums of the metrics over some buckets, and how often each item is listed."""
@@ -91,12 +110,14 @@ class ListMeasurement:
             )
         ]
         for batch in lists:
-            sums.add_rows(batch, "ranked_lists")
+            sums.add_rows(batch, self.table)
             item, level = self._add_batch(sums, batch, items)
             users.append(batch["user_id"])
             keys.append(pc.binary_join_element_wise(batch["arm"], batch["user_id"], "\x1f"))
             of_listeners, pools, previous = (rows.of(batch["user_id"]) for rows in beside)
-            counts, of_lists = measure_contents(batch, item, level, of_listeners, pools, previous, self.rules)
+            counts, of_lists = measure_contents(
+                batch, item, level, of_listeners, pools, previous, self.rules, self._of_arm(batch)
+            )
             sums.add(counts)
             hashes.append(of_lists)
             self._add_markets(sums, batch, previous)
@@ -112,6 +133,9 @@ class ListMeasurement:
         if self.previous:
             sums.add(overlap(lists.head(self.compared), self.previous.in_bucket(bucket).head(self.compared)))
         sums.add(measure_repeats(hashes))
+
+    def _of_arm(self, batch: pa.RecordBatch) -> Mask:
+        return mask(pc.is_in(batch["arm"], value_set=self.arms))
 
     def _add_markets(self, sums: Sums, batch: pa.RecordBatch, previous: pa.Table) -> None:
         lengths, top_k = pc.list_value_length(batch["items"]).to_numpy(), self.rules.top_k
@@ -131,7 +155,8 @@ class ListMeasurement:
         full = np.minimum(batch["candidates"].to_numpy(), self.rules.top_k)
         source = batch["source"]
         personal = pc.equal(source, "als")
-        by_score = ~(self.reranked & personal.to_numpy(zero_copy_only=False))
+        of_arm = self._of_arm(batch)
+        by_score = of_arm & ~(self.reranked & personal.to_numpy(zero_copy_only=False))
         stale = pc.and_(personal, pc.not_equal(batch["model_version"], self.model_version))
         markets = batch["market"].dictionary_encode()
         found = items.find(encoded.dictionary)
@@ -150,8 +175,11 @@ class ListMeasurement:
             "unknown": int(unknown[item].sum()),
             "propensities_unsound": _unsound(batch["propensities"], lengths),
             "fallbacks": batch.num_rows - int(pc.sum(personal).as_py() or 0),
-            "other_model": int(pc.sum(stale).as_py() or 0),
+            "other_model": int((of_arm & stale.to_numpy(zero_copy_only=False)).sum()),
         }
+        if self.dealt:
+            expected = self.dealt.labels.take(pa.array(self.dealt.codes(batch["user_id"])))
+            counts["other_arm"] = int((~mask(pc.equal(batch["arm"], expected))).sum())
         sums.add(counts)
         times = np.bincount(item, minlength=len(encoded.dictionary)).astype(np.float64)
         indexed, others = found.rows != -1, np.flatnonzero((found.rows == -1) & (times > 0))
@@ -160,19 +188,24 @@ class ListMeasurement:
         return found.indexes[item], shape.level
 
 
-def ranked_lists(spark: SparkSession, night: Night) -> Measured:
-    """Of every listener's list."""
-    live = live_models(night)
-    previous = previous_night(night, "ranked_lists")
-    buckets, ranking = night.settings.tables.buckets, night.settings.ranking
-    task = ListMeasurement(
+def measurement(
+    night: Night, lists: StoredRows, pools: StoredRows, model: ModelRecord | None, arms: pa.Array, table: str
+) -> ListMeasurement:
+    """The measurement of lists that follow the night's settings, chosen from pools of one model.
+
+    Args:
+        lists: all columns that count.
+        pools: at least list_contents.POOLS.
+        arms: whose lists are chosen from these pools.
+        table: that the lists are of.
+    """
+    ranking = night.settings.ranking
+    return ListMeasurement(
         run_date=night.run_date,
-        lists=StoredRows.at(
-            night, "ranked_lists", fingerprints.hashed_columns("ranked_lists"), dictionaries=(ITEM_IDS,)
-        ),
+        lists=lists,
         listeners=StoredRows.at(night, "interactions", list_contents.LISTENERS),
-        pools=StoredRows.at(night, "pools", list_contents.POOLS),
-        previous=StoredRows.at(previous, "ranked_lists", _COMPARED_COLUMNS) if previous else None,
+        pools=replace(pools, columns=tuple(list_contents.POOLS)),
+        previous=None,
         items=StoredRows.at(night, "items", Catalogue.COLUMNS),
         index=StoredRows.at(night, "item_index", ["item_index", "item_id"]),
         rules=ListRules(
@@ -181,13 +214,35 @@ def ranked_lists(spark: SparkSession, night: Night) -> Measured:
             considered=max(ranking.top_k, ranking.candidates),
             let_back_after_days=ranking.let_back_after_days,
         ),
-        model_version=live[0].version if live else "",
+        model_version=model.version if model else "",
         explicit_blocked_markets=ranking.explicit_blocked_markets,
-        compared=max(_COMPARED // buckets, 1),
+        compared=max(_COMPARED // night.settings.tables.buckets, 1),
         reranked=not night.settings.reranking.neutral,
+        arms=arms,
+        table=table,
+    )
+
+
+def ranked_lists(spark: SparkSession, night: Night) -> Measured:
+    """Of every listener's list."""
+    live = live_models(night)
+    previous = previous_night(night, "ranked_lists")
+    columns, dealt = fingerprints.hashed_columns("ranked_lists"), DealtArms.on(night)
+    task = measurement(
+        night,
+        StoredRows.at(night, "ranked_lists", columns, dictionaries=(ITEM_IDS,)),
+        StoredRows.at(night, "pools", list_contents.POOLS),
+        live[0] if live else None,
+        dealt.like_control,
+        "ranked_lists",
+    )
+    task = replace(
+        task,
+        previous=StoredRows.at(previous, "ranked_lists", _COMPARED_COLUMNS) if previous else None,
+        dealt=dealt,
     )
     with ThreadPoolExecutor(1) as beside:  # while this process waits for Spark's
-        recomputed = beside.submit(recompute_sample, night)
+        recomputed = beside.submit(_recompute, night, live, dealt.like_control)
         measured = sum_over_buckets(spark, night, "ranked_lists", task.measure)
     sums, of_index = measured.totals, measured.of_items["slots"]
     unindexed = [value for (metric, _), value in measured.of_names.items() if metric == "slots"]
@@ -206,6 +261,7 @@ def ranked_lists(spark: SparkSession, night: Night) -> Measured:
         "not_finite": sums["not_finite"],
         "propensities_unsound": sums["propensities_unsound"],
         "other_model": sums["other_model"],
+        "other_arm": sums["other_arm"],
         "share_fallback": share(sums["fallbacks"], sums["lists"]),
         "share_of_model_listed": share(len(slots), live[0].items) if live and len(slots) else None,
         "share_of_top_items": share(_largest(slots), float(slots.sum())),
@@ -216,6 +272,11 @@ def ranked_lists(spark: SparkSession, night: Night) -> Measured:
     return Measured(profile, measured.row_hash(spark, night, "ranked_lists", sums["lists"]))
 
 
+def _recompute(night: Night, live: list[ModelRecord], arms: pa.Array) -> dict[str, float | None]:
+    lists = StoredRows.at(night, "ranked_lists", SAMPLED)
+    return {"unlike_recomputed": recompute_sample(night, lists, live[0], arms) if len(live) == 1 else None}
+
+
 def _churn(sums: dict[str, float]) -> float | None:
     """Share of last night's lists that is gone; all of it where nearly all of many lists have nothing to compare."""
     if sums["compared"] >= _FEWEST_COMPARED:
@@ -224,16 +285,16 @@ def _churn(sums: dict[str, float]) -> float | None:
 
 
 def overlap(lists: pa.Table, previous: pa.Table) -> dict[str, float]:
-    """Items that lists have in common with the list that the same listener and arm had before.
+    """Items that lists have in common with the list that the same listener had before, whatever their arm.
 
     Returns:
         `compared`: lists, not empty, of listeners who had one; `overlap`: sum of the shares of them that were there;
         `comparable`: lists that could have been compared, had they items and the same listeners.
     """
     now, earlier = _places(lists), _places(previous)
-    both = now.join(earlier, ["user_id", "arm", "item_id"], join_type="left semi")
-    met = lists.select(["user_id", "arm"]).filter(pc.greater(pc.list_value_length(lists["items"]), 0))
-    compared = met.join(previous.select(["user_id", "arm"]), ["user_id", "arm"], join_type="left semi").num_rows
+    both = now.join(earlier, ["user_id", "item_id"], join_type="left semi")
+    met = lists.select(["user_id"]).filter(pc.greater(pc.list_value_length(lists["items"]), 0))
+    compared = met.join(previous.select(["user_id"]), "user_id", join_type="left semi").num_rows
     return {
         "compared": compared,
         "overlap": float(pc.sum(both["weight"]).as_py() or 0),
@@ -250,7 +311,6 @@ def _places(lists: pa.Table) -> pa.Table:
     return pa.table(
         {
             "user_id": chunk["user_id"].take(row),
-            "arm": chunk["arm"].take(row),
             "item_id": items.flatten().field("item_id"),
             "weight": pc.divide(1.0, lengths.take(row)),
         }

@@ -20,6 +20,7 @@ from nocturne.core.arrays import Counts, Floats, Mask, Positions
 from nocturne.core.night import Night
 from nocturne.core.settings import Settings
 from nocturne.storage import tables
+from nocturne.storage.model_transitions import ModelRecord
 from nocturne.storage.stored_rows import StoredRows
 from nocturne.validation.profiles.catalogue_rules import Catalogue
 
@@ -30,7 +31,9 @@ _TOLERANCE = 1e-6
 _TIE = 1e-9
 """Scores this close to one another may be in another order by other sums."""
 
-_LISTS = ["user_id", "market", "items", "source"]
+SAMPLED = ("user_id", "market", "arm", "items", "source")
+"""Columns of `ranked_lists`, or of `arm_lists`, that are read."""
+
 _ROWS = ["user_id", "market", "period", "item_indexes", "play_sums", "second_sums", "last_heard", "recent_items"]
 _ITEMS = [
     *("item_index", "item_id", "factors", "confidence_weight", "score_multiplier"),
@@ -48,24 +51,28 @@ _TRANSFORMS: dict[str, Callable[[Floats], Floats]] = {
 Row = Mapping[str, Any]
 
 
-def recompute_sample(night: Night) -> dict[str, float | None]:
-    """`unlike_recomputed`: lists of a sample that are not what their listeners' rows give; None without a model.
+def recompute_sample(night: Night, lists: StoredRows, model: ModelRecord, arms: pa.Array) -> int | None:
+    """Lists of a sample that are not what their listeners' rows give; None without lists.
 
-    The sample is drawn by the night. Lists carried on without factors are left out. With re-ranking beyond caps a
-    list is held against its candidates and their scores, not against its order.
+    The sample is drawn by the night. Lists carried on without factors are left out, and those of other arms. With
+    re-ranking beyond caps a list is held against its candidates and their scores, not against its order.
+
+    Args:
+        night: with the settings of the arm.
+        lists: SAMPLED columns.
+        model: that the lists of these arms depend on.
     """
-    models = tables.night_rows(night, "models").to_pylist()
     per_file = -(-_SAMPLE // night.settings.tables.buckets)
-    batches = StoredRows.at(night, "ranked_lists", _LISTS).sample(per_file, (night.run_date - _EPOCH).days)
-    sampled = [row for batch in batches for row in batch.to_pylist()]
-    if len(models) != 1 or not sampled:
-        return {"unlike_recomputed": None}
+    batches = lists.sample(per_file, (night.run_date - _EPOCH).days)
+    ours = set(arms.to_pylist())
+    sampled = [row for batch in batches for row in batch.to_pylist() if row["arm"] in ours]
+    if not sampled:
+        return None
     rows = StoredRows.at(night, "interactions", _ROWS).of_listeners([row["user_id"] for row in sampled])
     row_of = {row["user_id"]: row for row in rows.to_pylist()}
-    dense = DenseNight.of(night, models[0])
+    dense = DenseNight.of(night, model)
     compared = [each for each in sampled if each["source"] != "previous"]
-    unlike = [each for each in compared if not dense.gives(each, row_of.get(each["user_id"]))]
-    return {"unlike_recomputed": len(unlike)}
+    return sum(not dense.gives(each, row_of.get(each["user_id"])) for each in compared)
 
 
 @dataclass(frozen=True)
@@ -95,18 +102,20 @@ class DenseNight:
     creators: dict[str, str]
 
     @classmethod
-    def of(cls, night: Night, model: Row) -> "DenseNight":
-        """The night's catalogue, and the model of a row of `models`."""
+    def of(cls, night: Night, model: ModelRecord) -> "DenseNight":
+        """The night's catalogue, and a model."""
         settings = night.settings
-        items = tables.night_rows(night, "item_factors", _ITEMS).sort_by("item_index").combine_chunks()
+        of_model = pc.field("model_version") == model.version
+        factors_of = tables.rows(night.warehouse, "item_factors", of_model, _ITEMS)
+        items = factors_of.sort_by("item_index").combine_chunks()
         catalogue = tables.night_rows(night, "items", [*Catalogue.COLUMNS, "creator"])
         known = catalogue.filter(pc.is_valid(catalogue["creator"])) if settings.reranking.max_per_creator else None
         factors = items["factors"].combine_chunks().flatten().to_numpy().astype(np.float64).reshape(len(items), -1)
         return cls(
             run_date=night.run_date,
             settings=settings,
-            recipe=json.loads(model["settings"]),
-            half_lives=(model["anchor_date"] - _EPOCH).days / settings.interactions.half_life_days,
+            recipe=json.loads(model.settings),
+            half_lives=(model.anchor_date - _EPOCH).days / settings.interactions.half_life_days,
             items=items,
             factors=factors,
             gram=factors.T @ factors,

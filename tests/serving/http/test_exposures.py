@@ -1,5 +1,6 @@
 """Exposures: every one is on the disk or counted as dropped, in whole lines, whatever the disk does."""
 
+import asyncio
 import errno
 import json
 import os
@@ -8,16 +9,20 @@ import threading
 from datetime import UTC, date, datetime
 from types import SimpleNamespace
 
+import httpx
 import pytest
 
 from nocturne.core.settings import load_settings
 from nocturne.ingestion.exposure_accounts import with_counts
 from nocturne.ingestion.exposure_files import COMPLETE, count_lines, list_writers
 from nocturne.ingestion.exposure_rows import Rules, parse_line
+from nocturne.serving.cache import open_cache
 from nocturne.serving.http import exposure_folder
+from nocturne.serving.http.app import Worker
 from nocturne.serving.http.exposures import Counts, Exposures, Shown, exposure
 from nocturne.serving.now_playing import Answer, Suggestion
-from tests.fixtures.fake_service import LISTENER, TUESDAY, FakeServed, ask, end, fake_app
+from tests.fixtures.fake_service import LISTENER, TUESDAY, FakeServed, ask, end, fake_app, service_settings
+from tests.fixtures.served_world import ARMS, LISTENERS, in_arm, serve_world
 
 DAY = "2025-03-05"
 NEXT_DAY = "2025-03-06"
@@ -100,6 +105,13 @@ def test_an_exposure_says_what_was_shown_to_whom_when_and_from_what():
         "market": "SE",
         "items": [{"item_id": "t1", "propensity": 0.25}, {"item_id": "t3", "propensity": 1.0}],
     }
+
+
+def test_an_exposure_of_an_experiment_on_what_comes_next_says_where_the_arms_differ():
+    answer = Answer((), "als", "mix/control", "als-1", {"bold": 3, "calm": None})
+    _, line = exposure(FakeServed(TUESDAY), answer, "now_playing", LISTENER, "t9", "SE")
+    told = json.loads(line)
+    assert (told["arm"], told["differences"]) == ("mix/control", {"bold": 3, "calm": None})
 
 
 def test_what_is_recorded_is_on_the_disk_after_a_flush_in_order(writing, landing):
@@ -301,3 +313,43 @@ def test_the_night_takes_every_exposure_of_a_service_and_finds_its_writer_comple
     rows = [parse_line(line, rules) for part in day.glob("*/part-*") for line in part.read_bytes().splitlines()]
     assert [row.get("reason") for row in rows] == [None, None]
     assert [row["user_id"] for row in rows] == [LISTENER, "坂本"]
+
+
+def test_listeners_of_an_experiment_are_answered_by_their_arm_whatever_the_store_and_the_night_takes_the_differences(
+    cache_url, landing
+):
+    members = {name: in_arm("ann", f"mix/{name}") for name in ("control", "bold")}
+    with open_cache(cache_url) as cache:
+        serve_world(cache, listeners={**LISTENERS, **members}, arms=ARMS)
+    settings = load_settings()
+    app = Worker(cache_url, settings.cache, service_settings(), str(landing))()
+
+    async def ask_all():
+        transport = httpx.ASGITransport(app)
+        async with (
+            app.app.router.lifespan_context(app.app),
+            httpx.AsyncClient(transport=transport, base_url="http://localhost") as client,
+        ):
+            asked = [
+                {"user_id": user_id, "playing": "ash", "limit": 4} for user_id in ("control", "bold", "ann", "nobody")
+            ]
+            answers = [await client.post("/v1/now-playing", json=body) for body in asked]
+            answers.append(await client.get("/v1/listeners/bold/list?limit=2"))
+            return [answer.json() for answer in answers]
+
+    answers = asyncio.run(ask_all())
+    shown = [[item["item_id"] for item in answer["items"]] for answer in answers]
+    assert shown[:3] == [["bay", "fir", "cob", "dew"], ["bay", "fir", "dew", "cob"], ["bay", "fir", "cob", "dew"]]
+    assert [answer["arm"] for answer in answers] == ["mix/control", "mix/bold", "control", "control", "mix/bold"]
+    assert not any("differences" in answer for answer in answers)
+    (day,) = landing.glob("exposures/date=*")
+    rules = Rules.of(date.fromisoformat(day.name.removeprefix("date=")), settings.listens)
+    rows = [parse_line(line, rules) for part in day.glob("*/part-*") for line in part.read_bytes().splitlines()]
+    told = [(row["user_id"], row["surface"], row["differences"]) for row in rows]
+    assert told == [
+        ("control", "now_playing", {"bold": 3, "calm": None}),
+        ("bold", "now_playing", {"bold": 3}),
+        ("ann", "now_playing", None),
+        ("nobody", "now_playing", None),
+        ("bold", "list", {"bold": None}),
+    ]

@@ -1,0 +1,1 @@
+"""Experiments: arms compared, from what was shown to a decision."""

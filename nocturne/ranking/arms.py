@@ -1,0 +1,135 @@
+"""Arms of experiments on a night: who is in which, and where the lists of two arms differ. Pure.
+
+All experiments share one layer, so that a listener is in one of them at most. The holdback is dealt first. A hash of
+the layer's salt and the listener's id then gives everyone else one of a thousand slots, of which experiments have some
+each; and a hash of the experiment's own salt gives its listeners their arms. Nothing of it depends on anyone else, and
+the next experiment on the same slots deals them anew.
+"""
+
+import hashlib
+from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from nocturne.core.arrays import Codes, Floats
+from nocturne.core.experiment import INTERLEAVED, SLOTS, Experiment
+from nocturne.core.hashing import hash_ids
+
+HOLDBACK = "holdback"
+_UNUSED_BITS, _UNIT = np.uint64(11), 2.0**-53
+
+
+class Cell(NamedTuple):
+    """An arm of an experiment."""
+
+    experiment: str
+    arm: str
+
+    @property
+    def label(self) -> str:
+        """Its name in `ranked_lists`, where those who are in no experiment have CONTROL alone."""
+        return f"{self.experiment}/{self.arm}"
+
+    @property
+    def keys(self) -> dict[str, str]:
+        """Its values of the partition columns of tables that keep arms apart."""
+        return {"experiment": self.experiment, "arm": self.arm}
+
+
+HELD_BACK = Cell(HOLDBACK, HOLDBACK)
+
+
+@dataclass(frozen=True)
+class Layer:
+    """The experiments of a night, and how listeners are dealt to them.
+
+    Attributes:
+        salt: of the slots.
+        holdback_share: share of listeners in no experiment.
+        experiments: that run on the night, on slots of their own.
+    """
+
+    salt: str
+    holdback_share: float
+    experiments: tuple[Experiment, ...]
+
+    @property
+    def empty(self) -> bool:
+        """True if everyone has the lists of control, and is counted nowhere."""
+        return not (self.experiments or self.holdback_share)
+
+    @cached_property
+    def cells(self) -> tuple[Cell, ...]:
+        """The holdback, and the arms that listeners are in, in the order of their codes."""
+        arms = (
+            Cell(experiment.name, arm)
+            for experiment in self.experiments
+            for arm in ((INTERLEAVED,) if experiment.kind == "interleaving" else experiment.arms)
+        )
+        return (HELD_BACK, *arms)
+
+    def assign(self, user_ids: pa.Array) -> Codes:
+        """The place in `cells` of each listener's arm, -1 for who is in none; shape (listeners,)."""
+        codes = np.full(len(user_ids), -1, np.int32)
+        held_back = _unit(user_ids, f"{self.salt}/{HOLDBACK}") < self.holdback_share
+        slots = np.floor(_unit(user_ids, self.salt) * SLOTS)
+        for experiment in self.experiments:
+            members = np.flatnonzero(
+                (slots >= experiment.first_slot) & (slots < experiment.first_slot + experiment.slots)
+            )
+            codes[members] = self._arms_of(experiment, user_ids.take(pa.array(members)))
+        codes[held_back] = 0
+        return codes
+
+    def _arms_of(self, experiment: Experiment, user_ids: pa.Array) -> Codes:
+        if experiment.kind == "interleaving":
+            return np.full(len(user_ids), self.cells.index(Cell(experiment.name, INTERLEAVED)), np.int32)
+        places = [self.cells.index(Cell(experiment.name, arm)) for arm in experiment.arms]
+        ends = np.cumsum([arm.weight for arm in experiment.arms.values()])
+        arms = np.searchsorted(ends[:-1] / ends[-1], _unit(user_ids, experiment.salt), side="right")
+        return np.array(places, np.int32)[arms]
+
+
+def _unit(user_ids: pa.Array, salt: str) -> Floats:
+    """A number from 0 to below 1 for each listener, evenly spread."""
+    seed = int.from_bytes(hashlib.blake2b(salt.encode(), digest_size=8).digest())
+    return np.asarray((hash_ids(user_ids, seed) >> _UNUSED_BITS) * _UNIT)
+
+
+def compare_lists(one: pa.Array, other: pa.Array) -> tuple[pa.Array, npt.NDArray[np.int32]]:
+    """First place, from 1, at which each pair of lists differs, null where they are the same; and shared items.
+
+    Args:
+        one, other: lists of structs with item_id, those of a pair in the same place.
+    """
+    width = max(1, int(pc.max(pc.list_value_length(pa.chunked_array([one, other]))).as_py() or 0))
+    ids = pa.concat_arrays([lists.flatten().field("item_id") for lists in (one, other)]).dictionary_encode().indices
+    ends = len(one.flatten())
+    left, right = (
+        _padded(lists, codes.to_numpy(), width, padding)
+        for lists, codes, padding in zip((one, other), (ids[:ends], ids[ends:]), (-1, -2), strict=True)
+    )
+    differs = (left != right) & ((left >= 0) | (right >= 0))
+    first = pa.array(differs.argmax(axis=1).astype(np.int32) + 1, mask=~differs.any(axis=1))
+    shared = (left[:, :, None] == right[:, None, :]).any(axis=2).sum(axis=1).astype(np.int32)
+    return first, shared
+
+
+def _padded(lists: pa.ListArray, codes: Codes, width: int, padding: int) -> Codes:
+    """Lists of codes as rows of one length."""
+    lengths = pc.list_value_length(lists).to_numpy()
+    rows = np.full((len(lists), width), padding, np.int32)
+    rows[np.arange(width) < lengths[:, None]] = codes
+    return rows
+
+
+def replace_rows(rows: pa.Table, places: npt.NDArray[np.intp], others: pa.Table) -> pa.Table:
+    """The rows with others in some places, ascending."""
+    source = np.arange(rows.num_rows)
+    source[places] = rows.num_rows + np.arange(others.num_rows)
+    return pa.concat_tables([rows, others.select(rows.column_names)]).take(pa.array(source))

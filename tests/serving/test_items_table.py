@@ -1,0 +1,103 @@
+"""Weights of the arms of experiments on what comes next, as a generation takes them."""
+
+import tomllib
+from collections.abc import Callable
+from datetime import date, timedelta
+from pathlib import Path
+
+import pytest
+
+from nocturne.core.errors import UsageError
+from nocturne.core.experiment import Experiment, parse_experiment
+from nocturne.core.night import Night
+from nocturne.core.settings import load_settings, with_values
+from nocturne.serving.cache.served_items import ServedItems, write_items
+from nocturne.serving.items_table import items_table, weights_of_arms
+from tests.fixtures import two_listeners
+from tests.fixtures.served_world import WEIGHTS
+
+SETTINGS = with_values(load_settings(), {f"now_playing.{name}": value for name, value in WEIGHTS.items()})
+TONIGHT = two_listeners.TONIGHT
+
+
+def text_of(night: date = TONIGHT, **arms: str) -> str:
+    """The file of an experiment of one night, with the settings that each of its arms changes."""
+    head = f"""
+        hypothesis = "Something is played more."
+        start = {night}
+        end = {night}
+        salt = "salt"
+        first_slot = 0
+        slots = 100
+        looks = [1]
+        metrics.plays = {{ role = "success", measure = "plays", minimum_effect = 0.05 }}
+        arms.control = {{ weight = 1 }}
+    """
+    return head + "\n".join(
+        f"arms.{name} = {{ weight = 1, settings = {{ {changed} }} }}" for name, changed in arms.items()
+    )
+
+
+def experiment(name: str, **arms: str) -> Experiment:
+    return parse_experiment(name, tomllib.loads(text_of(**arms)))
+
+
+BOLD = '"now_playing.popularity_weight" = 1.0'
+CALM = '"now_playing.recent_decay" = 0.0'
+LONGER = '"ranking.top_k" = 7'
+
+
+def test_every_arm_has_the_nights_weights_but_for_what_it_changes():
+    mix = experiment("mix", bold=BOLD, calm=CALM)
+    weights, counterparts = weights_of_arms(SETTINGS, [mix])
+    assert weights == {
+        "mix/control": WEIGHTS,
+        "mix/bold": WEIGHTS | {"popularity_weight": 1.0},
+        "mix/calm": WEIGHTS | {"recent_decay": 0.0},
+    }
+    assert counterparts == {
+        "mix/control": {"bold": "mix/bold", "calm": "mix/calm"},
+        "mix/bold": {"bold": "mix/control"},
+        "mix/calm": {"calm": "mix/control"},
+    }
+
+
+def test_arms_that_change_nightly_lists_alone_are_answered_as_everyone_is():
+    lists = experiment("lists", longer=LONGER)
+    both = experiment("both", longer=LONGER, bold=BOLD)
+    assert weights_of_arms(SETTINGS, []) == weights_of_arms(SETTINGS, [lists]) == ({}, {})
+    weights, counterparts = weights_of_arms(SETTINGS, [lists, both])
+    assert list(weights) == ["both/control", "both/bold"]
+    assert counterparts == {"both/control": {"bold": "both/bold"}, "both/bold": {"bold": "both/control"}}
+
+
+def test_a_weight_out_of_range_is_told():
+    with pytest.raises(UsageError, match="the settings are not valid"):
+        weights_of_arms(SETTINGS, [experiment("mix", bold='"now_playing.recent_decay" = 2.0')])
+
+
+def test_a_generation_carries_the_arms_of_the_experiments_that_run_on_its_night(
+    night: Callable[..., Night], tmp_path: Path
+):
+    folder = tmp_path / "experiments"
+    folder.mkdir()
+    (folder / "mix.toml").write_text(text_of(bold=BOLD))
+    tonight = night(TONIGHT, *two_listeners.SETTINGS, f"experiments.folder={folder}")
+    two_listeners.write(tonight, "items", two_listeners.items())
+    arms = served_items(tonight, tmp_path).arms
+    everyone = tonight.settings.now_playing.model_dump()
+    assert {label: arm.own._asdict() for label, arm in arms.items()} == {
+        "mix/control": everyone,
+        "mix/bold": everyone | {"popularity_weight": 1.0},
+    }
+    assert arms["mix/control"].others == {"bold": arms["mix/bold"].own}
+    assert arms["mix/bold"].others == {"bold": arms["mix/control"].own}
+    (folder / "mix.toml").write_text(text_of(TONIGHT + timedelta(days=1), bold=BOLD))
+    assert served_items(tonight, tmp_path).arms == {}
+
+
+def served_items(night: Night, folder: Path) -> ServedItems:
+    """The items of a night as a reader has them."""
+    path = folder / f"items-{len(list(folder.iterdir()))}"
+    write_items(items_table(night), str(path))
+    return ServedItems(path)
