@@ -67,7 +67,7 @@ _RANK_USERS = Stage(
     "write the exact top of the catalogue for every listener, computing only what can have changed",
     reads=(
         *("items", "item_index", "interactions", "models", "item_factors", "pools", "validations", "nights"),
-        *("arm_pools", "triggers", "experiment_results"),
+        *("arm_pools", "triggers", "rankings", "experiment_results"),
     ),
     writes=("pools", "ranked_lists", "arm_pools", "arm_lists", "assignments", "triggers", "rankings"),
 )

@@ -11,6 +11,7 @@ CREATE TABLE rankings (
   reasons       MAP<STRING, BIGINT> NOT NULL COMMENT 'Listeners by why their pool was computed, or carried, or by the source of a list without factors, count (measured)',
   way           STRING              NOT NULL COMMENT 'How the exact top was found (measured)',
   seconds       MAP<STRING, DOUBLE> NOT NULL COMMENT 'Processor time of all tasks by what it was spent on, seconds (measured)',
+  experiments   MAP<STRING, STRING> NOT NULL COMMENT 'Experiments that ran on the night, and the hash of what must not change of each while it does',
   bytes         BIGINT              NOT NULL COMMENT 'Size of the files written, bytes (measured)'
 )
 USING DELTA

@@ -44,12 +44,12 @@ def list_experiments(
 
     Example: nocturne experiments list --warehouse data/warehouse --run-date 2025-01-03
     """
-    from nocturne.core.experiment import SLOTS, load_experiments
+    from nocturne.core.experiment import SLOTS, experiments_of
     from nocturne.storage.running_experiments import concludes_by, conclusions
 
     stored = open_warehouse(warehouse, conf, set_)
     night, concluded = run_date.date(), conclusions(stored)
-    experiments = load_experiments(stored.settings.experiments.folder)
+    experiments = experiments_of(stored.settings)
     known = [row for row in _results(stored) if row["kind"] == "decision" and row["run_date"] <= night]
     decisions = {(row["experiment"], row["treatment"]): row["outcome"] for row in known}
     rows = [
@@ -68,7 +68,7 @@ def list_experiments(
         for each in experiments
     ]
     print_rows(rows, f"{stored.settings.experiments.folder}, on {night}", as_json=as_json, secondary=("kind", "arms"))
-    taken = [each for each in experiments if each.runs_on(night) and not concludes_by(concluded, each.name, night)]
+    taken = [each for each in experiments if each.runs_on(night) and not concludes_by(concluded, each, night)]
     say(f"slots of {SLOTS:,} that no experiment has on that night: {_free(taken) or 'none'}")
 
 
@@ -175,6 +175,14 @@ def conclude(
             raise UsageError(
                 "the experiment has no such arm", where=name, found=arm, expected=", ".join(experiment.arms)
             )
+        if not experiment.start < night.run_date:
+            raise UsageError(
+                "an experiment ends before it begins",
+                where=name,
+                found=f"--run-date {night.run_date}",
+                expected=f"a night after {experiment.start}, the first one without it",
+                fix="to have it never begin, remove its file",
+            )
         definition, actor, promoted = experiment.arms[arm], by or getpass.getuser(), ""
         if definition.model or definition.recipe:
             model = model_of_arm(registry.models(writable), night.run_date, definition)
@@ -198,9 +206,9 @@ def conclude(
 
 
 def _find(stored: "Warehouse", name: str) -> "Experiment":
-    from nocturne.core.experiment import load_experiments
+    from nocturne.core.experiment import experiments_of
 
-    experiments = {each.name: each for each in load_experiments(stored.settings.experiments.folder)}
+    experiments = {each.name: each for each in experiments_of(stored.settings)}
     if name not in experiments:
         raise UsageError(
             "there is no such experiment",
@@ -222,7 +230,7 @@ def _results(stored: "Warehouse") -> list[Row]:
 def _state(experiment: "Experiment", night: date, concluded: dict[str, Row]) -> str:
     from nocturne.storage.running_experiments import concludes_by
 
-    if concludes_by(concluded, experiment.name, night):
+    if concludes_by(concluded, experiment, night):
         return f"concluded: {concluded[experiment.name]['name']}"
     if night < experiment.start:
         return "planned"

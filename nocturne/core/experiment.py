@@ -1,5 +1,7 @@
 """Definitions of experiments: `experiments/<name>.toml`, with a type, a range and a sentence for every value."""
 
+import hashlib
+import json
 import tomllib
 from collections.abc import Mapping
 from datetime import date
@@ -10,7 +12,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from nocturne import ROOT
 from nocturne.core.errors import UsageError
-from nocturne.core.sections import AlsSettings, Section
+from nocturne.core.sections import OPERATIONAL, AlsSettings, ExperimentSettings, Section
 from nocturne.core.settings import Settings, with_values
 
 SLOTS = 1000
@@ -19,11 +21,16 @@ SLOTS = 1000
 CONTROL, INTERLEAVED = "control", "interleaved"
 """Arm that has what everyone has; arm of those whose list is drafted from the lists of two arms."""
 
-Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
-OF_ARMS = ("ranking", "reranking", "now_playing")
-"""Sections of the settings that an arm may change."""
+BEFORE_DAYS = 28
+"""Days before the first lists are heard, whose measures are covariates."""
 
-NOT_OF_ARMS = frozenset({"ranking.carry_over", "ranking.audit_share", "ranking.audit_at_least"})
+HOLDBACK = "holdback"
+"""Those whom no experiment may have, under the name of an experiment and of its arm."""
+
+Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
+CAN_CHANGE = ("ranking.candidates", "ranking.reserve", "reranking", "now_playing")
+"""Settings that an arm may change, or sections of them: rules that hold for every list are none of its business."""
+
 Direction = Literal["increase", "decrease"]
 
 
@@ -37,7 +44,7 @@ class Arm(Section):
     )
     settings: dict[str, Any] = Field(
         default_factory=dict,
-        description="values of [ranking], [reranking] or [now_playing] that differ, by section.key",
+        description="values of [reranking] or [now_playing], ranking.candidates or ranking.reserve that differ",
     )
 
     @model_validator(mode="after")
@@ -46,15 +53,22 @@ class Arm(Section):
             raise ValueError("an arm has a model or a recipe, not both")
         if unknown := sorted(set(self.recipe) - set(AlsSettings.model_fields)):
             raise ValueError(f"[als] has no {', '.join(unknown)}")
+        if operational := sorted(OPERATIONAL & set(self.recipe)):
+            raise ValueError(f"{', '.join(operational)} decides nothing that is learned")
         for name in self.settings:
-            if name.partition(".")[0] not in OF_ARMS or name in NOT_OF_ARMS:
-                raise ValueError(f"an arm cannot change {name}: only values of {', '.join(OF_ARMS)}")
+            if name not in CAN_CHANGE and name.partition(".")[0] not in CAN_CHANGE:
+                raise ValueError(f"an arm cannot change {name}: only {', '.join(CAN_CHANGE)}")
         return self
 
     @property
     def ranks_alike(self) -> bool:
         """True if the nightly lists are those of control: nothing differs but what comes next."""
         return not (self.model or self.recipe or any(not name.startswith("now_playing.") for name in self.settings))
+
+    @property
+    def changes_nothing(self) -> bool:
+        """True if its listeners have what everyone has."""
+        return self.ranks_alike and self.plays_on_alike
 
     @property
     def plays_on_alike(self) -> bool:
@@ -77,7 +91,9 @@ class Metric(Section):
         Literal["listener", "plays", "minutes", "active_days", "exposures"],
         Field(description="listener: a mean; another measure: a ratio of sums"),
     ] = "listener"
-    content_type: Annotated[str, Field(description="content type that counts alone; empty: all")] = ""
+    content_type: Annotated[
+        str, Field(pattern=r"^[^|:]*$", description="content type that counts alone; empty: all")
+    ] = ""
     direction: Annotated[Direction, Field(description="where better is")] = "increase"
     minimum_effect: Annotated[
         float, Field(ge=0, le=10, description="of a success metric: smallest effect worth having, share of control")
@@ -125,11 +141,10 @@ class Experiment(Section):
 
     @model_validator(mode="after")
     def _coherent(self) -> Self:
+        if self.name == HOLDBACK or INTERLEAVED in self.arms:
+            raise ValueError(f"no experiment is called {HOLDBACK}, and no arm {INTERLEAVED}")
         if CONTROL not in self.arms:
             raise ValueError(f"one arm is {CONTROL}")
-        control = self.arms[CONTROL]
-        if control.model or control.recipe or control.settings:
-            raise ValueError(f"arm {CONTROL} has what everyone has: no model, recipe or settings")
         if self.end < self.start:
             raise ValueError("end lies before start")
         if self.first_slot + self.slots > SLOTS:
@@ -138,11 +153,24 @@ class Experiment(Section):
             raise ValueError(f"looks ascend, and the last one is the experiment's last day, {self.nights}")
         if not any(metric.role == "success" for metric in self.metrics.values()):
             raise ValueError("no metric has the role success")
-        if self.kind == "interleaving" and len(self.arms) != 2:
+        return self
+
+    @model_validator(mode="after")
+    def _comparable(self) -> Self:
+        control = self.arms.get(CONTROL)
+        if control and not control.changes_nothing:
+            raise ValueError(f"arm {CONTROL} has what everyone has: no model, recipe or settings")
+        if alike := [name for name in self.treatments if self.arms[name].changes_nothing]:
+            raise ValueError(f"{', '.join(alike)} has a model, a recipe or settings, or it is control")
+        if self.kind == "ab":
+            return self
+        if len(self.arms) != 2:
             raise ValueError("interleaving compares two arms")
-        if self.kind == "interleaving" and [each.measure for each in self.metrics.values()] != ["list_plays"]:
+        if [(each.measure, each.per, each.content_type) for each in self.metrics.values()] != [
+            ("list_plays", "listener", "")
+        ]:
             raise ValueError("interleaving has one metric, list_plays: it credits the arm that picked what is played")
-        if self.kind == "interleaving" and any(not arm.plays_on_alike for arm in self.arms.values()):
+        if any(not arm.plays_on_alike for arm in self.arms.values()):
             raise ValueError("interleaving drafts nightly lists: arms cannot change [now_playing]")
         return self
 
@@ -156,9 +184,39 @@ class Experiment(Section):
         """Arms other than control, in the order of the file."""
         return tuple(arm for arm in self.arms if arm != CONTROL)
 
+    def digest(self, layer: ExperimentSettings) -> str:
+        """Hash of all that must not change while it runs, with that of the layer."""
+        content = json.dumps([self.model_dump(mode="json"), layer.salt, layer.holdback_share], sort_keys=True)
+        return hashlib.blake2b(content.encode(), digest_size=8).hexdigest()
+
     def runs_on(self, night: date) -> bool:
         """True from the first night to the last."""
         return self.start <= night <= self.end
+
+
+def experiments_of(settings: Settings) -> tuple[Experiment, ...]:
+    """The experiments of the settings' folder, every arm of which can be ranked by.
+
+    Raises:
+        UsageError: as `load_experiments`; or an arm changes a value that is unknown or out of range.
+    """
+    experiments = load_experiments(settings.experiments.folder)
+    for experiment in experiments:
+        for name, arm in experiment.arms.items():
+            try:
+                arm_settings(settings, arm)
+                settings.als.with_recipe(arm.recipe)
+            except (UsageError, ValidationError) as error:
+                found = (
+                    "; ".join(each["msg"] for each in error.errors()) if isinstance(error, ValidationError) else error
+                )
+                raise UsageError(
+                    "an arm of an experiment is not valid",
+                    where=f"{settings.experiments.folder}/{experiment.name}.toml, arm {name}",
+                    found=str(found),
+                    fix="`nocturne settings` lists every setting with its meaning",
+                ) from error
+    return experiments
 
 
 def arm_settings(settings: Settings, arm: Arm) -> Settings:
@@ -210,7 +268,7 @@ def load_experiments(folder: str) -> tuple[Experiment, ...]:
                     found=f"{other.name}: slots {_slots(other)} until {other.end}; "
                     f"{one.name}: slots {_slots(one)} from {one.start}",
                     expected="slots that no other experiment has on those nights",
-                    fix="give first_slot another value, or other dates; `nocturne experiments list` shows what is free",
+                    fix="give first_slot another value, or other dates; let one that was concluded end in its file",
                 )
     return experiments
 

@@ -10,20 +10,21 @@ from datetime import date, timedelta
 from itertools import combinations
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from pyspark.sql import SparkSession
 
-from nocturne.core.experiment import INTERLEAVED, Experiment, load_experiments
+from nocturne.core.experiment import BEFORE_DAYS, INTERLEAVED, Experiment, experiments_of
 from nocturne.core.night import Night
 from nocturne.core.stage import Progress, StageResult
 from nocturne.experiments.analysis import Analysis, Arm, Look, Triggered, analyse
 from nocturne.experiments.columns import pairs_of
-from nocturne.experiments.look_tasks import BEFORE_DAYS, EVERYONE, TRIGGERED, LookTask, Sums, measure_look
-from nocturne.experiments.moments import aggregates_of
+from nocturne.experiments.look_tasks import EVERYONE, TRIGGERED, Group, LookTask, Sums, measure_look
+from nocturne.experiments.moments import Moments, aggregates_of
 from nocturne.experiments.outcomes import LISTENS, SHOWN
 from nocturne.experiments.quality import CULPRITS
-from nocturne.flow import stage
+from nocturne.flow import GATED_TABLES, stage
 from nocturne.storage import tables, writing
 from nocturne.storage.contracts import contract
 from nocturne.storage.history import closed_dates, previous_night
@@ -40,8 +41,8 @@ def analyse_experiment(spark: SparkSession, night: Night, progress: Progress) ->
     concluded = conclusions(night.warehouse)
     due = [
         each
-        for each in load_experiments(night.settings.experiments.folder)
-        if day_of(each, night) in each.looks and not concludes_by(concluded, each.name, night.run_date)
+        for each in experiments_of(night.settings)
+        if day_of(each, night) in each.looks and not concludes_by(concluded, each, night.run_date)
     ]
     assigned = previous_night(night, "assignments")
     due = [each for each in due if assigned and assigned.run_date >= each.start]
@@ -50,10 +51,12 @@ def analyse_experiment(spark: SparkSession, night: Night, progress: Progress) ->
     for done, experiment in enumerate(due):
         progress(done, len(due), "experiments")
         assert assigned
-        task = look_task(night, assigned, experiment)
-        looks += look_rows(night, experiment, task, measure_look(spark, task, _count_exposures(night, task)))
-        history = looks_of(night, experiment, looks)
-        results += result_rows(night, experiment, analyse(experiment, history))
+        earlier = stored_looks(night, experiment)
+        task = look_task(night, assigned, experiment, max((row["day"] for row in earlier), default=0))
+        looks += look_rows(night, experiment, task, measure_look(spark, task, _count_rows(night, task, assigned)))
+        history = looks_of(experiment, [*earlier, *looks])
+        if history and history[-1].day == day_of(experiment, night):
+            results += result_rows(night, experiment, analyse(experiment, history))
     for table, rows in zip(WRITTEN, (looks, results), strict=True):
         if rows or tables.count(night, table):
             where = f"run_date = '{night.run_date}'" + (f" AND kind <> '{CONCLUSION}'" if table == WRITTEN[1] else "")
@@ -69,11 +72,12 @@ def day_of(experiment: Experiment, night: Night) -> int:
     return (night.run_date - experiment.start).days
 
 
-def look_task(night: Night, assigned: Night, experiment: Experiment) -> LookTask:
+def look_task(night: Night, assigned: Night, experiment: Experiment, look_before: int = 0) -> LookTask:
     """All that a look at an experiment reads.
 
     Args:
         assigned: the last sound night before this one.
+        look_before: day of the last look that was made; 0 if there was none.
     """
     closed = closed_dates(night.warehouse, stage("ingest_events").writes)
 
@@ -81,6 +85,8 @@ def look_task(night: Night, assigned: Night, experiment: Experiment) -> LookTask
         days = [day for day in tables.dates(night.warehouse, table) if first <= day <= last and day not in closed]
         return StoredRows.at(at, table, columns, values=days)
 
+    matrix = [day for day in tables.dates(night.warehouse, "interactions") if day <= experiment.start]
+    known = [day for day in matrix if day not in closed_dates(night.warehouse, GATED_TABLES)][-1:]
     start, end, before = experiment.start, assigned.run_date, experiment.start - timedelta(days=BEFORE_DAYS - 1)
     return LookTask(
         experiment=experiment,
@@ -92,7 +98,8 @@ def look_task(night: Night, assigned: Night, experiment: Experiment) -> LookTask
         drafts=stored("arm_lists", ["user_id", "run_date", "items", "teams"], start, end).where(
             experiment=experiment.name, arm=INTERLEAVED
         ),
-        listeners=stored("interactions", ["user_id", "item_indexes"], start, start),
+        look_before=look_before,
+        listeners=StoredRows.at(night, "interactions", ["user_id", "item_indexes"], values=known),
         markets=stored("interactions", ["user_id", "market"], end, end),
         listens=stored("listens", [*LISTENS, "run_date"], before, night.run_date),
         exposures=stored("exposures", [*SHOWN, "run_date"], before, night.run_date),
@@ -101,15 +108,18 @@ def look_task(night: Night, assigned: Night, experiment: Experiment) -> LookTask
     )
 
 
-def _count_exposures(night: Night, task: LookTask) -> int:
-    return tables.count_of(night.warehouse, "exposures", sorted({keys["run_date"] for _, keys in task.exposures.files}))
+def _count_rows(night: Night, task: LookTask, assigned: Night) -> int:
+    """Rows that a look is about: exposures, and listeners of all experiments."""
+    shown_on = sorted({keys["run_date"] for _, keys in task.exposures.files})
+    return tables.count_of(night.warehouse, "exposures", shown_on) + tables.count(assigned, "assignments")
 
 
 def look_rows(night: Night, experiment: Experiment, task: LookTask, sums: Sums) -> Iterator[Row]:
     """Rows of `experiment_looks`."""
     interleaved = experiment.kind == "interleaving"
     pairs = tuple(combinations(task.columns, 2)) if interleaved else pairs_of(experiment)
-    for (arm, population), moments in sorted(sums.moments.items()):
+    nobody = {Group(arm, EVERYONE): Moments.of(np.zeros((0, len(task.columns)))) for arm in _arms(experiment)}
+    for (arm, population), moments in sorted((nobody | sums.moments).items()):
         everyone = population == EVERYONE
         yield {
             "run_date": night.run_date,
@@ -117,23 +127,36 @@ def look_rows(night: Night, experiment: Experiment, task: LookTask, sums: Sums) 
             "day": day_of(experiment, night),
             "arm": arm,
             "population": population,
-            "listed": sums.listed[arm] if everyone else None,
-            "exposed": sums.exposed[arm] if everyone else None,
+            "listed": sums.listed.get(arm, 0) if everyone else None,
+            "exposed": sums.exposed.get(arm, 0) if everyone else None,
             **moments.to_row(task.columns, pairs),
         }
 
 
-def looks_of(night: Night, experiment: Experiment, tonight: Sequence[Row] = ()) -> list[Look]:
-    """The looks at an experiment so far, in order.
+def stored_looks(night: Night, experiment: Experiment) -> list[Row]:
+    """Rows of `experiment_looks` of the earlier nights of an experiment."""
+    earlier = (pc.field("experiment") == experiment.name) & (pc.field("run_date") < night.run_date)
+    rows = tables.rows(night.warehouse, "experiment_looks", earlier).to_pylist()
+    return [row for row in rows if row["run_date"] - experiment.start == timedelta(days=row["day"])]
+
+
+def looks_of(experiment: Experiment, rows: Sequence[Row]) -> list[Look]:
+    """Looks at an experiment, in order; without those at which an arm had too few listeners for a variance.
 
     Args:
-        tonight: rows of `experiment_looks` that are not written yet, in place of those of the night.
+        rows: of `experiment_looks`, of any experiments.
     """
-    earlier = (pc.field("experiment") == experiment.name) & (pc.field("run_date") < night.run_date)
-    stored = tables.rows(night.warehouse, "experiment_looks", earlier).to_pylist()
-    rows = [*stored, *(row for row in tonight if row["experiment"] == experiment.name)]
-    days = sorted({row["day"] for row in rows if experiment.start < row["run_date"]})
-    return [_look(experiment, [row for row in rows if row["day"] == day]) for day in days]
+    ours = [row for row in rows if row["experiment"] == experiment.name]
+    looks = [
+        _look(experiment, [row for row in ours if row["day"] == day]) for day in sorted({row["day"] for row in ours})
+    ]
+    wanted = _arms(experiment)
+    return [look for look in looks if all(arm in look.arms and look.arms[arm].assigned > 1 for arm in wanted)]
+
+
+def _arms(experiment: Experiment) -> tuple[str, ...]:
+    """The arms that listeners are in."""
+    return (INTERLEAVED,) if experiment.kind == "interleaving" else tuple(experiment.arms)
 
 
 def _look(experiment: Experiment, rows: Sequence[Row]) -> Look:

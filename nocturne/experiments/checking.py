@@ -10,10 +10,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from nocturne.core.errors import InputError
-from nocturne.core.experiment import Experiment
+from nocturne.core.experiment import BEFORE_DAYS, Experiment
 from nocturne.core.night import Night
 from nocturne.experiments.columns import BEFORE, LAST, columns_of, columns_of_metric
-from nocturne.experiments.look_tasks import BEFORE_DAYS
 from nocturne.experiments.moments import Moments, aggregates_of
 from nocturne.experiments.outcomes import LISTENS, SHOWN, Outcomes, Window
 from nocturne.experiments.planning import Baseline, Plan, baseline_of, plan

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from pyspark.sql import SparkSession
 
 from nocturne.core.arrays import Floats, Mask
-from nocturne.core.experiment import CONTROL, INTERLEAVED, Experiment
+from nocturne.core.experiment import BEFORE_DAYS, CONTROL, INTERLEAVED, Experiment
 from nocturne.core.masks import mask
 from nocturne.core.spark.exchange import Parcels, as_given, deal_out, in_tables, unpack
 from nocturne.core.xxhash import buckets_of
@@ -24,10 +24,7 @@ from nocturne.storage.aligned_rows import AlignedRows
 from nocturne.storage.stored_rows import StoredRows
 
 EVERYONE, TRIGGERED = "everyone", "triggered:"
-BEFORE_DAYS = 28
-"""Days before the start, its own day among them, whose measures are covariates."""
-
-_FEW_EXPOSURES = 200_000
+_FEW_ROWS = 200_000
 """Exposures that this process may hold: Spark's tasks would take longer to begin."""
 
 _EPOCH = date(1970, 1, 1)
@@ -67,7 +64,8 @@ class LookTask:
         buckets: of tables.
         assignments, triggers, lists: of the night before.
         drafts: drafted lists of all nights so far.
-        listeners: `interactions` of the first night.
+        look_before: day of the last look that was made; 0 if there was none.
+        listeners: `interactions` of the first night, or of the last one before it.
         markets: `interactions` of the night of the look.
         listens: with their nights, of every night that is counted, before and since the start.
         exposures: likewise, without buckets.
@@ -82,6 +80,7 @@ class LookTask:
     triggers: StoredRows
     lists: StoredRows
     drafts: StoredRows
+    look_before: int
     listeners: StoredRows
     markets: StoredRows
     listens: StoredRows
@@ -134,11 +133,10 @@ class LookTask:
     def _windows(self) -> tuple[Window, Window, Window]:
         """Since the first lists were served, which is the day after their night; before; and up to the look before."""
         start, last = (self.experiment.start - _EPOCH).days, (self.night - _EPOCH).days
-        look_before = max((day for day in self.experiment.looks if start + day < last), default=0)
         return (
             Window(start + 1, last),
             Window(start - BEFORE_DAYS + 1, start),
-            Window(start + 1, start + look_before),
+            Window(start + 1, start + self.look_before),
         )
 
     def _outcomes(
@@ -200,9 +198,19 @@ class LookTask:
                 of_treatment = rows["user_id"].filter(pc.equal(rows["treatment"], name))
                 chosen |= mask(pc.is_in(user_ids, value_set=of_treatment.combine_chunks()))
             if not arm.plays_on_alike:
-                chosen |= mask(pc.is_in(user_ids, value_set=_who_differ(exposures, name)))
+                chosen |= mask(pc.is_in(user_ids, value_set=self._who_differ(exposures, name)))
             triggered[name] = chosen
         return triggered
+
+    def _who_differ(self, exposures: pa.Table, treatment: str) -> pa.Array:
+        """Listeners to whom the experiment has shown an answer that differs from that of the other arm."""
+        days = exposures["shown_at"].cast(pa.date32()).cast(pa.int32()).to_numpy()
+        ours = mask(pc.starts_with(exposures["arm"], f"{self.experiment.name}/")) & self._windows[0].holds(days)
+        shown = exposures.filter(pa.array(ours)).combine_chunks()
+        maps = shown["differences"].combine_chunks()
+        entries = pc.and_(pc.equal(maps.keys, treatment), pc.is_valid(maps.items))
+        row = np.searchsorted(maps.offsets.to_numpy(), np.flatnonzero(mask(entries)), side="right") - 1
+        return pc.unique(shown["user_id"].combine_chunks().take(pa.array(row)))
 
     def _segments(self, bucket: int, user_ids: pa.Array, heard: pa.Table) -> dict[str, Mask]:
         markets = _aligned(self.markets, bucket, "interactions", user_ids)["market"]
@@ -211,13 +219,13 @@ class LookTask:
         return segments(markets.combine_chunks(), lengths.fill_null(0).to_numpy())
 
 
-def measure_look(spark: SparkSession, task: LookTask, exposures: int) -> Sums:
+def measure_look(spark: SparkSession, task: LookTask, rows: int) -> Sums:
     """Sums over every bucket, measured on the executors where much was shown; to the bit the same either way.
 
     Args:
         exposures: rows of the task's exposures.
     """
-    if exposures <= _FEW_EXPOSURES:
+    if rows <= _FEW_ROWS:
         measured = list(task.measure(range(task.buckets), _table(task.exposures)))
     else:
         tasks = min(task.buckets, spark.sparkContext.defaultParallelism)
@@ -238,14 +246,6 @@ def _send(task: LookTask, tasks: int, path: str) -> Iterator[tuple[int, bytes]]:
 
 def _measure_parcels(task: LookTask, tasks: int, number: int, parcels: Parcels) -> Iterator[tuple[int, Sums]]:
     yield from task.measure(range(number, task.buckets, tasks), _together(task.exposures, unpack(parcels)))
-
-
-def _who_differ(exposures: pa.Table, treatment: str) -> pa.Array:
-    """Listeners to whom an answer was shown that differs from that of the other arm."""
-    maps = exposures["differences"].combine_chunks()
-    entries = pc.and_(pc.equal(maps.keys, treatment), pc.is_valid(maps.items))
-    row = np.searchsorted(maps.offsets.to_numpy(), np.flatnonzero(mask(entries)), side="right") - 1
-    return pc.unique(exposures["user_id"].combine_chunks().take(pa.array(row)))
 
 
 def _aligned(rows: StoredRows, bucket: int, table: str, user_ids: pa.Array) -> pa.Table:

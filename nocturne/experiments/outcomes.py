@@ -13,7 +13,7 @@ from nocturne.core.arrays import Codes, Counts, Floats, Mask
 from nocturne.core.masks import mask
 
 LISTENS = ("user_id", "item_id", "plays", "ms_played", "listened_at")
-SHOWN = ("user_id", "shown_at", "list_run_date", "items", "differences")
+SHOWN = ("user_id", "shown_at", "list_run_date", "arm", "items", "differences")
 """Columns read of `listens` and of `exposures`."""
 
 _MINUTE_MS = 60_000

@@ -10,7 +10,7 @@ from difflib import get_close_matches
 from typing import Any
 
 from nocturne.core.errors import UsageError
-from nocturne.core.experiment import Experiment
+from nocturne.core.experiment import BEFORE_DAYS, Experiment
 from nocturne.core.sections import RetentionSettings
 from nocturne.flow import TABLES
 from nocturne.serving.cache.pointer import Pointer, from_json
@@ -137,8 +137,9 @@ def expired_partitions(inventory: Inventory, limits: Limits, dedup_nights: int) 
     expired: dict[str, frozenset[Any]] = {}
     for table, days in inventory.dates.items():
         stay = inventory.fully_kept_nights | _next_night_needs(table, inventory, dedup_nights)
-        if table == "interactions":
-            stay |= {each.start for each in inventory.experiments if _is_looked_at(each, limits.run_date)}
+        for experiment in inventory.experiments:
+            if _is_looked_at(experiment, limits.run_date):
+                stay |= _needed_by(experiment, table, days)
         expired[table] = frozenset(day for day in days if day < limits.first(table) and day not in stay)
     expired |= _expired_models(
         inventory, limits, inventory.dates.get("ranked_lists", frozenset()) - expired.get("ranked_lists", set())
@@ -237,6 +238,19 @@ def _models_needed(inventory: Inventory, limits: Limits, listed: Collection[date
         running = (each for each in inventory.experiments if each.runs_on(day))
         needed += [model_of_arm(models, day, arm) for each in running for arm in each.arms.values()]
     return {model.version for model in needed if model} | {inventory.holdback_model}
+
+
+def _needed_by(experiment: Experiment, table: str, days: Collection[date]) -> set[date]:
+    """Nights of a table that the looks at an experiment read."""
+    if table == "interactions":
+        return set(sorted(day for day in days if day <= experiment.start)[-1:])
+    before = timedelta(days=BEFORE_DAYS - 1)
+    first = {
+        "listens": experiment.start - before,
+        "exposures": experiment.start - before,
+        "arm_lists": experiment.start,
+    }
+    return {day for day in days if table in first and first[table] <= day}
 
 
 def _is_looked_at(experiment: Experiment, day: date) -> bool:

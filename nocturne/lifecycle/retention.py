@@ -21,7 +21,7 @@ import pyarrow.compute as pc
 from deltalake import CommitProperties, DeltaTable
 from deltalake.exceptions import DeltaError
 
-from nocturne.core.experiment import load_experiments
+from nocturne.core.experiment import experiments_of
 from nocturne.core.night import Warehouse
 from nocturne.flow import GATED_TABLES, TABLES
 from nocturne.lifecycle.expiry import (
@@ -187,7 +187,7 @@ def _take_inventory(
         served=served,
         published=frozenset(record.run_date for record in nights if record.state == PUBLISHED),
         rolled_back=frozenset(record.run_date for record in nights if record.state == ROLLED_BACK),
-        experiments=load_experiments(warehouse.settings.experiments.folder),
+        experiments=experiments_of(warehouse.settings),
         holdback_model=warehouse.settings.experiments.holdback_model,
     )
 

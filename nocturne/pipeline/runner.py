@@ -9,6 +9,7 @@ from pyspark.sql import SparkSession
 from rich.markup import escape
 
 from nocturne.core.errors import GateClosed, Interrupted, NocturneError, ServiceError, text_of
+from nocturne.core.experiment import experiments_of
 from nocturne.core.night import Night
 from nocturne.core.pasted import job_command
 from nocturne.core.spark.session import spark_session
@@ -69,6 +70,7 @@ def _record_early_failure(night: Night, app: str, error: NocturneError, lease_ho
 
 
 def _check_places(night: Night, stages: Sequence[Stage]) -> None:
+    experiments_of(night.settings)
     if NIGHTLY[0] in stages:
         landing.require_complete(night.landing, night.run_date)
     if PUBLICATION in stages:

@@ -10,13 +10,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from nocturne.core.arrays import Positions
-from nocturne.core.experiment import CONTROL, INTERLEAVED, Experiment
+from nocturne.core.experiment import CONTROL, HOLDBACK, INTERLEAVED, Experiment
 from nocturne.core.night import Night
-from nocturne.ranking.arms import HELD_BACK, HOLDBACK, Cell, Layer, compare_lists, replace_rows
+from nocturne.ranking.arms import HELD_BACK, Cell, Layer, compare_lists, replace_rows
 from nocturne.ranking.drafts import draft_lists, draft_seeds
 from nocturne.ranking.ranker import Ranker, RankingStats
+from nocturne.storage import tables
 from nocturne.storage.aligned_rows import AlignedRows
 from nocturne.storage.contracts import contract
+from nocturne.storage.history import previous_night
+from nocturne.storage.proofs import require_unchanged
 from nocturne.storage.stored_rows import StoredRows
 
 POOL_COLUMNS = tuple(field.name for field in contract("pools").arrow_schema if field.name not in {"run_date", "bucket"})
@@ -58,10 +61,23 @@ class EarlierArms:
     triggers: StoredRows
 
     @classmethod
-    def on(cls, night: Night) -> "EarlierArms":
-        """The rows of a night."""
-        triggers = StoredRows.at(night, "triggers", [*_TRIGGERS, "experiment", "treatment"])
-        return cls(StoredRows.at(night, "arm_pools", POOL_COLUMNS), triggers)
+    def before(cls, night: Night, previous: Night) -> "EarlierArms":
+        """The rows before a night.
+
+        Whoever was triggered stays so, though nights lie between on which the experiment did not run.
+
+        Args:
+            previous: night that pools are carried over from.
+
+        Raises:
+            InputError: they are not those that were validated.
+        """
+        triggered = previous_night(night, "triggers") or previous
+        for earlier, table in ((previous, "arm_pools"), (triggered, "triggers")):
+            if tables.count(earlier, table):
+                require_unchanged(earlier, table)
+        triggers = StoredRows.at(triggered, "triggers", [*_TRIGGERS, "experiment", "treatment"])
+        return cls(StoredRows.at(previous, "arm_pools", POOL_COLUMNS), triggers)
 
     def pools_of(self, cell: Cell, bucket: int) -> AlignedRows | None:
         """The pools of an arm; None if nobody had one."""
@@ -174,7 +190,7 @@ class ArmRows:
     def _draft(self, cell: Cell, control: pa.Table, treatment: pa.Table) -> tuple[pa.Table, pa.Array, pa.Array]:
         """Drafted lists, as rows of `ranked_lists`; the seeds of the drafts, and the team of each item."""
         experiment = next(each for each in self.arms.layer.experiments if each.name == cell.experiment)
-        seeds = draft_seeds(control["user_id"].combine_chunks(), experiment.salt, self.run_date)
+        seeds = draft_seeds(control["user_id"].combine_chunks(), f"{experiment.name}/{experiment.salt}", self.run_date)
         top_k = self.arms.rankers[cell].settings.top_k
         drafted = draft_lists(control, treatment, seeds, (CONTROL, cell.arm), top_k)
         own = {name: control[name] for name in control.column_names}

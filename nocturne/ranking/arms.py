@@ -17,10 +17,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from nocturne.core.arrays import Codes, Floats
-from nocturne.core.experiment import INTERLEAVED, SLOTS, Experiment
+from nocturne.core.experiment import HOLDBACK, INTERLEAVED, SLOTS, Experiment
 from nocturne.core.hashing import hash_ids
 
-HOLDBACK = "holdback"
 _UNUSED_BITS, _UNIT = np.uint64(11), 2.0**-53
 
 
@@ -69,15 +68,15 @@ class Layer:
         arms = (
             Cell(experiment.name, arm)
             for experiment in self.experiments
-            for arm in ((INTERLEAVED,) if experiment.kind == "interleaving" else experiment.arms)
+            for arm in ((INTERLEAVED,) if experiment.kind == "interleaving" else sorted(experiment.arms))
         )
         return (HELD_BACK, *arms)
 
     def assign(self, user_ids: pa.Array) -> Codes:
         """The place in `cells` of each listener's arm, -1 for who is in none; shape (listeners,)."""
         codes = np.full(len(user_ids), -1, np.int32)
-        held_back = _unit(user_ids, f"{self.salt}/{HOLDBACK}") < self.holdback_share
-        slots = np.floor(_unit(user_ids, self.salt) * SLOTS)
+        held_back = _unit(user_ids, f"holdback/{self.salt}") < self.holdback_share
+        slots = np.floor(_unit(user_ids, f"layer/{self.salt}") * SLOTS)
         for experiment in self.experiments:
             members = np.flatnonzero(
                 (slots >= experiment.first_slot) & (slots < experiment.first_slot + experiment.slots)
@@ -89,9 +88,12 @@ class Layer:
     def _arms_of(self, experiment: Experiment, user_ids: pa.Array) -> Codes:
         if experiment.kind == "interleaving":
             return np.full(len(user_ids), self.cells.index(Cell(experiment.name, INTERLEAVED)), np.int32)
-        places = [self.cells.index(Cell(experiment.name, arm)) for arm in experiment.arms]
-        ends = np.cumsum([arm.weight for arm in experiment.arms.values()])
-        arms = np.searchsorted(ends[:-1] / ends[-1], _unit(user_ids, experiment.salt), side="right")
+        names = sorted(experiment.arms)
+        places = [self.cells.index(Cell(experiment.name, name)) for name in names]
+        ends = np.cumsum([experiment.arms[name].weight for name in names])
+        arms = np.searchsorted(
+            ends[:-1] / ends[-1], _unit(user_ids, f"experiment/{experiment.name}/{experiment.salt}"), side="right"
+        )
         return np.array(places, np.int32)[arms]
 
 

@@ -77,6 +77,7 @@ def rank_users(spark: SparkSession, night: Night, progress: Progress) -> StageRe
         require_unchanged(previous, "item_factors")
     control, settings = make_ranker(night, model, previous), night.settings.experiments
     layer = Layer(settings.salt, settings.holdback_share, running(night))
+    _require_unedited(night, layer)
     ranker, stats, written = rank_all(
         spark,
         night,
@@ -157,6 +158,29 @@ def _arm_ranker(night: Night, control: Ranker, cell: Cell, arm: Arm, previous: N
     )
 
 
+def _require_unedited(night: Night, layer: Layer) -> None:
+    """Raise UsageError if an experiment, or the layer, is not what it was on an earlier night of the experiment."""
+    first = min((each.start for each in layer.experiments), default=night.run_date)
+    nights = (pc.field("run_date") >= first) & (pc.field("run_date") < night.run_date)
+    earlier = (
+        tables.rows(night.warehouse, "rankings", nights, ["run_date", "experiments"]).sort_by("run_date").to_pylist()
+    )
+    for experiment in layer.experiments:
+        for row in earlier:
+            before = dict(row["experiments"]).get(experiment.name)
+            if row["run_date"] >= experiment.start and before not in {
+                None,
+                experiment.digest(night.settings.experiments),
+            }:
+                raise UsageError(
+                    "an experiment was changed while it runs",
+                    where=f"{night.settings.experiments.folder}/{experiment.name}.toml",
+                    found=f"another definition, salt of the layer or holdback than on {row['run_date']}",
+                    expected="the same to its end: listeners would change arms, and bounds would not hold",
+                    fix="put it back; or conclude it, and begin another under a new name",
+                )
+
+
 def rank_all(
     spark: SparkSession, night: Night, rankers: Rankers, previous: Night | None, progress: Callable[[int], None]
 ) -> tuple[Ranker, RankingStats, int]:
@@ -207,6 +231,7 @@ def stats_row(
         "reasons": sorted(stats.reasons.items()),
         "way": f"{ranker.kernel_plan}" if ranker else "",
         "seconds": sorted(stats.seconds.items()),
+        "experiments": sorted((each.name, each.digest(night.settings.experiments)) for each in running(night)),
         "bytes": written,
     }
     return pa.Table.from_pylist([row], schema=contract("rankings").arrow_schema)
@@ -225,7 +250,7 @@ def _rank(
             scratch=scratch,
             rows=rows,
             previous_pools=StoredRows.at(previous, "pools", POOL_COLUMNS) if previous else None,
-            previous_arms=EarlierArms.on(previous) if previous and rankers.arms else None,
+            previous_arms=EarlierArms.before(night, previous) if previous and rankers.arms else None,
             warehouse=night.warehouse.folder,
             run_date=night.run_date,
             batch_memory_mb=night.settings.ranking.batch_memory_mb,

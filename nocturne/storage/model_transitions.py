@@ -13,6 +13,9 @@ from nocturne.core.experiment import Arm
 from nocturne.core.sections import OPERATIONAL, AlsSettings
 
 CANDIDATE, LIVE, RETIRED, REJECTED = "candidate", "live", "retired", "rejected"
+OF_EXPERIMENTS = "experiment"
+"""Origin of models that were trained for an arm."""
+
 REFUSED, UNDECIDED = "refused", "undecided"
 """Verdicts of a comparison: the model is worse, or was not shown to be no worse. Neither changes a state."""
 
@@ -117,17 +120,19 @@ def live_on(models: Iterable[ModelRecord], day: date) -> ModelRecord | None:
 def model_of_arm(models: Iterable[ModelRecord], day: date, arm: Arm) -> ModelRecord | None:
     """The model of an experiment's arm on a night; None if it is not there.
 
-    It is the one that the arm names, or the last that was trained by the arm's recipe on rows as new as those of the
-    live model; without either the live one.
+    It is the one that the arm names; or the last by the arm's recipe that was trained for an experiment since the live
+    model, or on the same night; without either the live one. A model that was rejected is not there.
     """
     models = list(models)
     live = live_on(models, day)
     if arm.model:
-        return next((model for model in models if model.version == arm.model), None)
+        return next((model for model in models if model.version == arm.model and model.state != REJECTED), None)
     if not arm.recipe or live is None:
         return live
     recipe = arm_recipe(live, arm)
-    fitting = [model for model in models if live.run_date <= model.run_date <= day and model.recipe == recipe]
+    standing = [model for model in models if model.recipe == recipe and model.state != REJECTED]
+    since = [each for each in standing if each.origin == OF_EXPERIMENTS and live.run_date < each.run_date <= day]
+    fitting = [*since, *(each for each in standing if each.run_date == live.run_date)]
     return max(fitting, key=lambda model: (model.run_date, model.transitions[0].sequence), default=None)
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pyarrow.compute as pc
 
-from nocturne.core.experiment import Experiment, load_experiments
+from nocturne.core.experiment import Experiment, experiments_of
 from nocturne.core.night import Night, Warehouse
 from nocturne.storage import tables
 
@@ -19,9 +19,9 @@ def running(night: Night) -> tuple[Experiment, ...]:
     Raises:
         UsageError: a file of an experiment is not valid, or two have the same listeners.
     """
-    due = [each for each in load_experiments(night.settings.experiments.folder) if each.runs_on(night.run_date)]
-    concluded = conclusions(night.warehouse) if due else {}
-    return tuple(each for each in due if not concludes_by(concluded, each.name, night.run_date))
+    due = [each for each in experiments_of(night.settings) if each.runs_on(night.run_date)]
+    concluded = conclusions(night.warehouse)
+    return tuple(each for each in due if not concludes_by(concluded, each, night.run_date))
 
 
 def conclusions(warehouse: Warehouse) -> dict[str, dict[str, Any]]:
@@ -30,6 +30,7 @@ def conclusions(warehouse: Warehouse) -> dict[str, dict[str, Any]]:
     return {row["experiment"]: row for row in rows}
 
 
-def concludes_by(concluded: dict[str, dict[str, Any]], name: str, night: date) -> bool:
-    """True if an experiment was concluded, for this night or an earlier one."""
-    return name in concluded and bool(concluded[name]["run_date"] <= night)
+def concludes_by(concluded: dict[str, dict[str, Any]], experiment: Experiment, night: date) -> bool:
+    """True if an experiment was concluded, for this night or an earlier one; one of the same name before it was not."""
+    row = concluded.get(experiment.name)
+    return row is not None and bool(experiment.start < row["run_date"] <= night)

@@ -47,13 +47,37 @@ def test_every_night_is_published_and_the_last_one_is_served(published: Service)
         assert [generation.name for generation in pointer.retained] == [record.generation for record in reversed(known)]
 
 
+EXPERIMENT = """
+hypothesis = "Fewer of a creator are played more."
+start = {start}
+end = {start}
+salt = "one"
+first_slot = 0
+slots = 500
+looks = [1]
+[arms.control]
+weight = 1
+[arms.apart]
+weight = 1
+settings = {{ "reranking.max_per_creator" = 1 }}
+[metrics.plays]
+role = "success"
+measure = "plays"
+minimum_effect = 0.05
+"""
+
+
 def test_stages_read_every_table_that_they_declare(
     published: Service, copied: Service, accesses: list[Access], spark: SparkSession
 ) -> None:
-    night = copied.night(NIGHTS - 1, "als.warm_start=true", "reranking.max_per_creator=2")
+    (copied.folder / "one.toml").write_text(EXPERIMENT.format(start=copied.night(NIGHTS - 2).run_date), encoding="utf-8")
+    folder = f'experiments.folder="{copied.folder}"'
+    eve = copied.night(NIGHTS - 2, folder)
+    night = copied.night(NIGHTS - 1, folder, "als.warm_start=true", "reranking.max_per_creator=2")
     impossible = copied.night(NIGHTS - 1, "expectations.items.min_vs_last_night=9")
     with recorded_accesses() as recorded:
-        for name in ("train_als", "rank_users"):
+        run_stage(spark, eve, stage("rank_users"))
+        for name in ("train_als", "rank_users", "analyse_experiment"):
             run_stage(spark, night, stage(name))
         run_validation(spark, impossible, ["items"])
     for declared in (*NIGHTLY, VALIDATION):

@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 from pyspark.sql import SparkSession
 from scipy.stats import chisquare
 
-from nocturne.core.experiment import CONTROL, INTERLEAVED, Arm, Experiment, arm_settings
+from nocturne.core.experiment import CONTROL, HOLDBACK, INTERLEAVED, Arm, Experiment, arm_settings
 from nocturne.core.masks import mask
 from nocturne.core.night import Night
 from nocturne.storage import fingerprints, tables
@@ -25,7 +25,6 @@ from nocturne.validation.profiles.dealt_arms import DealtArms
 from nocturne.validation.profiles.drafted_lists import Row, is_drafted
 from nocturne.validation.profiles.recomputed_lists import SAMPLED, recompute_sample
 
-HOLDBACK = "holdback"
 _OF_POOLS = (
     *("repeated", "misaligned", "unordered", "not_finite", "listed_beyond", "outdated", "without_norm"),
     *("heard_items", "other_row", "other_model", "outside_model"),
@@ -143,7 +142,7 @@ def _split(dealt: DealtArms, experiment: Experiment, counts: np.ndarray) -> floa
     arms = [number for number, name in enumerate(dealt.names) if name[0] == experiment.name]
     if len(arms) < 2 or not counts[arms].sum():
         return 1.0
-    weights = np.array([arm.weight for arm in experiment.arms.values()])
+    weights = np.array([arm.weight for _, arm in sorted(experiment.arms.items())])
     return float(chisquare(counts[arms], weights / weights.sum() * counts[arms].sum()).pvalue)
 
 

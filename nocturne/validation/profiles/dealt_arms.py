@@ -8,13 +8,12 @@ import numpy as np
 import pyarrow as pa
 
 from nocturne.core.arrays import Counts
-from nocturne.core.experiment import CONTROL, INTERLEAVED, SLOTS, Experiment
+from nocturne.core.experiment import CONTROL, HOLDBACK, INTERLEAVED, SLOTS, Experiment
 from nocturne.core.hashing import Hashes, hash_ids
 from nocturne.core.night import Night
 from nocturne.storage.running_experiments import running
 
 _BITS = 53
-_HOLDBACK = "holdback"
 
 
 @dataclass(frozen=True)
@@ -42,9 +41,9 @@ class DealtArms:
     @cached_property
     def names(self) -> list[tuple[str, str]]:
         """Experiment and arm by code; of the holdback by code 0, and last for those who are in none."""
-        names = [(_HOLDBACK, _HOLDBACK)]
+        names = [(HOLDBACK, HOLDBACK)]
         for experiment in self.experiments:
-            arms = [INTERLEAVED] if experiment.kind == "interleaving" else list(experiment.arms)
+            arms = [INTERLEAVED] if experiment.kind == "interleaving" else sorted(experiment.arms)
             names += [(experiment.name, arm) for arm in arms]
         return [*names, ("", "")]
 
@@ -57,7 +56,7 @@ class DealtArms:
     def like_control(self) -> pa.Array:
         """The labels of those whose nightly lists are those of control."""
         arms = [(each.name, name) for each in self.experiments for name, arm in each.arms.items() if arm.ranks_alike]
-        own = [] if self.holdback_model else [(_HOLDBACK, _HOLDBACK)]
+        own = [] if self.holdback_model else [(HOLDBACK, HOLDBACK)]
         return pa.array([CONTROL, *(f"{name}/{arm}" for name, arm in (*own, *arms))])
 
     @property
@@ -70,17 +69,17 @@ class DealtArms:
         codes = np.full(len(user_ids), len(self.names) - 1)
         if self.empty:
             return codes
-        slots = _number(user_ids, self.salt) * np.uint64(SLOTS) >> np.uint64(_BITS)
+        slots = _number(user_ids, f"layer/{self.salt}") * np.uint64(SLOTS) >> np.uint64(_BITS)
         for experiment in self.experiments:
             first = self.names.index(next(name for name in self.names if name[0] == experiment.name))
             inside = (slots >= experiment.first_slot) & (slots < experiment.first_slot + experiment.slots)
             codes[inside] = first
             if experiment.kind == "ab":
-                weights = [arm.weight for arm in experiment.arms.values()]
-                number = _number(user_ids, experiment.salt)
+                weights = [arm.weight for _, arm in sorted(experiment.arms.items())]
+                number = _number(user_ids, f"experiment/{experiment.name}/{experiment.salt}")
                 for end in np.cumsum(weights)[:-1] / np.cumsum(weights)[-1]:
                     codes[inside & (number >= int(np.ceil(end * 2.0**_BITS)))] += 1
-        codes[_number(user_ids, f"{self.salt}/{_HOLDBACK}") < self.held_back] = 0
+        codes[_number(user_ids, f"holdback/{self.salt}") < self.held_back] = 0
         return codes
 
 

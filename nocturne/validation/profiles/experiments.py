@@ -2,7 +2,7 @@
 
 import math
 
-from nocturne.core.experiment import CONTROL, INTERLEAVED, Experiment, load_experiments
+from nocturne.core.experiment import CONTROL, INTERLEAVED, Experiment, experiments_of
 from nocturne.core.night import Night
 from nocturne.storage import tables
 from nocturne.validation.profiles.arithmetic import Profile
@@ -45,4 +45,4 @@ def experiment_results(night: Night) -> Profile:
 
 def _looked_at(night: Night, names: set[str]) -> list[Experiment]:
     """Experiments that the night has rows of."""
-    return [each for each in load_experiments(night.settings.experiments.folder) if each.name in names]
+    return [each for each in experiments_of(night.settings) if each.name in names]
