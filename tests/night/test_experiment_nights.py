@@ -362,7 +362,7 @@ def alter_what_is_served(night: Night) -> None:
 
 
 def list_something_heard(night: Night) -> None:
-    """What they heard last, on top of an arm's list of a listener who is served another one."""
+    """Put the last item heard on top of the list of an arm that its listener is not served."""
     ids = {row["item_index"]: row["item_id"] for row in rows_of(night, "item_index")}
     rows = {row["user_id"]: row for row in rows_of(night, "interactions")}
 
