@@ -1,7 +1,9 @@
-"""Looks: a bucket by hand, its groups and counts; and the same sums from Spark's tasks as from this process."""
+"""Looks: a bucket by hand, its groups and counts; the same sums from Spark's tasks as from this process; the stage."""
 
+import tomllib
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,8 +15,10 @@ from nocturne.core.experiment import Experiment, parse_experiment
 from nocturne.core.night import Night
 from nocturne.core.xxhash import buckets_of
 from nocturne.experiments import look_tasks
-from nocturne.experiments.analyse_experiment import look_task
+from nocturne.experiments.analyse_experiment import analyse_experiment, look_task
+from nocturne.experiments.conclusion import record_conclusion
 from nocturne.experiments.look_tasks import Group, LookTask, Sums, measure_look
+from nocturne.storage import tables
 from tests.fixtures import two_listeners
 
 Row = dict[str, Any]
@@ -24,25 +28,31 @@ SETTINGS = ("tables.buckets=2",)
 ITEMS = ["song", "tune", "show"]
 ARMS = {"ana": "control", "ben": "control", "cleo": "bold", "dan": "bold", "eve": "next", "fay": "next"}
 MARKETS = {"ana": "SE", "ben": None, "cleo": "SE", "dan": "NO", "eve": "SE", "fay": "SE"}
-EXPERIMENT: dict[str, Any] = {
-    "hypothesis": "Bold lists are played more.",
-    "start": START,
-    "end": START + timedelta(days=3),
-    "salt": "bold",
-    "first_slot": 0,
-    "slots": 1000,
-    "looks": [1, 2, 4],
-    "arms": {
-        "control": {"weight": 1},
-        "bold": {"weight": 1, "settings": {"reranking.diversity": 0.5}},
-        "next": {"weight": 1, "settings": {"now_playing.session_weight": 0.5}},
-    },
-    "metrics": {"plays": {"role": "success", "measure": "plays", "minimum_effect": 0.02}},
-}
+FILE = """
+hypothesis = "Bold lists are played more."
+start = 2025-03-01
+end = 2025-03-04
+salt = "bold"
+first_slot = 0
+slots = 1000
+looks = [1, 2, 4]
+[arms.control]
+weight = 1
+[arms.bold]
+weight = 1
+settings = { "reranking.diversity" = 0.5 }
+[arms.next]
+weight = 1
+settings = { "now_playing.session_weight" = 0.5 }
+[metrics.plays]
+role = "success"
+measure = "plays"
+minimum_effect = 0.02
+"""
 
 
 def experiment(**changes: Any) -> Experiment:
-    return parse_experiment("bold", EXPERIMENT | changes)
+    return parse_experiment("bold", tomllib.loads(FILE) | changes)
 
 
 def day(offset: int) -> date:
@@ -115,11 +125,13 @@ EXPOSURES = {
 
 
 @pytest.fixture
-def look_night(night: Callable[..., Night]) -> Night:
-    """The night of the first look: two days after the start; assigned is who was so on the night before."""
+def look_night(night: Callable[..., Night], tmp_path: Path) -> Night:
+    """The night of the second look: two days after the start; assigned is who was so on the night before."""
+    (tmp_path / "experiments").mkdir()
+    (tmp_path / "experiments" / "bold.toml").write_text(FILE, encoding="utf-8")
 
     def on(offset: int) -> Night:
-        return night(day(offset), *SETTINGS)
+        return night(day(offset), *SETTINGS, f'experiments.folder="{tmp_path / "experiments"}"')
 
     for offset, rows in LISTENS.items():
         two_listeners.write(on(offset), "listens", rows)
@@ -277,3 +289,47 @@ def test_sparks_tasks_measure_what_this_process_does(
     assert sum(here.exposed.values()) == (3 if shown else 0)
     for group, moments in here.moments.items():
         assert there.moments[group].products.tolist() == moments.products.tolist()
+
+
+WRITTEN = ("experiment_looks", "experiment_results")
+
+
+def look(night: Night) -> dict[str, list[Row]]:
+    """The rows that the stage leaves on a night, without Spark."""
+    analyse_experiment(None, night, lambda *_: None)
+    rows = {table: tables.night_rows(night, table).to_pylist() for table in WRITTEN}
+    return {table: sorted(some, key=repr) for table, some in rows.items()}
+
+
+def test_a_look_is_made_on_its_night_and_is_the_same_again(look_night: Night) -> None:
+    found = look(look_night)
+    arms = {row["arm"]: row for row in found["experiment_looks"] if row["population"] == "everyone"}
+    assert {arm: (row["listeners"], row["listed"], row["exposed"]) for arm, row in arms.items()} == {
+        "control": (2, 2, 1),
+        "bold": (2, 1, 1),
+        "next": (2, 1, 1),
+    }
+    assert {row["day"] for row in found["experiment_looks"]} == {2}
+    assert dict(arms["bold"]["means"]) == {"before:plays": 4, "last:plays": 2.5, "plays": 2.5}
+    assert dict(arms["bold"]["variances"])["plays"] == 12.5
+    assert dict(arms["bold"]["covariances"])["before:plays|plays"] == -15
+    decided = [row["treatment"] for row in found["experiment_results"] if row["kind"] == "decision"]
+    assert decided == ["bold", "next"]
+    assert repr(look(look_night)) == repr(found)  # unknown numbers are unlike themselves
+
+
+@pytest.mark.parametrize("offset", [0, 3, 5], ids=["the start", "between two looks", "after the last one"])
+def test_other_nights_look_at_nothing(look_night: Night, offset: int) -> None:
+    before = [tables.version(look_night.warehouse, table) for table in WRITTEN]
+    assert look(look_night.on(day(offset))) == {table: [] for table in WRITTEN}
+    assert [tables.version(look_night.warehouse, table) for table in WRITTEN] == before
+
+
+def test_an_experiment_that_was_concluded_is_looked_at_no_more_and_its_conclusion_stays(look_night: Night) -> None:
+    found = look(look_night)
+    record_conclusion(look_night.on(day(3)), experiment(), "control", "so")
+    assert repr(look(look_night)) == repr(found)  # unknown numbers are unlike themselves
+    record_conclusion(look_night, experiment(), "control", "so")
+    (conclusion,) = look(look_night)["experiment_results"]
+    assert (conclusion["kind"], conclusion["name"], conclusion["reasons"]) == ("conclusion", "control", ["so"])
+    assert tables.rows(look_night.warehouse, "experiment_looks").num_rows == 0

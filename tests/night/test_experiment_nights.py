@@ -54,6 +54,9 @@ BOLD = """
 [arms.clean]
 weight = 1
 settings = {"ranking.explicit_blocked_markets" = ["US", "GB"]}
+[arms.short]
+weight = 1
+settings = {"ranking.top_k" = 10, "ranking.let_back_after_days" = 1}
 [arms.wide]
 weight = 1
 recipe = {factors = 8}
@@ -179,7 +182,7 @@ def test_everyone_in_an_experiment_is_served_the_list_of_their_own_arm(tried: Tr
     for offset in (1, LAST):
         night = tried.night(offset)
         arms = arms_of(night)
-        assert {arm for _, arm in arms.values()} == {"control", "clean", "wide", "interleaved", "holdback"}
+        assert {arm for _, arm in arms.values()} == {"control", "clean", "short", "wide", "interleaved", "holdback"}
         of_arm = {(name, arm): lists_of(night, name, arm) for name, arm in set(arms.values())}
         for row in rows_of(night, "ranked_lists"):
             name, arm = arms.get(row["user_id"], ("", ""))
@@ -200,7 +203,10 @@ def test_every_arm_has_the_list_of_every_listener_of_its_experiment(tried: Tried
         name: {user for user, (experiment, _) in arms_of(night).items() if experiment == name}
         for name in ("bold", "mixed")
     }
-    for name, arms in (("bold", ("control", "clean", "wide")), ("mixed", ("control", "factors", "interleaved"))):
+    for name, arms in (
+        ("bold", ("control", "clean", "short", "wide")),
+        ("mixed", ("control", "factors", "interleaved")),
+    ):
         for arm in arms:
             assert lists_of(night, name, arm).keys() == members[name], arm
     assert arms_of(tried.night(1)).items() <= arms_of(night).items()
@@ -210,7 +216,8 @@ def test_a_listener_is_triggered_on_the_first_night_on_which_two_lists_differ(tr
     before: dict[tuple[str, str, str], Any] = {}
     for offset in (1, LAST):
         night = tried.night(offset)
-        cells = [("bold", "control"), ("bold", "clean"), ("bold", "wide"), ("mixed", "control"), ("mixed", "factors")]
+        cells = [("bold", arm) for arm in ("control", "clean", "short", "wide")]
+        cells += [("mixed", arm) for arm in ("control", "factors")]
         lists = {cell: lists_of(night, *cell) for cell in cells}
         found = {}
         for row in rows_of(night, "triggers"):
@@ -250,12 +257,12 @@ def test_a_trigger_stays_for_good_and_a_night_run_again_writes_the_same_rows(
 def test_arms_are_carried_over_and_are_what_they_are_computed_afresh(spark: SparkSession, copied: Tried) -> None:
     night = copied.night(LAST)
     changed = {row["user_id"] for row in rows_of(night, "interactions") if row["changed_on"] == night.run_date}
-    carried = {arm: Counter[bool]() for arm in ("clean", "wide", "factors")}
+    carried = {arm: Counter[bool]() for arm in ("clean", "short", "wide", "factors")}
     for row in rows_of(night, "arm_pools"):
         if row["source"] == "als" and row["user_id"] not in changed:
             carried[row["arm"]][row["computed_on"] < night.run_date] += 1
     for arm, counts in carried.items():
-        assert counts[True] > counts[False], arm
+        assert counts[True] > (0 if arm == "short" else counts[False]), arm  # what is let back is news every night
     first = copied.night(1)
     assert {row["computed_on"] for row in rows_of(first, "arm_pools") if row["arm"] == "wide"} == {first.run_date}
 
@@ -354,6 +361,20 @@ def alter_what_is_served(night: Night) -> None:
     )(night)
 
 
+def list_something_heard(night: Night) -> None:
+    """Put the last item heard on top of the list of an arm that its listener is not served."""
+    ids = {row["item_index"]: row["item_id"] for row in rows_of(night, "item_index")}
+    rows = {row["user_id"]: row for row in rows_of(night, "interactions")}
+
+    def heard(row: Row) -> Row:
+        of_user = rows[row["user_id"]]
+        latest = max(zip(of_user["last_heard"], of_user["item_indexes"], strict=True))[1]
+        return {"items": [row["items"][0] | {"item_id": ids[latest]}, *row["items"][1:]]}
+
+    served = {row["user_id"] for row in rows_of(night, "ranked_lists") if row["arm"] == "bold/wide"}
+    first_of("arm_lists", lambda row: of_wide(row) and row["user_id"] not in served, heard)(night)
+
+
 SPOILS: dict[str, tuple[str, str, Callable[[Night], None]]] = {
     "a list under another arm": (
         "ranked_lists",
@@ -410,6 +431,16 @@ SPOILS: dict[str, tuple[str, str, Callable[[Night], None]]] = {
         "arm_lists",
         "unlike_pool",
         first_of("arm_lists", of_wide, lambda row: {"items": row["items"][::-1]}),
+    ),
+    "an item that was heard in a list that nobody is served": ("arm_lists", "heard_items", list_something_heard),
+    "a list longer than its arm has": (
+        "arm_lists",
+        "too_long",
+        first_of(
+            "arm_lists",
+            lambda row: row["arm"] == "short" and len(row["items"]) == 10,
+            lambda row: {"items": [*row["items"], {"item_id": "one more", "score": 0.0}]},
+        ),
     ),
     "teams that picked nothing of it": (
         "arm_lists",

@@ -59,6 +59,17 @@ class DealtArms:
         own = [] if self.holdback_model else [(HOLDBACK, HOLDBACK)]
         return pa.array([CONTROL, *(f"{name}/{arm}" for name, arm in (*own, *arms))])
 
+    @cached_property
+    def ruled_alike(self) -> pa.Array:
+        """The labels of those whose nightly lists follow the rules of the night, by whatever model."""
+        changed = {
+            (each.name, INTERLEAVED if each.kind == "interleaving" else name)
+            for each in self.experiments
+            for name, arm in each.arms.items()
+            if any(key.startswith("ranking.") for key in arm.settings)
+        }
+        return pa.array([f"{name[0]}/{name[1]}" if name[0] else CONTROL for name in self.names if name not in changed])
+
     @property
     def empty(self) -> bool:
         """True if nobody is dealt to anything."""

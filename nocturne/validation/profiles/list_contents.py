@@ -55,6 +55,7 @@ def measure_contents(
     previous: pa.Table,
     rules: ListRules,
     of_pools: Mask,
+    ruled: Mask,
 ) -> tuple[dict[str, float], Hashes]:
     """Counts of COUNTED over some lists, but for the last two; and a hash of the items of each personal list.
 
@@ -64,14 +65,14 @@ def measure_contents(
         listeners, pools, previous: rows of `interactions`, `pools` and last night's `ranked_lists`, aligned with the
             lists and null where there is none.
         of_pools: lists that come from these pools; the others are of arms, whose pools are elsewhere.
+        ruled: lists that follow the rules; the others are of arms that have other ones.
     """
     row, lengths = pc.list_parent_indices(batch["items"]).to_numpy(), pc.list_value_length(batch["items"]).to_numpy()
     personal = pc.equal(batch["source"], "als").to_numpy(zero_copy_only=False)
     several = personal & (lengths > 1)
+    heard = are_among(row, item, *not_yet_let_back(listeners, rules.run_date, rules.let_back_after_days))
     counts: dict[str, float] = {
-        "heard_items": int(
-            are_among(row, item, *not_yet_let_back(listeners, rules.run_date, rules.let_back_after_days)).sum()
-        ),
+        "heard_items": int((heard & ruled[row]).sum()),
         "several": int(several.sum()),
         "flat": int((several & level).sum()),
         **_measure_moves(batch, listeners, previous, personal & (lengths > 0), rules.run_date),

@@ -67,7 +67,8 @@ class ListMeasurement:
         previous: the lists of the last sound night, if there is one.
         model_version: the live model; empty if there is none.
         reranked: whether personal lists are ordered by more than their scores.
-        arms: of the lists that come from these pools and this model, and follow these rules.
+        arms: of the lists that come from these pools and this model.
+        ruled: of the lists that follow these rules; the others are measured by those of their arm, in `arm_lists`.
         table: that they are of.
         dealt: who is in which arm; None where all are of one.
     """
@@ -85,6 +86,7 @@ class ListMeasurement:
     compared: int
     reranked: bool
     arms: pa.Array
+    ruled: pa.Array
     table: str = "ranked_lists"
     dealt: DealtArms | None = None
 
@@ -115,12 +117,13 @@ class ListMeasurement:
             users.append(batch["user_id"])
             keys.append(pc.binary_join_element_wise(batch["arm"], batch["user_id"], "\x1f"))
             of_listeners, pools, previous = (rows.of(batch["user_id"]) for rows in beside)
+            of_pools, ruled = (mask(pc.is_in(batch["arm"], value_set=arms)) for arms in (self.arms, self.ruled))
             counts, of_lists = measure_contents(
-                batch, item, level, of_listeners, pools, previous, self.rules, self._of_arm(batch)
+                batch, item, level, of_listeners, pools, previous, self.rules, of_pools, ruled
             )
             sums.add(counts)
             hashes.append(of_lists)
-            self._add_markets(sums, batch, previous)
+            self._add_markets(sums, batch.filter(pa.array(ruled)), previous.filter(pa.array(ruled)))
         listed_users = pa.chunked_array(users, pa.string())
         listeners = replace(self.listeners.in_bucket(bucket), columns=("user_id",)).to_table()["user_id"]
         sums.add(
@@ -133,9 +136,6 @@ class ListMeasurement:
         if self.previous:
             sums.add(overlap(lists.head(self.compared), self.previous.in_bucket(bucket).head(self.compared)))
         sums.add(measure_repeats(hashes))
-
-    def _of_arm(self, batch: pa.RecordBatch) -> Mask:
-        return mask(pc.is_in(batch["arm"], value_set=self.arms))
 
     def _add_markets(self, sums: Sums, batch: pa.RecordBatch, previous: pa.Table) -> None:
         lengths, top_k = pc.list_value_length(batch["items"]).to_numpy(), self.rules.top_k
@@ -155,7 +155,7 @@ class ListMeasurement:
         full = np.minimum(batch["candidates"].to_numpy(), self.rules.top_k)
         source = batch["source"]
         personal = pc.equal(source, "als")
-        of_arm = self._of_arm(batch)
+        of_arm, ruled = (mask(pc.is_in(batch["arm"], value_set=arms)) for arms in (self.arms, self.ruled))
         by_score = of_arm & ~(self.reranked & personal.to_numpy(zero_copy_only=False))
         stale = pc.and_(personal, pc.not_equal(batch["model_version"], self.model_version))
         markets = batch["market"].dictionary_encode()
@@ -165,13 +165,13 @@ class ListMeasurement:
         counts = {
             "lists": batch.num_rows,
             "slots": len(item),
-            "short": int((lengths < full).sum()),
+            "short": int((ruled & (lengths < full)).sum()),
             "empty": int((lengths == 0).sum()),
-            "too_long": int((lengths > self.rules.top_k).sum()),
+            "too_long": int((ruled & (lengths > self.rules.top_k)).sum()),
             "lists_with_duplicates": count_repeating(row, item),
             "unordered": int((shape.rising & by_score).sum()),
             "not_finite": int((~shape.finite).sum()),
-            "ineligible": int(barred[market, item].sum()),
+            "ineligible": int((barred[market, item] & ruled[row]).sum()),
             "unknown": int(unknown[item].sum()),
             "propensities_unsound": _unsound(batch["propensities"], lengths),
             "fallbacks": batch.num_rows - int(pc.sum(personal).as_py() or 0),
@@ -196,7 +196,7 @@ def measurement(
     Args:
         lists: all columns that count.
         pools: at least list_contents.POOLS.
-        arms: whose lists are chosen from these pools.
+        arms: whose lists are chosen from these pools, and follow the settings.
         table: that the lists are of.
     """
     ranking = night.settings.ranking
@@ -219,6 +219,7 @@ def measurement(
         compared=max(_COMPARED // night.settings.tables.buckets, 1),
         reranked=not night.settings.reranking.neutral,
         arms=arms,
+        ruled=arms,
         table=table,
     )
 
@@ -239,6 +240,7 @@ def ranked_lists(spark: SparkSession, night: Night) -> Measured:
     task = replace(
         task,
         previous=StoredRows.at(previous, "ranked_lists", _COMPARED_COLUMNS) if previous else None,
+        ruled=dealt.ruled_alike,
         dealt=dealt,
     )
     with ThreadPoolExecutor(1) as beside:  # while this process waits for Spark's
