@@ -175,6 +175,17 @@ def conclude(
             raise UsageError(
                 "the experiment has no such arm", where=name, found=arm, expected=", ".join(experiment.arms)
             )
+        definition, actor, promoted = experiment.arms[arm], by or getpass.getuser(), ""
+        model = model_of_arm(registry.models(writable), night.run_date, definition)
+        changes_model = bool(definition.model or definition.recipe)
+        if changes_model and model is None:
+            raise UsageError(
+                "the model of an arm is not there",
+                where=f"{name}/{arm}",
+                found=definition.model or "no model of its recipe",
+                expected="a version that `nocturne models list` names",
+                fix="name the night after the last one of the experiment",
+            )
         if not experiment.start < night.run_date:
             raise UsageError(
                 "an experiment ends before it begins",
@@ -183,17 +194,7 @@ def conclude(
                 expected=f"a night after {experiment.start}, the first one without it",
                 fix="to have it never begin, remove its file",
             )
-        definition, actor, promoted = experiment.arms[arm], by or getpass.getuser(), ""
-        if definition.model or definition.recipe:
-            model = model_of_arm(registry.models(writable), night.run_date, definition)
-            if model is None:
-                raise UsageError(
-                    "the model of an arm is not there",
-                    where=f"{name}/{arm}",
-                    found=definition.model or "no model of its recipe",
-                    expected="a version that `nocturne models list` names",
-                    fix="name the night after the last one of the experiment",
-                )
+        if changes_model and model:
             promoted = promotion.promote(night, model.version, actor=actor, reason=f"experiment {name}: {why}")
         record_conclusion(night, experiment, arm, f"{why} ({actor})")
     settings = [f"{key} = {value!r}" for key, value in definition.settings.items()]

@@ -28,8 +28,13 @@ HOLDBACK = "holdback"
 """Those whom no experiment may have, under the name of an experiment and of its arm."""
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
-CAN_CHANGE = ("ranking.candidates", "ranking.reserve", "reranking", "now_playing")
-"""Settings that an arm may change, or sections of them: rules that hold for every list are none of its business."""
+CAN_CHANGE = ("ranking", "reranking", "now_playing")
+"""Sections of the settings that an arm may change."""
+
+CANNOT_CHANGE = frozenset(
+    f"ranking.{name}" for name in ("carry_over", "audit_share", "audit_at_least", "items_memory_mb", "batch_memory_mb")
+)
+"""Settings in them that say how lists are made, not which."""
 
 Direction = Literal["increase", "decrease"]
 
@@ -44,7 +49,7 @@ class Arm(Section):
     )
     settings: dict[str, Any] = Field(
         default_factory=dict,
-        description="values of [reranking] or [now_playing], ranking.candidates or ranking.reserve that differ",
+        description="values of [ranking], [reranking] or [now_playing] that differ, by section.key",
     )
 
     @model_validator(mode="after")
@@ -56,8 +61,8 @@ class Arm(Section):
         if operational := sorted(OPERATIONAL & set(self.recipe)):
             raise ValueError(f"{', '.join(operational)} decides nothing that is learned")
         for name in self.settings:
-            if name not in CAN_CHANGE and name.partition(".")[0] not in CAN_CHANGE:
-                raise ValueError(f"an arm cannot change {name}: only {', '.join(CAN_CHANGE)}")
+            if name.partition(".")[0] not in CAN_CHANGE or name in CANNOT_CHANGE:
+                raise ValueError(f"an arm cannot change {name}: only what lists hold, in {', '.join(CAN_CHANGE)}")
         return self
 
     @property
@@ -67,7 +72,7 @@ class Arm(Section):
 
     @property
     def changes_nothing(self) -> bool:
-        """True if its listeners have what everyone has."""
+        """True if its listeners have what everyone has, as control's have: of a test of the experiment itself."""
         return self.ranks_alike and self.plays_on_alike
 
     @property
@@ -160,8 +165,6 @@ class Experiment(Section):
         control = self.arms.get(CONTROL)
         if control and not control.changes_nothing:
             raise ValueError(f"arm {CONTROL} has what everyone has: no model, recipe or settings")
-        if alike := [name for name in self.treatments if self.arms[name].changes_nothing]:
-            raise ValueError(f"{', '.join(alike)} has a model, a recipe or settings, or it is control")
         if self.kind == "ab":
             return self
         if len(self.arms) != 2:

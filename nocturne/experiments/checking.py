@@ -146,7 +146,7 @@ def _try_arm(control: Ranker, treatment: Ranker, members: Sequence[pa.RecordBatc
             _, own = control.rank(rows, nothing, RankingStats())
             pools, lists = treatment.rank(rows, nothing, stats)
             size += pools.nbytes + lists.nbytes
-            compared = compare_lists(own, lists, ids, treatment.settings.top_k)
+            compared = compare_lists(own, lists, ids, max(control.settings.top_k, treatment.settings.top_k))
             sums = compared if sums is None else sums + compared
     assert sums is not None
     everyone = sums.groups[EVERYONE]

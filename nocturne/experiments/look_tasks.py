@@ -194,6 +194,8 @@ class LookTask:
         triggered = {}
         for name in self.experiment.treatments:
             arm, chosen = self.experiment.arms[name], np.zeros(len(user_ids), bool)
+            if arm.changes_nothing:
+                continue
             if not arm.ranks_alike:
                 of_treatment = rows["user_id"].filter(pc.equal(rows["treatment"], name))
                 chosen |= mask(pc.is_in(user_ids, value_set=of_treatment.combine_chunks()))

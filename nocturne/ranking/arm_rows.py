@@ -74,7 +74,7 @@ class EarlierArms:
         """
         triggered = previous_night(night, "triggers") or previous
         for earlier, table in ((previous, "arm_pools"), (triggered, "triggers")):
-            if tables.count(earlier, table):
+            if earlier.run_date in tables.dates(night.warehouse, table):
                 require_unchanged(earlier, table)
         triggers = StoredRows.at(triggered, "triggers", [*_TRIGGERS, "experiment", "treatment"])
         return cls(StoredRows.at(previous, "arm_pools", POOL_COLUMNS), triggers)

@@ -89,7 +89,7 @@ def metric(**changes):
         (arm(recipe={"factors": 8, "layers": 2, "depth": 1}), "arms.bold: [als] has no depth, layers"),
         (
             arm(settings={"als.factors": 8}),
-            "arms.bold: an arm cannot change als.factors: only values of ranking, reranking, now_playing",
+            "arms.bold: an arm cannot change als.factors: only what lists hold, in ranking, reranking, now_playing",
         ),
         (arm(settings={"ranking.carry_over": False}), "arms.bold: an arm cannot change ranking.carry_over"),
         (arm(settings={"ranking.audit_share": 1.0}), "arms.bold: an arm cannot change ranking.audit_share"),

@@ -155,7 +155,7 @@ def test_a_look_at_which_nobody_did_anything_decides_nothing():
     silent = aggregates_of({name: np.zeros(10) for name in ("minutes", "plays", "active")})
     first = Look(1, {arm: Arm(10, 10, 0, silent) for arm in ("control", "deep")})
     analysis = analyse(experiment(nights=6), [first])
-    assert analysis.current["deep"].text == "continue until 2025-03-02"
+    assert analysis.current["deep"].text == "continue until 2025-03-03"
     assert {row.bound for row in analysis.results} == {np.inf}
     assert analyse(experiment(nights=6), [first, *looks(lift=0.08)[1:]]).current["deep"].text == "ship"
 

@@ -36,8 +36,8 @@ def test_it_ships_what_improves_and_is_safe():
 
 def test_one_success_metric_is_enough_and_every_guardrail_is_needed():
     assert decision(standing(proved=True), standing("hours")).text == "ship"
-    assert decision(standing(proved=True), guardrail(proved=True), guardrail()).text == "continue until 2025-03-04"
-    assert decision(standing(), guardrail(proved=True)).text == "continue until 2025-03-04"
+    assert decision(standing(proved=True), guardrail(proved=True), guardrail()).text == "continue until 2025-03-05"
+    assert decision(standing(), guardrail(proved=True)).text == "continue until 2025-03-05"
 
 
 @pytest.mark.parametrize("role", ["success", "guardrail", "deterioration"])

@@ -80,6 +80,7 @@ def exposure(offset: int, user: str, items: str, differences: list[tuple[str, in
     (row, _) = two_listeners.exposures(day(offset))
     shown = [{"item_id": item, "propensity": 1.0} for item in items.split()]
     night = {"list_run_date": day(offset - 1), "items": shown, "differences": differences}
+    night["arm"] = f"bold/{ARMS.get(user, 'control')}"
     return row | {"exposure_id": f"{offset}/{user}/{items}", "user_id": user, "shown_at": at(offset), **night}
 
 
@@ -168,7 +169,7 @@ def look_night(night: Callable[..., Night], tmp_path: Path) -> Night:
 
 
 def task_of(night: Night, of: Experiment) -> LookTask:
-    return look_task(night, night.on(day(1)), of)
+    return look_task(night, night.on(day(1)), of, look_before=1)
 
 
 def in_this_process(task: LookTask) -> Sums:
@@ -282,7 +283,7 @@ def test_sparks_tasks_measure_what_this_process_does(
             two_listeners.write(look_night.on(day(offset)), "exposures", [])
     task = task_of(look_night, experiment())
     here = measure_look(spark, task, 0)
-    monkeypatch.setattr(look_tasks, "_FEW_EXPOSURES", -1)
+    monkeypatch.setattr(look_tasks, "_FEW_ROWS", -1)
     there = measure_look(spark, task, 0)
     assert means(there) == means(here)
     assert (there.listed, there.exposed) == (here.listed, here.exposed)
@@ -310,7 +311,7 @@ def test_a_look_is_made_on_its_night_and_is_the_same_again(look_night: Night) ->
         "next": (2, 1, 1),
     }
     assert {row["day"] for row in found["experiment_looks"]} == {2}
-    assert dict(arms["bold"]["means"]) == {"before:plays": 4, "last:plays": 2.5, "plays": 2.5}
+    assert dict(arms["bold"]["means"]) == {"before:plays": 4, "last:plays": 0, "plays": 2.5}  # nobody looked on day 1
     assert dict(arms["bold"]["variances"])["plays"] == 12.5
     assert dict(arms["bold"]["covariances"])["before:plays|plays"] == -15
     decided = [row["treatment"] for row in found["experiment_results"] if row["kind"] == "decision"]

@@ -247,6 +247,7 @@ def test_a_trigger_stays_for_good_and_a_night_run_again_writes_the_same_rows(
 
     once["triggered_on"] = before.run_date
     write(before, "triggers", rows)
+    validate(spark, before, ["triggers"])
     run_stage(spark, night, stage("rank_users"))
     (kept,) = [
         row for row in rows_of(night, "triggers") if (row["user_id"], row["treatment"]) == (once["user_id"], "clean")

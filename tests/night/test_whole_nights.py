@@ -47,6 +47,9 @@ def test_every_night_is_published_and_the_last_one_is_served(published: Service)
         assert [generation.name for generation in pointer.retained] == [record.generation for record in reversed(known)]
 
 
+OF_EXPERIMENTS = ("arm_pools", "arm_lists", "assignments", "triggers", "experiment_looks", "experiment_results")
+"""Tables that are empty where no experiment runs."""
+
 EXPERIMENT = """
 hypothesis = "Fewer of a creator are played more."
 start = {start}
@@ -70,13 +73,16 @@ minimum_effect = 0.05
 def test_stages_read_every_table_that_they_declare(
     published: Service, copied: Service, accesses: list[Access], spark: SparkSession
 ) -> None:
-    (copied.folder / "one.toml").write_text(EXPERIMENT.format(start=copied.night(NIGHTS - 2).run_date), encoding="utf-8")
+    (copied.folder / "one.toml").write_text(
+        EXPERIMENT.format(start=copied.night(NIGHTS - 2).run_date), encoding="utf-8"
+    )
     folder = f'experiments.folder="{copied.folder}"'
     eve = copied.night(NIGHTS - 2, folder)
     night = copied.night(NIGHTS - 1, folder, "als.warm_start=true", "reranking.max_per_creator=2")
     impossible = copied.night(NIGHTS - 1, "expectations.items.min_vs_last_night=9")
     with recorded_accesses() as recorded:
         run_stage(spark, eve, stage("rank_users"))
+        run_validation(spark, eve, stage("rank_users").writes)
         for name in ("train_als", "rank_users", "analyse_experiment"):
             run_stage(spark, night, stage(name))
         run_validation(spark, impossible, ["items"])
@@ -137,7 +143,7 @@ def test_duckdb_polars_delta_rs_and_spark_read_every_table_alike(
         "polars": pl.read_delta(path).height,
     }
     assert len(set(counts.values())) == 1, counts
-    assert counts["spark"] > 0
+    assert counts["spark"] > 0 or table in OF_EXPERIMENTS
 
 
 def test_running_a_night_again_changes_nothing(copied: Service, published: Service) -> None:
