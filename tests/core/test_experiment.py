@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from nocturne.core.errors import UsageError
-from nocturne.core.experiment import arm_settings, load_experiments, parse_experiment
+from nocturne.core.experiment import arm_settings, experiments_of, load_experiments, parse_experiment
 from nocturne.core.settings import load_settings
 
 ARMS = {"control": {"weight": 1}, "bold": {"weight": 3, "settings": {"reranking.diversity": 0.2}}}
@@ -191,3 +191,30 @@ def test_a_file_that_is_not_valid_is_named(tmp_path):
     with pytest.raises(UsageError, match="the experiment is not valid") as refused:
         load_experiments(str(tmp_path))
     assert detail(refused, "where") == str(tmp_path / "bold.toml")
+
+
+@pytest.mark.parametrize(("name", "arms"), [("holdback", ARMS), ("bold", ARMS | {"interleaved": ARMS["bold"]})])
+def test_names_that_mean_something_else_are_refused(name, arms):
+    with pytest.raises(UsageError, match="no experiment is called holdback, and no arm interleaved"):
+        parse_experiment(name, VALUES | {"arms": arms})
+
+
+def test_an_arm_whose_values_are_out_of_range_is_named_before_a_night_begins(tmp_path):
+    file = FILE.format(salt="s", first_slot=0).replace('"reranking.diversity" = 0.2', '"reranking.diversity" = 2.0')
+    (tmp_path / "bold.toml").write_text(file, encoding="utf-8")
+    with pytest.raises(UsageError, match="an arm of an experiment is not valid") as refused:
+        experiments_of(load_settings(overrides=[f'experiments.folder="{tmp_path}"']))
+    assert detail(refused, "where").endswith("bold.toml, arm bold")
+
+
+def test_a_recipe_changes_what_is_learned():
+    with pytest.raises(UsageError, match="threads decides nothing that is learned"):
+        parse_experiment("bold", VALUES | {"arms": ARMS | {"bold": {"weight": 1, "recipe": {"threads": 1}}}})
+
+
+def test_the_digest_is_of_all_that_must_stay():
+    layer, bold = load_settings().experiments, parse_experiment("bold", VALUES)
+    turned = VALUES | {"arms": dict(reversed(ARMS.items()))}
+    assert parse_experiment("bold", turned).digest(layer) == bold.digest(layer)
+    assert parse_experiment("bold", VALUES | {"salt": "other"}).digest(layer) != bold.digest(layer)
+    assert bold.digest(layer.model_copy(update={"salt": "other"})) != bold.digest(layer)

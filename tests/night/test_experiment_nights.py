@@ -12,6 +12,7 @@ import pyarrow as pa
 import pytest
 from pyspark.sql import SparkSession
 
+from nocturne.core.errors import UsageError
 from nocturne.core.experiment import load_experiments
 from nocturne.core.night import Night
 from nocturne.experiments.analyse_experiment import look_task
@@ -253,6 +254,27 @@ def test_a_trigger_stays_for_good_and_a_night_run_again_writes_the_same_rows(
         row for row in rows_of(night, "triggers") if (row["user_id"], row["treatment"]) == (once["user_id"], "clean")
     ]
     assert (kept["triggered_on"], kept["first_difference"]) == (before.run_date, None)
+
+
+def test_an_experiment_that_was_changed_while_it_runs_is_refused(spark: SparkSession, copied: Tried) -> None:
+    file = copied.experiments / "bold.toml"
+    file.write_text(file.read_text(encoding="utf-8").replace('salt = "bold"', 'salt = "bolder"'), encoding="utf-8")
+    with pytest.raises(UsageError, match="an experiment was changed while it runs"):
+        run_stage(spark, copied.night(LAST), stage("rank_users"))
+
+
+def test_who_was_triggered_stays_so_though_a_night_lies_between_without_the_experiment(
+    spark: SparkSession, copied: Tried
+) -> None:
+    before, night = copied.night(1), copied.night(LAST)
+    elsewhere = copied.experiments.rename(copied.folder / "elsewhere")
+    run_stage(spark, night, stage("rank_users"))
+    assert rows_of(night, "triggers") == []
+    elsewhere.rename(copied.experiments)
+    run_stage(spark, night, stage("rank_users"))
+    key = ("user_id", "treatment", "triggered_on")
+    triggered = {tuple(row[name] for name in key) for row in rows_of(before, "triggers") if row["triggered_on"]}
+    assert triggered <= {tuple(row[name] for name in key) for row in rows_of(night, "triggers")}
 
 
 def test_arms_are_carried_over_and_are_what_they_are_computed_afresh(spark: SparkSession, copied: Tried) -> None:

@@ -108,3 +108,16 @@ def test_lists_are_labelled_by_experiment_and_arm():
     assert [cell.label for cell in Layer("s", 0.1, (experiment(),)).cells] == [
         *("holdback/holdback", "one/arm-1", "one/control")
     ]
+
+
+def test_the_salt_of_the_layer_is_not_that_of_an_experiment_though_they_be_the_same():
+    codes = Layer("nocturne", 0.5, (experiment(salt="nocturne"),)).assign(ids(50_000))
+    assert even(np.bincount(codes[codes > 0])[1:], [1, 1])
+
+
+def test_the_order_of_arms_in_the_file_moves_nobody():
+    one = experiment(weights=(1, 2))
+    turned = one.model_copy(update={"arms": dict(reversed(one.arms.items()))})
+    layers = [Layer("layer", 0.0, (each,)) for each in (one, turned)]
+    arms = [[layer.cells[code].arm for code in layer.assign(ids(2_000)) if code >= 0] for layer in layers]
+    assert arms[0] == arms[1]

@@ -7,10 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from nocturne.core.experiment import Arm
+from nocturne.core.settings import load_settings
 from nocturne.storage.model_transitions import (
     ModelRecord,
     last_refused_since,
     live_on,
+    model_of_arm,
     next_sequence,
     with_states,
     with_transition,
@@ -148,3 +151,28 @@ def test_the_order_of_the_rows_is_of_no_account(decisions: list[tuple[str, str, 
     models = decided(decisions)
     mixed = random.sample(models, len(models))
     assert live(mixed, *range(10)) == live(models, *range(10))
+
+
+def arm_of(**changes):
+    return Arm(weight=1, **changes)
+
+
+def test_an_arm_has_the_model_that_it_names_or_one_by_its_recipe_unless_it_was_rejected():
+    settings = load_settings().als
+    own = settings.model_dump_json()
+    live = two_listeners.model("live", day(0), (1, "live", day(0)), settings=own)
+    other = settings.model_copy(update={"alpha": settings.alpha + 1}).model_dump_json()
+    step = (2, "candidate", day(0))
+    named = two_listeners.model("named", day(0), step, state="candidate", settings=own)
+    same_night = two_listeners.model("same", day(0), step, state="candidate", settings=other)
+    trained = two_listeners.model("trained", day(1), step, state="candidate", settings=other, origin="experiment")
+    tried = two_listeners.model("tried", day(1), step, state="candidate", settings=other, origin="tune")
+    recipe = arm_of(recipe={"alpha": settings.alpha + 1})
+    assert model_of_arm([live], day(0), arm_of()) is live
+    assert model_of_arm([live, named], day(0), arm_of(model="named")) is named
+    assert model_of_arm([live, replace(named, state="rejected")], day(0), arm_of(model="named")) is None
+    assert model_of_arm([live, tried], day(1), recipe) is None  # somebody's candidate is no arm's model
+    assert model_of_arm([live, same_night, tried], day(1), recipe) is same_night
+    assert model_of_arm([live, same_night, trained], day(1), recipe) is trained
+    assert model_of_arm([live, same_night, trained], day(0), recipe) is same_night
+    assert model_of_arm([live, same_night, replace(trained, state="rejected")], day(1), recipe) is same_night
