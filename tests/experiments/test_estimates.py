@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import tea_tasting as tt
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from nocturne.experiments.columns import Columns
@@ -75,6 +75,7 @@ def test_the_interval_ends_where_z_reaches_its_bounds(control, effect, noise, ot
     found = Estimate(control, effect, noise + other, noise, -noise)
     low, high = found.interval(below, above)
     assert low < found.relative < high
+    assume(np.isfinite(low) and np.isfinite(high))  # a control that may be zero has no limit
     assert (found.z(low), found.z(high)) == pytest.approx((below, -above), rel=1e-5, abs=1e-5)
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from nocturne.flow import AFTER_PUBLICATION
 from nocturne.serving import publications
 from nocturne.storage import lease_state
 from tests.faults.tools import cache_reader
@@ -46,7 +47,8 @@ def test_of_two_runs_of_the_same_night_at_once_one_is_turned_away_and_the_other_
     (turned_away,) = [job for job in runs if job.wait() == 5]
     assert "the warehouse is busy" in turned_away.output
     reference = undisturbed.copy_to(tmp_path / "reference")  # whose last job was the refresh
-    run(fork_server, "job", "ingest_exposures", *reference.options(1, "--validate"))
+    for stage in AFTER_PUBLICATION:
+        run(fork_server, "job", stage.name, *reference.options(1, "--validate"))
     assert compare_warehouses(reference.warehouse, service.warehouse) == []
     assert read_pointer(service.cache) == read_pointer(undisturbed.cache)
 

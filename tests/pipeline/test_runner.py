@@ -67,6 +67,8 @@ def test_when_the_refresh_alone_is_left_its_command_is_printed(
         f"--run-date {landed.run_date} --landing {landed.landing} --warehouse {landed.warehouse.path} "
         f"--cache {landed.cache} && {shortest(Path(sys.executable))} jobs/ingest_exposures.py "
         f"--run-date {landed.run_date} --landing {landed.landing} --warehouse {landed.warehouse.path} "
+        f"--cache {landed.cache} && {shortest(Path(sys.executable))} jobs/analyse_experiment.py "
+        f"--run-date {landed.run_date} --landing {landed.landing} --warehouse {landed.warehouse.path} "
         f"--cache {landed.cache}"
     )
 
