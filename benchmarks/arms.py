@@ -1,4 +1,4 @@
-"""What an experiment costs a night: ranking and validating with one running, beside the same night without.
+"""Costs of an experiment: a night ranked and validated with one running, beside the same night without.
 
     .venv/bin/python -m benchmarks.arms [--simulated 200000 40000] [--slots 100] [--factors 64] [--json]
 

@@ -176,8 +176,8 @@ def conclude(
                 "the experiment has no such arm", where=name, found=arm, expected=", ".join(experiment.arms)
             )
         definition, actor, promoted = experiment.arms[arm], by or getpass.getuser(), ""
-        model = model_of_arm(registry.models(writable), night.run_date, definition)
         changes_model = bool(definition.model or definition.recipe)
+        model = model_of_arm(registry.models(writable), night.run_date, definition) if changes_model else None
         if changes_model and model is None:
             raise UsageError(
                 "the model of an arm is not there",
@@ -194,7 +194,7 @@ def conclude(
                 expected=f"a night after {experiment.start}, the first one without it",
                 fix="to have it never begin, remove its file",
             )
-        if changes_model and model:
+        if model:
             promoted = promotion.promote(night, model.version, actor=actor, reason=f"experiment {name}: {why}")
         record_conclusion(night, experiment, arm, f"{why} ({actor})")
     settings = [f"{key} = {value!r}" for key, value in definition.settings.items()]

@@ -187,6 +187,16 @@ class Experiment(Section):
         """Arms other than control, in the order of the file."""
         return tuple(arm for arm in self.arms if arm != CONTROL)
 
+    @property
+    def nightly_treatments(self) -> tuple[str, ...]:
+        """Treatments that have nightly lists of their own."""
+        return tuple(name for name in self.treatments if not self.arms[name].ranks_alike)
+
+    @property
+    def assigned_arms(self) -> tuple[str, ...]:
+        """Arms that listeners are in: one where those of the file are drafted into one list."""
+        return (INTERLEAVED,) if self.kind == "interleaving" else tuple(self.arms)
+
     def digest(self, layer: ExperimentSettings) -> str:
         """Hash of all that must not change while it runs, with that of the layer."""
         content = json.dumps([self.model_dump(mode="json"), layer.salt, layer.holdback_share], sort_keys=True)

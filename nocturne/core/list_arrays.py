@@ -5,6 +5,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from nocturne.core.arrays import Counts, Mask, Positions
+
 Lists = npt.NDArray[np.int32]
 
 
@@ -19,13 +21,17 @@ def lists_array(rows: pa.Table, user_ids: pa.Array, item_ids: pa.Array, top_k: i
     Example: of users (u, v) and items (a, b, c) the one list v: [c, a] is [[-1, -1], [2, 0]].
     """
     row = pc.index_in(user_ids, value_set=rows["user_id"].combine_chunks())
-    items = rows["items"].combine_chunks().take(row)
+    return aligned_array(rows["items"].combine_chunks().take(row), item_ids, top_k)
+
+
+def aligned_array(items: pa.ListArray, item_ids: pa.Array, top_k: int) -> Lists:
+    """The items of lists as an array, in their order, cut to top_k; an empty list for null."""
     lengths = pc.fill_null(pc.list_value_length(items), 0).to_numpy()
     positions = pc.index_in(pc.struct_field(items.flatten(), "item_id"), value_set=item_ids)
     listener = np.repeat(np.arange(len(lengths)), lengths)
     place = np.arange(len(listener)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
     within = place < top_k
-    lists = empty_lists(len(user_ids), top_k)
+    lists = empty_lists(len(items), top_k)
     lists[listener[within], place[within]] = pc.fill_null(positions, -1).to_numpy()[within]
     return lists
 
@@ -33,3 +39,25 @@ def lists_array(rows: pa.Table, user_ids: pa.Array, item_ids: pa.Array, top_k: i
 def empty_lists(listeners: int, top_k: int) -> Lists:
     """Lists without any item."""
     return np.full((listeners, top_k), -1, dtype=np.int32)
+
+
+def first_places(ours: Lists, theirs: Lists) -> Positions:
+    """Place at which each pair of lists first differs, from 0; -1 if it does not; shape (listeners,)."""
+    differ: Mask = ours != theirs
+    places: Positions = np.where(differ.any(axis=1), differ.argmax(axis=1) if differ.shape[1] else 0, -1)
+    return places
+
+
+def count_shared(ours: Lists, theirs: Lists, items: int) -> Counts:
+    """Items that each pair of lists has in common, none of which is twice in a list; shape (listeners,).
+
+    Args:
+        items: more than any position.
+    """
+    filled = [lists >= 0 for lists in (ours, theirs)]
+    keys = [
+        (np.arange(len(lists))[:, None] * items + lists)[present]
+        for lists, present in zip((ours, theirs), filled, strict=True)
+    ]
+    shared = np.intersect1d(keys[0], keys[1], assume_unique=True) // max(items, 1)
+    return np.bincount(shared, minlength=len(ours))

@@ -118,7 +118,7 @@ def look_rows(night: Night, experiment: Experiment, task: LookTask, sums: Sums) 
     """Rows of `experiment_looks`."""
     interleaved = experiment.kind == "interleaving"
     pairs = tuple(combinations(task.columns, 2)) if interleaved else pairs_of(experiment)
-    nobody = {Group(arm, EVERYONE): Moments.of(np.zeros((0, len(task.columns)))) for arm in _arms(experiment)}
+    nobody = {Group(arm, EVERYONE): Moments.of(np.zeros((0, len(task.columns)))) for arm in experiment.assigned_arms}
     for (arm, population), moments in sorted((nobody | sums.moments).items()):
         everyone = population == EVERYONE
         yield {
@@ -150,13 +150,8 @@ def looks_of(experiment: Experiment, rows: Sequence[Row]) -> list[Look]:
     looks = [
         _look(experiment, [row for row in ours if row["day"] == day]) for day in sorted({row["day"] for row in ours})
     ]
-    wanted = _arms(experiment)
+    wanted = experiment.assigned_arms
     return [look for look in looks if all(arm in look.arms and look.arms[arm].assigned > 1 for arm in wanted)]
-
-
-def _arms(experiment: Experiment) -> tuple[str, ...]:
-    """The arms that listeners are in."""
-    return (INTERLEAVED,) if experiment.kind == "interleaving" else tuple(experiment.arms)
 
 
 def _look(experiment: Experiment, rows: Sequence[Row]) -> Look:

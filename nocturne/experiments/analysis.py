@@ -325,8 +325,7 @@ def _listeners(look: Look, treatment: str) -> tuple[int, int, float]:
 
 def _check_looks(experiment: Experiment, looks: Sequence[Look]) -> None:
     days = [look.day for look in looks]
-    needed = (INTERLEAVED,) if experiment.kind == "interleaving" else experiment.arms
-    arms = sorted({arm for look in looks for arm in needed if arm not in look.arms})
+    arms = sorted({arm for look in looks for arm in experiment.assigned_arms if arm not in look.arms})
     if arms or not days or days != sorted({day for day in days if 1 <= day <= experiment.nights}):
         raise UsageError(
             "the looks of the experiment cannot be analysed",

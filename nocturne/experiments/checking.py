@@ -206,7 +206,5 @@ def _past(night: Night, layer: Layer, days: Sequence[date]) -> Iterator[Outcomes
     nothing = pa.table({name: pa.array([], pa.string()) for name in ("user_id", "item_id")})
     for rows in _members(night, layer, ("user_id", "bucket"), PLANNED):
         ids = rows["user_id"]
-        of_bucket = listens.in_bucket(rows["bucket"][0].as_py())
-        ours = [batch.filter(pc.is_in(batch["user_id"], value_set=ids)) for batch in of_bucket]
-        heard = pa.Table.from_batches(ours) if ours else of_bucket.to_table()
+        heard = listens.in_bucket(rows["bucket"][0].as_py()).of_listeners(ids.to_pylist())
         yield Outcomes(ids, heard, exposures, nothing, items, Window(0, 0))

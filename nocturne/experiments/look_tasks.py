@@ -19,15 +19,14 @@ from nocturne.core.spark.exchange import Parcels, as_given, deal_out, in_tables,
 from nocturne.core.xxhash import buckets_of
 from nocturne.experiments.columns import BEFORE, LAST, TEAM, columns_of
 from nocturne.experiments.moments import Moments
-from nocturne.experiments.outcomes import Outcomes, Window, segments
+from nocturne.experiments.outcomes import Outcomes, Window, days_of, segments
+from nocturne.ingestion.interactions import EPOCH
 from nocturne.storage.aligned_rows import AlignedRows
 from nocturne.storage.stored_rows import StoredRows
 
 EVERYONE, TRIGGERED = "everyone", "triggered:"
 _FEW_ROWS = 200_000
-"""Exposures that this process may hold: Spark's tasks would take longer to begin."""
-
-_EPOCH = date(1970, 1, 1)
+"""Exposures and listeners that this process may hold: Spark's tasks would take longer to begin."""
 
 
 class Group(NamedTuple):
@@ -132,7 +131,7 @@ class LookTask:
     @property
     def _windows(self) -> tuple[Window, Window, Window]:
         """Since the first lists were served, which is the day after their night; before; and up to the look before."""
-        start, last = (self.experiment.start - _EPOCH).days, (self.night - _EPOCH).days
+        start, last = (self.experiment.start - EPOCH).days, (self.night - EPOCH).days
         return (
             Window(start + 1, last),
             Window(start - BEFORE_DAYS + 1, start),
@@ -142,7 +141,7 @@ class LookTask:
     def _outcomes(
         self, user_ids: pa.Array, listens: pa.Table, exposures: pa.Table, heard: pa.Table, window: Window
     ) -> Outcomes:
-        if window.last <= (self.experiment.start - _EPOCH).days:
+        if window.last <= (self.experiment.start - EPOCH).days:
             # A covariate is what was known when the experiment began: whatever came later may be its doing.
             listens, exposures = (self._known_at_start(rows) for rows in (listens, exposures))
             heard = heard.slice(0, 0)
@@ -206,8 +205,8 @@ class LookTask:
 
     def _who_differ(self, exposures: pa.Table, treatment: str) -> pa.Array:
         """Listeners to whom the experiment has shown an answer that differs from that of the other arm."""
-        days = exposures["shown_at"].cast(pa.date32()).cast(pa.int32()).to_numpy()
-        ours = mask(pc.starts_with(exposures["arm"], f"{self.experiment.name}/")) & self._windows[0].holds(days)
+        of_arms = mask(pc.starts_with(exposures["arm"], f"{self.experiment.name}/"))
+        ours = of_arms & self._windows[0].holds(days_of(exposures["shown_at"]))
         shown = exposures.filter(pa.array(ours)).combine_chunks()
         maps = shown["differences"].combine_chunks()
         entries = pc.and_(pc.equal(maps.keys, treatment), pc.is_valid(maps.items))
@@ -222,28 +221,29 @@ class LookTask:
 
 
 def measure_look(spark: SparkSession, task: LookTask, rows: int) -> Sums:
-    """Sums over every bucket, measured on the executors where much was shown; to the bit the same either way.
+    """Sums over every bucket, measured on the executors where they are many; to the bit the same either way.
 
     Args:
-        exposures: rows of the task's exposures.
+        rows: exposures, and listeners of experiments.
     """
     if rows <= _FEW_ROWS:
         measured = list(task.measure(range(task.buckets), _table(task.exposures)))
     else:
         tasks = min(task.buckets, spark.sparkContext.defaultParallelism)
         files = [path for path, _ in task.exposures.files]
-        dealt = spark.sparkContext.parallelize(files, max(1, len(files))).flatMap(partial(_send, task, tasks))
+        send = partial(_send, task.exposures, task.buckets, tasks)
+        dealt = spark.sparkContext.parallelize(files, max(1, len(files))).flatMap(send)
         measure = partial(_measure_parcels, task, tasks)
         measured = dealt.partitionBy(tasks, as_given).mapPartitionsWithIndex(measure).collect()
     in_order = (sums for _, sums in sorted(measured, key=itemgetter(0)))
     return reduce(Sums.plus, in_order, Sums({}, {}, {}))
 
 
-def _send(task: LookTask, tasks: int, path: str) -> Iterator[tuple[int, bytes]]:
+def _send(exposures: StoredRows, buckets: int, tasks: int, path: str) -> Iterator[tuple[int, bytes]]:
     """Exposures of a file, to the tasks that measure their listeners."""
-    for rows in in_tables(task.exposures.in_files([path])):
-        buckets = buckets_of(rows["user_id"].combine_chunks(), task.buckets)
-        yield from deal_out(rows, buckets.astype(np.uint64), tasks)
+    for rows in in_tables(exposures.in_files([path])):
+        of_rows = buckets_of(rows["user_id"].combine_chunks(), buckets)
+        yield from deal_out(rows, of_rows.astype(np.uint64), tasks)
 
 
 def _measure_parcels(task: LookTask, tasks: int, number: int, parcels: Parcels) -> Iterator[tuple[int, Sums]]:

@@ -65,7 +65,7 @@ class Outcomes:
         """
         shown, plays = self._shown, self._plays
         team_of = _Lookup(
-            self._key(drafts["user_id"], drafts["item_id"]) * _DAYS + _days(drafts["run_date"]),
+            self._key(drafts["user_id"], drafts["item_id"]) * _DAYS + days_of(drafts["run_date"]),
             pc.index_in(drafts["team"].combine_chunks(), pa.array(teams)).fill_null(-1).to_numpy(),
         )
         of_shown = team_of(shown.key * _DAYS + shown.list_day)
@@ -130,7 +130,7 @@ class Outcomes:
     def _plays(self) -> "_Plays":
         rows = self.listens
         users = pc.index_in(rows["user_id"].combine_chunks(), self.user_ids)
-        days = _days(rows["listened_at"])
+        days = days_of(rows["listened_at"])
         kept = mask(pc.is_valid(users)) & self.window.holds(days)
         user = users.fill_null(0).to_numpy()[kept].astype(np.int64)
         item = pc.index_in(rows["item_id"].combine_chunks(), self._item_ids).to_numpy()[kept]
@@ -142,9 +142,9 @@ class Outcomes:
     @cached_property
     def _shown(self) -> "_Shown":
         rows = self.exposures
-        users, days = pc.index_in(rows["user_id"].combine_chunks(), self.user_ids), _days(rows["shown_at"])
+        users, days = pc.index_in(rows["user_id"].combine_chunks(), self.user_ids), days_of(rows["shown_at"])
         kept = np.flatnonzero(mask(pc.is_valid(users)) & self.window.holds(days))
-        list_days, times = _days(rows["list_run_date"]), _microseconds(rows["shown_at"])
+        list_days, times = days_of(rows["list_run_date"]), _microseconds(rows["shown_at"])
         kept = kept[np.lexsort((list_days[kept], times[kept]))]
         lists = rows["items"].combine_chunks().take(pa.array(kept))
         exposure = pc.list_parent_indices(lists).to_numpy()
@@ -204,7 +204,7 @@ def _first_of_each(keys: Keys, users: Keys) -> tuple[Keys]:
     return (users[first],)
 
 
-def _days(times: pa.ChunkedArray) -> Keys:
+def days_of(times: pa.ChunkedArray) -> Keys:
     """Days since 1970-01-01, UTC, of dates or of times."""
     days = times if pa.types.is_date32(times.type) else times.cast(pa.timestamp("us", "UTC")).cast(pa.date32())
     return np.asarray(days.combine_chunks().cast(pa.int32()).to_numpy(zero_copy_only=False), np.int64)

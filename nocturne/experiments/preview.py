@@ -10,9 +10,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from nocturne.core.arrays import Counts, Floats, Mask, Positions
+from nocturne.core.arrays import Counts, Floats, Positions
 from nocturne.core.errors import InputError
-from nocturne.core.list_arrays import Lists, lists_array
+from nocturne.core.list_arrays import Lists, count_shared, first_places, lists_array
 from nocturne.kernel.inequality import inequality
 
 Group = tuple[str, str | None]
@@ -141,7 +141,7 @@ def compare_lists(control: pa.Table, treatment: pa.Table, item_ids: pa.Array, to
     _require_same_listeners(user_ids, treatment["user_id"].combine_chunks())
     ours = _listed(control, user_ids, item_ids, top_k, "control")
     theirs = _listed(treatment, user_ids, item_ids, top_k, "treatment")
-    overlaps, places = _overlaps(ours, theirs, len(item_ids)), _first_places(ours, theirs)
+    overlaps, places = _overlaps(ours, theirs, len(item_ids)), first_places(ours, theirs)
     groups: dict[Group, Differences] = {
         EVERYONE: _summed(np.zeros(len(user_ids), np.int64), 1, overlaps, places, top_k)[0]
     }
@@ -213,24 +213,13 @@ def _listed(rows: pa.Table, user_ids: pa.Array, item_ids: pa.Array, top_k: int, 
     return lists
 
 
-def _first_places(ours: Lists, theirs: Lists) -> Positions:
-    """Place at which each listener's lists first differ, from 0; -1 if they do not."""
-    differ: Mask = ours != theirs
-    places: Positions = np.where(differ.any(axis=1), differ.argmax(axis=1) if differ.shape[1] else 0, -1)
-    return places
-
-
 def _overlaps(ours: Lists, theirs: Lists, items: int) -> Floats:
     """Overlap of each listener's lists."""
     overlaps = np.ones(len(ours))
     differing = np.flatnonzero((ours != theirs).any(axis=1))
-    keys, lengths = [], np.zeros(len(differing), np.int64)
-    for lists in (ours[differing], theirs[differing]):
-        filled = lists >= 0
-        lengths = np.maximum(lengths, filled.sum(axis=1))
-        keys.append((np.arange(len(lists))[:, None] * items + lists)[filled])
-    shared = np.intersect1d(keys[0], keys[1], assume_unique=True) // max(items, 1)
-    overlaps[differing] = np.bincount(shared, minlength=len(differing)) / lengths
+    pair = ours[differing], theirs[differing]
+    lengths = np.maximum(*((lists >= 0).sum(axis=1) for lists in pair))
+    overlaps[differing] = count_shared(*pair, items) / lengths
     return overlaps
 
 

@@ -1,7 +1,6 @@
 """An experiment as one page for people: the rule's sentence, effects over the looks, quality, and segments."""
 
 from collections.abc import Mapping, Sequence
-from datetime import timedelta
 from math import isfinite
 from typing import Any
 
@@ -41,7 +40,6 @@ def experiment_page(experiment: Experiment, rows: Sequence[Row]) -> str:
         experiment=experiment,
         conclusion=conclusion,
         treatments=[each for each in treatments if each["decision"]],
-        looks=[(day, experiment.start + timedelta(days=day)) for day in experiment.looks],
         meanings=_MEANINGS,
     )
 

@@ -49,8 +49,7 @@ class Arms:
 
     def treatments(self, experiment: Experiment) -> list[Cell]:
         """The arms of an experiment that have lists of their own."""
-        cells = (Cell(experiment.name, arm) for arm in experiment.treatments)
-        return [cell for cell in cells if cell in self.rankers]
+        return [Cell(experiment.name, arm) for arm in experiment.nightly_treatments]
 
 
 @dataclass(frozen=True)
@@ -156,9 +155,9 @@ class ArmRows:
                 written.append(Written("triggers", {}, self._compare(cell, group, lists, assigned)))
             served = np.flatnonzero([each == cell for each in assigned])
             own = replace_rows(own, served, lists.take(pa.array(served)))
-            if drafted := Cell(experiment, INTERLEAVED) if assigned[0].arm == INTERLEAVED else None:
+            if assigned[0].arm == INTERLEAVED:
                 own, seeds, teams = self._draft(cell, group.lists, lists)
-                written.append(_lists(drafted, own, teams, seeds))
+                written.append(_lists(assigned[0], own, teams, seeds))
         return own, written
 
     def _rank_arm(self, cell: Cell, group: "_Group") -> tuple[pa.Table, pa.Table]:
@@ -183,7 +182,7 @@ class ArmRows:
             "treatment": pa.repeat(cell.arm, len(user_ids)),
             "triggered_on": pc.coalesce(before, tonight),
             "first_difference": first,
-            "shared": pa.array(shared),
+            "shared": pa.array(shared, pa.int32()),
         }
         return pa.table(columns)
 

@@ -16,9 +16,10 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from nocturne.core.arrays import Codes, Floats
+from nocturne.core.arrays import Codes, Counts, Floats
 from nocturne.core.experiment import HOLDBACK, INTERLEAVED, SLOTS, Experiment
 from nocturne.core.hashing import hash_ids
+from nocturne.core.list_arrays import aligned_array, count_shared, first_places
 
 _UNUSED_BITS, _UNIT = np.uint64(11), 2.0**-53
 
@@ -66,9 +67,7 @@ class Layer:
     def cells(self) -> tuple[Cell, ...]:
         """The holdback, and the arms that listeners are in, in the order of their codes."""
         arms = (
-            Cell(experiment.name, arm)
-            for experiment in self.experiments
-            for arm in ((INTERLEAVED,) if experiment.kind == "interleaving" else sorted(experiment.arms))
+            Cell(experiment.name, arm) for experiment in self.experiments for arm in sorted(experiment.assigned_arms)
         )
         return (HELD_BACK, *arms)
 
@@ -103,31 +102,18 @@ def _unit(user_ids: pa.Array, salt: str) -> Floats:
     return np.asarray((hash_ids(user_ids, seed) >> _UNUSED_BITS) * _UNIT)
 
 
-def compare_lists(one: pa.Array, other: pa.Array) -> tuple[pa.Array, npt.NDArray[np.int32]]:
+def compare_lists(one: pa.Array, other: pa.Array) -> tuple[pa.Array, Counts]:
     """First place, from 1, at which each pair of lists differs, null where they are the same; and shared items.
 
     Args:
         one, other: lists of structs with item_id, those of a pair in the same place.
     """
-    width = max(1, int(pc.max(pc.list_value_length(pa.chunked_array([one, other]))).as_py() or 0))
-    ids = pa.concat_arrays([lists.flatten().field("item_id") for lists in (one, other)]).dictionary_encode().indices
-    ends = len(one.flatten())
-    left, right = (
-        _padded(lists, codes.to_numpy(), width, padding)
-        for lists, codes, padding in zip((one, other), (ids[:ends], ids[ends:]), (-1, -2), strict=True)
-    )
-    differs = (left != right) & ((left >= 0) | (right >= 0))
-    first = pa.array(differs.argmax(axis=1).astype(np.int32) + 1, mask=~differs.any(axis=1))
-    shared = (left[:, :, None] == right[:, None, :]).any(axis=2).sum(axis=1).astype(np.int32)
-    return first, shared
-
-
-def _padded(lists: pa.ListArray, codes: Codes, width: int, padding: int) -> Codes:
-    """Lists of codes as rows of one length."""
-    lengths = pc.list_value_length(lists).to_numpy()
-    rows = np.full((len(lists), width), padding, np.int32)
-    rows[np.arange(width) < lengths[:, None]] = codes
-    return rows
+    pair = one, other
+    width = int(pc.max(pc.list_value_length(pa.chunked_array(pair))).as_py() or 0)
+    item_ids = pc.unique(pa.concat_arrays([lists.flatten().field("item_id") for lists in pair]))
+    ours, theirs = (aligned_array(lists, item_ids, width) for lists in pair)
+    first = first_places(ours, theirs)
+    return pa.array(first + 1, pa.int32(), mask=first < 0), count_shared(ours, theirs, len(item_ids))
 
 
 def replace_rows(rows: pa.Table, places: npt.NDArray[np.intp], others: pa.Table) -> pa.Table:

@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 from pyspark.sql import SparkSession
 
 from nocturne.core.errors import UsageError
-from nocturne.core.experiment import Arm, arm_settings
+from nocturne.core.experiment import Arm, Experiment, arm_settings
 from nocturne.core.night import Night
 from nocturne.core.stage import Progress, StageResult
 from nocturne.ingestion.interactions import EPOCH
@@ -65,18 +65,18 @@ _WORTH_MEASURING = 200 * _MEASURED_ON
 
 def rank_users(spark: SparkSession, night: Night, progress: Progress) -> StageResult:
     """Rank every listener by the model live on the night, and write the figures of it."""
-    model = registry.live_model(night)
+    model, experiments = registry.live_model(night), running(night)
     if model is None:
         for table in RANKED:
             writing.replace_night(contract(table).arrow_schema.empty_table(), table, night)
-        writing.replace_night(stats_row(night, None, RankingStats(), 0, None), "rankings", night)
+        writing.replace_night(stats_row(night, None, RankingStats(), 0, None, experiments), "rankings", night)
         return StageResult(0, remark="no model yet, so nobody to rank for")
     listeners, previous = tables.count(night, "interactions"), previous_night(night, "pools")
     if previous:
         require_unchanged(previous, "pools")
         require_unchanged(previous, "item_factors")
     control, settings = make_ranker(night, model, previous), night.settings.experiments
-    layer = Layer(settings.salt, settings.holdback_share, running(night))
+    layer = Layer(settings.salt, settings.holdback_share, experiments)
     _require_unedited(night, layer)
     ranker, stats, written = rank_all(
         spark,
@@ -85,7 +85,7 @@ def rank_users(spark: SparkSession, night: Night, progress: Progress) -> StageRe
         previous,
         lambda done: progress(done, listeners, "listeners"),
     )
-    writing.replace_night(stats_row(night, ranker, stats, written, previous), "rankings", night)
+    writing.replace_night(stats_row(night, ranker, stats, written, previous, experiments), "rankings", night)
     return StageResult(listeners, remark=f"{ranker.model.version}, {stats.reasons['carried']:,} pools carried over")
 
 
@@ -160,7 +160,9 @@ def _arm_ranker(night: Night, control: Ranker, cell: Cell, arm: Arm, previous: N
 
 def _require_unedited(night: Night, layer: Layer) -> None:
     """Raise UsageError if an experiment, or the layer, is not what it was on an earlier night of the experiment."""
-    first = min((each.start for each in layer.experiments), default=night.run_date)
+    if not layer.experiments:
+        return
+    first = min(each.start for each in layer.experiments)
     nights = (pc.field("run_date") >= first) & (pc.field("run_date") < night.run_date)
     earlier = (
         tables.rows(night.warehouse, "rankings", nights, ["run_date", "experiments"]).sort_by("run_date").to_pylist()
@@ -211,7 +213,12 @@ def rank_all(
 
 
 def stats_row(
-    night: Night, ranker: Ranker | None, stats: RankingStats, written: int, previous: Night | None
+    night: Night,
+    ranker: Ranker | None,
+    stats: RankingStats,
+    written: int,
+    previous: Night | None,
+    experiments: Sequence[Experiment],
 ) -> pa.Table:
     """The night's row of `rankings`.
 
@@ -231,7 +238,7 @@ def stats_row(
         "reasons": sorted(stats.reasons.items()),
         "way": f"{ranker.kernel_plan}" if ranker else "",
         "seconds": sorted(stats.seconds.items()),
-        "experiments": sorted((each.name, each.digest(night.settings.experiments)) for each in running(night)),
+        "experiments": sorted((each.name, each.digest(night.settings.experiments)) for each in experiments),
         "bytes": written,
     }
     return pa.Table.from_pylist([row], schema=contract("rankings").arrow_schema)

@@ -156,10 +156,11 @@ class StoredRows:
 
     def _dataset(self) -> ds.Dataset:
         options = ds.ParquetReadOptions(coerce_int96_timestamp_unit=_INT96_UNIT)
+        scan = ds.ParquetFragmentScanOptions(page_checksum_verification=True)
         return ds.FileSystemDataset.from_paths(
             [path for path, _ in self.files],
             schema=self.schema,
-            format=ds.ParquetFileFormat(read_options=options),
+            format=ds.ParquetFileFormat(read_options=options, default_fragment_scan_options=scan),
             filesystem=self._file_system(),
             partitions=[_equal_to(keys) for _, keys in self.files],
         )

@@ -101,8 +101,7 @@ def partitions(night: Night, table: str) -> tuple[str, list[Any]]:
         days = _dates(open_night_table(night, table), table)
         return column, [day for day in days if day <= night.run_date]
     if table in OF_MODELS:
-        models = [ModelRecord.from_row(row) for row in rows(night.warehouse, "models").to_pylist()]
-        live = live_on(models, night.run_date)
+        live = live_on(models(night.warehouse), night.run_date)
         return column, [live.version] if live else []
     return column, [night.run_date]
 
@@ -122,6 +121,11 @@ def files(night: Night, table: str, at: int | None = None, values: Sequence[Any]
     column, values = partitions(night, table) if values is None else (belonging_column(table), values)
     actions = _add_actions(open_night_table(night, table, at), table, column, values)
     return actions.select(["path", "size_bytes", "num_records"]).sort_by("path")
+
+
+def models(warehouse: Warehouse) -> list[ModelRecord]:
+    """Every model, in any order."""
+    return [ModelRecord.from_row(row) for row in rows(warehouse, "models").to_pylist()]
 
 
 def version(warehouse: Warehouse, table: str) -> int:

@@ -50,8 +50,7 @@ class Trained:
 
 def models(warehouse: Warehouse) -> list[ModelRecord]:
     """Every model, in the order of training."""
-    records = [ModelRecord.from_row(row) for row in tables.rows(warehouse, "models").to_pylist()]
-    return sorted(records, key=lambda model: (model.run_date, model.version))
+    return sorted(tables.models(warehouse), key=lambda model: (model.run_date, model.version))
 
 
 def find(models: Sequence[ModelRecord], version: str) -> ModelRecord:

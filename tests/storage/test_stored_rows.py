@@ -2,9 +2,11 @@
 
 import pickle
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from deltalake import write_deltalake
 from pyspark.sql import SparkSession
@@ -17,6 +19,8 @@ from nocturne.storage.contracts import contract
 from nocturne.storage.stored_rows import StoredRows
 from tests.fixtures import two_listeners
 from tests.fixtures.empty_warehouses import create_empty
+
+Read = Callable[[StoredRows], object]
 
 
 @pytest.fixture
@@ -84,6 +88,24 @@ def test_rows_stay_as_they_were_whatever_is_written_since(night: Night) -> None:
     write(night, {"z": 0})
 
     assert users(rows) == users(rows) == ["a", "b"]
+
+
+@pytest.mark.parametrize("read", [list, StoredRows.to_table, lambda rows: rows.of_listeners(["ana"])])
+def test_a_changed_byte_of_a_score_is_not_read(spark: SparkSession, night: Night, read: Read) -> None:
+    promised = contract("ranked_lists").arrow_schema
+    writer = BucketWriter(night.warehouse.table_path("ranked_lists"), promised, str(night.run_date), 0)
+    writer.write(pa.Table.from_pylist(two_listeners.ranked_lists(), schema=promised))
+    writing.commit_files(spark, night, "ranked_lists", [writer.close()])
+    rows = StoredRows.at(night, "ranked_lists", ["user_id", "items"])
+    row_group = pq.read_metadata(writer.file).row_group(0)
+    columns = map(row_group.column, range(row_group.num_columns))
+    (scores,) = (column for column in columns if column.path_in_schema == "items.list.element.score")
+    content = bytearray(writer.file.read_bytes())
+    content[scores.data_page_offset + scores.total_compressed_size - 1] ^= 1
+    writer.file.write_bytes(content)
+
+    with pytest.raises(OSError, match="CRC checksum verification failed"):
+        read(rows)
 
 
 def test_a_task_opens_its_own_files_and_no_log(night: Night) -> None:

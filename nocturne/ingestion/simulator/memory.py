@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 
 from nocturne.core.arrays import Mask
 from nocturne.core.masks import mask
+from nocturne.ingestion.interactions import EPOCH
 from nocturne.ingestion.simulator.world import BLOCK, IntArray, Items, Listeners, Scenario
 
 LATELY = 7
@@ -22,7 +23,6 @@ MEMORIES = pa.schema({"user_id": _ID, "item_id": _ID, "night": pa.int32(), "hear
 """One row each time that an item was shown to a listener, or heard by them; nights from the start."""
 
 _IDS = ["user_id", "item_id"]
-_EPOCH = date(1970, 1, 1)
 
 
 @dataclass(frozen=True)
@@ -125,7 +125,7 @@ def _read(files: Iterable[Path], columns: list[str]) -> list[pa.Table]:
 
 def _days(scenario: Scenario) -> int:
     """The start in days since 1970."""
-    return (scenario.start - _EPOCH).days
+    return (scenario.start - EPOCH).days
 
 
 def _memories(rows: pa.Table, nights: pa.Array, *, heard: bool) -> pa.Table:

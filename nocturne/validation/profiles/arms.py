@@ -63,14 +63,14 @@ class NightArm:
 
 def night_arms(night: Night) -> Iterator[NightArm]:
     """The arms of the night whose lists are in `arm_lists`, but for drafted ones."""
-    models = [ModelRecord.from_row(row) for row in tables.rows(night.warehouse, "models").to_pylist()]
+    models = tables.models(night.warehouse)
     dealt, settings = DealtArms.on(night), night.settings.experiments
     arms: list[tuple[str, str, Arm]] = []
     if dealt.held_back and settings.holdback_model:
         arms.append((HOLDBACK, HOLDBACK, Arm(weight=1, model=settings.holdback_model)))
     for experiment in dealt.experiments:
-        if treatments(experiment):
-            arms += [(experiment.name, name, experiment.arms[name]) for name in (CONTROL, *treatments(experiment))]
+        if nightly := experiment.nightly_treatments:
+            arms += [(experiment.name, name, experiment.arms[name]) for name in (CONTROL, *nightly)]
     for name, arm, definition in arms:
         model = model_of_arm(models, night.run_date, definition)
         table = "pools" if arm == CONTROL else "arm_pools"
@@ -78,11 +78,6 @@ def night_arms(night: Night) -> Iterator[NightArm]:
         of_arm = stored if arm == CONTROL else stored.where(experiment=name, arm=arm)
         if model:
             yield NightArm(name, arm, night.with_settings(arm_settings(night.settings, definition)), model, of_arm)
-
-
-def treatments(experiment: Experiment) -> list[str]:
-    """The arms with nightly lists of their own."""
-    return [name for name, arm in experiment.arms.items() if not arm.ranks_alike]
 
 
 @dataclass(frozen=True)
@@ -127,7 +122,9 @@ def assignments(spark: SparkSession, night: Night) -> Measured:
         StoredRows.at(night, "assignments", fingerprints.hashed_columns("assignments")),
         StoredRows.at(night, "interactions", ["user_id"]),
     )
-    measured = sum_over_buckets(spark, night, "interactions", task.measure)
+    # Where nobody is dealt to anything, listeners are not looked at.
+    looked_at = "assignments" if dealt.empty else "interactions"
+    measured = sum_over_buckets(spark, night, looked_at, task.measure)
     sums, counts = measured.totals, measured.of_items.get("listeners", np.zeros(len(dealt.names)))
     profile: Profile = {
         "repeated": sums["repeated"],
@@ -152,7 +149,6 @@ class TriggerMeasurement:
 
     Attributes:
         treatments: experiment and arm of each treatment with lists of its own.
-        starts: first night of each experiment.
         previous: the triggers of the last sound night, if there is one.
     """
 
@@ -166,14 +162,14 @@ class TriggerMeasurement:
         """Sums of the metrics over some buckets."""
         sums = Sums(dict.fromkeys(("rows", *_OF_TRIGGERS), 0.0))
         for bucket in buckets:
-            tonight = _table(self.triggers.in_bucket(bucket))
+            tonight = self.triggers.in_bucket(bucket).to_table()
             for rows in tonight.to_batches():
                 sums.add_rows(rows, "triggers")
             keys = pc.binary_join_element_wise(tonight["experiment"], tonight["treatment"], tonight["user_id"], "\x1f")
             sums.add({"rows": len(tonight), "repeated": repeated(keys)})
             sums.add({"unlike_assignments": self._unlike_assignments(bucket, tonight)})
             if self.previous:
-                before = _table(self.previous.in_bucket(bucket))
+                before = self.previous.in_bucket(bucket).to_table()
                 sums.add({"forgotten": _count_forgotten(tonight, before)})
             for experiment, treatment in self.treatments:
                 sums.add({"unlike_lists": self._unlike_lists(bucket, tonight, experiment, treatment)})
@@ -181,7 +177,7 @@ class TriggerMeasurement:
 
     def _unlike_assignments(self, bucket: int, tonight: pa.Table) -> int:
         """Listeners of an experiment without a row for a treatment, and rows of others."""
-        assigned = _table(self.assignments.in_bucket(bucket))
+        assigned = self.assignments.in_bucket(bucket).to_table()
         wrong = len(tonight)
         for experiment, treatment in self.treatments:
             members = assigned.filter(pc.equal(assigned["experiment"], experiment))
@@ -196,7 +192,7 @@ class TriggerMeasurement:
         wanted = pa.array([row["user_id"] for row in rows], pa.string())
         lists: list[dict[str, list[str]]] = []
         for arm in (CONTROL, treatment):
-            of_arm = _table(self.lists.where(experiment=experiment, arm=arm).in_bucket(bucket))
+            of_arm = self.lists.where(experiment=experiment, arm=arm).in_bucket(bucket).to_table()
             some = of_arm.filter(pc.is_in(of_arm["user_id"], wanted)).to_pylist()
             lists.append({row["user_id"]: [entry["item_id"] for entry in row["items"]] for row in some})
         return sum(not _explains(row, *(of_arm.get(row["user_id"]) for of_arm in lists)) for row in rows)
@@ -231,7 +227,7 @@ def triggers(spark: SparkSession, night: Night) -> Measured:
     previous = previous_night(night, "triggers")
     columns = fingerprints.hashed_columns("triggers")
     task = TriggerMeasurement(
-        tuple((each.name, arm) for each in DealtArms.on(night).experiments for arm in treatments(each)),
+        tuple((each.name, arm) for each in DealtArms.on(night).experiments for arm in each.nightly_treatments),
         StoredRows.at(night, "triggers", columns),
         StoredRows.at(night, "assignments", ["user_id", "experiment", "arm"]),
         StoredRows.at(night, "arm_lists", ["user_id", "items"]),
@@ -282,11 +278,11 @@ def _compare_served(lists: StoredRows, served: StoredRows, buckets: Iterable[int
     sums = Sums(dict.fromkeys(("unlike_served", "undrafted"), 0.0))
     cells = sorted({(keys["experiment"], keys["arm"]) for _, keys in lists.files})
     for bucket in buckets if cells else ():
-        listed = _table(served.in_bucket(bucket))
+        listed = served.in_bucket(bucket).to_table()
         for experiment, arm in cells:
             of_arm = lists.where(experiment=experiment, arm=arm).in_bucket(bucket)
             own = listed.filter(pc.equal(listed["arm"], f"{experiment}/{arm}")).select(["user_id", "digest"])
-            stored = _table(replace(of_arm, columns=("user_id", "digest")))
+            stored = replace(of_arm, columns=("user_id", "digest")).to_table()
             same = own.join(stored, ["user_id", "digest"], join_type="left semi")
             sums.add({"unlike_served": len(own) - len(same)})
             if arm == INTERLEAVED:
@@ -301,18 +297,12 @@ def _add_drafts(sums: Sums, drafted: StoredRows, lists: StoredRows) -> None:
         sums.add({"lists": rows.num_rows})
         sample += rows.slice(0, max(0, _COMPARED - len(sample))).to_pylist()
     wanted = pa.array([row["user_id"] for row in sample], pa.string())
-    own = _table(replace(lists, columns=("user_id", "arm", "items")))
+    own = replace(lists, columns=("user_id", "arm", "items")).to_table()
     some = own.filter(pc.is_in(own["user_id"], wanted))
     of_listener: dict[str, dict[str, list[str]]] = {row["user_id"]: {} for row in sample}
     for row in some.filter(pc.not_equal(some["arm"], INTERLEAVED)).to_pylist():
         of_listener[row["user_id"]][row["arm"]] = [entry["item_id"] for entry in row["items"]]
     sums.add({"undrafted": sum(not is_drafted(row, of_listener[row["user_id"]]) for row in sample)})
-
-
-def _table(rows: StoredRows) -> pa.Table:
-    batches = list(rows)
-    schema = pa.schema([rows.schema.field(name).remove_metadata() for name in rows.columns])
-    return pa.Table.from_batches(batches) if batches else schema.empty_table()
 
 
 def _of(rows: pa.Table, experiment: str, treatment: str) -> pa.Table:

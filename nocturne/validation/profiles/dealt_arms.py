@@ -43,8 +43,7 @@ class DealtArms:
         """Experiment and arm by code; of the holdback by code 0, and last for those who are in none."""
         names = [(HOLDBACK, HOLDBACK)]
         for experiment in self.experiments:
-            arms = [INTERLEAVED] if experiment.kind == "interleaving" else sorted(experiment.arms)
-            names += [(experiment.name, arm) for arm in arms]
+            names += [(experiment.name, arm) for arm in sorted(experiment.assigned_arms)]
         return [*names, ("", "")]
 
     @cached_property

@@ -2,7 +2,7 @@
 
 import math
 
-from nocturne.core.experiment import CONTROL, INTERLEAVED, Experiment, experiments_of
+from nocturne.core.experiment import Experiment, experiments_of
 from nocturne.core.night import Night
 from nocturne.storage import tables
 from nocturne.validation.profiles.arithmetic import Profile
@@ -17,7 +17,7 @@ def experiment_looks(night: Night) -> Profile:
     wanted = {
         (experiment.name, arm)
         for experiment in _looked_at(night, {row["experiment"] for row in rows})
-        for arm in ((INTERLEAVED,) if experiment.kind == "interleaving" else experiment.arms)
+        for arm in experiment.assigned_arms
     }
     numbers = [value for row in rows for name in _NUMBERS for _, value in row[name]]
     return {
@@ -34,8 +34,7 @@ def experiment_results(night: Night) -> Profile:
     wanted = {
         (experiment.name, arm)
         for experiment in _looked_at(night, {row["experiment"] for row in rows})
-        for arm in experiment.arms
-        if arm != CONTROL
+        for arm in experiment.treatments
     }
     return {
         "undecided_arms": len(wanted - decided.keys()),

@@ -113,11 +113,11 @@ class ListMeasurement:
         ]
         for batch in lists:
             sums.add_rows(batch, self.table)
-            item, level = self._add_batch(sums, batch, items)
+            of_pools, ruled = (mask(pc.is_in(batch["arm"], value_set=arms)) for arms in (self.arms, self.ruled))
+            item, level = self._add_batch(sums, batch, items, of_pools, ruled)
             users.append(batch["user_id"])
             keys.append(pc.binary_join_element_wise(batch["arm"], batch["user_id"], "\x1f"))
             of_listeners, pools, previous = (rows.of(batch["user_id"]) for rows in beside)
-            of_pools, ruled = (mask(pc.is_in(batch["arm"], value_set=arms)) for arms in (self.arms, self.ruled))
             counts, of_lists = measure_contents(
                 batch, item, level, of_listeners, pools, previous, self.rules, of_pools, ruled
             )
@@ -143,7 +143,9 @@ class ListMeasurement:
         known = previous.filter(pc.is_valid(previous["user_id"]))
         measure_markets(sums, known, known["candidates"].combine_chunks().to_numpy(), top_k, "then")
 
-    def _add_batch(self, sums: Sums, batch: pa.RecordBatch, items: ListedItems) -> tuple[Indexes, Mask]:
+    def _add_batch(
+        self, sums: Sums, batch: pa.RecordBatch, items: ListedItems, of_pools: Mask, ruled: Mask
+    ) -> tuple[Indexes, Mask]:
         """Add what lists tell by themselves; returns the item index of each entry, and the lists of level scores."""
         lists = batch["items"]
         entries = lists.flatten()
@@ -155,8 +157,7 @@ class ListMeasurement:
         full = np.minimum(batch["candidates"].to_numpy(), self.rules.top_k)
         source = batch["source"]
         personal = pc.equal(source, "als")
-        of_arm, ruled = (mask(pc.is_in(batch["arm"], value_set=arms)) for arms in (self.arms, self.ruled))
-        by_score = of_arm & ~(self.reranked & personal.to_numpy(zero_copy_only=False))
+        by_score = of_pools & ~(self.reranked & personal.to_numpy(zero_copy_only=False))
         stale = pc.and_(personal, pc.not_equal(batch["model_version"], self.model_version))
         markets = batch["market"].dictionary_encode()
         found = items.find(encoded.dictionary)
@@ -175,7 +176,7 @@ class ListMeasurement:
             "unknown": int(unknown[item].sum()),
             "propensities_unsound": _unsound(batch["propensities"], lengths),
             "fallbacks": batch.num_rows - int(pc.sum(personal).as_py() or 0),
-            "other_model": int((of_arm & stale.to_numpy(zero_copy_only=False)).sum()),
+            "other_model": int((of_pools & stale.to_numpy(zero_copy_only=False)).sum()),
         }
         if self.dealt:
             expected = self.dealt.labels.take(pa.array(self.dealt.codes(batch["user_id"])))
