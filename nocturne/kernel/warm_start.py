@@ -6,7 +6,7 @@ The scores of what a listener may still get of their last list bound their k-th 
 import numpy as np
 from numba import njit
 
-from nocturne.core.arrays import Floats
+from nocturne.core.arrays import Codes, Floats, Mask
 from nocturne.core.csr import CsrRows
 from nocturne.kernel.query import Query
 from nocturne.kernel.top_k import exact_scores
@@ -22,17 +22,21 @@ def score_lower_bounds(query: Query, previous: CsrRows) -> Floats:
     Returns:
         Exact scores, or -inf where the listener may get fewer than k of the list; shape (listeners,).
     """
-    already_heard, eligible = query.already_heard, query.eligible
-    lengths, positions = _still_allowed(
-        previous.offsets,
-        previous.positions,
-        already_heard.offsets,
-        already_heard.positions,
-        query.classes,
-        eligible.masks,
-    )
-    allowed = CsrRows(np.concatenate([[0], np.cumsum(lengths)]), positions)
+    allowed = still_allowed(previous, query.already_heard, query.classes, query.eligible.masks)
     return np.asarray(_kth(query.k, allowed.offsets, exact_scores(query.users, query.items, allowed)))
+
+
+def still_allowed(rows: CsrRows, already_heard: CsrRows, classes: Codes, masks: Mask) -> CsrRows:
+    """Of rows of positions, what each listener may get, each position once.
+
+    Args:
+        already_heard, classes: as in `Query`.
+        masks: what may be listed in each class; shape (classes, items).
+    """
+    lengths, positions = _still_allowed(
+        rows.offsets, rows.positions, already_heard.offsets, already_heard.positions, classes, masks
+    )
+    return CsrRows(np.concatenate([[0], np.cumsum(lengths)]), positions)
 
 
 # What follows is compiled: plain loops over arrays, without types of their own.

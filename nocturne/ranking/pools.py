@@ -3,7 +3,7 @@
 A pool is the exact top of what a listener may get, deeper than their list. Between two nights it can only change
 by the listener's row, the model, the numbers' build, an item let back to the listener, and what may be listed in
 their market. Items that may no longer be listed leave the pool, and what is left is the exact top of the rest;
-an item that may be listed again matters only if the largest score it could have reaches the end of the pool.
+items that may be listed since are merged into it where they reach it.
 """
 
 from dataclasses import dataclass
@@ -17,6 +17,8 @@ import pyarrow.compute as pc
 
 from nocturne.core.arrays import Counts, Factors, Floats, Indexes, Mask
 from nocturne.core.csr import CsrRows, entries_of, fill_empty_rows
+from nocturne.kernel.layout import ItemLayout
+from nocturne.kernel.merge import find_reaching
 from nocturne.kernel.top_k import Top
 from nocturne.ranking.eligibility import Classes, Markets
 from nocturne.training.confidences import columns_of
@@ -24,9 +26,16 @@ from nocturne.training.model import Model
 
 ALS = "als"
 
+_MOST_MERGED = 1 / 3
+"""Share of the model's items up to which additions are merged; a fresh ranking costs twice as much there, and as
+much at three fifths, measured with 64 factors and pools of 225 of 40,000 items."""
+
 
 class RecomputeReason(IntEnum):
-    """Why a pool is computed; CARRIED when it is not, FORCED when settings say so."""
+    """Why a pool is computed; CARRIED when it is not, FORCED when settings say so.
+
+    MERGED pools are carried over too, with added items in their places; ITEM_ADDED is for too many of those.
+    """
 
     CARRIED = 0
     NEW_LISTENER = 1
@@ -38,6 +47,7 @@ class RecomputeReason(IntEnum):
     ITEM_ADDED = 7
     POOL_SHORT = 8
     FORCED = 9
+    MERGED = 10
 
     @property
     def stored_name(self) -> str:
@@ -88,9 +98,13 @@ class PreviousPools:
     def factors(self, carried: Mask, width: int) -> Factors:
         """The factors of listeners whose pool is carried over; zeros for the others; shape (listeners, factors)."""
         factors = np.zeros((len(carried), width), np.float32)
-        stored = self.columns["factors"].filter(pa.array(carried)).combine_chunks()
-        factors[carried] = _entries(stored).reshape(-1, width)
+        factors[carried] = self.factors_of(np.flatnonzero(carried), width)
         return factors
+
+    def factors_of(self, listeners: Counts, width: int) -> Factors:
+        """The factors of some listeners with a pool; shape (listeners, factors)."""
+        stored: Factors = _entries(self.columns["factors"].take(pa.array(listeners)).combine_chunks())
+        return stored.reshape(-1, width)
 
     def listed(self, listener: int) -> Indexes:
         """The positions of the listener's list, best first; -1 for items that tonight's model lacks."""
@@ -105,18 +119,18 @@ class CarryOverInputs:
     Attributes:
         row_digests: as in `interactions`.
         classes: class of the listener's market.
-        candidates: items that the listener may get; shape (listeners,).
-        candidates_needed: items that a list is chosen from.
+        previous_markets: what might be listed that night, as its catalogue says today.
+        added_counts: as `count_added` gives them.
         day: the night, in days since 1970-01-01.
     """
 
     row_digests: pa.Array
     classes: Classes
-    candidates: Counts
     model_version: str
     build: str
     markets: Markets
-    candidates_needed: int
+    previous_markets: Markets
+    added_counts: Counts
     day: int
 
 
@@ -126,9 +140,9 @@ class CarryOver:
 
     Attributes:
         reasons: a RecomputeReason each; shape (listeners,).
-        items: of the pools that are carried over, those that may still be listed, best first; none for the others.
+        items: of the pools that stand, those that may still be listed, best first; none for the others.
         scores: aligned with the items.
-        bounds: upper bound of the score of items outside a pool that is carried over; shape (listeners,).
+        bounds: upper bound of the score of items outside a pool that stands; shape (listeners,).
     """
 
     reasons: npt.NDArray[np.int8]
@@ -141,6 +155,37 @@ class CarryOver:
         """Every pool is computed."""
         reasons = np.full(listeners, RecomputeReason.FORCED, dtype=np.int8)
         return cls(reasons, CsrRows.empty(listeners), np.zeros(0), np.full(listeners, -np.inf))
+
+    @property
+    def stands(self) -> Mask:
+        """True for pools that need not be computed; shape (listeners,)."""
+        return _stand(self.reasons)
+
+    def top(self, listeners: Counts) -> Top:
+        """The pools of some listeners."""
+        return _top_of(self.items, self.scores, self.bounds, listeners)
+
+    def merged(self, listeners: Counts, tops: Top) -> "CarryOver":
+        """The same with other pools for some listeners, ascending, into which additions were merged."""
+        reasons, bounds = self.reasons.copy(), self.bounds.copy()
+        reasons[listeners], bounds[listeners] = RecomputeReason.MERGED, tops.bounds
+        others = np.ones(len(reasons), dtype=np.bool_)
+        others[listeners] = False
+        of_others = np.repeat(others, self.items.lengths)
+        rows, values = self.items.where(of_others), self.scores[of_others]
+        return CarryOver(reasons, *fill_empty_rows(rows, values, listeners, tops.lists, tops.scores), bounds)
+
+    def without_short(self, candidates: Counts, candidates_needed: int) -> "CarryOver":
+        """The same, but that pools with too few items for a list, of more that there are, are to be computed.
+
+        Args:
+            candidates: items that each listener may get; shape (listeners,).
+        """
+        lengths = self.items.lengths
+        short = self.stands & (lengths < candidates_needed) & (lengths != candidates)
+        reasons = np.where(short, np.int8(RecomputeReason.POOL_SHORT), self.reasons)
+        long_enough = np.repeat(~short, lengths)
+        return CarryOver(reasons, self.items.where(long_enough), self.scores[long_enough], self.bounds)
 
 
 @dataclass(frozen=True)
@@ -173,51 +218,41 @@ class Pools:
             computed: the listeners of `top` and `users`, ascending.
             users: their factors.
         """
-        personal = carry_over.reasons == RecomputeReason.CARRIED
+        personal = carry_over.stands
         personal[computed] = True
         items, scores = fill_empty_rows(carry_over.items, carry_over.scores, computed, top.lists, top.scores)
         norms, bounds = previous.numbers("norm").copy(), carry_over.bounds.copy()
         norms[computed], bounds[computed] = np.sqrt(np.einsum("uf,uf->u", users, users)), top.bounds
-        factors = previous.factors(carry_over.reasons == RecomputeReason.CARRIED, users.shape[1])
+        factors = previous.factors(carry_over.stands, users.shape[1])
         factors[computed] = users
         return cls(carry_over.reasons, personal, items, scores, factors, norms, bounds)
 
     def top(self, listeners: Counts) -> Top:
         """The pools of some listeners."""
-        offsets, entries = entries_of(self.items.offsets, listeners)
-        return Top(CsrRows(offsets, self.items.positions[entries]), self.scores[entries], self.bounds[listeners])
+        return _top_of(self.items, self.scores, self.bounds, listeners)
+
+    @property
+    def stands(self) -> Mask:
+        """True for pools that were not computed; shape (listeners,)."""
+        return _stand(self.reasons)
 
     def heads(self, k: int) -> tuple[CsrRows, Floats]:
         """The first k of every pool, and their scores."""
         return self.items.heads(self.scores, k)
 
 
-def plan_carry_over(
-    previous: PreviousPools, previous_markets: Markets, inputs: CarryOverInputs, added_norms: Floats
-) -> CarryOver:
-    """Decide for every listener whether the pool of the earlier night still stands.
+def plan_carry_over(previous: PreviousPools, inputs: CarryOverInputs) -> CarryOver:
+    """Decide for every listener whether the pool of the earlier night still stands, without what was added since.
 
     Example: a pool whose row, model and build are the same, and two of whose items may no longer be listed, is carried
-    over without them, while it holds as many items as a list is chosen from.
-
-    Args:
-        previous_markets: what might be listed that night, as its catalogue says today.
-        added_norms: as `largest_added_norm` gives them.
+    over without them.
     """
     listeners = len(previous.classes)
     owner = np.repeat(np.arange(listeners), np.diff(previous.items.offsets))
     positions = previous.items.positions
     listable = (positions >= 0) & inputs.markets.masks[inputs.classes[owner], positions]
-    lengths = np.bincount(owner[listable], minlength=listeners)
-    ends = np.cumsum(lengths)
-    scores = previous.scores[listable]
-    worst = np.full(listeners, -np.inf)
-    worst[lengths > 0] = scores[ends[lengths > 0] - 1]
-    norms = added_norms[previous.classes, inputs.classes]
-    # Where nothing was added, or there was no pool, there is nothing to compare.
-    largest = np.where(norms > -np.inf, norms * previous.numbers("norm") * (1 + 1e-9), -np.inf)
-    short = (lengths < inputs.candidates_needed) & (lengths != inputs.candidates)
-    rankable = pa.array(previous_markets.digests, pa.string()).take(pa.array(previous.classes))
+    rankable = pa.array(inputs.previous_markets.digests, pa.string()).take(pa.array(previous.classes))
+    most_merged = _MOST_MERGED * inputs.markets.masks.shape[1]
     columns = previous.columns
     tests = {
         RecomputeReason.NEW_LISTENER: _differ(columns["source"], ALS),
@@ -226,31 +261,58 @@ def plan_carry_over(
         RecomputeReason.BUILD_CHANGED: _differ(columns["build"], inputs.build),
         RecomputeReason.ITEM_LET_BACK: _true(pc.less_equal(columns["valid_until"].cast(pa.int32()), inputs.day)),
         RecomputeReason.CATALOGUE_UNKNOWN: _differ(columns["rankable"], rankable),
-        RecomputeReason.ITEM_ADDED: (norms > -np.inf) & ~(largest < worst),
-        RecomputeReason.POOL_SHORT: short,
+        RecomputeReason.ITEM_ADDED: inputs.added_counts[previous.classes, inputs.classes] > most_merged,
     }
     reasons = np.select(list(tests.values()), [np.int8(reason) for reason in tests], np.int8(RecomputeReason.CARRIED))
-    carried = reasons == RecomputeReason.CARRIED
-    listable &= carried[owner]
-    offsets = np.concatenate([[0], np.cumsum(np.where(carried, lengths, 0))])
-    bounds = np.fmax(previous.numbers("bound"), largest)
+    listable &= (reasons == RecomputeReason.CARRIED)[owner]
+    offsets = np.concatenate([[0], np.cumsum(np.bincount(owner[listable], minlength=listeners))])
+    bounds = np.fmax(previous.numbers("bound"), -np.inf)
     return CarryOver(reasons.astype(np.int8), CsrRows(offsets, positions[listable]), previous.scores[listable], bounds)
 
 
-def largest_added_norm(previous: Markets, tonight: Markets, norms: Floats) -> Floats:
-    """The largest norm, multipliers included, of what may be listed tonight and might not then.
-
-    Args:
-        norms: upper bound of each item's norm, multipliers included; shape (items,).
+def find_additions(
+    previous: PreviousPools, carry_over: CarryOver, inputs: CarryOverInputs, items: ItemLayout
+) -> tuple[Counts, CsrRows]:
+    """The listeners whose pool stands and may be reached by what was added since, and these items.
 
     Returns:
-        For a class then and a class now; -inf if nothing was added; shape (classes then, classes now).
+        Listeners, ascending, and a row of positions for each.
     """
-    largest = np.full((len(previous.masks), len(tonight.masks)), -np.inf)
-    for class_then, listable_then in enumerate(previous.masks):
-        for class_now, listable_now in enumerate(tonight.masks):
-            largest[class_then, class_now] = norms[listable_now & ~listable_then].max(initial=-np.inf)
-    return largest
+    stands, norms = np.flatnonzero(carry_over.stands), previous.numbers("norm")
+    classes = len(inputs.markets.masks)
+    pairs = previous.classes[stands] * classes + inputs.classes[stands]
+    owners, positions = [np.zeros(0, np.int64)], [np.zeros(0, np.int32)]
+    for pair in np.unique(pairs).tolist():
+        then, now = divmod(pair, classes)
+        if inputs.added_counts[then, now]:
+            some = stands[pairs == pair]
+            added = np.flatnonzero(inputs.markets.masks[now] & ~inputs.previous_markets.masks[then]).astype(np.int32)
+            of_some = previous.factors_of(some, items.factors.shape[1])
+            places, reaching = find_reaching(of_some, norms[some], carry_over.bounds[some], items, added)
+            owners.append(some[places])
+            positions.append(reaching)
+    owner = np.concatenate(owners)
+    order = np.argsort(owner, kind="stable")
+    listeners, lengths = np.unique(owner, return_counts=True)
+    return listeners, CsrRows(np.concatenate([[0], np.cumsum(lengths)]), np.concatenate(positions)[order])
+
+
+def count_added(previous: Markets, tonight: Markets) -> Counts:
+    """Items that may be listed tonight and might not then.
+
+    Returns:
+        For a class then and a class now; shape (classes then, classes now).
+    """
+    return np.array([[int((now & ~then).sum()) for now in tonight.masks] for then in previous.masks], dtype=np.int64)
+
+
+def _stand(reasons: npt.NDArray[np.int8]) -> Mask:
+    return np.isin(reasons, (RecomputeReason.CARRIED, RecomputeReason.MERGED))
+
+
+def _top_of(items: CsrRows, scores: Floats, bounds: Floats, listeners: Counts) -> Top:
+    offsets, entries = entries_of(items.offsets, listeners)
+    return Top(CsrRows(offsets, items.positions[entries]), scores[entries], bounds[listeners])
 
 
 def _differ(stored: pa.ChunkedArray, expected: pa.Array | str) -> Mask:

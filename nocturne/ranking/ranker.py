@@ -27,10 +27,12 @@ from nocturne.kernel.audit import audit
 from nocturne.kernel.autotune import KernelPlan, autotune, rank
 from nocturne.kernel.blend import blend
 from nocturne.kernel.layout import Eligible, ItemLayout
+from nocturne.kernel.merge import merge
 from nocturne.kernel.numeric_build import numeric_build
 from nocturne.kernel.places import places_in
 from nocturne.kernel.query import Query
 from nocturne.kernel.solve import solve_users
+from nocturne.kernel.warm_start import still_allowed
 from nocturne.ranking.eligibility import Markets
 from nocturne.ranking.fallbacks import PREVIOUS, Fallbacks
 from nocturne.ranking.listeners import Listeners
@@ -41,7 +43,8 @@ from nocturne.ranking.pools import (
     Pools,
     PreviousPools,
     RecomputeReason,
-    largest_added_norm,
+    count_added,
+    find_additions,
     plan_carry_over,
 )
 from nocturne.ranking.reranker import Reranker
@@ -149,11 +152,9 @@ class Ranker:
         return Eligible.of(self.markets.masks, self.items)
 
     @cached_property
-    def added_norms(self) -> Floats:
-        """The largest score that a unit vector can have with what was added since the night before, by class."""
-        norms = np.empty(len(self.items.order))
-        norms[self.items.order] = self.items.norms * self.items.scale
-        return largest_added_norm(self.previous_markets or self.markets, self.markets, norms)
+    def added_counts(self) -> Counts:
+        """Items that may be listed since the night before, by class then and class now."""
+        return count_added(self.previous_markets or self.markets, self.markets)
 
     @cached_property
     def fallbacks(self) -> Fallbacks:
@@ -173,7 +174,7 @@ class Ranker:
             (self.items, "place"),
             (self.items, "rounding"),
             (self, "eligible"),
-            (self, "added_norms"),
+            (self, "added_counts"),
             (self, "item_hashes"),
             (self.fallbacks, "heads"),
             (self.fallbacks, "local"),
@@ -196,8 +197,10 @@ class Ranker:
         """
         with stats.timing("plan"):
             listeners, previous = self._read(rows, previous_rows)
-            carry_over = self._carry_over(listeners, previous)
-            computed = np.flatnonzero(listeners.in_model & (carry_over.reasons != RecomputeReason.CARRIED))
+            carry_over = self._plan(listeners, previous)
+        with stats.timing("merge"):
+            carry_over = self._merge(listeners, previous, carry_over)
+            computed = np.flatnonzero(listeners.in_model & ~carry_over.stands)
         with stats.timing("solve"):
             users = self.solve(listeners, computed)
             nonzero = users.any(axis=1)
@@ -229,20 +232,33 @@ class Ranker:
         markets = self.previous_markets or self.markets
         return listeners, PreviousPools.of(previous_rows, self.model, markets, rows.column("market"))
 
-    def _carry_over(self, listeners: Listeners, previous: PreviousPools) -> CarryOver:
+    def _plan(self, listeners: Listeners, previous: PreviousPools) -> CarryOver:
         if not self.settings.carry_over:
             return CarryOver.nothing(listeners.rows.num_rows)
-        inputs = CarryOverInputs(
+        return plan_carry_over(previous, self._inputs(listeners))
+
+    def _inputs(self, listeners: Listeners) -> CarryOverInputs:
+        return CarryOverInputs(
             row_digests=listeners.rows.column("digest"),
             classes=listeners.classes,
-            candidates=listeners.candidates,
             model_version=self.model.version,
             build=self.build,
             markets=self.markets,
-            candidates_needed=self.considered,
+            previous_markets=self.previous_markets or self.markets,
+            added_counts=self.added_counts,
             day=(self.run_date - EPOCH).days,
         )
-        return plan_carry_over(previous, self.previous_markets or self.markets, inputs, self.added_norms)
+
+    def _merge(self, listeners: Listeners, previous: PreviousPools, carry_over: CarryOver) -> CarryOver:
+        """Put what was added since into the pools that it may reach; those still too short are to be computed."""
+        reached, added = find_additions(previous, carry_over, self._inputs(listeners), self.items)
+        already_heard, classes = listeners.already_heard.take(reached), listeners.classes[reached]
+        unheard = still_allowed(added, already_heard, classes, self.markets.masks)
+        some = np.flatnonzero(unheard.lengths)
+        reached = reached[some]
+        query = self._query(listeners, reached, self.solve(listeners, reached))
+        merged = carry_over.merged(reached, merge(query, carry_over.top(reached), unheard.take(some)))
+        return merged.without_short(listeners.candidates, self.considered)
 
     def solve(self, listeners: Listeners, some: Counts) -> Floats:
         """The factors of some listeners."""
@@ -321,7 +337,7 @@ class Ranker:
         offsets = pa.array(items.offsets.astype(np.int32))
         item_indexes = pa.array(self.model.item_indexes[items.positions])
         personal = pa.array(pools.personal)
-        carried = pa.array(pools.personal & (pools.reasons == RecomputeReason.CARRIED))
+        carried = pa.array(pools.personal & pools.stands)
         tonight = pa.repeat(pa.scalar(self.run_date), count)
         rankable = pa.array(self.markets.digests).take(pa.array(listeners.classes))
         columns = {

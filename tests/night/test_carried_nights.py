@@ -73,7 +73,7 @@ def test_what_was_withdrawn_leaves_the_pools_and_comes_back_on_the_night_it_may(
         writing.replace_night(pa.Table.from_pylist(moved, schema=schema), table, tomorrow)
     back, account = rank(spark, tomorrow)
     assert [row["items"] for row in back] == [row["items"] for row in first]
-    assert account["reasons"]["item_added"] > 0
+    assert account["reasons"]["merged"] > 0
 
 
 def test_a_night_that_is_reranked_passes_the_gate_and_its_carried_pools_give_the_lists_of_a_night_in_full(

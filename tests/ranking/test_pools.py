@@ -301,7 +301,7 @@ def test_a_pool_that_withdrawals_leave_shorter_than_a_list_is_computed() -> None
     assert reasons_of_next_night(service, nights) == {"pool_short": 1}
 
 
-def test_an_item_that_may_be_listed_again_only_matters_to_those_whose_pool_it_could_enter() -> None:
+def test_an_item_that_may_be_listed_again_is_merged_into_the_pools_that_it_reaches_and_changes_no_other() -> None:
     service, nights = Service(rules={3: {"available_until": FIRST - timedelta(days=9)}}), Nights(carry_over=True)
     for user, items in CROWD.items():
         for item in items:
@@ -309,10 +309,43 @@ def test_an_item_that_may_be_listed_again_only_matters_to_those_whose_pool_it_co
     pools, _ = nights.rank(service)
     nights.keep(service, pools)
     happen(service, "let back", 3)
-    model = service.model()
-    reach = np.linalg.norm(model.factors[3].astype(float)) * model.score_multipliers[3]
-    enters = sum(reach * row["norm"] >= row["scores"][-1] for row in pools.to_pylist())
-    assert reasons_of_next_night(service, nights).get("item_added", 0) == enters > 0
+    service.day += 1
+    carried, lists = nights.rank(service)
+    full, expected = Nights(carry_over=False).rank(service)
+    assert lists.equals(expected)
+    assert carried["items"].equals(full["items"])
+    entered = [3 in row for row in full["items"].to_pylist()]
+    # The second listener heard the item.
+    assert entered == [True, False, True]
+    assert reasons_of_next_night(service, nights) == {"carried": 1, "merged": 2}
+    assert carried["computed_on"].to_pylist() == [FIRST] * 3
+
+
+def test_pools_are_computed_where_more_than_a_third_of_the_items_were_added() -> None:
+    hidden = {item: {"available_until": FIRST - timedelta(days=9)} for item in (5, 6, 7, 8)}
+    service, nights = Service(rules=hidden), Nights(carry_over=True)
+    service.hear(0, 0, 0)
+    pools, _ = nights.rank(service)
+    nights.keep(service, pools)
+    happen(service, "let back", 5)
+    happen(service, "let back", 6)
+    happen(service, "let back", 7)
+    assert reasons_of_next_night(service, nights).keys() <= {"carried", "merged"}
+    happen(service, "let back", 8)
+    assert reasons_of_next_night(service, nights) == {"item_added": 1}
+
+
+def test_a_pool_of_everything_takes_what_is_added_behind_its_end() -> None:
+    hidden = {item: {"available_until": FIRST - timedelta(days=9)} for item in range(3, 10)}
+    service, nights = Service(rules=hidden), Nights(carry_over=True)
+    service.hear(0, 0, 0)
+    pools, _ = nights.rank(service)
+    assert sorted(pools["items"][0].as_py()) == [1, 2]
+    nights.keep(service, pools)
+    happen(service, "let back", 3)
+    carried, _ = nights.rank(service)
+    assert sorted(carried["items"][0].as_py()) == [1, 2, 3]
+    assert nights.stats.reasons["merged"] == 1
 
 
 def test_a_pool_ends_on_the_night_on_which_an_item_is_let_back_to_the_listener() -> None:
