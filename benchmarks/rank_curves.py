@@ -13,8 +13,9 @@ from nocturne.core.settings import load_settings
 from nocturne.ingestion.interactions import UNIT
 from nocturne.kernel.layout import lay_out_items
 from nocturne.ranking.eligibility import Markets
-from nocturne.ranking.ranker import Ranker, RankingStats
+from nocturne.ranking.ranker import Ranker
 from nocturne.ranking.spark_tasks import one_blas_thread
+from nocturne.ranking.stats import RankingStats
 from nocturne.storage.bucket_files import BucketWriter
 from nocturne.storage.contracts import contract
 from nocturne.training.model import Model
@@ -60,12 +61,12 @@ def point(world: dict[str, float], folder: Path) -> dict[str, object]:
         rows = invent_rows(first, count, int(world["items"]))
         previous_rows = pa.Table.from_pylist([{}] * count, schema=_POOLS)
         if world["changed"] < 1:
-            pools, _ = ranker.rank(rows, previous_rows, first_night)
+            pools = ranker.rank(rows, previous_rows, first_night).pools
             unchanged = np.random.default_rng(first).random(count) >= world["changed"]
             previous_rows = pools.take(pa.array(np.arange(count), mask=~unchanged))
         tables = ranker.rank(rows, previous_rows, stats)
         with stats.timing("write"):
-            for writer, table in zip(writers, tables, strict=True):
+            for writer, table in zip(writers, tables[: len(writers)], strict=True):
                 writer.write(table)
     written = [writer.close() for writer in writers]
     for writer in writers:
@@ -94,7 +95,7 @@ def make_ranker(items: int, factors: int, top_k: int) -> Ranker:
     model = Model(
         "invented", settings.als, DAY, 90.0, np.arange(items, dtype=np.int32), ids, rotated, spectrum,
         counts**-0.3, counts**0.1, counts, {}, neighbours, np.ones(neighbours.shape, np.float32),
-        neighbours[:0], np.ones((0, neighbours.shape[1]), np.float32),
+        neighbours[:0], np.ones((0, neighbours.shape[1]), np.float32), np.zeros(items, np.int64),
     )  # fmt: skip
     everything = Markets({None: 0}, 0, np.ones((1, items), dtype=bool), ("everything",))
     laid_out = lay_out_items(rotated, model.score_multipliers, np.arange(items))

@@ -65,7 +65,7 @@ def write_lists(spark: SparkSession, night: Night, options: argparse.Namespace, 
         for start in range(0, len(ours), BATCH):
             writer.write(_rows(invent(ours[start : start + BATCH], item_ids, options.items, random), options.items))
         buckets.append(writer.close())
-    writing.commit_files(spark, night, "ranked_lists", buckets)
+    writing.commit_files(spark, night, {"ranked_lists": buckets})
 
 
 def _rows(lists: pa.RecordBatch, length: int) -> pa.Table:

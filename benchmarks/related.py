@@ -52,7 +52,7 @@ def invent_model(items: int, factors: int) -> Model:
     return Model(
         "invented", settings, FIRST, 90.0, np.arange(items, dtype=np.int32), item_ids(items), rotated, spectrum,
         np.ones(items), np.ones(items), listeners, {}, before[:, :0], np.zeros((items, 0), np.float32),
-        before, rng.random((items, NEIGHBOURS), dtype=np.float32),
+        before, rng.random((items, NEIGHBOURS), dtype=np.float32), np.zeros(items, np.int64),
     )  # fmt: skip
 
 

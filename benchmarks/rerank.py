@@ -45,9 +45,10 @@ from nocturne.kernel.layout import lay_out_items
 from nocturne.kernel.rerank import SMOOTHING
 from nocturne.ranking.eligibility import markets
 from nocturne.ranking.item_traits import NONE, UNTAGGED, traits
-from nocturne.ranking.ranker import Ranker, RankingStats
+from nocturne.ranking.ranker import Ranker
 from nocturne.ranking.reranker import Reranker
 from nocturne.ranking.spark_tasks import Aligned
+from nocturne.ranking.stats import RankingStats
 from nocturne.storage.contracts import contract
 from nocturne.training import als
 from nocturne.training.confidences import Confidences
@@ -200,7 +201,7 @@ def candidates(data: Data, settings: Settings) -> Candidates:
     laid_out = lay_out_items(model.factors, model.score_multipliers, np.argsort(np.argsort(ids)))
     may = markets(model.item_ids, data.catalogue, data.night, ())
     ranker = Ranker(model, laid_out, may, None, data.night, wide, audit_share=0.0).prepare()
-    _, lists = ranker.rank(batch, Aligned(iter(())).of(batch.column("user_id")), RankingStats())
+    lists = ranker.rank(batch, Aligned(iter(())).of(batch.column("user_id")), RankingStats()).lists
     found = lists["items"].combine_chunks()
     entries = found.flatten()
     places = {item: place for place, item in enumerate(model.item_ids.to_pylist())}

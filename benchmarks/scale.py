@@ -212,7 +212,7 @@ def store(spark: SparkSession, night: Night, listeners: int, items: int, changed
             rows = rows.append_column("changed_on", days)
             writer.write(rows.append_column("market_heard_at", pa.nulls(count, pa.timestamp("us", "UTC"))))
         files.append(writer.close())
-    writing.commit_files(spark, night, "interactions", files)
+    writing.commit_files(spark, night, {"interactions": files})
 
 
 def ranked_twice(spark: SparkSession, night: Night, *, validated: bool = True) -> Iterator[Line]:

@@ -53,31 +53,40 @@ _INGEST_EVENTS = Stage(
 _BUILD_INTERACTIONS = Stage(
     "build_interactions",
     "add tonight's listens to every listener's row of the interaction matrix",
-    reads=("listens", "item_index", "interactions", "validations", "nights"),
+    reads=("items", "listens", "item_index", "interactions", "validations", "nights"),
     writes=("item_index", "interactions"),
+)
+_EMBED_ITEMS = Stage(
+    "embed_items",
+    "embed the texts of items that are new, so that they can be ranked before anyone hears them",
+    reads=("items", "item_index", "item_texts", "validations"),
+    writes=("item_texts",),
 )
 _TRAIN_ALS = Stage(
     "train_als",
-    "learn item factors, on the nights that settings say",
-    reads=("item_index", "interactions", "models", "item_factors", "validations", "experiment_results"),
-    writes=("models", "item_factors"),
+    "learn item factors, on the nights that settings say; new items get them by their text",
+    reads=(
+        *("items", "item_index", "interactions", "item_texts", "models", "item_factors", "cold_factors", "bridges"),
+        *("validations", "experiment_results"),
+    ),
+    writes=("models", "item_factors", "cold_factors", "bridges", "bridge_factors"),
 )
 _RANK_USERS = Stage(
     "rank_users",
     "write the exact top of the catalogue for every listener, computing only what can have changed",
     reads=(
-        *("items", "item_index", "interactions", "models", "item_factors", "pools", "validations", "nights"),
-        *("arm_pools", "triggers", "rankings", "experiment_results"),
+        *("items", "item_index", "interactions", "models", "item_factors", "cold_factors", "pools", "validations"),
+        *("bridges", "bridge_factors", "nights", "arm_pools", "triggers", "rankings", "experiment_results"),
     ),
-    writes=("pools", "ranked_lists", "arm_pools", "arm_lists", "assignments", "triggers", "rankings"),
+    writes=("pools", "ranked_lists", "shelf_lists", "arm_pools", "arm_lists", "assignments", "triggers", "rankings"),
 )
 _RELATE_ITEMS = Stage(
     "relate_items",
     "write what goes best with every item, computing only what can have changed",
-    reads=("items", "item_index", "models", "item_factors", "related_items", "validations"),
+    reads=("items", "item_index", "models", "item_factors", "cold_factors", "related_items", "validations"),
     writes=("related_items",),
 )
-_TABLE_STAGES = (_INGEST_EVENTS, _BUILD_INTERACTIONS, _TRAIN_ALS, _RANK_USERS, _RELATE_ITEMS)
+_TABLE_STAGES = (_INGEST_EVENTS, _BUILD_INTERACTIONS, _EMBED_ITEMS, _TRAIN_ALS, _RANK_USERS, _RELATE_ITEMS)
 
 GATED_TABLES = tuple(table for stage in _TABLE_STAGES for table in stage.writes)
 """Every table whose critical expectations must hold before the cache is refreshed."""

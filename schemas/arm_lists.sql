@@ -8,6 +8,7 @@ CREATE TABLE arm_lists (
   market        STRING          COMMENT 'As in ranked_lists',
   items         ARRAY<STRUCT<item_id: STRING, score: DOUBLE>> NOT NULL COMMENT 'As in ranked_lists; in drafted lists the score is the place from the end',
   propensities  ARRAY<DOUBLE>          COMMENT 'As in ranked_lists',
+  cold          ARRAY<INT>             COMMENT 'Places in items, from 0, of those that the model knows by their text alone: nobody had heard them when it was trained; null if there are none',
   source        STRING NOT NULL COMMENT 'As in ranked_lists; in drafted lists that of the list of control',
   model_version STRING NOT NULL COMMENT 'Model the list depends on, as in models; in drafted lists that of control',
   candidates    INT    NOT NULL COMMENT 'As in ranked_lists',

@@ -9,6 +9,8 @@ CREATE TABLE arm_pools (
   items         ARRAY<INT>    NOT NULL COMMENT 'As in pools',
   scores        ARRAY<DOUBLE> NOT NULL COMMENT 'As in pools',
   listed        ARRAY<INT>    NOT NULL COMMENT 'As in pools',
+  shelf_items   ARRAY<INT>    NOT NULL COMMENT 'Empty: arms have no lists of content types',
+  shelf_scores  ARRAY<FLOAT>  NOT NULL COMMENT 'Empty',
   row_digest    STRING        NOT NULL COMMENT 'As in pools',
   model_version STRING        NOT NULL COMMENT 'As in pools',
   build         STRING        NOT NULL COMMENT 'As in pools',

@@ -1,4 +1,4 @@
--- The column of each item in the interaction matrix: append-only, the same on every later night.
+-- One row per item that was ever heard, or that a catalogue named: its column in the interaction matrix. Append-only, the same on every later night.
 CREATE TABLE item_index (
   first_night DATE   NOT NULL COMMENT 'Night that gave the item its index',
   item_index  INT    NOT NULL COMMENT 'Column in the interaction matrix, from 0, ordered by (first_night, item_id)',

@@ -6,6 +6,7 @@ CREATE TABLE items (
   title           STRING          COMMENT 'Title for people',
   creator         STRING          COMMENT 'Artist, show or author',
   tags            ARRAY<STRING>   COMMENT 'Genres, moods and other labels',
+  description     STRING          COMMENT 'Text about the item, for people',
   duration_ms     BIGINT          COMMENT 'Length, milliseconds',
   explicit        BOOLEAN         COMMENT 'True if the item is marked explicit',
   markets         ARRAY<STRING>   COMMENT 'Markets it may be played in; null means everywhere',

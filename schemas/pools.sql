@@ -7,6 +7,8 @@ CREATE TABLE pools (
   items         ARRAY<INT>    NOT NULL COMMENT 'Items, best first, as in item_index; the list is chosen from the first of them',
   scores        ARRAY<DOUBLE> NOT NULL COMMENT 'Inner product of the factors times the multiplier of the item; in carried on lists as in ranked_lists',
   listed        ARRAY<INT>    NOT NULL COMMENT 'Places in items, from 0, of what is in the list, in its order',
+  shelf_items   ARRAY<INT>    NOT NULL COMMENT 'Items beyond the pool, a content type after the other in the order of the alphabet, best first: those of a type in items and these are the exact top of the type',
+  shelf_scores  ARRAY<FLOAT>  NOT NULL COMMENT 'As scores, of shelf_items, rounded to single precision',
   row_digest    STRING        NOT NULL COMMENT 'Digest of the row of interactions that it was computed from',
   model_version STRING        NOT NULL COMMENT 'Model that it was computed with, as in models',
   build         STRING        NOT NULL COMMENT 'Hash of libraries and processor, and the settings, that it was computed under',
@@ -15,7 +17,7 @@ CREATE TABLE pools (
   factors       ARRAY<FLOAT>           COMMENT 'Factors of the listener, rounded to single precision, unitless; null without factors',
   norm          DOUBLE                 COMMENT 'Norm of the factors of the listener; null without factors',
   bound         DOUBLE                 COMMENT 'Upper bound of the score of every item that is not in the pool; null if there is none (measured)',
-  computed_on   DATE          NOT NULL COMMENT 'Night on which it was computed; since then it has been carried over, with what was added merged into it (measured)'
+  computed_on   DATE          NOT NULL COMMENT 'Night on which it was computed; until then it has been carried over (measured)'
 )
 USING DELTA
 PARTITIONED BY (run_date, bucket)

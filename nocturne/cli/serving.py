@@ -26,6 +26,12 @@ ItsWarehouse = Annotated[
     str, typer.Option("--warehouse", help="the Delta tables; by default those that the cache names", metavar="DIR")
 ]
 
+_OF_SHELF = ("source", "model_version")
+
+Shelf = Annotated[
+    str | None, typer.Option("--type", help="the night's list of this content type, from --warehouse", metavar="TYPE")
+]
+
 Record = Annotated[
     str, typer.Option("--warehouse", help="prove what is served by the record in these tables", metavar="DIR")
 ]
@@ -35,11 +41,12 @@ def list_user(
     user: Annotated[str, typer.Argument(help="the listener's id")],
     cache: Cache,
     warehouse: Titles = None,
+    content_type: Shelf = None,
     conf: Conf = None,
     set_: Set = None,
     as_json: Json = False,
 ) -> None:
-    """Print the list that is being served to a listener.
+    """Print the list that is being served to a listener, or that of a content type of the same night.
 
     Example: nocturne list u00000007 --cache lmdb:data/cache --warehouse data/warehouse
     """
@@ -51,16 +58,21 @@ def list_user(
             raise _serves_nothing(store)
     if served is None:
         raise UsageError("no list is served to this listener", found=user, fix="check the id, and --cache")
-    names = _names(warehouse, served.run_date, served.item_ids) if warehouse else {}
+    head = {"user_id": user, "run_date": served.run_date, "arm": served.arm, "source": served.source}
+    head["model_version"], items = served.model_version, served.items
+    if content_type:
+        shelf = _shelf(warehouse, served.run_date, user, content_type)
+        head |= {"content_type": content_type, "arm": "control"} | {each: shelf[each] for each in _OF_SHELF}
+        items = tuple((entry["item_id"], entry["score"]) for entry in shelf["items"])
+    names = _names(warehouse, served.run_date, [item for item, _ in items]) if warehouse else {}
     rows = [
         {"rank": rank, "item_id": item, **names.get(item, {}), "score": score}
-        for rank, (item, score) in enumerate(served.items, start=1)
+        for rank, (item, score) in enumerate(items, start=1)
     ]
     if as_json:
-        head = {"user_id": user, "run_date": served.run_date, "arm": served.arm, "source": served.source}
-        print_json(head | {"model_version": served.model_version, "items": rows})
+        print_json(head | {"items": rows})
     else:
-        print_rows(rows, f"{user}: night {served.run_date}, {served.source} {served.model_version}")
+        print_rows(rows, f"{user}: night {served.run_date}, {head['source']} {head['model_version']}")
 
 
 def served(cache: Cache, warehouse: Record = "", conf: Conf = None, set_: Set = None, as_json: Json = False) -> None:
@@ -211,6 +223,33 @@ def _print_pointer(pointer: "Pointer | None", place: str, *, as_json: bool) -> N
     if rows or as_json:
         held = f"held: {pointer.frozen_reason}" if pointer and pointer.frozen_reason else "serving"
         print_rows(rows, held, as_json=as_json)
+
+
+def _shelf(warehouse: str | None, run_date: date, user: str, content_type: str) -> dict[str, Any]:
+    """The row of `shelf_lists` of a listener and content type.
+
+    Raises:
+        UsageError: there is none, or no warehouse to look in.
+    """
+    import pyarrow.compute as pc
+
+    from nocturne.core.night import Warehouse
+    from nocturne.core.settings import load_settings
+    from nocturne.storage import tables
+
+    if not warehouse:
+        raise UsageError("lists of content types are in the tables, not in the cache", fix="add --warehouse DIR")
+    wanted = (pc.field("run_date") == run_date) & (pc.field("user_id") == user)
+    of_listener = tables.rows(Warehouse(warehouse, load_settings()), "shelf_lists", wanted).to_pylist()
+    shelves: dict[str, dict[str, Any]] = {row["content_type"]: row for row in of_listener}
+    if content_type not in shelves:
+        raise UsageError(
+            "the listener has no list of this content type",
+            found=content_type,
+            expected=", ".join(sorted(shelves)) or f"any row of `shelf_lists` of {run_date}",
+            fix="name one of these, or a content type in ranking.shelf_types",
+        )
+    return shelves[content_type]
 
 
 def _names(warehouse: str, run_date: date, items: Sequence[str]) -> dict[str, dict[str, str | None]]:

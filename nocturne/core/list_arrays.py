@@ -5,7 +5,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from nocturne.core.arrays import Counts, Mask, Positions
+from nocturne.core.arrays import Counts, Mask, Offsets, Positions
 
 Lists = npt.NDArray[np.int32]
 
@@ -39,6 +39,19 @@ def aligned_array(items: pa.ListArray, item_ids: pa.Array, top_k: int) -> Lists:
 def empty_lists(listeners: int, top_k: int) -> Lists:
     """Lists without any item."""
     return np.full((listeners, top_k), -1, dtype=np.int32)
+
+
+def marked_places(offsets: Offsets, marked: Mask) -> pa.ListArray:
+    """Places in each list, from 0, of the entries that are marked; null for a list without any.
+
+    Args:
+        offsets: where each list begins and the last one ends; shape (lists + 1,).
+        marked: shape (entries,).
+    """
+    places = np.arange(len(marked)) - np.repeat(offsets[:-1], np.diff(offsets))
+    ends = np.concatenate([[0], np.cumsum(marked)])[offsets]
+    starts, values = pa.array(ends.astype(np.int32)), pa.array(places[marked].astype(np.int32))
+    return pa.ListArray.from_arrays(starts, values, mask=pa.array(np.diff(ends) == 0))
 
 
 def first_places(ours: Lists, theirs: Lists) -> Positions:

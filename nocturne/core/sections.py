@@ -131,6 +131,16 @@ class AlsSettings(Section):
         return AlsSettings.model_validate(self.model_dump() | dict(recipe))
 
 
+class ContentSettings(Section):
+    """Items by their text, before anyone has heard them."""
+
+    encoder: Annotated[
+        Literal["hashed", "sentence"],
+        Field(description="what embeds texts: hashed words, or a transformer, which the extra `sentence` installs"),
+    ]
+    cold_items: Annotated[bool, Field(description="rank items without listeners by what their text suggests")]
+
+
 class RankingSettings(Section):
     """The content of a list, and what computing it may take."""
 
@@ -146,6 +156,14 @@ class RankingSettings(Section):
     ]
     reserve: Annotated[
         int, Field(ge=0, le=10_000, description="items kept behind the candidates, to fill in for what is withdrawn")
+    ]
+    shelf_types: Annotated[
+        tuple[Literal["track", "podcast_episode", "audiobook", "other"], ...],
+        Field(strict=False, description="content types of which every listener gets a list of their own"),
+    ]
+    shelf_items: Annotated[int, Field(ge=1, le=1_000, description="items in a full list of a content type")]
+    shelf_reserve: Annotated[
+        int, Field(ge=0, le=1_000, description="items of a type kept behind them, to fill in for what is withdrawn")
     ]
     carry_over: Annotated[bool, Field(description="keep the pools of the night before that cannot have changed")]
     audit_share: Annotated[
@@ -249,6 +267,13 @@ class RerankingSettings(Section):
     exploration_places: Annotated[
         tuple[PositiveInt, ...],
         Field(strict=False, description="places of the list, from 1, whose items are drawn at random"),
+    ]
+    new_type_places: Annotated[
+        tuple[PositiveInt, ...],
+        Field(
+            strict=False,
+            description="the same in lists of a content type that the listener has heard nothing of, from its shelf",
+        ),
     ]
     exploration: Annotated[
         Literal["uniform", "softmax"], Field(description="how likely a candidate is drawn: all alike, or by score")

@@ -13,6 +13,7 @@ from nocturne.core.errors import UsageError
 from nocturne.core.sections import (
     AlsSettings,
     CacheSettings,
+    ContentSettings,
     EvaluationSettings,
     ExperimentSettings,
     InteractionSettings,
@@ -35,6 +36,7 @@ class Settings(Section):
 
     listens: ListenSettings
     interactions: InteractionSettings
+    content: ContentSettings
     als: AlsSettings
     ranking: RankingSettings
     reranking: RerankingSettings

@@ -20,8 +20,9 @@ from nocturne.ingestion.interactions import EPOCH, UNIT
 from nocturne.ingestion.row_merge import WINDOW_LISTENS
 from nocturne.kernel.layout import lay_out_items
 from nocturne.ranking.eligibility import Markets
-from nocturne.ranking.ranker import Ranker, RankingStats
+from nocturne.ranking.ranker import Ranker
 from nocturne.ranking.spark_tasks import Aligned
+from nocturne.ranking.stats import RankingStats
 from nocturne.training.als import train
 from nocturne.training.model import Model
 from nocturne.training.race import Race, run_race
@@ -129,7 +130,7 @@ def rank_listeners(model: Model, heard: csr_matrix, settings: Settings, order: C
     ranker = Ranker(model, laid_out, everything, None, EPOCH, settings.ranking, audit_share=0.0).prepare()
     ranked = []
     for batch in InteractionRows(heard, order):
-        _, lists = ranker.rank(batch, Aligned(iter(())).of(batch.column("user_id")), RankingStats())
+        lists = ranker.rank(batch, Aligned(iter(())).of(batch.column("user_id")), RankingStats()).lists
         ranked.append(lists.select(["user_id", "items"]))
     users, items = (_numbered_ids(count) for count in heard.shape)
     return lists_array(pa.concat_tables(ranked), users, items, settings.ranking.top_k)

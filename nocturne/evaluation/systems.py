@@ -14,8 +14,8 @@ from nocturne.core.settings import Settings
 from nocturne.evaluation import baselines
 from nocturne.evaluation.held_out import HeldOut, ListeningHistory
 from nocturne.ranking.rank_users import ROWS, make_ranker
-from nocturne.ranking.ranker import RankingStats
 from nocturne.ranking.spark_tasks import Aligned, cut, one_blas_thread
+from nocturne.ranking.stats import RankingStats
 from nocturne.storage import tables
 from nocturne.storage.model_transitions import live_on
 from nocturne.storage.stored_rows import StoredRows
@@ -123,7 +123,7 @@ def rank_with_model(model: Model, held_out: HeldOut, top_k: int) -> Lists:
         for batch in StoredRows.at(night, "interactions", ROWS):
             requested = batch.filter(pc.is_in(batch.column("user_id"), value_set=held_out.user_ids))
             for rows in cut(requested, ranking.batch_memory_mb) if requested.num_rows else ():
-                _, lists = ranker.rank(rows, Aligned(iter(())).of(rows.column("user_id")), RankingStats())
+                lists = ranker.rank(rows, Aligned(iter(())).of(rows.column("user_id")), RankingStats()).lists
                 ranked.append(lists.select(["user_id", "items"]))
     if not ranked:
         return empty_lists(len(held_out.user_ids), top_k)

@@ -20,8 +20,9 @@ from nocturne.experiments.preview import EVERYONE, Preview, compare_lists, previ
 from nocturne.ingestion.interactions import EPOCH
 from nocturne.ranking.arms import Cell, Layer
 from nocturne.ranking.rank_users import ROWS, make_arms, make_ranker
-from nocturne.ranking.ranker import Ranker, RankingStats
+from nocturne.ranking.ranker import Ranker
 from nocturne.ranking.spark_tasks import Aligned, one_blas_thread
+from nocturne.ranking.stats import RankingStats
 from nocturne.storage import tables
 from nocturne.storage.model_transitions import model_of_arm
 from nocturne.storage.stored_rows import StoredRows, whole_index
@@ -143,8 +144,8 @@ def _try_arm(control: Ranker, treatment: Ranker, members: Sequence[pa.RecordBatc
     with one_blas_thread():
         for rows in members:
             nothing = Aligned(()).of(rows["user_id"])
-            _, own = control.rank(rows, nothing, RankingStats())
-            pools, lists = treatment.rank(rows, nothing, stats)
+            own = control.rank(rows, nothing, RankingStats()).lists
+            pools, lists, _ = treatment.rank(rows, nothing, stats)
             size += pools.nbytes + lists.nbytes
             compared = compare_lists(own, lists, ids, max(control.settings.top_k, treatment.settings.top_k))
             sums = compared if sums is None else sums + compared

@@ -48,6 +48,7 @@ def build_interactions(spark: SparkSession, night: Night, progress: Progress) ->
     ]
     index = tables.rows(warehouse, "item_index")
     ids = _unite(map(_heard_items, heard)) if few else _unite_on_executors(spark, heard, whole_index(night))
+    ids = _unite([ids, *_named_items(night).chunks])
     writing.replace_night(index_new_items(ids, index, night.run_date), "item_index", night)
 
     merge = _merge(night, since, publications)
@@ -56,7 +57,7 @@ def build_interactions(spark: SparkSession, night: Night, progress: Progress) ->
         writing.replace_night(rows, "interactions", night)
     else:
         files = map_on_executors(spark)(merge.write, buckets)
-        writing.commit_files(spark, night, "interactions", [file for file in files if file])
+        writing.commit_files(spark, night, {"interactions": [file for file in files if file]})
     return StageResult(added)
 
 
@@ -126,6 +127,12 @@ def _merge(night: Night, since: date | None, publications: Sequence[date]) -> Bu
 def _heard_items(listens: StoredRows) -> pa.Array:
     """Ids of the items of some listens, once."""
     return _unite(batch["item_id"].dictionary for batch in listens)
+
+
+def _named_items(night: Night) -> pa.ChunkedArray:
+    """Ids of the items that the night's catalogue names."""
+    items = tables.night_rows(night, "items", ["item_id", "absent"])
+    return items.filter(pc.invert(items["absent"]))["item_id"]
 
 
 def _unite(ids: Iterable[pa.Array]) -> pa.Array:

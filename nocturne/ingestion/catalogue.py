@@ -21,6 +21,9 @@ from nocturne.storage.contracts import contract
 
 CONTENT_TYPES = ("track", "podcast_episode", "audiobook", "other")
 
+UNNAMED_TYPE = "other"
+"""Content type of items that the catalogue never named."""
+
 _EXAMPLES = 3
 _BOOLEANS = dict.fromkeys(("true", "t", "yes", "y", "1"), True) | dict.fromkeys(("false", "f", "no", "n", "0"), False)
 _DAY_AND_TIME = re.compile(r"\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}.*)?", re.ASCII)
@@ -161,6 +164,7 @@ _PARSERS: dict[str, Callable[[str, str | None], Any]] = {
     "title": _text,
     "creator": _text,
     "tags": _list,
+    "description": _text,
     "duration_ms": _whole_number,
     "explicit": _boolean,
     "markets": _list,

@@ -135,7 +135,7 @@ def _replace(rows: _Rows, table: str, spark: SparkSession, night: Night) -> None
     if isinstance(rows, pa.Table):
         writing.replace_night(rows, table, night)
     else:
-        writing.commit_files(spark, night, table, rows)
+        writing.commit_files(spark, night, {table: rows})
 
 
 def _ingest(night: Night, rows_read: int, account: Account) -> pa.Table:

@@ -50,17 +50,17 @@ def strength_scale(period: int, anchor_date: date, half_life_days: float) -> flo
     return float(2.0 ** (period - (anchor_date - EPOCH).days / half_life_days)) / UNIT
 
 
-def index_new_items(heard: pa.Array, index: pa.Table, run_date: date) -> pa.Table:
-    """Give the items heard for the first time the next free indexes, in order of item_id.
+def index_new_items(items: pa.Array, index: pa.Table, run_date: date) -> pa.Table:
+    """Give the items that are new the next free indexes, in order of item_id.
 
     Args:
-        heard: ids of items, any number of times.
+        items: ids of items that were heard or that the catalogue names, any number of times.
         index: all rows of `item_index`.
 
     Returns:
         The rows of `item_index` whose first_night is `run_date`: those that `index` has, and the new ones.
     """
-    ids = pc.unique(heard)
+    ids = pc.unique(items)
     new = ids.filter(pc.invert(pc.is_in(ids, value_set=index["item_id"].combine_chunks())))
     new = new.take(pc.sort_indices(new))
     next_free = 1 + (pc.max(index["item_index"]).as_py() if index.num_rows else -1)

@@ -1,10 +1,10 @@
 """The audit: lists proved the slow way, every item scored in float64 and nothing left out."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 import numpy as np
 
-from nocturne.core.arrays import Floats, Mask
+from nocturne.core.arrays import Floats, Indexes, Mask
 from nocturne.kernel.layout import ItemLayout
 from nocturne.kernel.query import Query
 from nocturne.kernel.top_k import Top, sort_all
@@ -13,30 +13,46 @@ _LISTENERS_AT_ONCE = 64
 _ITEMS_AT_ONCE = 8_192
 
 
-def audit(query: Query, top: Top) -> Mask:
+def audit(query: Query, top: Top, of_types: Collection[tuple[Mask, Top]] = ()) -> Mask:
     """True for listeners whose list is the head of all that they may get, to the last bit of its scores and bound.
 
     Args:
         query: as `top_k` takes it.
         top: lists of these listeners; one may be shorter than k, if its bound covers what is missing.
+        of_types: masks of items, and lists that must be the heads of what each listener may get of these; shape of a
+            mask (items,).
 
     Returns:
-        Shape (listeners,). False also where a list is longer than k, or its bound above its last score.
+        Shape (listeners,). False also where a list is longer than k, or a bound above the last score of its list.
     """
-    users, items = query.users, query.items
+    users = query.users
     proved = np.zeros(len(users), dtype=np.bool_)
-    for listener, scored in enumerate(_all_scores(users, items)):
-        part = slice(top.lists.offsets[listener], top.lists.offsets[listener + 1])
-        positions, scores, bound = top.lists.positions[part], top.scores[part], top.bounds[listener]
-        contenders = _contenders(scored, query.allowed(listener), len(positions), _rounding(users[listener], items))
-        exact_positions, exact_scores, unlisted = sort_all(users[listener], items, contenders, len(positions))
+    by_type = [(np.flatnonzero(mask).astype(np.int32), head) for mask, head in of_types]
+    for listener, scored in enumerate(_all_scores(users, query.items)):
+        allowed, user = query.allowed(listener), users[listener]
+        everything = np.flatnonzero(allowed).astype(np.int32)
         proved[listener] = (
-            len(positions) <= query.k
-            and np.array_equal(positions, exact_positions)
-            and scores.tobytes() == exact_scores.tobytes()
-            and unlisted <= bound <= min(scores, default=np.inf)
+            top.lists.lengths[listener] <= query.k
+            and _is_head(top, listener, user, query.items, scored, everything)
+            and all(
+                _is_head(head, listener, user, query.items, scored, of_type[allowed[of_type]])
+                for of_type, head in by_type
+            )
         )
     return proved
+
+
+def _is_head(top: Top, listener: int, user: Floats, items: ItemLayout, scored: Floats, allowed: Indexes) -> bool:
+    part = slice(top.lists.offsets[listener], top.lists.offsets[listener + 1])
+    positions, scores, bound = top.lists.positions[part], top.scores[part], top.bounds[listener]
+    # What cannot reach the bound, which must be at most the last score, is neither listed nor above it.
+    contenders = allowed[scored[allowed] >= bound - 2 * _rounding(user, items)]
+    exact_positions, exact_scores, unlisted = sort_all(user, items, contenders, len(positions))
+    return (
+        np.array_equal(positions, exact_positions)
+        and scores.tobytes() == exact_scores.tobytes()
+        and bool(unlisted <= bound <= min(scores, default=np.inf))
+    )
 
 
 def _all_scores(users: Floats, items: ItemLayout) -> Iterator[Floats]:
@@ -53,14 +69,3 @@ def _all_scores(users: Floats, items: ItemLayout) -> Iterator[Floats]:
 def _rounding(user: Floats, items: ItemLayout) -> float:
     """Largest difference between two float64 sums of a score, and to spare (Higham, 2002, section 3.1)."""
     return float(8 * (len(user) + 3) * 2.0**-53 * np.linalg.norm(user) * items.scale[0])
-
-
-def _contenders(scores: Floats, allowed: Mask, length: int, rounding: float) -> Mask:
-    """The allowed items that can be among the first of that length, or next."""
-    allowed_scores = scores[allowed]
-    if len(allowed_scores) <= length + 1:
-        return allowed
-    place = len(allowed_scores) - length - 1
-    last = np.partition(allowed_scores, place)[place]
-    contenders: Mask = allowed & (scores >= last - 2 * rounding)
-    return contenders

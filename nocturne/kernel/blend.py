@@ -36,10 +36,33 @@ def blend(
     """
     if not neighbours.shape[1] or not weight or not len(scores):
         return candidates, scores
-    scored = ValuedRows(*frozen(candidates.offsets, candidates.positions, scores))
-    positions, blended = _blend(
-        float(weight), scored, ValuedRows.of_confidences(rows), *frozen(neighbours, similarities)
-    )
+    return order_by_both(candidates, scores, neighbourhoods(candidates, rows, neighbours, similarities), weight)
+
+
+def neighbourhoods(
+    candidates: CsrRows,
+    rows: ConfidenceRows,
+    neighbours: npt.NDArray[np.int32],
+    similarities: npt.NDArray[np.float32],
+) -> Floats:
+    """The neighbourhood score of every candidate, aligned with them; arguments as `blend` takes them.
+
+    It depends on the candidate and the listener's row alone.
+    """
+    entries = ValuedRows.of_confidences(rows)
+    arrays = frozen(candidates.offsets, candidates.positions, neighbours, similarities)
+    return np.asarray(_neighbourhoods(entries, *arrays))
+
+
+def order_by_both(candidates: CsrRows, scores: Floats, near: Floats, weight: float) -> tuple[CsrRows, Floats]:
+    """The candidates and their scores as `blend` gives them.
+
+    Args:
+        near: neighbourhood scores, aligned with the candidates.
+        weight: > 0.
+    """
+    arrays = frozen(candidates.offsets, candidates.positions, scores, near)
+    positions, blended = _order_by_both(float(weight), *arrays)
     return CsrRows(candidates.offsets, positions), blended
 
 
@@ -49,38 +72,45 @@ def blend(
 
 
 @njit(cache=True)
-def _blend(weight, candidates, rows, neighbours, similarities):
-    starts, positions, scores = candidates
+def _neighbourhoods(rows, starts, positions, neighbours, similarities):
     offsets, columns, confidences = rows
-    ordered, blended = np.empty_like(positions), np.empty_like(scores)
+    near = np.zeros(len(positions))
     # A bit an item lies in the processor's first cache, where a confidence an item does not.
     heard = np.zeros(len(neighbours) // 64 + 1, np.uint64)
     confidence = np.zeros(len(neighbours))
     for listener in range(len(starts) - 1):
-        first, last = starts[listener], starts[listener + 1]
-        if first == last:
+        if starts[listener] == starts[listener + 1]:
             continue
         for entry in range(offsets[listener], offsets[listener + 1]):
             item = columns[entry]
             heard[item >> 6] |= np.uint64(1) << np.uint64(item & 63)
             confidence[item] = confidences[entry]
-        near = np.zeros(last - first)
-        for place in range(last - first):
-            item = positions[first + place]
+        for place in range(starts[listener], starts[listener + 1]):
+            item = positions[place]
             for neighbour in range(neighbours.shape[1]):
                 other = neighbours[item, neighbour]
                 if other < 0:
                     break
                 if heard[other >> 6] >> np.uint64(other & 63) & np.uint64(1):
                     near[place] += similarities[item, neighbour] * confidence[other]
-        own = scores[first:last].copy()
-        together = _scaled(own, own.max()) + weight * _scaled(near, np.abs(near).max())
+        for entry in range(offsets[listener], offsets[listener + 1]):
+            heard[columns[entry] >> 6] = 0
+    return near
+
+
+@njit(cache=True)
+def _order_by_both(weight, starts, positions, scores, near):
+    ordered, blended = np.empty_like(positions), np.empty_like(scores)
+    for listener in range(len(starts) - 1):
+        first, last = starts[listener], starts[listener + 1]
+        if first == last:
+            continue
+        own, others = scores[first:last].copy(), near[first:last].copy()
+        together = _scaled(own, own.max()) + weight * _scaled(others, np.abs(others).max())
         order = np.argsort(-together, kind="mergesort")
         for place in range(last - first):
             ordered[first + place] = positions[first + order[place]]
             blended[first + place] = together[order[place]]
-        for entry in range(offsets[listener], offsets[listener + 1]):
-            heard[columns[entry] >> 6] = 0
     return ordered, blended
 
 

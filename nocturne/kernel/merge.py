@@ -12,7 +12,6 @@ from nocturne.core.arrays import Counts, Factors, Floats, Indexes
 from nocturne.core.csr import CsrRows
 from nocturne.kernel.arguments import frozen
 from nocturne.kernel.layout import ItemLayout
-from nocturne.kernel.query import Query
 from nocturne.kernel.top_k import Top, exact_scores
 
 _SCORES_AT_ONCE = 2**21
@@ -51,21 +50,21 @@ def find_reaching(
     return listeners, added[places]
 
 
-def merge(query: Query, top: Top, added: CsrRows) -> Top:
+def merge(users: Floats, items: ItemLayout, k: int, top: Top, added: CsrRows) -> Top:
     """The exact top k of what is outside, in and added to the tops of some listeners.
 
     Example: a top of scores 5 and 3 under a bound of 2 becomes, with added items of 4 and 1, at k = 2 the scores 5
     and 4 under a bound of 3.
 
     Args:
-        query: the listeners, with their exact factors.
+        users: the listeners' exact factors; shape (listeners, factors).
+        k: items in a full list.
         top: exact tops of the rest of what each listener may get, of k items at most.
         added: what each listener may get beside it, in any order; whatever is left out scores at most the bound.
     """
-    scores = exact_scores(query.users, query.items, added)
+    scores, bounds = exact_scores(users, items, added), top.bounds.copy()
     arrays = (top.lists.offsets, top.lists.positions, top.scores, added.offsets, added.positions, scores)
-    bounds = top.bounds.copy()
-    offsets, positions, merged = _merge(query.k, bounds, *frozen(*arrays, query.items.tie_order))
+    offsets, positions, merged = _merge(k, bounds, *frozen(*arrays, items.tie_order))
     return Top(CsrRows(offsets, positions), merged, bounds)
 
 

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-from nocturne.core.arrays import Counts, Floats, Mask
+from nocturne.core.arrays import Counts, Floats, Indexes, Mask
 from nocturne.core.csr import CsrRows
 from nocturne.kernel.arguments import frozen
 from nocturne.kernel.layout import BLOCK, ItemLayout
@@ -110,17 +110,16 @@ class _Finalists(NamedTuple):
     thresholds: npt.NDArray[np.float32]
 
 
-def sort_all(user: Floats, items: ItemLayout, allowed: Mask, k: int) -> tuple[npt.NDArray[np.int32], Floats, float]:
-    """One listener's list by scoring every allowed item in float64: the list that `top_k` must give, the slow way.
+def sort_all(user: Floats, items: ItemLayout, candidates: Indexes, k: int) -> tuple[Indexes, Floats, float]:
+    """One listener's list by scoring every candidate in float64: the list that `top_k` must give, the slow way.
 
     Args:
         user: shape (factors,).
-        allowed: shape (items,).
+        candidates: positions of the items that may be in it.
 
     Returns:
         positions and scores, best first, and the best score that is not among them, or -inf.
     """
-    candidates = np.flatnonzero(allowed).astype(np.int32)
     scores = exact_scores(user[None], items, CsrRows(np.array([0, len(candidates)]), candidates))
     if len(scores) > k + 1:
         reaching = scores >= np.partition(scores, len(scores) - k - 1)[len(scores) - k - 1]
@@ -180,7 +179,9 @@ def _top_of_tile(
     pruned = np.where(thresholds >= _BELOW_ALL, (thresholds.astype(np.float64) + items.rounding) * scales, -np.inf)
     _order(scored.offsets, scored.positions, exact, items.tie_order, pruned, out)
     for listener in np.flatnonzero(out.lengths < 0).tolist():
-        positions, best, out.bounds[listener] = sort_all(users[listener], items, query.allowed(listener), k)
+        positions, best, out.bounds[listener] = sort_all(
+            users[listener], items, np.flatnonzero(query.allowed(listener)).astype(np.int32), k
+        )
         out.lengths[listener] = len(positions)
         out.positions[listener, : len(positions)], out.scores[listener, : len(positions)] = positions, best
 

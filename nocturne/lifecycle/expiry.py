@@ -16,9 +16,8 @@ from nocturne.flow import TABLES
 from nocturne.serving.cache.pointer import Pointer, from_json
 from nocturne.serving.night_record import PUBLISHED, ROLLED_BACK, STALE, SUPERSEDED, NightRecord
 from nocturne.storage.model_transitions import CANDIDATE, REFUSED, ModelRecord, live_on, model_of_arm
-from nocturne.storage.tables import OF_MODELS
+from nocturne.storage.tables import ACCUMULATED, OF_MODELS
 
-_KEEPS_EVERY_NIGHT = "item_index"
 _STANDING = frozenset({PUBLISHED, STALE, ROLLED_BACK})
 _BUILT_ON = ("interactions", "pools", "arm_pools", "triggers", "related_items")
 MOST_DAYS_AFTER = 14
@@ -93,9 +92,9 @@ class Limits:
                     expected=", ".join(close or TABLES),
                     fix="mend the name",
                 )
-            if name == _KEEPS_EVERY_NIGHT:
+            if name in ACCUMULATED:
                 raise UsageError(
-                    f"{name} keeps every night: rows of interactions and models count on its numbers",
+                    f"{name} keeps every night: later nights count on its rows",
                     where="retention.nights",
                     found=f"{name} = {settings.nights[name]}",
                     fix="remove the line",
@@ -149,7 +148,7 @@ def expired_partitions(inventory: Inventory, limits: Limits, dedup_nights: int) 
     # So that nobody asks in vain why a generation was taken back.
     expired["nights"] = expired.get("nights", frozenset()) - inventory.rolled_back
     for table, days in inventory.dates.items():
-        left |= set() if table in {"validations", _KEEPS_EVERY_NIGHT, *OF_MODELS} else days - expired[table]
+        left |= set() if table in {"validations", *ACCUMULATED, *OF_MODELS} else days - expired[table]
     expired["validations"] = expired.get("validations", frozenset()) - (inventory.closed & left)
     return expired
 

@@ -41,7 +41,7 @@ from nocturne.storage.attempts import FOLDER as ATTEMPTS
 from nocturne.storage.contracts import contract
 from nocturne.storage.delta_log import Log
 from nocturne.storage.history import closed_dates
-from nocturne.storage.tables import OF_MODELS
+from nocturne.storage.tables import ACCUMULATED, OF_MODELS
 from nocturne.training import registry
 from nocturne.validation.data_docs import FOLDER as DATA_DOCS
 
@@ -146,7 +146,7 @@ class TableOnDisk:
         """Those of the files that belong to a night: see `tables.partitions`."""
         if self.name in OF_MODELS:
             return files.get(record.manifest.model_version, {})
-        if self.name == "item_index":
+        if self.name in ACCUMULATED:
             return {
                 path: size for day, added in files.items() if day <= record.run_date for path, size in added.items()
             }

@@ -9,6 +9,7 @@ from pyspark.sql import SparkSession
 
 from nocturne.core.night import Night
 from nocturne.core.stage import Progress, StageResult
+from nocturne.embedding.embed_items import embed_items
 from nocturne.experiments.analyse_experiment import analyse_experiment
 from nocturne.ingestion.build_interactions import build_interactions
 from nocturne.ingestion.ingest_events import ingest_events
@@ -23,6 +24,7 @@ STAGES: dict[str, Callable[[SparkSession, Night, Progress], StageResult]] = {
     for stage in (
         ingest_events,
         build_interactions,
+        embed_items,
         train_als,
         rank_users,
         relate_items,

@@ -14,7 +14,8 @@ from nocturne.core.experiment import CONTROL, HOLDBACK, INTERLEAVED, Experiment
 from nocturne.core.night import Night
 from nocturne.ranking.arms import HELD_BACK, Cell, Layer, compare_lists, replace_rows
 from nocturne.ranking.drafts import draft_lists, draft_seeds
-from nocturne.ranking.ranker import Ranker, RankingStats
+from nocturne.ranking.ranker import Ranker
+from nocturne.ranking.stats import RankingStats
 from nocturne.storage import tables
 from nocturne.storage.aligned_rows import AlignedRows
 from nocturne.storage.contracts import contract
@@ -164,7 +165,8 @@ class ArmRows:
         """Rows of `pools` and `ranked_lists` of an arm; on its first night carried over from those of control."""
         earlier = self._pools[cell]
         previous = earlier.of(group.rows.column("user_id")) if earlier else group.pools
-        return self.arms.rankers[cell].rank(group.rows, previous, self.stats)
+        pools, lists, _ = self.arms.rankers[cell].rank(group.rows, previous, self.stats)
+        return pools, lists
 
     def _compare(self, cell: Cell, group: "_Group", lists: pa.Table, assigned: list[Cell]) -> pa.Table:
         """Rows of `triggers`: the lists of control and of a treatment, whichever is served."""
@@ -195,6 +197,7 @@ class ArmRows:
         own = {name: control[name] for name in control.column_names}
         own |= {
             "items": drafted.items,
+            "cold": drafted.cold,
             "propensities": pa.nulls(len(control), own["propensities"].type),
             "digest": drafted.digests,
         }

@@ -6,10 +6,13 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from nocturne.core.arrays import Floats
 from nocturne.core.csr import CsrRows
 from nocturne.core.hashing import SPLITMIX_STEP, Hashes, hash_ids, hash_rows, spread
+from nocturne.core.list_arrays import marked_places
+from nocturne.core.masks import mask
 from nocturne.ingestion.interactions import EPOCH
 from nocturne.kernel.team_draft import NEITHER, coin_words, team_draft
 
@@ -18,6 +21,7 @@ class Drafted(NamedTuple):
     """Drafted lists: columns of `ranked_lists` that are theirs, and the team of each item, null for neither."""
 
     items: pa.ListArray
+    cold: pa.ListArray
     digests: pa.Array
     teams: pa.ListArray
 
@@ -49,9 +53,11 @@ def draft_lists(control: pa.Table, treatment: pa.Table, seeds: Hashes, names: tu
     pairs = pa.StructArray.from_arrays([item_ids, pa.array(_places_from_end(draft.lists))], ["item_id", "score"])
     teams = pa.array(names).take(pa.array(draft.teams, mask=draft.teams == NEITHER))
     listed = pa.ListArray.from_arrays(offsets, item_ids)
+    cold = pa.concat_arrays([_cold_items(lists) for lists in (control, treatment)])
     hashed = hash_rows(pa.record_batch({"items": listed, "source": control["source"].combine_chunks()}))
     return Drafted(
         pa.ListArray.from_arrays(offsets, pairs),
+        marked_places(draft.lists.offsets, mask(pc.is_in(item_ids, value_set=cold))),
         pa.array([f"{digest:016x}" for digest in hashed.tolist()]),
         pa.ListArray.from_arrays(offsets, teams),
     )
@@ -61,6 +67,14 @@ def coins(seeds: Hashes, top_k: int) -> npt.NDArray[np.uint64]:
     """Random bits of `team_draft`; shape (listeners, `coin_words(top_k)`)."""
     steps = np.arange(1, coin_words(top_k) + 1, dtype=np.uint64) * np.uint64(SPLITMIX_STEP)
     return spread(seeds[:, None] + steps)
+
+
+def _cold_items(lists: pa.Table) -> pa.Array:
+    """Ids of items that the model of some lists knows by their text alone."""
+    items, cold = (lists[name].combine_chunks() for name in ("items", "cold"))
+    starts = items.offsets.to_numpy()[:-1]
+    entry = np.repeat(starts, pc.fill_null(pc.list_value_length(cold), 0).to_numpy()) + cold.flatten().to_numpy()
+    return pc.struct_field(items.values, "item_id").take(pa.array(entry))
 
 
 def _places_from_end(lists: CsrRows) -> Floats:

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from functools import cached_property
 
@@ -11,7 +11,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from nocturne.core.arrays import Mask
+from nocturne.core.arrays import Codes, Mask
+from nocturne.ingestion.catalogue import CONTENT_TYPES, UNNAMED_TYPE
 
 Classes = npt.NDArray[np.int32]
 
@@ -26,13 +27,15 @@ class Markets:
         classes: class of each market that any rule names, and under None of listeners without a market.
         others: class of every other market.
         masks: what may be listed in each class; shape (classes, items).
-        digests: hash of each class's mask.
+        digests: hash of each class's mask, and of the content types of what may be listed.
+        types: content type of each item, its place in CONTENT_TYPES; empty where none matters; shape (items,).
     """
 
     classes: dict[str | None, int]
     others: int
     masks: Mask
     digests: tuple[str, ...]
+    types: Codes = field(default_factory=lambda: np.zeros(0, np.int32))
 
     @cached_property
     def sizes(self) -> npt.NDArray[np.int64]:
@@ -47,6 +50,11 @@ class Markets:
         places = encoded.indices.fill_null(len(of_market)).to_numpy(zero_copy_only=False)
         classes: Classes = np.array([*of_market, self.classes[None]], dtype=np.int32)[places]
         return classes
+
+    def among(self, known: Mask) -> "Markets":
+        """The same without the other items, which nobody may get; shape of the mask (items,)."""
+        rules = {market: self.masks[number] & known for market, number in self.classes.items()}
+        return _grouped(rules, self.masks[self.others] & known, self.types)
 
 
 def markets(
@@ -90,16 +98,28 @@ def markets(
         for market in sorted({*licensed_markets, *explicit_blocked_markets} - {EVERYWHERE, None})
     }
     other, without = mask(None, everywhere), mask(None, bool(explicit_blocked_markets))
-    return _grouped({**rules, None: without}, other)
+    content_types = pc.fill_null(rows_of_items["content_type"].combine_chunks(), UNNAMED_TYPE)
+    types = pc.index_in(content_types, value_set=pa.array(CONTENT_TYPES)).to_numpy().astype(np.int32)
+    return _grouped({**rules, None: without}, other, types)
 
 
-def _grouped(rules: dict[str | None, Mask], other: Mask) -> Markets:
+def mask_digest(mask: Mask, types: Codes | None = None) -> str:
+    """64 bits of a mask, the same whatever items that may not be listed come behind it.
+
+    Args:
+        types: of the items; those that may be listed count.
+    """
+    of_types = b"" if types is None else types[mask].tobytes()
+    return hashlib.sha256(np.packbits(mask).tobytes().rstrip(b"\0") + of_types).hexdigest()[:16]
+
+
+def _grouped(rules: dict[str | None, Mask], other: Mask, types: Codes) -> Markets:
     """Give the same masks the same class."""
     distinct: dict[str, int] = {}
     masks: list[Mask] = []
 
     def number(mask: Mask) -> int:
-        digest = hashlib.sha256(np.packbits(mask).tobytes()).hexdigest()[:16]
+        digest = mask_digest(mask, types)
         if digest not in distinct:
             distinct[digest] = len(masks)
             masks.append(mask)
@@ -107,4 +127,4 @@ def _grouped(rules: dict[str | None, Mask], other: Mask) -> Markets:
 
     others = number(other)
     classes = {market: number(mask) for market, mask in rules.items()}
-    return Markets(classes, others, np.stack(masks), tuple(distinct))
+    return Markets(classes, others, np.stack(masks), tuple(distinct), types)

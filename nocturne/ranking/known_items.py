@@ -9,10 +9,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from nocturne.core.arrays import Codes, Mask
+from nocturne.ingestion.catalogue import UNNAMED_TYPE
 from nocturne.ranking import eligibility
-
-UNNAMED_TYPE = "other"
-"""Content type of items that the catalogue never named."""
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """Listeners of a night: their rows of `interactions` in the terms of a model."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date
 
@@ -7,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from nocturne.core.arrays import Counts, Mask
+from nocturne.core.arrays import Counts, Floats, Mask
 from nocturne.core.csr import CsrRows
 from nocturne.ingestion.interactions import EPOCH
 from nocturne.ranking.eligibility import Classes, Markets
@@ -63,6 +64,28 @@ class Listeners:
         heard_eligible = np.concatenate([[0], np.cumsum(of_heard)])[already_heard.offsets]
         candidates = markets.sizes[classes] - np.diff(heard_eligible)
         return cls(rows, model.confidence_rows(rows), already_heard, classes, candidates, valid_until)
+
+
+class ListenerFactors:
+    """Exact factors of some listeners, each solved once, when first asked for.
+
+    Args:
+        listeners: count.
+        width: factors of each.
+        solve: gives the factors of some listeners.
+    """
+
+    def __init__(self, listeners: int, width: int, solve: Callable[[Counts], Floats]) -> None:
+        self._factors = np.zeros((listeners, width))
+        self._known = np.zeros(listeners, dtype=np.bool_)
+        self._solve = solve
+
+    def of(self, some: Counts) -> Floats:
+        """The factors of some listeners; shape (some, factors)."""
+        unknown = np.unique(some[~self._known[some]])
+        if len(unknown):
+            self._factors[unknown], self._known[unknown] = self._solve(unknown), True
+        return self._factors[some]
 
 
 def _earliest(offsets: Counts, days: Counts) -> pa.Array:

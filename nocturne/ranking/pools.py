@@ -17,18 +17,13 @@ import pyarrow.compute as pc
 
 from nocturne.core.arrays import Counts, Factors, Floats, Indexes, Mask
 from nocturne.core.csr import CsrRows, entries_of, fill_empty_rows
-from nocturne.kernel.layout import ItemLayout
-from nocturne.kernel.merge import find_reaching
 from nocturne.kernel.top_k import Top
+from nocturne.ranking.additions import Additions
 from nocturne.ranking.eligibility import Classes, Markets
 from nocturne.training.confidences import columns_of
 from nocturne.training.model import Model
 
 ALS = "als"
-
-_MOST_MERGED = 1 / 3
-"""Share of the model's items up to which additions are merged; a fresh ranking costs twice as much there, and as
-much at three fifths, measured with 64 factors and pools of 225 of 40,000 items."""
 
 
 class RecomputeReason(IntEnum):
@@ -64,12 +59,16 @@ class PreviousPools:
             `pools`, null where there is none.
         items: positions in tonight's model of the pool's items, best first; -1 for items that it lacks.
         scores: aligned with the items.
+        shelf_items: the same of what is beyond the pool.
+        shelf_scores: aligned with them, single precision.
         classes: class of the listener's market that night.
     """
 
     columns: pa.Table
     items: CsrRows
     scores: Floats
+    shelf_items: CsrRows
+    shelf_scores: npt.NDArray[np.float32]
     classes: Classes
 
     @classmethod
@@ -81,11 +80,10 @@ class PreviousPools:
             previous_markets: what might be listed that night.
             markets: the listeners' markets, as in `interactions`.
         """
-        lists = pools["items"].combine_chunks()
-        lengths = pc.fill_null(pc.list_value_length(lists), 0).to_numpy()
-        items = CsrRows(np.concatenate([[0], np.cumsum(lengths)]), columns_of(_entries(lists), model.position))
-        scores = _entries(pools["scores"].combine_chunks())
-        return cls(pools.drop(["items", "scores"]), items, scores, previous_markets.of(markets))
+        items, shelf_items = (_positions(pools[name], model) for name in ("items", "shelf_items"))
+        scores, shelf_scores = (_entries(pools[name].combine_chunks()) for name in ("scores", "shelf_scores"))
+        columns = pools.drop(["items", "scores", "shelf_items", "shelf_scores"])
+        return cls(columns, items, scores, shelf_items, shelf_scores, previous_markets.of(markets))
 
     def items_in_model(self) -> CsrRows:
         """The pools without the items that tonight's model lacks."""
@@ -120,7 +118,7 @@ class CarryOverInputs:
         row_digests: as in `interactions`.
         classes: class of the listener's market.
         previous_markets: what might be listed that night, as its catalogue says today.
-        added_counts: as `count_added` gives them.
+        additions: of the model's items.
         day: the night, in days since 1970-01-01.
     """
 
@@ -130,7 +128,7 @@ class CarryOverInputs:
     build: str
     markets: Markets
     previous_markets: Markets
-    added_counts: Counts
+    additions: Additions
     day: int
 
 
@@ -252,7 +250,6 @@ def plan_carry_over(previous: PreviousPools, inputs: CarryOverInputs) -> CarryOv
     positions = previous.items.positions
     listable = (positions >= 0) & inputs.markets.masks[inputs.classes[owner], positions]
     rankable = pa.array(inputs.previous_markets.digests, pa.string()).take(pa.array(previous.classes))
-    most_merged = _MOST_MERGED * inputs.markets.masks.shape[1]
     columns = previous.columns
     tests = {
         RecomputeReason.NEW_LISTENER: _differ(columns["source"], ALS),
@@ -261,49 +258,13 @@ def plan_carry_over(previous: PreviousPools, inputs: CarryOverInputs) -> CarryOv
         RecomputeReason.BUILD_CHANGED: _differ(columns["build"], inputs.build),
         RecomputeReason.ITEM_LET_BACK: _true(pc.less_equal(columns["valid_until"].cast(pa.int32()), inputs.day)),
         RecomputeReason.CATALOGUE_UNKNOWN: _differ(columns["rankable"], rankable),
-        RecomputeReason.ITEM_ADDED: inputs.added_counts[previous.classes, inputs.classes] > most_merged,
+        RecomputeReason.ITEM_ADDED: inputs.additions.too_many[previous.classes, inputs.classes],
     }
     reasons = np.select(list(tests.values()), [np.int8(reason) for reason in tests], np.int8(RecomputeReason.CARRIED))
     listable &= (reasons == RecomputeReason.CARRIED)[owner]
     offsets = np.concatenate([[0], np.cumsum(np.bincount(owner[listable], minlength=listeners))])
     bounds = np.fmax(previous.numbers("bound"), -np.inf)
     return CarryOver(reasons.astype(np.int8), CsrRows(offsets, positions[listable]), previous.scores[listable], bounds)
-
-
-def find_additions(
-    previous: PreviousPools, carry_over: CarryOver, inputs: CarryOverInputs, items: ItemLayout
-) -> tuple[Counts, CsrRows]:
-    """The listeners whose pool stands and may be reached by what was added since, and these items.
-
-    Returns:
-        Listeners, ascending, and a row of positions for each.
-    """
-    stands, norms = np.flatnonzero(carry_over.stands), previous.numbers("norm")
-    classes = len(inputs.markets.masks)
-    pairs = previous.classes[stands] * classes + inputs.classes[stands]
-    owners, positions = [np.zeros(0, np.int64)], [np.zeros(0, np.int32)]
-    for pair in np.unique(pairs).tolist():
-        then, now = divmod(pair, classes)
-        if inputs.added_counts[then, now]:
-            some = stands[pairs == pair]
-            added = np.flatnonzero(inputs.markets.masks[now] & ~inputs.previous_markets.masks[then]).astype(np.int32)
-            of_some = previous.factors_of(some, items.factors.shape[1])
-            places, reaching = find_reaching(of_some, norms[some], carry_over.bounds[some], items, added)
-            owners.append(some[places])
-            positions.append(reaching)
-    owner = np.concatenate(owners)
-    order = np.argsort(owner, kind="stable")
-    listeners, lengths = np.unique(owner, return_counts=True)
-    return listeners, CsrRows(np.concatenate([[0], np.cumsum(lengths)]), np.concatenate(positions)[order])
-
-
-def count_added(previous: Markets, tonight: Markets) -> Counts:
-    """Items that may be listed tonight and might not then.
-
-    Returns:
-        For a class then and a class now; shape (classes then, classes now).
-    """
-    return np.array([[int((now & ~then).sum()) for now in tonight.masks] for then in previous.masks], dtype=np.int64)
 
 
 def _stand(reasons: npt.NDArray[np.int8]) -> Mask:
@@ -321,6 +282,12 @@ def _differ(stored: pa.ChunkedArray, expected: pa.Array | str) -> Mask:
 
 def _true(answers: pa.ChunkedArray) -> Mask:
     return np.asarray(pc.fill_null(answers, False))
+
+
+def _positions(column: pa.ChunkedArray, model: Model) -> CsrRows:
+    lists = column.combine_chunks()
+    lengths = pc.fill_null(pc.list_value_length(lists), 0).to_numpy()
+    return CsrRows(np.concatenate([[0], np.cumsum(lengths)]), columns_of(_entries(lists), model.position))
 
 
 def _entries(lists: pa.ListArray) -> npt.NDArray[Any]:

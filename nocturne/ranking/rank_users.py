@@ -12,6 +12,7 @@ from pyspark.sql import SparkSession
 from nocturne.core.errors import UsageError
 from nocturne.core.experiment import Arm, Experiment, arm_settings
 from nocturne.core.night import Night
+from nocturne.core.sections import RerankingSettings
 from nocturne.core.stage import Progress, StageResult
 from nocturne.ingestion.interactions import EPOCH
 from nocturne.kernel.autotune import KernelPlan
@@ -21,8 +22,10 @@ from nocturne.ranking.arm_rows import POOL_COLUMNS, Arms, EarlierArms
 from nocturne.ranking.arms import HELD_BACK, Cell, Layer
 from nocturne.ranking.fallbacks import SOURCES
 from nocturne.ranking.item_traits import traits
-from nocturne.ranking.ranker import Ranker, RankingStats
+from nocturne.ranking.new_types import drawing_of_new_types
+from nocturne.ranking.ranker import Ranker
 from nocturne.ranking.reranker import Reranker
+from nocturne.ranking.shelves import ShelfRanker
 from nocturne.ranking.spark_tasks import (
     Aligned,
     BucketRanking,
@@ -31,6 +34,7 @@ from nocturne.ranking.spark_tasks import (
     rank_buckets,
     scratch_of,
 )
+from nocturne.ranking.stats import RankingStats
 from nocturne.storage import tables, writing
 from nocturne.storage.bucket_files import BucketFile
 from nocturne.storage.contracts import contract
@@ -40,6 +44,7 @@ from nocturne.storage.proofs import require_unchanged
 from nocturne.storage.running_experiments import running
 from nocturne.storage.stored_rows import StoredRows
 from nocturne.training import registry
+from nocturne.training.bridges import StoredBridge, stored_bridges
 from nocturne.training.model import Model
 
 ROWS = (
@@ -55,7 +60,7 @@ ROWS = (
 )
 """Columns of `interactions` that ranking reads."""
 
-RANKED = ("pools", "ranked_lists", "arm_pools", "arm_lists", "assignments", "triggers")
+RANKED = ("pools", "ranked_lists", "shelf_lists", "arm_pools", "arm_lists", "assignments", "triggers")
 """Tables that tasks write."""
 
 _BYTES_PER_ITEM = 256
@@ -73,9 +78,10 @@ def rank_users(spark: SparkSession, night: Night, progress: Progress) -> StageRe
         return StageResult(0, remark="no model yet, so nobody to rank for")
     listeners, previous = tables.count(night, "interactions"), previous_night(night, "pools")
     if previous:
-        require_unchanged(previous, "pools")
-        require_unchanged(previous, "item_factors")
-    control, settings = make_ranker(night, model, previous), night.settings.experiments
+        for table in ("pools", "item_factors", "cold_factors", "bridge_factors"):
+            require_unchanged(previous, table)
+    control = with_shelves(make_ranker(night, model, previous), stored_bridges(night, model), night.settings.reranking)
+    settings = night.settings.experiments
     layer = Layer(settings.salt, settings.holdback_share, experiments)
     _require_unedited(night, layer)
     ranker, stats, written = rank_all(
@@ -121,6 +127,27 @@ def make_ranker(night: Night, model: Model, previous: Night | None) -> Ranker:
     )
 
 
+def with_shelves(ranker: Ranker, bridges: Mapping[str, StoredBridge | None], reranking: RerankingSettings) -> Ranker:
+    """The same ranker, which also gives every listener a list of each content type that settings name.
+
+    Args:
+        bridges: of the model, into content types that a listener has heard nothing of.
+        reranking: how the places that are drawn of lists of such types are drawn.
+    """
+    if not ranker.settings.shelf_types:
+        return ranker
+    of_types = ShelfRanker(
+        ranker.model,
+        ranker.items,
+        ranker.markets,
+        ranker.previous_markets,
+        ranker.settings,
+        bridges,
+        drawing_of_new_types(reranking, len(ranker.model.item_ids), (ranker.run_date - EPOCH).days),
+    )
+    return replace(ranker, shelf_ranker=of_types)
+
+
 def make_arms(night: Night, layer: Layer, control: Ranker, previous: Night | None) -> Arms:
     """A layer's experiments, with the rankers of the arms that have lists of their own.
 
@@ -148,13 +175,14 @@ def _arm_ranker(night: Night, control: Ranker, cell: Cell, arm: Arm, previous: N
             fix="mend the arm in the experiment's file, or run train_als of this night again",
         )
     if record.version != control.model.version:
-        return make_ranker(night, registry.load_model(night.warehouse, record.version), earlier)
+        return make_ranker(night, registry.model_on(night, record.version), earlier)
     return replace(
         control,
         settings=night.settings.ranking,
         markets=_markets(night, control.model),
         previous_markets=_markets(earlier, control.model) if earlier else None,
         reranker=_reranker(night, control.model),
+        shelf_ranker=None,
     )
 
 
@@ -206,9 +234,8 @@ def rank_all(
         files, second = _rank(spark, night, rankers, rows, previous, progress)
         second.mismatches += stats.mismatches
         stats = second
-    for table in RANKED:
-        if table in files or tables.count(night, table):
-            writing.commit_files(spark, night, table, files.get(table, []))
+    changed = (table for table in RANKED if table in files or tables.count(night, table))
+    writing.commit_files(spark, night, {table: files.get(table, []) for table in changed})
     return rankers.control, stats, sum(file.size for written in files.values() for file in written)
 
 
@@ -279,7 +306,9 @@ def _tune(ranker: Ranker, rows: StoredRows, previous: StoredRows | None, listene
 
 def _markets(night: Night, model: Model) -> eligibility.Markets:
     blocked = night.settings.ranking.explicit_blocked_markets
-    return eligibility.markets(model.item_ids, tables.night_rows(night, "items"), night.run_date, blocked)
+    catalogue = tables.night_rows(night, "items")
+    markets = eligibility.markets(model.item_ids, catalogue, night.run_date, blocked)
+    return markets.among(model.known_on(night.run_date))
 
 
 def _reranker(night: Night, model: Model) -> Reranker | None:
@@ -295,8 +324,9 @@ def _reranker(night: Night, model: Model) -> Reranker | None:
 
 def _check_size(model: Model, night: Night) -> None:
     items, width = model.factors.shape
-    # The factors as they are and as they are multiplied; what else is kept of an item is small beside them.
-    needed = items * (2 * 4 * width + 8 * model.neighbours.shape[1] + _BYTES_PER_ITEM)
+    # The factors as they are and as they are multiplied, once more by type; what else is kept of an item is small.
+    layouts = 2 if night.settings.ranking.shelf_types else 1
+    needed = items * (2 * 4 * width * layouts + 8 * model.neighbours.shape[1] + _BYTES_PER_ITEM)
     allowed = night.settings.ranking.items_memory_mb
     if needed > allowed * 2**20:
         raise UsageError(

@@ -5,13 +5,10 @@ still stands, a new one where it may not. All others get a fallback: the list of
 hears most, or what everyone hears most.
 """
 
-import time
-from collections import Counter, defaultdict
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import date
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -20,12 +17,12 @@ import pyarrow.compute as pc
 from nocturne.core.arrays import Counts, Factors, Floats, Mask
 from nocturne.core.csr import CsrRows, fill_empty_rows
 from nocturne.core.experiment import CONTROL
-from nocturne.core.hashing import Hashes, hash_ids, spread
+from nocturne.core.hashing import Hashes, hash_ids
+from nocturne.core.list_arrays import marked_places
 from nocturne.core.sections import RankingSettings
 from nocturne.ingestion.interactions import EPOCH
 from nocturne.kernel.audit import audit
 from nocturne.kernel.autotune import KernelPlan, autotune, rank
-from nocturne.kernel.blend import blend
 from nocturne.kernel.layout import Eligible, ItemLayout
 from nocturne.kernel.merge import merge
 from nocturne.kernel.numeric_build import numeric_build
@@ -33,9 +30,11 @@ from nocturne.kernel.places import places_in
 from nocturne.kernel.query import Query
 from nocturne.kernel.solve import solve_users
 from nocturne.kernel.warm_start import still_allowed
+from nocturne.ranking.additions import Additions
 from nocturne.ranking.eligibility import Markets
 from nocturne.ranking.fallbacks import PREVIOUS, Fallbacks
-from nocturne.ranking.listeners import Listeners
+from nocturne.ranking.listeners import ListenerFactors, Listeners
+from nocturne.ranking.lists import Lists, SecondStage, digests, list_entries
 from nocturne.ranking.pools import (
     ALS,
     CarryOver,
@@ -43,69 +42,24 @@ from nocturne.ranking.pools import (
     Pools,
     PreviousPools,
     RecomputeReason,
-    count_added,
-    find_additions,
     plan_carry_over,
 )
 from nocturne.ranking.reranker import Reranker
+from nocturne.ranking.shelf_rows import shelf_rows
+from nocturne.ranking.shelves import ShelfRanker, Shelves
+from nocturne.ranking.stats import RankingStats
+from nocturne.storage.contracts import contract
 from nocturne.training.model import Model
 
 DEFAULT_PLAN = KernelPlan(blocks_per_panel=16, warm_start=False)
 
 
-@dataclass
-class RankingStats:
-    """Counts and processor time of ranking some listeners.
+class Ranked(NamedTuple):
+    """Rows of the tables of ranking, without run_date and bucket: `pools`, `ranked_lists` and `shelf_lists`."""
 
-    Attributes:
-        reasons: listeners by why their pool was computed, or carried, and by the source of lists without a pool.
-        seconds: processor time by what it was spent on.
-    """
-
-    listeners: int = 0
-    audited: int = 0
-    mismatches: int = 0
-    reasons: Counter[str] = field(default_factory=Counter)
-    seconds: dict[str, float] = field(default_factory=lambda: defaultdict(float))
-
-    def add(self, other: "RankingStats") -> None:
-        """Add the stats of other listeners."""
-        self.listeners += other.listeners
-        self.audited += other.audited
-        self.mismatches += other.mismatches
-        self.reasons.update(other.reasons)
-        for step, seconds in other.seconds.items():
-            self.seconds[step] += seconds
-
-    def add_arms(self, arms: "RankingStats") -> None:
-        """Add the proofs and the time of the arms of experiments, whose listeners count already."""
-        self.audited += arms.audited
-        self.mismatches += arms.mismatches
-        self.seconds["arms"] += sum(arms.seconds.values())
-
-    @contextmanager
-    def timing(self, step: str) -> Iterator[None]:
-        """Add the time of a block of code to the seconds of a step."""
-        started = time.thread_time()
-        yield
-        self.seconds[step] += time.thread_time() - started
-
-
-@dataclass(frozen=True)
-class Lists:
-    """Some listeners' lists.
-
-    Attributes:
-        items: positions, best first.
-        scores: aligned with the items.
-        sources: a source each; shape (listeners,).
-        propensities: of each item, given those above it; null for lists of which nothing was drawn.
-    """
-
-    items: CsrRows
-    scores: Floats
-    sources: list[str]
-    propensities: pa.Array
+    pools: pa.Table
+    lists: pa.Table
+    shelf_lists: pa.Table
 
 
 @dataclass(frozen=True)
@@ -119,6 +73,7 @@ class Ranker:
         audit_share: share of the listeners whose pools are proved.
         kernel_plan: how the exact top is found; it changes no list.
         reranker: how lists are chosen from the candidates; None: they are their heads.
+        shelf_ranker: of the lists of each content type; None: nobody gets these.
     """
 
     model: Model
@@ -130,6 +85,7 @@ class Ranker:
     audit_share: float
     kernel_plan: KernelPlan = DEFAULT_PLAN
     reranker: Reranker | None = None
+    shelf_ranker: ShelfRanker | None = None
 
     @cached_property
     def considered(self) -> int:
@@ -152,9 +108,9 @@ class Ranker:
         return Eligible.of(self.markets.masks, self.items)
 
     @cached_property
-    def added_counts(self) -> Counts:
-        """Items that may be listed since the night before, by class then and class now."""
-        return count_added(self.previous_markets or self.markets, self.markets)
+    def additions(self) -> Additions:
+        """Items that may be listed since the night before."""
+        return Additions((self.previous_markets or self.markets).masks, self.markets.masks)
 
     @cached_property
     def fallbacks(self) -> Fallbacks:
@@ -174,15 +130,18 @@ class Ranker:
             (self.items, "place"),
             (self.items, "rounding"),
             (self, "eligible"),
-            (self, "added_counts"),
+            (self.additions, "counts"),
+            (self.additions, "too_many"),
             (self, "item_hashes"),
             (self.fallbacks, "heads"),
             (self.fallbacks, "local"),
         ):
             getattr(owner, name)
+        if self.shelf_ranker:
+            self.shelf_ranker.prepare()
         return self
 
-    def rank(self, rows: pa.RecordBatch, previous_rows: pa.Table, stats: RankingStats) -> tuple[pa.Table, pa.Table]:
+    def rank(self, rows: pa.RecordBatch, previous_rows: pa.Table, stats: RankingStats) -> Ranked:
         """Rank some listeners.
 
         What they get does not depend on how rows are cut into batches, nor on what is carried over.
@@ -191,33 +150,45 @@ class Ranker:
             rows: rows of `interactions`.
             previous_rows: rows of `pools` of the night before, aligned with them; null where there is none.
             stats: what is done is added to it.
-
-        Returns:
-            Rows of `pools` and of `ranked_lists`, without run_date and bucket.
         """
         with stats.timing("plan"):
             listeners, previous = self._read(rows, previous_rows)
-            carry_over = self._plan(listeners, previous)
+            standing = self._plan(listeners, previous)
+            factors = ListenerFactors(
+                rows.num_rows, self.items.factors.shape[1], lambda some: self.solve(listeners, some)
+            )
         with stats.timing("merge"):
-            carry_over = self._merge(listeners, previous, carry_over)
+            carry_over = self._merge(listeners, previous, standing, factors)
             computed = np.flatnonzero(listeners.in_model & ~carry_over.stands)
         with stats.timing("solve"):
-            users = self.solve(listeners, computed)
+            users = factors.of(computed)
             nonzero = users.any(axis=1)
             computed, users = computed[nonzero], users[nonzero]
         with stats.timing("score"):
             query = self._query(listeners, computed, users)
             top = rank(query, self.kernel_plan, previous.items_in_model().take(computed))
-        pools = Pools.of(carry_over, previous, computed, top, users)
+        pools, shelves = Pools.of(carry_over, previous, computed, top, users), None
+        if self.shelf_ranker:
+            with stats.timing("shelve"):
+                shelves = self.shelf_ranker.shelve(listeners, previous, standing, pools, factors, self.kernel_plan)
         with stats.timing("audit"):
-            self._audit(listeners, pools, stats)
+            self._audit(listeners, pools, shelves, stats)
         with stats.timing("assemble"):
-            lists = self._lists(listeners, pools, previous)
+            second_stage = SecondStage.of(*pools.heads(self.considered), listeners.entries, self.model)
+            lists = self._lists(listeners, pools, previous, second_stage)
             stats.listeners += rows.num_rows
             stats.reasons.update(source for source in lists.sources if source != ALS)
             for reason, count in enumerate(np.bincount(pools.reasons[pools.personal])):
                 stats.reasons[RecomputeReason(reason).stored_name] += int(count)
-            return self._pool_rows(listeners, pools, previous, lists), self._list_rows(listeners, lists)
+            pool_rows = self._pool_rows(listeners, pools, previous, lists, shelves)
+            list_rows = self._list_rows(listeners, lists)
+        with stats.timing("list shelves"):
+            of_types = (
+                shelf_rows(self.shelf_ranker, listeners, pools.personal, shelves, second_stage, self.item_hashes)
+                if self.shelf_ranker and shelves
+                else contract("shelf_lists").arrow_schema.empty_table()
+            )
+        return Ranked(pool_rows, list_rows, of_types)
 
     def autotune(self, rows: pa.RecordBatch, previous_rows: pa.Table) -> KernelPlan:
         """The fastest plan, measured on some listeners; the arguments are as `rank` takes them."""
@@ -245,20 +216,26 @@ class Ranker:
             build=self.build,
             markets=self.markets,
             previous_markets=self.previous_markets or self.markets,
-            added_counts=self.added_counts,
+            additions=self.additions,
             day=(self.run_date - EPOCH).days,
         )
 
-    def _merge(self, listeners: Listeners, previous: PreviousPools, carry_over: CarryOver) -> CarryOver:
+    def _merge(
+        self, listeners: Listeners, previous: PreviousPools, standing: CarryOver, factors: ListenerFactors
+    ) -> CarryOver:
         """Put what was added since into the pools that it may reach; those still too short are to be computed."""
-        reached, added = find_additions(previous, carry_over, self._inputs(listeners), self.items)
-        already_heard, classes = listeners.already_heard.take(reached), listeners.classes[reached]
-        unheard = still_allowed(added, already_heard, classes, self.markets.masks)
+        stands = np.flatnonzero(standing.stands)
+        then, now = previous.classes[stands], listeners.classes[stands]
+        if not self.additions.counts[then, now].any():
+            return standing.without_short(listeners.candidates, self.considered)
+        stored, norms = previous.factors_of(stands, self.items.factors.shape[1]), previous.numbers("norm")[stands]
+        reached, added = self.additions.find_reaching(then, now, stored, norms, standing.bounds[stands], self.items)
+        already_heard = listeners.already_heard.take(stands[reached])
+        unheard = still_allowed(added, already_heard, now[reached], self.markets.masks)
         some = np.flatnonzero(unheard.lengths)
-        reached = reached[some]
-        query = self._query(listeners, reached, self.solve(listeners, reached))
-        merged = carry_over.merged(reached, merge(query, carry_over.top(reached), unheard.take(some)))
-        return merged.without_short(listeners.candidates, self.considered)
+        reached = stands[reached[some]]
+        top = merge(factors.of(reached), self.items, self.depth, standing.top(reached), unheard.take(some))
+        return standing.merged(reached, top).without_short(listeners.candidates, self.considered)
 
     def solve(self, listeners: Listeners, some: Counts) -> Floats:
         """The factors of some listeners."""
@@ -271,18 +248,21 @@ class Ranker:
         already_heard, classes = listeners.already_heard.take(some), listeners.classes[some]
         return Query(users, self.items, self.depth, already_heard, classes, self.eligible)
 
-    def _audit(self, listeners: Listeners, pools: Pools, stats: RankingStats) -> None:
-        """Prove the pools of a sample of listeners by scoring everything in float64."""
+    def _audit(self, listeners: Listeners, pools: Pools, shelves: Shelves | None, stats: RankingStats) -> None:
+        """Prove the pools and shelves of a sample of listeners by scoring everything in float64."""
         hashes = hash_ids(listeners.rows.column("user_id"), (self.run_date - EPOCH).days)
         sample = np.flatnonzero(pools.personal & (hashes / 2.0**64 < self.audit_share))
-        proved = audit(self._query(listeners, sample, self.solve(listeners, sample)), pools.top(sample))
+        query = self._query(listeners, sample, self.solve(listeners, sample))
+        of_types = self.shelf_ranker.tops(shelves, sample, query.users) if self.shelf_ranker and shelves else ()
+        proved = audit(query, pools.top(sample), [*of_types])
+        if self.shelf_ranker and shelves:
+            proved &= self.shelf_ranker.audit_bridges(shelves, sample, listeners)
         stats.audited += len(sample)
         stats.mismatches += int((~proved).sum())
 
-    def _lists(self, listeners: Listeners, pools: Pools, previous: PreviousPools) -> Lists:
+    def _lists(self, listeners: Listeners, pools: Pools, previous: PreviousPools, second_stage: SecondStage) -> Lists:
         """Every listener's list: chosen from the head of the pool, or a fallback, which is not re-ranked."""
-        candidates, scores = self._blend(listeners, *pools.heads(self.considered))
-        heads, scores, propensities = self._rerank(listeners, candidates, scores)
+        heads, scores, propensities = self._rerank(listeners, *second_stage.in_order())
         without = np.flatnonzero(~pools.personal)
         sources = [ALS] * len(pools.personal)
         if not len(without):
@@ -304,12 +284,6 @@ class Ranker:
         other_scores = np.concatenate([score for _, score, _ in fallbacks])
         return Lists(*fill_empty_rows(heads, scores, without, others, other_scores), sources, propensities)
 
-    def _blend(self, listeners: Listeners, candidates: CsrRows, scores: Floats) -> tuple[CsrRows, Floats]:
-        """The second stage: candidates in the order of the factors and their neighbourhoods together."""
-        model = self.model
-        weight = model.settings.neighbour_weight
-        return blend(candidates, scores, listeners.entries, model.neighbours, model.similarities, weight)
-
     def _rerank(self, listeners: Listeners, candidates: CsrRows, scores: Floats) -> tuple[CsrRows, Floats, pa.Array]:
         """The third stage: lists from candidates in order, their scores and propensities."""
         top_k = self.settings.top_k
@@ -323,7 +297,9 @@ class Ranker:
         offsets = pa.array(rows.offsets.astype(np.int32))
         return lists, scores, pa.ListArray.from_arrays(offsets, pa.array(propensities), mask=pa.array(~explored))
 
-    def _pool_rows(self, listeners: Listeners, pools: Pools, previous: PreviousPools, lists: Lists) -> pa.Table:
+    def _pool_rows(
+        self, listeners: Listeners, pools: Pools, previous: PreviousPools, lists: Lists, shelves: Shelves | None
+    ) -> pa.Table:
         """Rows of `pools`: a list that was carried on without factors is a pool as deep as the list."""
         count, sources = len(pools.personal), pa.array(lists.sources, pa.string())
         deep, deep_scores = _only(pools.items, pools.scores, pools.personal)
@@ -340,12 +316,16 @@ class Ranker:
         carried = pa.array(pools.personal & pools.stands)
         tonight = pa.repeat(pa.scalar(self.run_date), count)
         rankable = pa.array(self.markets.digests).take(pa.array(listeners.classes))
+        beyond, beyond_scores = shelves.beyond_pool() if shelves else (CsrRows.empty(count), np.zeros(0, np.float32))
+        shelf_offsets = pa.array(beyond.offsets.astype(np.int32))
         columns = {
             "user_id": listeners.rows.column("user_id"),
             "source": sources,
             "items": pa.ListArray.from_arrays(offsets, item_indexes),
             "scores": pa.ListArray.from_arrays(offsets, pa.array(all_scores)),
             "listed": pa.ListArray.from_arrays(pa.array(listed.offsets.astype(np.int32)), places),
+            "shelf_items": pa.ListArray.from_arrays(shelf_offsets, pa.array(self.model.item_indexes[beyond.positions])),
+            "shelf_scores": pa.ListArray.from_arrays(shelf_offsets, pa.array(beyond_scores)),
             "row_digest": listeners.rows.column("digest"),
             "model_version": pa.repeat(self.model.version, count),
             "build": pa.repeat(self.build, count),
@@ -360,28 +340,19 @@ class Ranker:
 
     def _list_rows(self, listeners: Listeners, lists: Lists) -> pa.Table:
         count, sources = listeners.rows.num_rows, pa.array(lists.sources, pa.string())
-        item_ids = self.model.item_ids.take(pa.array(lists.items.positions))
-        pairs = pa.StructArray.from_arrays([item_ids, pa.array(lists.scores)], names=["item_id", "score"])
         columns = {
             "user_id": listeners.rows.column("user_id"),
             "market": listeners.rows.column("market"),
             "arm": pa.repeat(CONTROL, count),
-            "items": pa.ListArray.from_arrays(pa.array(lists.items.offsets.astype(np.int32)), pairs),
+            "items": list_entries(self.model.item_ids, lists.items, pa.array(lists.scores)),
             "propensities": lists.propensities,
+            "cold": marked_places(lists.items.offsets, self.model.cold[lists.items.positions]),
             "source": sources,
             "model_version": pa.repeat(self.model.version, count),
             "candidates": pa.array(listeners.candidates.astype(np.int32)),
-            "digest": self._digests(lists.items, lists.scores, sources),
+            "digest": digests(self.item_hashes, lists.items, lists.scores, sources),
         }
         return pa.table(columns)
-
-    def _digests(self, lists: CsrRows, scores: Floats, sources: pa.Array) -> pa.Array:
-        """64 bits of every list and its source, in hexadecimal."""
-        places = np.arange(len(scores)) - np.repeat(lists.offsets[:-1], lists.lengths)
-        entries = self.item_hashes[lists.positions] ^ spread(scores.view(np.uint64) + places.astype(np.uint64))
-        sums = np.concatenate([np.zeros(1, np.uint64), np.cumsum(spread(entries), dtype=np.uint64)])[lists.offsets]
-        digests = spread((sums[1:] - sums[:-1]) ^ hash_ids(sources, 0))
-        return pa.array([f"{digest:016x}" for digest in digests.tolist()])
 
 
 def _rows_or_null(matrix: Factors, present: Mask) -> pa.ListArray:

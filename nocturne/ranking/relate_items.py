@@ -1,5 +1,7 @@
 """Stage `relate_items`: what goes best with every item, by content type."""
 
+from dataclasses import replace
+
 import pyarrow as pa
 import pyarrow.compute as pc
 from pyspark.sql import SparkSession
@@ -69,7 +71,8 @@ def _previous(night: Night, model: Model) -> Previous | None:
     blocked = night.settings.ranking.explicit_blocked_markets
     catalogue = tables.night_rows(earlier, "items", _OF_CATALOGUE)
     then = KnownItems.of(model.item_ids, catalogue, earlier.run_date, blocked)
-    return Previous(tables.night_rows(earlier, "related_items"), then)
+    known = replace(then, listable=then.listable & model.known_on(earlier.run_date))
+    return Previous(tables.night_rows(earlier, "related_items"), known)
 
 
 def _check_size(known: KnownItems, night: Night) -> None:

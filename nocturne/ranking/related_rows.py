@@ -1,6 +1,5 @@
 """Rows of `related_items`, a content type at a time: carried over, computed, or what a creator has. Pure."""
 
-import hashlib
 from dataclasses import dataclass
 from datetime import date
 from functools import cached_property, reduce
@@ -13,6 +12,7 @@ from nocturne.core.arrays import Counts, Mask, Positions
 from nocturne.core.csr import CsrRows
 from nocturne.core.sections import RelatedSettings
 from nocturne.kernel.numeric_build import numeric_build
+from nocturne.ranking.eligibility import mask_digest
 from nocturne.ranking.known_items import KnownItems
 from nocturne.ranking.related import SOURCES, RelatedRows, Relations
 from nocturne.ranking.related_carry_over import CarryOver, ListableItems, plan_carry_over
@@ -20,7 +20,7 @@ from nocturne.ranking.same_creator import best_of_creator
 from nocturne.storage.contracts import contract
 from nocturne.training.model import Model
 
-MODEL, CREATOR, NONE = "model", "creator", "none"
+MODEL, TEXT, CREATOR, NONE = "model", "text", "creator", "none"
 _ENTRY_SOURCES = pa.array([*SOURCES, CREATOR])
 _OF_CREATOR = len(SOURCES)
 _NOBODY = np.zeros(0, np.int64)
@@ -151,7 +151,7 @@ class RelatedNight:
             "content_type": content_type,
             "model_version": self.model.version,
             "build": self.build,
-            "rankable": _digest(then),
+            "rankable": mask_digest(then),
         }
         same = reduce(pc.and_, (pc.equal(previous.rows[name], value) for name, value in expected.items()))
         rows = previous.rows.select(["item_id", *_CARRIED.names]).filter(same).combine_chunks()
@@ -162,18 +162,20 @@ class RelatedNight:
     def _table(self, content_type: str, rows: pa.Table, listable: Mask) -> pa.Table:
         """Rows of `related_items` in the order of the known items."""
         count = len(self.known.ids)
-        of_model = np.zeros(count, np.bool_)
-        of_model[self.place[self._has_factors]] = True
+        source = np.full(count, CREATOR, object)
+        if self.model is not None:
+            known = self._has_factors
+            source[self.place[known]] = np.where(self.model.cold[known], TEXT, MODEL)
         lengths = pc.list_value_length(rows["items"].combine_chunks()).to_numpy()
         columns = {
             "run_date": pa.repeat(pa.scalar(self.run_date, pa.date32()), count),
             "item_id": self.known.ids,
             "content_type": pa.repeat(content_type, count),
             "items": rows["items"],
-            "source": pa.array(np.where(lengths == 0, NONE, np.where(of_model, MODEL, CREATOR)), pa.string()),
+            "source": pa.array(np.where(lengths == 0, NONE, source), pa.string()),
             "model_version": pa.repeat(pa.scalar(self.model and self.model.version, pa.string()), count),
             "build": pa.repeat(self.build, count),
-            "rankable": pa.repeat(_digest(listable), count),
+            "rankable": pa.repeat(mask_digest(listable), count),
             "reserve": rows["reserve"],
             "computed_on": rows["computed_on"],
         }
@@ -189,8 +191,3 @@ class RelatedNight:
             names=["item_id", "score", "source"],
         )
         return pa.ListArray.from_arrays(pa.array(rows.items.offsets.astype(np.int32)), entries)
-
-
-def _digest(mask: Mask) -> str:
-    """64 bits of a mask of the model's items."""
-    return hashlib.sha256(np.packbits(mask).tobytes()).hexdigest()[:16]

@@ -24,8 +24,9 @@ from threadpoolctl import threadpool_info, threadpool_limits
 from nocturne.core.errors import InputError
 from nocturne.core.night import Night
 from nocturne.ranking import mapped_file
-from nocturne.ranking.arm_rows import POOL_COLUMNS, ArmRows, Arms, EarlierArms
-from nocturne.ranking.ranker import Ranker, RankingStats
+from nocturne.ranking.arm_rows import POOL_COLUMNS, ArmRows, Arms, EarlierArms, Written
+from nocturne.ranking.ranker import Ranker
+from nocturne.ranking.stats import RankingStats
 from nocturne.storage.aligned_rows import AlignedRows
 from nocturne.storage.bucket_files import BucketFile, BucketWriter, remove_on_failure
 from nocturne.storage.contracts import contract
@@ -108,14 +109,16 @@ class BucketRanking:
         stats = RankingStats()
         arms = ArmRows(rankers.arms, self.previous_arms, self.run_date, bucket) if rankers.arms else None
         files: dict[tuple[str, ...], BucketWriter] = {
-            (table,): self._open(table, bucket) for table in ("pools", "ranked_lists")
+            (table,): self._open(table, bucket) for table in ("pools", "ranked_lists", "shelf_lists")
         }
         with remove_on_failure(others=files.values()):
             for rows, previous_rows in self._batches(bucket, stats):
-                pools, lists = rankers.control.rank(rows, previous_rows, stats)
+                pools, lists, of_types = rankers.control.rank(rows, previous_rows, stats)
                 lists, of_arms = arms.rank(rows, previous_rows, lists) if arms else (lists, [])
                 with stats.timing("write"):
-                    for table, keys, written in (("pools", {}, pools), ("ranked_lists", {}, lists), *of_arms):
+                    of_control = {"pools": pools, "ranked_lists": lists, "shelf_lists": of_types}
+                    of_all = [*(Written(table, {}, rows) for table, rows in of_control.items()), *of_arms]
+                    for table, keys, written in of_all:
                         place = (table, *keys.values())
                         if place not in files:
                             files[place] = self._open(table, bucket, keys)

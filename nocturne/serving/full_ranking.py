@@ -32,7 +32,7 @@ def rank_catalogue(items: ServedItems, row: ServedRow, allowed: Mask, k: int) ->
         allowed: what the listener may get; shape (items,).
     """
     assert row.factors is not None
-    may = allowed & (items.confidence_weights > 0)
+    may = allowed & (items.inverse_norms > 0)
     query = Query(
         users=row.factors.astype(np.float64)[None],
         items=items.layout,

@@ -1,9 +1,10 @@
 """Past nights that a night may be built on or compared with: those on which no gate closed."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import date
 from statistics import median
 
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from nocturne.core.night import Night, Warehouse
@@ -39,6 +40,24 @@ def previous_night(night: Night, table: str) -> Night | None:
     closed = closed_dates(night.warehouse, GATED_TABLES)
     earlier = [day for day in tables.dates(night.warehouse, table) if day < night.run_date and day not in closed]
     return night.on(earlier[-1]) if earlier else None
+
+
+def accumulated_rows(
+    night: Night, table: str, columns: Sequence[str], where: pc.Expression | None = None, *, before: bool = False
+) -> pa.Table:
+    """Rows of a table that accumulates, oldest night first: tonight's, and those of sound nights before.
+
+    Args:
+        columns: run_date first, and after it what rows of a night are put in order of.
+        where: which of them.
+        before: without tonight's.
+    """
+    closed = closed_dates(night.warehouse, [table])
+    days = [day for day in tables.partitions(night, table)[1] if day < night.run_date and day not in closed]
+    days += [] if before else [night.run_date]
+    of_nights = pc.field("run_date").isin(days) if days else pc.scalar(False)
+    rows = tables.rows(night.warehouse, table, of_nights if where is None else of_nights & where, columns)
+    return rows.sort_by([(name, "ascending") for name in columns[:2]])
 
 
 def interaction_sources(night: Night) -> tuple[date | None, list[date]]:

@@ -27,7 +27,13 @@ if TYPE_CHECKING:
 OF_MODELS = ("models", "item_factors")
 """Tables with a partition a model: to a night belongs that of the model live on it."""
 
-BUCKETED = ("listens", "interactions", "pools", "ranked_lists", "arm_pools", "arm_lists", "assignments", "triggers")
+ACCUMULATED = ("item_index", "item_texts", "cold_factors", "bridges", "bridge_factors")
+"""Tables whose rows stay as they were when they were added: to a night belong those of every night so far."""
+
+BUCKETED = (
+    *("listens", "interactions", "pools", "ranked_lists", "shelf_lists"),
+    *("arm_pools", "arm_lists", "assignments", "triggers"),
+)
 """Tables keyed by listener, in one file a bucket, and an arm where these are apart, in order of user_id."""
 
 
@@ -90,15 +96,15 @@ def belonging_column(table: str) -> str:
     return "model_version" if table in OF_MODELS else contract(table).partitioned_by[0]
 
 
-def partitions(night: Night, table: str) -> tuple[str, list[Any]]:
-    """A partition column, and its values that belong to the night.
+def partitions(night: Night, table: str, at: int | None = None) -> tuple[str, list[Any]]:
+    """A partition column, and its values that belong to the night, at a version of the table if not the last.
 
-    The night itself; for the item index every night so far; for models and their factors the version of the
-    model live on this night.
+    The night itself; for tables that accumulate every night so far; for models and their factors the version of
+    the model live on this night.
     """
     column = belonging_column(table)
-    if table == "item_index":
-        days = _dates(open_night_table(night, table), table)
+    if table in ACCUMULATED:
+        days = _dates(open_night_table(night, table, at), table)
         return column, [day for day in days if day <= night.run_date]
     if table in OF_MODELS:
         live = live_on(models(night.warehouse), night.run_date)
@@ -118,7 +124,7 @@ def files(night: Night, table: str, at: int | None = None, values: Sequence[Any]
         at: version of the table, if not the last.
         values: values of the belonging column of the night, where they are known better.
     """
-    column, values = partitions(night, table) if values is None else (belonging_column(table), values)
+    column, values = partitions(night, table, at) if values is None else (belonging_column(table), values)
     actions = _add_actions(open_night_table(night, table, at), table, column, values)
     return actions.select(["path", "size_bytes", "num_records"]).sort_by("path")
 

@@ -1,6 +1,7 @@
 """Writing of Delta tables: a night's partition, or some rows, replaced in one fenced commit."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, cast
 
 import pyarrow as pa
@@ -67,38 +68,51 @@ def replace_rows(rows: pa.Table, table: str, warehouse: Warehouse, where: str) -
         )
 
 
-def commit_files(spark: "SparkSession", night: Night, table: str, files: Sequence[BucketFile]) -> None:
-    """Replace the night's partition of a table by files that tasks have written into its folder, in one commit.
+def commit_files(spark: "SparkSession", night: Night, files: Mapping[str, Sequence[BucketFile]]) -> None:
+    """Replace the night's partition of tables by files that tasks have written into their folders, a commit a table.
+
+    Nothing is committed before the rows of every table hold what their contract says.
+
+    Args:
+        files: by table.
 
     Raises:
         InputError: rows break a constraint of the contract, which whoever writes a Delta table must check.
     """
     from nocturne.core.spark.session import plan_simply  # small tables are written without Spark
 
+    most = max((sum(file.rows for file in written) for written in files.values()), default=0)
+    with plan_simply(spark, most), ThreadPoolExecutor(max(1, len(files))) as beside:
+        for _ in beside.map(lambda table: _check_constraints(spark, night, table, files[table]), files):
+            pass
+    for table, written in files.items():
+        promised, delta = contract(table), _open_for_writing(night.warehouse, table)
+        with fencing.conflicts_as_errors(delta):
+            delta.create_write_transaction(
+                [file.add_action(str(night.run_date)) for file in written],
+                mode="overwrite",
+                schema=promised.arrow_schema,
+                partition_by=list(promised.partitioned_by),
+                partition_filters=[("run_date", "=", str(night.run_date))],
+                commit_properties=fencing.commit_properties(delta, night.warehouse.token),
+            )
+
+
+def _check_constraints(spark: "SparkSession", night: Night, table: str, files: Sequence[BucketFile]) -> None:
     promised, path = contract(table), night.warehouse.table_path(table)
     broken = [f"NOT coalesce({check}, false)" for check in promised.constraints.values()]
-    if files and broken:
-        kinds = ", ".join(f"`{column.name}` {column.type}" for column in promised.columns)
-        written = spark.read.schema(kinds).parquet(*(f"{path}/{file.path}" for file in files))
-        with plan_simply(spark, sum(file.rows for file in files)):
-            wrong = written.where(" OR ".join(broken)).count()
-        if wrong:
-            raise InputError(
-                f"rows of {table} break its constraints",
-                where=path,
-                found=f"{wrong} rows",
-                expected=" and ".join(promised.constraints.values()),
-                fix="this is a fault of Nocturne's: report it with the night's settings",
-            )
-    delta = _open_for_writing(night.warehouse, table)
-    with fencing.conflicts_as_errors(delta):
-        delta.create_write_transaction(
-            [file.add_action(str(night.run_date)) for file in files],
-            mode="overwrite",
-            schema=promised.arrow_schema,
-            partition_by=list(promised.partitioned_by),
-            partition_filters=[("run_date", "=", str(night.run_date))],
-            commit_properties=fencing.commit_properties(delta, night.warehouse.token),
+    if not (files and broken):
+        return
+    kinds = ", ".join(f"`{column.name}` {column.type}" for column in promised.columns)
+    written = spark.read.schema(kinds).parquet(*(f"{path}/{file.path}" for file in files))
+    wrong = written.where(" OR ".join(broken)).count()
+    if wrong:
+        raise InputError(
+            f"rows of {table} break its constraints",
+            where=path,
+            found=f"{wrong} rows",
+            expected=" and ".join(promised.constraints.values()),
+            fix="this is a fault of Nocturne's: report it with the night's settings",
         )
 
 

@@ -314,6 +314,7 @@ def _freeze(
         similarities=similarities,
         predecessors=before,
         predecessor_weights=successions,
+        added_on=np.zeros(len(trained), np.int64),
     )
 
 

@@ -90,11 +90,11 @@ def confidence_rows(
             recent_items if recency is below 1.
         recency: what confidence in an item is multiplied by for each listen after its last one.
         position: column in the model of each item index, ascending; -1, or beyond its end, for items it lacks.
-        weights: confidence weight of each of the model's items; shape (items,).
+        weights: confidence weight of each of the model's items; 0 for those that do not count; shape (items,).
     """
     offsets, item_indexes, amounts = strengths(rows, anchor_date, half_life_days, settings)
     columns = columns_of(item_indexes, position)
-    used = (columns >= 0) & (amounts > 0)
+    used = (columns >= 0) & (amounts > 0) & (weights[columns] > 0)
     heard = np.diff(offsets)
     columns = columns[used]
     values = confidences(amounts[used], weights[columns], np.repeat(heard, heard)[used], settings)

@@ -3,7 +3,7 @@
 Apart from training, so that the executors need not load what only training uses.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from functools import cached_property
 from typing import Any
@@ -13,7 +13,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from nocturne.core.arrays import Counts, Factors, Floats, Indexes
+from nocturne.core.arrays import Counts, Factors, Floats, Indexes, Mask
 from nocturne.core.sections import AlsSettings
 from nocturne.storage.contracts import contract
 from nocturne.storage.model_transitions import ModelRecord
@@ -25,12 +25,17 @@ from nocturne.training.item_counts import ItemCounts, from_maps, to_maps
 class Model:
     """Everything global that lists depend on, frozen until the next model.
 
+    The items that were learned come first. Behind them are those that it knows by their text alone, in the order in
+    which nights have added them, so that no item ever moves.
+
     Attributes:
-        item_indexes: columns of the model in the interaction matrix, ascending; shape (items,).
+        item_indexes: columns of the model in the interaction matrix, ascending among the learned; shape (items,).
         item_ids: aligned with it.
         factors: item factors on their principal axes, float32; shape (items, factors).
-        spectrum: the diagonal of factors.T @ factors, which is zero elsewhere; largest first; shape (factors,).
-        confidence_weights: what confidences in each item are multiplied by; shape (items,).
+        spectrum: the diagonal of factors.T @ factors of the learned items, which is zero elsewhere; largest first;
+            shape (factors,).
+        confidence_weights: what confidences in each item are multiplied by; 0 for items that were not learned, so that
+            no listener's factors depend on them; shape (items,).
         score_multipliers: what each item's inner product is multiplied by; shape (items,).
         listeners: listeners of each item at training, count; shape (items,).
         market_listeners: the same by market.
@@ -39,6 +44,7 @@ class Model:
         similarities: weights of the neighbours, aligned with them.
         predecessors: positions of the items after which each is heard most, as the neighbours are kept.
         predecessor_weights: how often, aligned with them; the largest of all is 1.
+        added_on: night that added each item, in days since 1970-01-01; 0 of those that were learned; shape (items,).
     """
 
     version: str
@@ -57,6 +63,16 @@ class Model:
     similarities: Factors
     predecessors: Indexes
     predecessor_weights: Factors
+    added_on: Counts
+
+    @cached_property
+    def cold(self) -> Mask:
+        """Items that the model knows by their text alone; shape (items,)."""
+        return np.asarray(self.added_on > 0)
+
+    def known_on(self, night: date) -> Mask:
+        """Items that the model ranked on a night; shape (items,)."""
+        return np.asarray(self.added_on <= (night - date(1970, 1, 1)).days)
 
     @cached_property
     def position(self) -> Indexes:
@@ -84,7 +100,7 @@ def factors_table(model: Model) -> pa.Table:
         "model_version": pa.repeat(model.version, items),
         "item_index": pa.array(model.item_indexes),
         "item_id": model.item_ids,
-        "factors": _lists(np.full(items, model.factors.shape[1]), model.factors.ravel()),
+        "factors": as_lists(np.full(items, model.factors.shape[1]), model.factors.ravel()),
         "confidence_weight": pa.array(model.confidence_weights),
         "score_multiplier": pa.array(model.score_multipliers),
         "listeners": pa.array(model.listeners),
@@ -101,8 +117,8 @@ def _evidence_lists(model: Model, items: str, weights: str) -> dict[str, pa.List
     present = places >= 0
     counts = present.sum(axis=1)
     return {
-        items: _lists(counts, model.item_indexes[places[present]]),
-        weights: _lists(counts, getattr(model, weights)[present]),
+        items: as_lists(counts, model.item_indexes[places[present]]),
+        weights: as_lists(counts, getattr(model, weights)[present]),
     }
 
 
@@ -122,7 +138,7 @@ def model_from_tables(record: ModelRecord, factors: pa.Table, half_life_days: fl
         half_life_days=half_life_days,
         item_indexes=item_indexes,
         item_ids=factors["item_id"].combine_chunks(),
-        factors=factors["factors"].combine_chunks().flatten().to_numpy().reshape(-1, len(spectrum)),
+        factors=_matrix(factors["factors"], len(spectrum)),
         spectrum=spectrum,
         confidence_weights=factors["confidence_weight"].to_numpy(),
         score_multipliers=factors["score_multiplier"].to_numpy(),
@@ -132,10 +148,44 @@ def model_from_tables(record: ModelRecord, factors: pa.Table, half_life_days: fl
         similarities=similarities,
         predecessors=before,
         predecessor_weights=successions,
+        added_on=np.zeros(len(item_indexes), np.int64),
     )
 
 
-def _lists(lengths: npt.NDArray[np.integer[Any]], flat: npt.NDArray[Any]) -> pa.ListArray:
+def with_cold_items(model: Model, rows: pa.Table) -> Model:
+    """The model with items behind its own that it knows by their text.
+
+    Args:
+        rows: of `cold_factors`, of this model, oldest night first; of two rows of an item the first one counts.
+    """
+    _, first = np.unique(rows["item_index"].to_numpy(), return_index=True)
+    rows = rows.take(pa.array(np.sort(first))).combine_chunks()
+    items = rows.num_rows
+    neighbours, similarities = _evidence(rows, "neighbours", "similarities", model.position, model.settings)
+    nothing = np.full((items, model.predecessors.shape[1]), -1, np.int32)
+    return replace(
+        model,
+        item_indexes=np.concatenate([model.item_indexes, rows["item_index"].to_numpy()]),
+        item_ids=pa.concat_arrays([model.item_ids, rows["item_id"].combine_chunks()]),
+        factors=np.concatenate([model.factors, _matrix(rows["factors"], model.factors.shape[1])]),
+        confidence_weights=np.concatenate([model.confidence_weights, np.zeros(items)]),
+        score_multipliers=np.concatenate([model.score_multipliers, rows["score_multiplier"].to_numpy()]),
+        listeners=np.concatenate([model.listeners, np.zeros(items, np.int64)]),
+        neighbours=np.concatenate([model.neighbours, neighbours]),
+        similarities=np.concatenate([model.similarities, similarities]),
+        predecessors=np.concatenate([model.predecessors, nothing]),
+        predecessor_weights=np.concatenate([model.predecessor_weights, np.zeros(nothing.shape, np.float32)]),
+        added_on=np.concatenate([model.added_on, rows["run_date"].cast(pa.int32()).to_numpy().astype(np.int64)]),
+    )
+
+
+def _matrix(lists: pa.ChunkedArray, width: int) -> Factors:
+    matrix: Factors = lists.combine_chunks().flatten().to_numpy().reshape(-1, width)
+    return matrix
+
+
+def as_lists(lengths: npt.NDArray[np.integer[Any]], flat: npt.NDArray[Any]) -> pa.ListArray:
+    """Lists of these lengths of values laid end to end."""
     ends = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
     return pa.ListArray.from_arrays(pa.array(ends), pa.array(flat))
 

@@ -12,22 +12,36 @@ from typing import Literal
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from nocturne.core.arrays import Indexes
 from nocturne.core.code_version import code_version
 from nocturne.core.errors import InputError, UsageError
 from nocturne.core.night import Night, Warehouse
 from nocturne.core.sections import AlsSettings
 from nocturne.storage import model_transitions, tables, writing
 from nocturne.storage.contracts import contract
-from nocturne.storage.model_transitions import CANDIDATE, LIVE, REJECTED, ModelRecord, Transition, live_on, with_states
+from nocturne.storage.history import accumulated_rows
+from nocturne.storage.model_transitions import (
+    CANDIDATE,
+    LIVE,
+    REJECTED,
+    ModelRecord,
+    Transition,
+    live_on,
+    model_of_arm,
+    with_states,
+)
+from nocturne.storage.running_experiments import running
 from nocturne.storage.stored_rows import StoredRows
 from nocturne.training import als
 from nocturne.training.hold_out import COLUMNS as HELD_OUT
-from nocturne.training.model import Model, factors_table, model_from_tables
+from nocturne.training.model import Model, factors_table, model_from_tables, with_cold_items
 from nocturne.training.race import Race, run_race
 
 Origin = Literal["train_als", "retrain", "tune", "experiment"]
 THE_NIGHT = "train_als"
 """Who moves the models that the night itself trains."""
+
+_COLD = (*("run_date", "item_index", "item_id", "factors", "score_multiplier", "neighbours", "similarities"),)
 
 
 @dataclass(frozen=True)
@@ -71,7 +85,7 @@ def find(models: Sequence[ModelRecord], version: str) -> ModelRecord:
 
 
 def load_model(warehouse: Warehouse, version: str) -> Model:
-    """A model with its factors, whatever its state.
+    """A model with the factors that it learned, whatever its state.
 
     Raises:
         UsageError: there is no such model.
@@ -89,9 +103,38 @@ def load_model(warehouse: Warehouse, version: str) -> Model:
 
 
 def live_model(night: Night) -> Model | None:
-    """The model live on the night, with its factors."""
+    """The model live on the night, as it ranks then."""
     live = live_on(models(night.warehouse), night.run_date)
-    return load_model(night.warehouse, live.version) if live else None
+    return model_on(night, live.version) if live else None
+
+
+def model_on(night: Night, version: str) -> Model:
+    """A model with all items that it ranks on a night: those that it learned, and those that it knows by their text.
+
+    Raises:
+        UsageError: there is no such model.
+    """
+    model = load_model(night.warehouse, version)
+    if not night.settings.content.cold_items:
+        return model
+    rows = accumulated_rows(night, "cold_factors", _COLD, pc.field("model_version") == model.version)
+    return with_cold_items(model, rows)
+
+
+def learned_items(warehouse: Warehouse, version: str) -> Indexes:
+    """Indexes of the items that a model learned."""
+    of_model = pc.field("model_version") == version
+    indexes: Indexes = tables.rows(warehouse, "item_factors", of_model, ["item_index"])["item_index"].to_numpy()
+    return indexes
+
+
+def versions_on(night: Night) -> set[str]:
+    """Versions of the models that rank on a night: the live one, those of arms, and that of the holdback."""
+    present, holdback = models(night.warehouse), night.settings.experiments.holdback_model
+    arms = [arm for experiment in running(night) for arm in experiment.arms.values()]
+    in_use = [live_on(present, night.run_date), *(model_of_arm(present, night.run_date, arm) for arm in arms)]
+    named = {model.version for model in in_use if model} | {holdback}
+    return named & {model.version for model in present}
 
 
 def train(

@@ -8,11 +8,14 @@ from pyspark.sql import SparkSession
 from nocturne.core.night import Night
 from nocturne.core.stage import Progress, StageResult
 from nocturne.flow import GATED_TABLES
-from nocturne.storage import tables
+from nocturne.storage import tables, writing
+from nocturne.storage.contracts import contract
 from nocturne.storage.history import closed_dates
 from nocturne.storage.model_transitions import arm_recipe, live_on, model_of_arm
 from nocturne.storage.running_experiments import running
 from nocturne.training import als, registry, schedule
+from nocturne.training.bridges import BridgeTables, bridge_tables
+from nocturne.training.cold_items import cold_factors
 
 
 def train_als(spark: SparkSession, night: Night, progress: Progress) -> StageResult:
@@ -24,10 +27,18 @@ def train_als(spark: SparkSession, night: Night, progress: Progress) -> StageRes
     listeners = tables.count(night, "interactions")
     if not listeners:
         registry.take_back(night)
+        for table in ("cold_factors", *BridgeTables._fields):
+            writing.replace_night(contract(table).arrow_schema.empty_table(), table, night)
         return StageResult(0, remark="nobody to learn from yet")
     trained, remark = _train_live(night, progress)
     of_arms = "".join(f"; {version} for an experiment" for version in _train_arms(night))
-    return StageResult(listeners if trained or of_arms else 0, remark=remark + of_arms)
+    cold = cold_factors(night, registry.versions_on(night))
+    writing.replace_night(cold, "cold_factors", night)
+    bridges = bridge_tables(night)
+    for table, rows in bridges._asdict().items():
+        writing.replace_night(rows, table, night)
+    by_text = f"; {cold.num_rows:,} items by their text" if cold.num_rows else ""
+    return StageResult(listeners if trained or of_arms else 0, remark=remark + of_arms + by_text)
 
 
 def _train_live(night: Night, progress: Progress) -> tuple[bool, str]:

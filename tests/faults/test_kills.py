@@ -173,11 +173,14 @@ def kill_workers_at_every_point(
         jobs.append(job)
 
 
+LATER = ("embed_items", "train_als", "rank_users", "relate_items")
+
+
 @pytest.mark.parametrize(
     ("stage", "tables", "later"),
     [
-        ("ingest_events", ("listens",), ("build_interactions", "train_als", "rank_users", "relate_items")),
-        ("build_interactions", ("interactions",), ("train_als", "rank_users", "relate_items")),
+        ("ingest_events", ("listens",), ("build_interactions", *LATER)),
+        ("build_interactions", ("interactions",), LATER),
         ("rank_users", ("pools", "ranked_lists"), ()),
     ],
 )

@@ -66,6 +66,7 @@ def test_every_format_gives_the_same_item(tmp_path: Path, name: str, content: Co
         "title": None,
         "creator": None,
         "tags": ["x", "y"],
+        "description": None,
         "duration_ms": 7,
         "explicit": True,
         "available_from": date(2025, 3, 1),

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 
 from nocturne.kernel.audit import audit
-from nocturne.kernel.top_k import Top
+from nocturne.kernel.layout import Eligible
+from nocturne.kernel.top_k import Top, top_k
 from tests.fixtures.random_catalogues import LENGTHS, RandomQuery, make, random_queries, rows_of
 
 
@@ -68,3 +69,16 @@ def test_a_shrunken_list_passes_while_it_is_the_head_and_its_bound_covers_the_re
     shrunken = Top(rows_of(lists), scores, np.array([whole.scores[4], whole.scores[10], whole.bounds[2]]))
     assert audited(case, 10, shrunken) == [True] * 3
     assert audited(case, 10, replace(shrunken, bounds=whole.bounds)) == [False, False, True]
+
+
+def test_a_list_of_a_type_must_be_the_head_of_that_type(case: RandomQuery) -> None:
+    query, whole = case.query(10), case.top(10)
+    odd = np.arange(700) % 2 == 1
+    masks = Eligible.of(case.eligible.masks & odd, case.items)
+    of_type = top_k(replace(query, eligible=masks))
+    assert audit(query, whole, [(odd, of_type)]).tolist() == [True] * 3
+    assert audit(query, whole, [(odd, of_type), (odd, changed(of_type, "scores", 5, 0.0))]).tolist() == [
+        *(False, True, True)
+    ]
+    assert audit(query, whole, [(~odd, of_type)]).tolist() == [False] * 3
+    assert audit(query, whole, [(odd, whole)]).tolist() == [False] * 3

@@ -28,19 +28,16 @@ from tests.fixtures.random_catalogues import LENGTHS, RandomQuery, random_querie
 def test_what_is_above_the_bound_gets_its_place_and_the_bound_covers_the_rest(added, k, scores, bound) -> None:
     factors = np.array([[5.0], [3.0], *([each] for each in added)], np.float32)
     items = lay_out_items(factors, np.ones(len(factors)), np.arange(len(factors)))
-    masks = Eligible.of(np.ones((1, len(factors)), dtype=bool), items)
-    query = Query(np.ones((1, 1)), items, k, rows_of([[]]), np.zeros(1, np.int32), masks)
     top = Top(rows_of([[0, 1]]), np.array([5.0, 3.0]), np.array([2.0]))
-    merged = merge(query, top, rows_of([list(range(2, len(factors)))]))
+    merged = merge(np.ones((1, 1)), items, k, top, rows_of([list(range(2, len(factors)))]))
     assert merged.scores.tolist() == scores
     assert merged.bounds.tolist() == [bound]
 
 
 def test_of_equal_scores_the_first_in_order_of_ties_comes_first() -> None:
     items = lay_out_items(np.ones((4, 1), np.float32), np.ones(4), np.array([1, 3, 0, 2]))
-    masks = Eligible.of(np.ones((1, 4), dtype=bool), items)
-    query = Query(np.ones((1, 1)), items, 4, rows_of([[]]), np.zeros(1, np.int32), masks)
-    merged = merge(query, Top(rows_of([[0, 1]]), np.ones(2), np.array([-np.inf])), rows_of([[3, 2]]))
+    top = Top(rows_of([[0, 1]]), np.ones(2), np.array([-np.inf]))
+    merged = merge(np.ones((1, 1)), items, 4, top, rows_of([[3, 2]]))
     assert merged.lists.positions.tolist() == [2, 0, 3, 1]
 
 
@@ -61,7 +58,8 @@ def test_nights_of_additions_and_withdrawals_give_the_head_of_everything(
         masks = before ^ (rng.random(before.shape) < changed / 4)
         eligible = Eligible.of(masks, case.items)
         query = Query(case.users, case.items, k, case.already_heard, case.classes, eligible)
-        top = merge(query, withdrawn(top, masks, case.classes), reaching(query, top, before, rounded, norms))
+        left = withdrawn(top, masks, case.classes)
+        top = merge(case.users, case.items, k, left, reaching(query, top, before, rounded, norms))
         assert audit(query, top).all()
         assert is_head(top, top_k(query))
         before = masks

@@ -24,7 +24,8 @@ def parts(top: Top) -> list[tuple[list[int], bytes]]:
 def assert_exact(case: RandomQuery, k: int, top: Top) -> None:
     """Lists and scores are those of a full sort; the bound covers what is left out, and lies under what is listed."""
     for listener, (positions, scores) in enumerate(parts(top)):
-        expected, exact, unlisted = sort_all(case.users[listener], case.items, case.allowed(listener), k)
+        allowed = np.flatnonzero(case.allowed(listener)).astype(np.int32)
+        expected, exact, unlisted = sort_all(case.users[listener], case.items, allowed, k)
         assert positions == expected.tolist()
         assert scores == exact.tobytes()
         assert unlisted <= top.bounds[listener] <= min(exact, default=np.inf)

@@ -27,6 +27,7 @@ from nocturne.serving.night_record import NightRecord
 from nocturne.storage import delta_log, fingerprints, tables, writing
 from nocturne.storage.contracts import contract
 from nocturne.storage.model_transitions import ModelRecord
+from nocturne.storage.tables import ACCUMULATED
 from tests.fixtures import two_listeners
 
 pytestmark = pytest.mark.slow
@@ -212,7 +213,7 @@ def test_the_item_index_may_have_no_limit(at):
 
 
 def test_every_limit_of_the_default_settings_is_that_of_a_table():
-    assert set(load_settings().retention.nights) == set(TABLES) - {"item_index"}
+    assert set(load_settings().retention.nights) == set(TABLES) - set(ACCUMULATED)
     assert Limits.of(load_settings().retention, FIRST).first("item_index") == date.min
 
 

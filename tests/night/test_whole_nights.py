@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Callable, Sequence
+from itertools import product
 
 import duckdb
 import numpy as np
@@ -108,6 +109,20 @@ def test_every_listener_known_gets_a_full_list_of_unheard_eligible_items(publish
         for rule in (rules[item] for item in listed if item in rules):  # what no catalogue names has no rules
             assert rule["markets"] is None or row["market"] in rule["markets"]
             assert (rule["available_from"] or tonight) <= tonight <= (rule["available_until"] or tonight)
+
+
+def test_every_listener_gets_a_full_list_of_every_content_type(published: Service) -> None:
+    last, kinds = NIGHTS - 1, ("audiobook", "podcast_episode", "track")
+    history = {row["user_id"]: set(row["item_indexes"]) for row in rows(published, "interactions", last)}
+    index = {row["item_id"]: row["item_index"] for row in rows(published, "item_index")}
+    kind_of = {row["item_id"]: row["content_type"] for row in rows(published, "items", last)}
+    shelves = rows(published, "shelf_lists", last)
+    assert sorted((row["user_id"], row["content_type"]) for row in shelves) == sorted(product(history, kinds))
+    for row in shelves:
+        listed = [item["item_id"] for item in row["items"]]
+        assert len(listed) == len(set(listed)) == min(20, row["candidates"])
+        assert {kind_of.get(item, "other") for item in listed} <= {row["content_type"]}
+        assert not {index[item] for item in listed} & history[row["user_id"]]
 
 
 def test_the_cache_answers_with_the_lists_of_the_table(published: Service) -> None:

@@ -43,6 +43,7 @@ def listed(*lists):
     rows = [{"items": [{"item_id": item, "score": 1.0} for item in items], "source": "als"} for items in lists]
     kinds = [
         ("items", pa.list_(pa.struct([("item_id", pa.string()), ("score", pa.float64())]))),
+        ("cold", pa.list_(pa.int32())),
         ("source", pa.string()),
     ]
     return pa.Table.from_pylist(rows, schema=pa.schema(kinds))
@@ -63,6 +64,15 @@ def test_teams_pick_in_turn_what_nobody_has_picked(seed_of, expected, teams):
     assert [entry["item_id"] for entry in drafted.items[0].as_py()] == expected
     assert [entry["score"] for entry in drafted.items[0].as_py()] == [4.0, 3.0, 2.0, 1.0]
     assert drafted.teams[0].as_py() == teams
+
+
+def test_a_drafted_list_marks_what_either_model_knows_by_text_alone():
+    control, treatment = listed(["a", "b"], ["b", "d"]), listed(["a", "c"], ["b", "e"])
+    place = control.schema.get_field_index("cold")
+    control = control.set_column(place, "cold", pa.array([[1], None], pa.list_(pa.int32())))
+    drafted = draft_lists(control, treatment, np.zeros(2, np.uint64), ("control", "new"), 3)
+    (first, second) = ([entry["item_id"] for entry in row] for row in drafted.items.to_pylist())
+    assert drafted.cold.to_pylist() == [[first.index("b")], [second.index("b")]]
 
 
 def test_the_same_list_has_the_same_digest_and_another_order_another():

@@ -15,8 +15,9 @@ from nocturne.core.settings import load_settings
 from nocturne.ingestion.interactions import UNIT
 from nocturne.kernel.layout import lay_out_items
 from nocturne.ranking.eligibility import Markets
-from nocturne.ranking.ranker import Ranker, RankingStats
+from nocturne.ranking.ranker import Ranker
 from nocturne.ranking.spark_tasks import cut, one_blas_thread
+from nocturne.ranking.stats import RankingStats
 from nocturne.storage.contracts import contract
 from nocturne.training.als import train
 from nocturne.training.model import Model
@@ -82,7 +83,7 @@ def ranked(
     made: Ranker, batch: pa.RecordBatch, previous: dict[str, list[int]] | None = None
 ) -> list[dict[str, object]]:
     stats = RankingStats()
-    _, lists = made.rank(batch, pools_before(batch, previous), stats)
+    _, lists, _ = made.rank(batch, pools_before(batch, previous), stats)
     assert stats.mismatches == 0
     return lists.to_pylist()
 
@@ -139,15 +140,15 @@ def test_the_previous_list_is_last_nights_in_its_order_whatever_the_order_of_the
     rng = np.random.default_rng(1)
     heard = {f"u{user}": {int(item): 1.0 for item in rng.choice(30, 8, replace=False)} for user in range(40)}
     model, batch = learned(heard, items=30), rows(heard)
-    pools, lists = ranker(model, candidates=15).rank(batch, pools_before(batch), RankingStats())
+    pools, lists, _ = ranker(model, candidates=15).rank(batch, pools_before(batch), RankingStats())
     expected = {row["user_id"]: ids_of(row) for row in lists.to_pylist()}
     heads = {row["user_id"]: [f"i{item}" for item in row["items"][:3]] for row in pools.to_pylist()}
     assert expected != heads
     unknown = rows({user: {30: 1.0} for user in heard})
-    carried_on, tonight = ranker(model).rank(unknown, pools, RankingStats())
+    carried_on, tonight, _ = ranker(model).rank(unknown, pools, RankingStats())
     assert {row["source"] for row in tonight.to_pylist()} == {"previous"}
     assert {row["user_id"]: ids_of(row) for row in tonight.to_pylist()} == expected
-    _, once_more = ranker(model).rank(unknown, carried_on, RankingStats())
+    _, once_more, _ = ranker(model).rank(unknown, carried_on, RankingStats())
     assert {row["user_id"]: ids_of(row) for row in once_more.to_pylist()} == expected
 
 
@@ -203,7 +204,7 @@ def test_a_huge_row_is_a_part_of_its_own_and_parts_keep_the_order() -> None:
 
 def test_every_pool_is_proved_and_deeper_than_the_list() -> None:
     stats, batch = RankingStats(), rows(BLOCKS)
-    pools, lists = ranker(learned()).rank(batch, pools_before(batch), stats)
+    pools, lists, _ = ranker(learned()).rank(batch, pools_before(batch), stats)
     assert (stats.listeners, stats.audited, stats.mismatches) == (16, 16, 0)
     for pool, row in zip(pools.to_pylist(), lists.to_pylist(), strict=True):
         assert [f"i{pool['items'][place]}" for place in pool["listed"]] == ids_of(row)
@@ -212,7 +213,7 @@ def test_every_pool_is_proved_and_deeper_than_the_list() -> None:
 
 def test_a_wrong_pool_that_is_carried_over_is_found() -> None:
     made, batch = ranker(learned()), rows(BLOCKS)
-    pools, _ = made.rank(batch, pools_before(batch), RankingStats())
+    pools, _, _ = made.rank(batch, pools_before(batch), RankingStats())
     wrong = pools.to_pylist()
     wrong[3]["items"] = wrong[3]["items"][::-1]
     stats = RankingStats()

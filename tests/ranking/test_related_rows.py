@@ -43,6 +43,7 @@ def model(seed: int, kind: str = "normal") -> Model:
         pa.array([item(number) for number in range(IN_MODEL)]), factors.astype(np.float32), np.ones(3),
         np.ones(IN_MODEL), np.ones(IN_MODEL), rng.integers(1, 5, IN_MODEL), {}, before[:, :0],
         np.zeros((IN_MODEL, 0), np.float32), before, rng.choice([0.25, 0.5, 1.0], before.shape).astype(np.float32),
+        np.zeros(IN_MODEL, np.int64),
     )  # fmt: skip
 
 

@@ -45,6 +45,7 @@ def test_rows_in_disorder_are_refused(groups: tuple[list[str], ...]) -> None:
 def pool(user: str, **changes: object) -> pa.Table:
     plain = {
         "user_id": user, "source": "als", "items": [1], "scores": [0.5], "listed": [0], "row_digest": "r",
+        "shelf_items": [], "shelf_scores": [],
         "model_version": "m", "build": "b", "rankable": "k", "valid_until": None, "factors": [1.0], "norm": 1.0,
         "bound": None, "computed_on": date(2025, 1, 1),
     }  # fmt: skip

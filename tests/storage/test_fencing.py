@@ -78,7 +78,7 @@ def test_files_that_tasks_wrote_are_not_committed_late(spark: SparkSession, both
     writer.write(pa.Table.from_pylist(two_listeners.pools(), schema=contract("pools").arrow_schema))
     fence_out_previous_writers(later.warehouse)
     with pytest.raises(ServiceError, match=LATE):
-        writing.commit_files(spark, earlier, "pools", [writer.close()])
+        writing.commit_files(spark, earlier, {"pools": [writer.close()]})
     assert tables.count(later, "pools") == 0
 
 

@@ -102,6 +102,17 @@ def test_the_names_of_a_version_stay_when_the_table_is_written_again(tonight: Ni
     assert fingerprints.file_names_hash(tonight, "items")[0] != before
 
 
+def test_the_names_of_a_version_stay_when_an_earlier_night_is_made_again_and_adds_nothing(tonight: Night):
+    yesterday = tonight.on(two_listeners.YESTERDAY)
+    text = {"item_index": 0, "item_id": "a", "encoder": "none", "text_digest": "a", "embedding": [1.0]}
+    two_listeners.write(yesterday, "item_texts", [text | {"run_date": yesterday.run_date}])
+    version = tables.version(tonight.warehouse, "item_texts")
+    before = fingerprints.file_names_hash(tonight, "item_texts", version)
+    assert len(before[1]) == 1
+    two_listeners.write(yesterday, "item_texts", [])
+    assert fingerprints.file_names_hash(tonight, "item_texts", version) == before
+
+
 def test_a_move_of_a_model_changes_neither_fingerprint_nor_names(tonight: Night):
     before = fingerprints.file_hashes(tonight, "models"), fingerprints.file_names_hash(tonight, "models")[0]
     stored = tables.night_rows(tonight, "models")

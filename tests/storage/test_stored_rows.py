@@ -71,7 +71,7 @@ def test_texts_come_as_dictionaries_where_these_are_asked_for(spark: SparkSessio
     lists = [ana, ben | {"items": ben["items"][::-1]}]
     for row in lists:  # each a group of rows, with a dictionary of its own
         writer.write(pa.Table.from_pylist([row], schema=promised))
-    writing.commit_files(spark, night, "ranked_lists", [writer.close()])
+    writing.commit_files(spark, night, {"ranked_lists": [writer.close()]})
 
     batches = list(StoredRows.at(night, "ranked_lists", ["items"], dictionaries=(ITEM_IDS,)))
 
@@ -95,7 +95,7 @@ def test_a_changed_byte_of_a_score_is_not_read(spark: SparkSession, night: Night
     promised = contract("ranked_lists").arrow_schema
     writer = BucketWriter(night.warehouse.table_path("ranked_lists"), promised, str(night.run_date), 0)
     writer.write(pa.Table.from_pylist(two_listeners.ranked_lists(), schema=promised))
-    writing.commit_files(spark, night, "ranked_lists", [writer.close()])
+    writing.commit_files(spark, night, {"ranked_lists": [writer.close()]})
     rows = StoredRows.at(night, "ranked_lists", ["user_id", "items"])
     row_group = pq.read_metadata(writer.file).row_group(0)
     columns = map(row_group.column, range(row_group.num_columns))

@@ -12,8 +12,9 @@ from nocturne.core.settings import load_settings
 from nocturne.ingestion.interactions import UNIT
 from nocturne.kernel.layout import lay_out_items
 from nocturne.ranking.eligibility import Markets
-from nocturne.ranking.ranker import Ranker, RankingStats
+from nocturne.ranking.ranker import Ranker
 from nocturne.ranking.spark_tasks import Aligned
+from nocturne.ranking.stats import RankingStats
 from nocturne.training import als
 from nocturne.training.hold_out import withhold
 from nocturne.training.race import (
@@ -194,7 +195,7 @@ def test_recipes_are_judged_by_the_lists_that_ranking_gives(walks: list[pa.Recor
     ranker = Ranker(model, laid_out, everything, None, NIGHT, ranking, audit_share=0.0).prepare()
     rows = left.append_column("last_heard", pa.array([[NIGHT] * len(row) for row in left["item_indexes"]]))
     rows = rows.append_column("digest", pa.repeat("", LISTENERS))
-    _, lists = ranker.rank(rows, Aligned(iter(())).of(rows["user_id"]), RankingStats())
+    lists = ranker.rank(rows, Aligned(iter(())).of(rows["user_id"]), RankingStats()).lists
     gains = [
         sum(
             1 / np.log2(place + 2)

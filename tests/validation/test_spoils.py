@@ -250,6 +250,42 @@ def draw_lists_by_chance(night: Night) -> None:
     change("ranked_lists", drawn, personal)(night)
 
 
+def of_two(row: Row) -> bool:
+    """True for personal shelves of at least two items."""
+    return row["source"] == "als" and len(row["items"]) > 1
+
+
+def shelve_something_heard(night: Night) -> None:
+    index = {row["item_index"]: row["item_id"] for row in rows_of(night, "item_index")}
+    types = {row["item_id"]: row["content_type"] for row in rows_of(night, "items")}
+    latest = {
+        row["user_id"]: index[max(zip(row["last_heard"], row["item_indexes"], strict=True))[1]]
+        for row in rows_of(night, "interactions")
+    }
+
+    def heard(row: Row) -> bool:
+        return of_two(row) and types.get(latest[row["user_id"]], "other") == row["content_type"]
+
+    change(
+        "shelf_lists",
+        lambda row: {"items": [row["items"][0] | {"item_id": latest[row["user_id"]]}, *row["items"][1:]]},
+        heard,
+    )(night)
+
+
+def rotate_shelves(night: Night) -> None:
+    """Give the items of every listener's longest shelf to the next one."""
+    longest = max(rows_of(night, "shelf_lists"), key=lambda row: len(row["items"]))["content_type"]
+    rotate("shelf_lists", "items", where=lambda row: of_two(row) and row["content_type"] == longest)(night)
+
+
+def shelve_barred_items(night: Night) -> None:
+    """The catalogue bars tonight an item that is on somebody's shelf."""
+    barred = next(row["items"][0]["item_id"] for row in rows_of(night, "shelf_lists") if of_two(row))
+    ended = {"available_from": None, "available_until": night.run_date - timedelta(days=1)}
+    change("items", lambda _: ended, lambda row: row["item_id"] == barred)(night)
+
+
 def scale_scores(factor: float) -> Callable[[Row], Row]:
     return lambda row: {"items": [entry | {"score": factor * entry["score"]} for entry in row["items"]]}
 
@@ -336,6 +372,60 @@ SPOILS: dict[str, tuple[str, str, Spoil]] = {
         "outdated",
         lambda night: change("pools", lambda _: {"computed_on": night.run_date + timedelta(days=1)})(night),
     ),
+    "no shelves": ("shelf_lists", "rows_missing", lambda night: write(night, "shelf_lists", [])),
+    "every other shelf": (
+        "shelf_lists",
+        "rows_missing",
+        lambda night: write(night, "shelf_lists", rows_of(night, "shelf_lists")[::2]),
+    ),
+    "shelves of a type that has none": (
+        "shelf_lists",
+        "rows_unexpected",
+        change(
+            "shelf_lists",
+            lambda row: {"content_type": "track" if row["content_type"] == "other" else "other"},
+            lambda row: row["content_type"] in {"audiobook", "other"},
+        ),
+    ),
+    "a shelf twice": (
+        "shelf_lists",
+        "duplicate_keys",
+        lambda night: write(night, "shelf_lists", [*(rows := rows_of(night, "shelf_lists")), rows[0]]),
+    ),
+    "shelves half as long": (
+        "shelf_lists",
+        "short",
+        change("shelf_lists", lambda row: {"items": row["items"][: len(row["items"]) // 2]}, of_two),
+    ),
+    "shelves twice as long": (
+        "shelf_lists",
+        "too_long",
+        change("shelf_lists", lambda row: {"items": row["items"] * 21}, of_two),
+    ),
+    "shelves of one item over and over": (
+        "shelf_lists",
+        "lists_with_duplicates",
+        change("shelf_lists", lambda row: {"items": [row["items"][0]] * len(row["items"])}, of_two),
+    ),
+    "shelves the wrong way round": (
+        "shelf_lists",
+        "unordered",
+        change("shelf_lists", lambda row: {"items": row["items"][::-1]}, of_two),
+    ),
+    "shelves without a score": (
+        "shelf_lists",
+        "not_finite",
+        change("shelf_lists", scale_scores(float("nan")), of_two),
+    ),
+    "shelves with other scores": ("shelf_lists", "unlike_recomputed", change("shelf_lists", scale_scores(2.0), of_two)),
+    "shelves of another model": (
+        "shelf_lists",
+        "other_model",
+        change("shelf_lists", lambda _: {"model_version": "als-of-old"}, of_two),
+    ),
+    "shelves of what was heard": ("shelf_lists", "heard_items", shelve_something_heard),
+    "shelves of another listener": ("shelf_lists", "outside_pool", rotate_shelves),
+    "shelves of pools that are gone": ("shelf_lists", "without_pool", lambda night: write(night, "pools", [])),
     "another item's related items": (
         "related_items",
         "unlike_recomputed",
@@ -394,6 +484,12 @@ SPOILS: dict[str, tuple[str, str, Spoil]] = {
     "ids rolled in the index": ("item_factors", "unlike_index", roll_the_index),
 }
 CATALOGUE_SPOILS: dict[str, tuple[str, str, Spoil]] = {
+    "an item on shelves that is barred": ("shelf_lists", "ineligible_items", shelve_barred_items),
+    "a type that was changed after ranking": (
+        "shelf_lists",
+        "other_type",
+        change("items", lambda _: {"content_type": "audiobook"}, lambda row: row["content_type"] == "track"),
+    ),
     "a catalogue without markets": ("items", "share_licences_lifted", change("items", lambda _: {"markets": None})),
     "a catalogue without explicit": ("items", "share_explicit_lifted", change("items", lambda _: {"explicit": None})),
     "one market's licences for everything": ("items", "share_licences_lifted", lift_the_licences_of_a_market),

@@ -13,6 +13,7 @@ from nocturne.core.night import Night
 from nocturne.storage import fingerprints
 from nocturne.validation.profiles import (
     arms,
+    bridges,
     experiments,
     exposures,
     ingestion,
@@ -22,6 +23,8 @@ from nocturne.validation.profiles import (
     pools,
     ranked_lists,
     related_items,
+    shelf_lists,
+    texts,
 )
 from nocturne.validation.profiles.arithmetic import Measured, Profile
 
@@ -30,6 +33,7 @@ _IN_ONE_PASS: dict[str, Callable[[SparkSession, Night], Measured]] = {
     "interactions": interactions.interactions,
     "pools": pools.pools,
     "ranked_lists": ranked_lists.ranked_lists,
+    "shelf_lists": shelf_lists.shelf_lists,
     "assignments": arms.assignments,
     "triggers": arms.triggers,
     "arm_pools": arms.arm_pools,
@@ -41,8 +45,12 @@ _AND_HASHED: dict[str, Callable[[Night], Profile]] = {
     "quarantine": ingestion.quarantine,
     "ingests": ingestion.ingests,
     "item_index": interactions.item_index,
+    "item_texts": texts.item_texts,
     "models": models.models,
     "item_factors": models.item_factors,
+    "cold_factors": texts.cold_factors,
+    "bridges": bridges.bridges,
+    "bridge_factors": bridges.bridge_factors,
     "rankings": pools.rankings,
     "exposures": exposures.exposures,
     "exposure_rejects": exposures.exposure_rejects,

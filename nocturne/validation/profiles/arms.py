@@ -31,7 +31,15 @@ _OF_POOLS = (
 )
 _OF_LISTS = (
     *("duplicate_keys", "short", "too_long", "lists_with_duplicates", "ineligible", "not_finite", "unordered"),
-    *("propensities_unsound", "other_model", "heard_items", "outside_pool", "without_pool", "unlike_pool"),
+    *(
+        "propensities_unsound",
+        "wrongly_marked",
+        "other_model",
+        "heard_items",
+        "outside_pool",
+        "without_pool",
+        "unlike_pool",
+    ),
 )
 _OF_TRIGGERS = ("repeated", "unlike_assignments", "forgotten", "unlike_lists")
 _COMPARED = 64

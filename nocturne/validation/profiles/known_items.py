@@ -1,5 +1,6 @@
 """Items that have related items, and what may be related to them: the rules of relating, written a second time."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -14,6 +15,8 @@ from nocturne.core.masks import mask
 from nocturne.core.night import Night
 from nocturne.storage import tables
 from nocturne.validation.profiles.catalogue_rules import Catalogue
+from nocturne.validation.profiles.model_items import cold_rows, model_items
+from nocturne.validation.profiles.models import live_models
 
 _UNNAMED_TYPE = "other"
 _ANYWHERE = ""
@@ -30,7 +33,8 @@ class KnownItems:
         type_of: number of the type of each item; -1 for a type without rows; shape (items,).
         creators: number of the creator of each item; -1 without one; shape (items,).
         listable: what is not barred everywhere; shape (items,).
-        has_factors: items of the live model; shape (items,).
+        has_factors: items that the live model ranks; shape (items,).
+        by_text: of these, the items that it knows by their text alone; shape (items,).
     """
 
     ids: pa.Array
@@ -39,6 +43,7 @@ class KnownItems:
     creators: Positions
     listable: Mask
     has_factors: Mask
+    by_text: Mask
 
     @classmethod
     def of(cls, night: Night) -> "KnownItems":
@@ -52,7 +57,7 @@ class KnownItems:
         content_types = pc.fill_null(rows["content_type"].combine_chunks(), _UNNAMED_TYPE)
         types = pc.unique(content_types.filter(pa.array(~mask(rows["absent"]))))
         creators = rows["creator"].combine_chunks()
-        model = tables.night_rows(night, "item_factors", ["item_id"])["item_id"].combine_chunks()
+        model, cold = (_ids(night, rows) for rows in (model_items, cold_rows))
         return cls(
             ids=ids,
             types=types,
@@ -60,6 +65,7 @@ class KnownItems:
             creators=numbers(creators, pc.unique(creators.drop_null())),
             listable=np.asarray(~barred.all(axis=0)),
             has_factors=mask(pc.is_in(ids, value_set=model)),
+            by_text=mask(pc.is_in(ids, value_set=cold)),
         )
 
     def there_are(self, items: Positions, types: Positions) -> Counts:
@@ -88,6 +94,12 @@ class KnownItems:
         keys = self.creators[some] * len(self.types) + self.type_of[some]
         counts = np.bincount(keys, minlength=(self._creators + 1) * len(self.types))
         return counts.reshape(self._creators + 1, len(self.types))
+
+
+def _ids(night: Night, rows: Callable[[Night, str, Sequence[str]], pa.Table]) -> pa.Array:
+    """Ids of items of the live model; none without one."""
+    parts = [rows(night, model.version, ["item_index", "item_id"])["item_id"] for model in live_models(night)]
+    return pa.chunked_array([chunk for part in parts for chunk in part.chunks], pa.string()).combine_chunks()
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from nocturne.core.night import Night
 from nocturne.storage import tables
 from nocturne.storage.model_transitions import ModelRecord
 from nocturne.validation.profiles.arithmetic import Profile, repeated, share, total
+from nocturne.validation.profiles.model_items import model_items
 
 _EVIDENCE = (("neighbours", "similarities"), ("predecessors", "predecessor_weights"))
 """Columns of items and of their weights, of which the largest of all is 1."""
@@ -65,9 +66,14 @@ def item_factors(night: Night) -> Profile:
         "not_finite": len(norms) - len(finite),
         "wrong_evidence": _count_wrong_evidence(rows),
         "share_zero": share(float((finite == 0).sum()), len(finite)),
-        "share_of_index": share(rows.num_rows, tables.count(night, "item_index")) if live else None,
+        "share_of_index": _share_of_index(night, live[0]) if live else None,
         "largest_norm_vs_usual": share(float(finite.max(initial=0.0)), usual),
     }
+
+
+def _share_of_index(night: Night, model: ModelRecord) -> float:
+    """Items that the model ranks, of all that were ever heard or named."""
+    return share(model_items(night, model.version, ["item_index"]).num_rows, tables.count(night, "item_index"))
 
 
 def _count_wrong_evidence(rows: pa.Table) -> int:

@@ -20,6 +20,7 @@ from nocturne.storage.stored_rows import StoredRows
 from nocturne.validation.profiles.arithmetic import Measured, Profile, repeated, share, total
 from nocturne.validation.profiles.bucket_sums import Sums, sum_over_buckets
 from nocturne.validation.profiles.entry_loops import are_among, count_outside, shapes
+from nocturne.validation.profiles.model_items import model_items
 from nocturne.validation.profiles.models import live_models
 
 _LISTENERS = ["user_id", "item_indexes", "last_heard", "digest"]
@@ -46,7 +47,7 @@ class PoolMeasurement:
     Attributes:
         listeners: the rows of `interactions` of the night.
         model_version: the live model; empty if there is none.
-        items: its item indexes; shape (items,).
+        items: item indexes that it ranks; shape (items,).
         let_back_after_days: as in settings.
         table: that the pools are of.
     """
@@ -112,13 +113,12 @@ def measurement(night: Night, stored: StoredRows, model: ModelRecord | None, tab
         table: that they are of.
     """
     version = model.version if model else ""
-    of_model = pc.field("model_version") == version
     return PoolMeasurement(
         run_date=night.run_date,
         pools=stored,
         listeners=StoredRows.at(night, "interactions", _LISTENERS),
         model_version=version,
-        items=tables.rows(night.warehouse, "item_factors", of_model, ["item_index"])["item_index"].to_numpy(),
+        items=model_items(night, version, ["item_index"])["item_index"].to_numpy(),
         let_back_after_days=night.settings.ranking.let_back_after_days,
         table=table,
     )

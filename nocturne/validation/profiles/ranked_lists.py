@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyspark.sql import SparkSession
 
-from nocturne.core.arrays import Indexes, Mask
+from nocturne.core.arrays import Indexes, Mask, Positions
 from nocturne.core.masks import mask
 from nocturne.core.night import Night
 from nocturne.storage import fingerprints
@@ -33,6 +33,7 @@ from nocturne.validation.profiles.list_contents import (
     measure_repeats,
 )
 from nocturne.validation.profiles.listed_items import ListedItems
+from nocturne.validation.profiles.model_items import cold_indexes
 from nocturne.validation.profiles.models import live_models
 from nocturne.validation.profiles.recomputed_lists import SAMPLED, recompute_sample
 
@@ -48,6 +49,7 @@ _COUNTED = (
         "comparable",
         "overlap",
         "propensities_unsound",
+        "wrongly_marked",
         "other_arm",
     ),
     *list_contents.COUNTED,
@@ -69,6 +71,7 @@ class ListMeasurement:
         reranked: whether personal lists are ordered by more than their scores.
         arms: of the lists that come from these pools and this model.
         ruled: of the lists that follow these rules; the others are measured by those of their arm, in `arm_lists`.
+        cold: indexes of the items that the model knows by their text alone.
         table: that they are of.
         dealt: who is in which arm; None where all are of one.
     """
@@ -87,6 +90,7 @@ class ListMeasurement:
     reranked: bool
     arms: pa.Array
     ruled: pa.Array
+    cold: Indexes
     table: str = "ranked_lists"
     dealt: DealtArms | None = None
 
@@ -174,7 +178,8 @@ class ListMeasurement:
             "not_finite": int((~shape.finite).sum()),
             "ineligible": int((barred[market, item] & ruled[row]).sum()),
             "unknown": int(unknown[item].sum()),
-            "propensities_unsound": _unsound(batch["propensities"], lengths),
+            "propensities_unsound": count_unsound(batch["propensities"], lengths),
+            "wrongly_marked": _wrongly_marked(batch, row, np.isin(found.indexes, self.cold)[item], of_pools),
             "fallbacks": batch.num_rows - int(pc.sum(personal).as_py() or 0),
             "other_model": int((of_pools & stale.to_numpy(zero_copy_only=False)).sum()),
         }
@@ -221,6 +226,7 @@ def measurement(
         reranked=not night.settings.reranking.neutral,
         arms=arms,
         ruled=arms,
+        cold=cold_indexes(night, model.version) if model else np.zeros(0, np.int32),
         table=table,
     )
 
@@ -263,6 +269,7 @@ def ranked_lists(spark: SparkSession, night: Night) -> Measured:
         "unordered": sums["unordered"],
         "not_finite": sums["not_finite"],
         "propensities_unsound": sums["propensities_unsound"],
+        "wrongly_marked": sums["wrongly_marked"],
         "other_model": sums["other_model"],
         "other_arm": sums["other_arm"],
         "share_fallback": share(sums["fallbacks"], sums["lists"]),
@@ -320,7 +327,16 @@ def _places(lists: pa.Table) -> pa.Table:
     )
 
 
-def _unsound(propensities: pa.ListArray, lengths: np.ndarray) -> int:
+def _wrongly_marked(batch: pa.RecordBatch, row: Positions, cold: Mask, of_pools: Mask) -> int:
+    """Lists from the pools that mark other items than those that the model knows by their text alone."""
+    places = batch["cold"]
+    first = np.searchsorted(row, pc.list_parent_indices(places).to_numpy())
+    marked = np.zeros(len(row) + 1, bool)
+    marked[np.minimum(first + places.flatten().to_numpy(), len(row))] = True
+    return int(np.isin(np.flatnonzero(of_pools), row[marked[:-1] != cold]).sum())
+
+
+def count_unsound(propensities: pa.ListArray, lengths: np.ndarray) -> int:
     """Lists whose propensities, where they have any, are not one for each item, above 0 and at most 1."""
     lists = pc.list_parent_indices(propensities).to_numpy()
     values = propensities.flatten().to_numpy(zero_copy_only=False)

@@ -13,9 +13,10 @@ import pyarrow.compute as pc
 
 from nocturne.core.arrays import Floats, Mask, Positions
 from nocturne.core.night import Night
-from nocturne.storage import tables
 from nocturne.storage.stored_rows import StoredRows
 from nocturne.validation.profiles.known_items import KnownItems, RelatedBatch, numbers
+from nocturne.validation.profiles.model_items import model_items
+from nocturne.validation.profiles.models import live_models
 
 _SAMPLE = 64
 _TOLERANCE = 1e-6
@@ -96,7 +97,8 @@ class DenseItems:
     @classmethod
     def of(cls, night: Night, known: KnownItems) -> "DenseItems":
         """The live model of a night."""
-        items = tables.night_rows(night, "item_factors", _OF_ITEMS).combine_chunks()
+        parts = [model_items(night, model.version, _OF_ITEMS) for model in live_models(night)]
+        items = pa.concat_tables([*parts, *([] if parts else [model_items(night, "", _OF_ITEMS)])]).combine_chunks()
         place = numbers(items["item_id"].combine_chunks(), known.ids)
         factors = items["factors"].combine_chunks().flatten().to_numpy().astype(np.float64)
         factors = factors.reshape(len(place), len(factors) // max(1, len(place)))

@@ -23,7 +23,7 @@ _REPEATING = (
     *(f"{lists}.list.element.{name}" for lists in ("items", "reserve") for name in ("item_id", "source")),
 )
 _BATCH_ROWS = 65_536
-_ROW_SOURCES = pa.array(["none", "creator", "model"])
+_ROW_SOURCES = pa.array(["none", "creator", "model", "text"])
 _ENTRY_SOURCES = pa.array(["creator", "factors", "neighbours", "both"])
 _COUNTED = (
     *("rows_of_nothing", "related_to_itself", "rows_with_duplicates", "unordered", "not_finite", "ineligible_items"),
@@ -83,7 +83,8 @@ def _measure_rows(batch: RelatedBatch, night: Night, version: str | None) -> dic
     of_model = batch.known.has_factors[batch.item]
     sources = numbers(rows["source"], _ROW_SOURCES)
     entry_sources = numbers(pc.struct_field(rows["items"].flatten(), "source"), _ENTRY_SOURCES)
-    wrong = (sources != np.where(lengths == 0, 0, np.where(of_model, 2, 1))) & sound
+    expected = np.where(of_model, np.where(batch.known.by_text[batch.item], 3, 2), 1)
+    wrong = (sources != np.where(lengths == 0, 0, expected)) & sound
     wrong[batch.row[(entry_sources < 0) | ((entry_sources == 0) == of_model[batch.row])]] = True
     later = pc.greater(rows["computed_on"], pa.scalar(night.run_date, pa.date32()))
     carried = are_carried(rows, night.run_date)

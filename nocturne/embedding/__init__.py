@@ -1,0 +1,1 @@
+"""The catalogue's texts → an embedding of every item, before anyone hears it."""
