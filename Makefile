@@ -17,7 +17,7 @@ help: ## list these targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | while IFS=$$'\t' read -r name does; do \
 		printf '  make %-14s %s\n' "$$name" "$$does"; done
 
-night: $(READY) ## install, simulate a small service, run three nights, show two listeners' lists
+night: $(READY) ## install, simulate a small service, run three nights, show two listeners' lists and a steered one
 	@ops/demo.sh
 
 ten-nights: $(READY) ## after `make night`: seven more, so that backtests, searches and promotions have nights to work on
@@ -55,9 +55,10 @@ dist/environment.tar.gz: uv.lock ops/package.py | $(READY)
 	@echo "packing the executors' environment into $@"
 	@$(BIN)/python ops/package.py environment
 
-docs: $(READY) ## write docs/tables.md from the contracts, and docs/openapi.json from the routes
+docs: $(READY) ## write docs/tables.md from the contracts, docs/openapi.json from the routes, docs/plan.schema.json from plans
 	@$(BIN)/python -m docs.tools.document_tables > docs/tables.md
 	@$(BIN)/python -m docs.tools.document_service > docs/openapi.json
+	@$(BIN)/python -m docs.tools.document_plans > docs/plan.schema.json
 
 bench: $(READY) ## the main claims of speed and quality, beside their peers (half an hour), on data/sets: docs/data.md
 	@$(BIN)/python -m benchmarks.rank

@@ -71,12 +71,18 @@ _TRAIN_ALS = Stage(
     ),
     writes=("models", "item_factors", "cold_factors", "bridges", "bridge_factors"),
 )
+_INGEST_STEERS = Stage(
+    "ingest_steers",
+    "take in the plans that listeners asked for and that hold from now on",
+    reads=("landing", "steers", "validations"),
+    writes=("steers",),
+)
 _RANK_USERS = Stage(
     "rank_users",
     "write the exact top of the catalogue for every listener, computing only what can have changed",
     reads=(
         *("items", "item_index", "interactions", "models", "item_factors", "cold_factors", "pools", "validations"),
-        *("bridges", "bridge_factors", "nights", "arm_pools", "triggers", "rankings", "experiment_results"),
+        *("bridges", "bridge_factors", "steers", "nights", "arm_pools", "triggers", "rankings", "experiment_results"),
     ),
     writes=("pools", "ranked_lists", "shelf_lists", "arm_pools", "arm_lists", "assignments", "triggers", "rankings"),
 )
@@ -86,7 +92,10 @@ _RELATE_ITEMS = Stage(
     reads=("items", "item_index", "models", "item_factors", "cold_factors", "related_items", "validations"),
     writes=("related_items",),
 )
-_TABLE_STAGES = (_INGEST_EVENTS, _BUILD_INTERACTIONS, _EMBED_ITEMS, _TRAIN_ALS, _RANK_USERS, _RELATE_ITEMS)
+_TABLE_STAGES = (
+    *(_INGEST_EVENTS, _BUILD_INTERACTIONS, _EMBED_ITEMS, _TRAIN_ALS),
+    *(_INGEST_STEERS, _RANK_USERS, _RELATE_ITEMS),
+)
 
 GATED_TABLES = tuple(table for stage in _TABLE_STAGES for table in stage.writes)
 """Every table whose critical expectations must hold before the cache is refreshed."""

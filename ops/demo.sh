@@ -19,6 +19,12 @@ for listener in u00000007 u00000042; do
     $nocturne list "$listener" --cache lmdb:data/cache --warehouse data/warehouse | head -n 13
 done
 
+echo "5. the first one asks for five tracks, no explicit one, rather what is new to them"
+cat > data/plan.json <<PLAN
+{"only": [{"content_types": ["track"]}], "never": [{"explicit": true}], "leanings": {"familiarity": -0.5}, "size": {"items": 5}}
+PLAN
+$nocturne steer u00000007 --cache lmdb:data/cache --plan data/plan.json --explain
+
 cat <<TEXT
 
 Go on:
@@ -26,6 +32,7 @@ Go on:
                      then http://127.0.0.1:8000/ in a browser, or in another terminal:
                      curl -s http://127.0.0.1:8000/v1/now-playing -H 'Content-Type: application/json' \\
                          -d '{"user_id": "u00000007", "playing": "t0000697"}'
+  ask for a list     docs/steering.md
   any listener       $nocturne list u00000100 --cache lmdb:data/cache --warehouse data/warehouse --json
   the tables         .venv/bin/python -c "import polars; print(polars.read_delta('data/warehouse/ranked_lists'))"
   what was checked   $nocturne validations --warehouse data/warehouse --run-date 2025-01-03

@@ -12,7 +12,7 @@ def openapi_document() -> str:
     """The document of a service with the settings of conf/default.toml, as JSON."""
     settings = load_settings().service
     nobody: Any = None  # is asked
-    app = build_app(nobody, nobody, settings).app
+    app = build_app(nobody, nobody, nobody, nobody, settings).app
     return json.dumps(document(Queries(settings), app), indent=2, ensure_ascii=False)
 
 

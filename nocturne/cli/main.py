@@ -39,6 +39,7 @@ from nocturne.cli.react import react
 from nocturne.cli.retain import retain
 from nocturne.cli.serve import serve
 from nocturne.cli.status import status
+from nocturne.cli.steer import steer
 from nocturne.cli.tune import tune
 from nocturne.core.console import print_json, print_rows, say
 from nocturne.core.errors import GateClosed, UsageError
@@ -338,6 +339,7 @@ COMMANDS: dict[str, dict[str, Callable[..., None]]] = {
     "What is served": {
         "serve": serve,
         "list": serving.list_user,
+        "steer": steer,
         "served": serving.served,
         "rollback": serving.rollback,
         "release": serving.release,

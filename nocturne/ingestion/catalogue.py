@@ -27,6 +27,8 @@ UNNAMED_TYPE = "other"
 _EXAMPLES = 3
 _BOOLEANS = dict.fromkeys(("true", "t", "yes", "y", "1"), True) | dict.fromkeys(("false", "f", "no", "n", "0"), False)
 _DAY_AND_TIME = re.compile(r"\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}.*)?", re.ASCII)
+_DECIMAL = re.compile(r"\+?\d{1,18}(\.\d{0,18})?(e[+-]?\d{1,3})?", re.ASCII | re.IGNORECASE)
+_LAST_YEAR = 9999
 _WHOLE_NUMBER = re.compile(r"\+?\d{1,18}", re.ASCII)
 
 
@@ -128,6 +130,22 @@ def _whole_number(name: str, text: str | None) -> int | None:
     return int(text) if text else None
 
 
+def _year(name: str, text: str | None) -> int | None:
+    year = _whole_number(name, text)
+    if year is not None and year > _LAST_YEAR:
+        raise ValueError(f"{name} is no year: {year}")
+    return year
+
+
+def _share(name: str, text: str | None) -> float | None:
+    text = (text or "").strip()
+    if not text:
+        return None
+    if not _DECIMAL.fullmatch(text) or not 0 <= float(text) <= 1:
+        raise ValueError(f"{name} is no number from 0 to 1: {text[:50]!r}")
+    return float(text)
+
+
 def _boolean(name: str, text: str | None) -> bool | None:
     text = (text or "").strip()
     if text and text.lower() not in _BOOLEANS:
@@ -167,6 +185,9 @@ _PARSERS: dict[str, Callable[[str, str | None], Any]] = {
     "description": _text,
     "duration_ms": _whole_number,
     "explicit": _boolean,
+    "language": _text,
+    "year": _year,
+    "energy": _share,
     "markets": _list,
     "available_from": _date,
     "available_until": _date,

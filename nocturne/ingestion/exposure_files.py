@@ -88,9 +88,13 @@ class CountedFile(NamedTuple):
     problem: str
 
 
-def list_writers(landing: str, run_date: date) -> list[Writer]:
-    """The writers of a day in order of name, their lines not counted yet; none if there is no such day."""
-    day = f"{landing}/exposures/date={run_date}"
+def list_writers(landing: str, run_date: date, kind: str = "exposures") -> list[Writer]:
+    """The writers of a day in order of name, their lines not counted yet; none if there is no such day.
+
+    Args:
+        kind: of the lines, and the folder of all days: `steers` are written alike.
+    """
+    day = f"{landing}/{kind}/date={run_date}"
     try:
         found = sorted(landing_files.entries(day))
     except (OSError, pa.ArrowException):

@@ -39,7 +39,7 @@ CATALOGUE_FIELDS = tuple(
 REQUIRED_CATALOGUE_FIELDS = CATALOGUE_FIELDS[:2]
 ID_FIELDS = ("event_id", "user_id", "item_id")
 LIST_FIELDS = ("tags", "markets")
-WHOLE_FIELDS = ("ms_played", "plays", "duration_ms")
+WHOLE_FIELDS = ("ms_played", "plays", "duration_ms", "year")
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 Format = Literal["parquet", "jsonl", "jsonl.gz", "csv"]
@@ -298,6 +298,10 @@ def _is_whole(kind: pa.DataType) -> bool:
     return pa.types.is_integer(kind) or _is_text(kind)
 
 
+def _is_number(kind: pa.DataType) -> bool:
+    return pa.types.is_floating(kind) or _is_whole(kind)
+
+
 def _is_boolean(kind: pa.DataType) -> bool:
     return pa.types.is_boolean(kind) or _is_text(kind)
 
@@ -319,6 +323,7 @@ _PARQUET_TYPES: dict[str, tuple[Callable[[pa.DataType], bool], str]] = {
     "listened_at": (_is_time, "string or timestamp in milliseconds or microseconds"),
     **dict.fromkeys(WHOLE_FIELDS, (_is_whole, "whole number")),
     "explicit": (_is_boolean, "boolean"),
+    "energy": (_is_number, "number"),
     **dict.fromkeys(LIST_FIELDS, (_is_list_of_texts, "list of strings")),
     **dict.fromkeys(("available_from", "available_until"), (_is_day, "string, date or timestamp")),
 }

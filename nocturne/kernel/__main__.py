@@ -18,6 +18,7 @@ from nocturne.kernel.places import places_in
 from nocturne.kernel.query import Query
 from nocturne.kernel.rerank import rerank
 from nocturne.kernel.solve import solve_users
+from nocturne.kernel.top_one import top_one
 
 ITEMS, WIDTH = 600, 4
 
@@ -49,3 +50,8 @@ codes = np.zeros(ITEMS, np.int32)
 traits = Traits(codes, codes, np.arange(ITEMS + 1), codes, codes == 0)
 exploration = Exploration(np.array([1]), np.zeros((2, 1)), 1.0)
 rerank(top.lists, top.scores, heard, traits, RerankRules(5, 1, 1, 0.1, 0.1, 0.1), exploration)
+many = lay_out_items(np.tile(factors, (4, 1)), np.ones(4 * ITEMS), np.arange(4 * ITEMS))
+for allowed in (np.ones(4 * ITEMS, bool), np.arange(4 * ITEMS) % 4 == 0):
+    top_one(users[0], many, allowed, 5)
+one = Heard(heard.offsets[:2], heard.columns[:2], heard.confidences[:2])
+blend(CsrRows(np.array([0, 5]), top.lists.positions[:5]), top.scores[:5], one, neighbours, neighbours.astype("f4"), 1.0)

@@ -51,6 +51,8 @@ def neighbourhoods(
     """
     entries = ValuedRows.of_confidences(rows)
     arrays = frozen(candidates.offsets, candidates.positions, neighbours, similarities)
+    if len(candidates.offsets) == 2:
+        return np.asarray(_neighbourhoods_of_one(entries, *arrays[1:]))
     return np.asarray(_neighbourhoods(entries, *arrays))
 
 
@@ -95,6 +97,25 @@ def _neighbourhoods(rows, starts, positions, neighbours, similarities):
                     near[place] += similarities[item, neighbour] * confidence[other]
         for entry in range(offsets[listener], offsets[listener + 1]):
             heard[columns[entry] >> 6] = 0
+    return near
+
+
+@njit(cache=True)
+def _neighbourhoods_of_one(row, positions, neighbours, similarities):
+    """The same of one listener, whose heard items are looked up by bisection: nothing is as long as the catalogue."""
+    _, columns, confidences = row
+    order = np.argsort(columns)
+    ascending = columns[order]
+    near = np.zeros(len(positions))
+    for place in range(len(positions)):
+        item = positions[place]
+        for neighbour in range(neighbours.shape[1]):
+            other = neighbours[item, neighbour]
+            if other < 0:
+                break
+            at = np.searchsorted(ascending, other)
+            if at < len(ascending) and ascending[at] == other:
+                near[place] += similarities[item, neighbour] * confidences[order[at]]
     return near
 
 

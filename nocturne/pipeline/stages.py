@@ -17,6 +17,7 @@ from nocturne.ingestion.ingest_exposures import ingest_exposures
 from nocturne.ranking.rank_users import rank_users
 from nocturne.ranking.relate_items import relate_items
 from nocturne.serving.refresh_cache import refresh_cache
+from nocturne.steering.ingest_steers import ingest_steers
 from nocturne.training.train_als import train_als
 
 STAGES: dict[str, Callable[[SparkSession, Night, Progress], StageResult]] = {
@@ -26,6 +27,7 @@ STAGES: dict[str, Callable[[SparkSession, Night, Progress], StageResult]] = {
         build_interactions,
         embed_items,
         train_als,
+        ingest_steers,
         rank_users,
         relate_items,
         refresh_cache,

@@ -1,4 +1,7 @@
-"""Additions: items that a listener may get since the night before, told by the class of their market then and now."""
+"""Additions: items that a listener may get since the night before, told by the class of their market then and now.
+
+Listeners with a plan are left out: their pools stand only while they may get the same.
+"""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,6 +17,9 @@ from nocturne.ranking.eligibility import Classes
 _MOST_MERGED = 1 / 3
 """Share of the model's items up to which additions are merged; a fresh ranking costs twice as much there, and as
 much at three fifths, measured with 64 factors and pools of 225 of 40,000 items."""
+
+
+_OF_A_PLAN = -1
 
 
 @dataclass(frozen=True)
@@ -40,6 +46,21 @@ class Additions:
         mask: Mask = self.counts > _MOST_MERGED * self.tonight.shape[1]
         return mask
 
+    def of(self, then: Classes, now: Classes) -> Counts:
+        """Added items of listeners, by their classes; none where a class is of a plan."""
+        of_markets = self._of_markets(then, now)
+        added = np.zeros(len(now), np.int64)
+        added[of_markets] = self.counts[then[of_markets], now[of_markets]]
+        return added
+
+    def are_too_many(self, then: Classes, now: Classes) -> Mask:
+        """True for listeners to whom so many were added that a fresh ranking costs less."""
+        too_many: Mask = self.of(then, now) > _MOST_MERGED * self.tonight.shape[1]
+        return too_many
+
+    def _of_markets(self, then: Classes, now: Classes) -> Mask:
+        return (then < len(self.then)) & (now < len(self.tonight))
+
     def find_reaching(
         self, then: Classes, now: Classes, users: Factors, norms: Floats, bounds: Floats, items: ItemLayout
     ) -> tuple[Counts, CsrRows]:
@@ -54,9 +75,9 @@ class Additions:
             Places of listeners, ascending, and a row of positions for each.
         """
         classes = len(self.tonight)
-        pairs = then * classes + now
+        pairs = np.where(self._of_markets(then, now), then * classes + now, _OF_A_PLAN)
         owners, positions = [np.zeros(0, np.int64)], [np.zeros(0, np.int32)]
-        for pair in np.unique(pairs).tolist():
+        for pair in np.unique(pairs[pairs != _OF_A_PLAN]).tolist():
             before, tonight = divmod(pair, classes)
             if self.counts[before, tonight]:
                 some = np.flatnonzero(pairs == pair)

@@ -1,7 +1,7 @@
 """Eligibility: the items that may be listed on a night in each market, by the catalogue's rules."""
 
 import hashlib
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from functools import cached_property
@@ -29,6 +29,7 @@ class Markets:
         masks: what may be listed in each class; shape (classes, items).
         digests: hash of each class's mask, and of the content types of what may be listed.
         types: content type of each item, its place in CONTENT_TYPES; empty where none matters; shape (items,).
+        of_plans: class of each listener with a plan, by user_id; these come behind the classes of markets.
     """
 
     classes: dict[str | None, int]
@@ -36,6 +37,24 @@ class Markets:
     masks: Mask
     digests: tuple[str, ...]
     types: Codes = field(default_factory=lambda: np.zeros(0, np.int32))
+    of_plans: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def plain(self) -> int:
+        """Number of classes of markets."""
+        return min(self.of_plans.values(), default=len(self.masks))
+
+    def of_listeners(self, user_ids: pa.Array, markets: pa.Array) -> Classes:
+        """The class of each listener: of their plan, or of their market; shape (listeners,)."""
+        classes = self.of(markets)
+        if self.of_plans:
+            planned = np.flatnonzero(np.asarray(pc.is_in(user_ids, value_set=self._planned)))
+            classes[planned] = [self.of_plans[user_ids[place].as_py()] for place in planned.tolist()]
+        return classes
+
+    @cached_property
+    def _planned(self) -> pa.Array:
+        return pa.array(sorted(self.of_plans), pa.string())
 
     @cached_property
     def sizes(self) -> npt.NDArray[np.int64]:

@@ -66,7 +66,10 @@ class Fallbacks:
             listed = np.concatenate([still_listable, popular])
             return listed, np.arange(len(listed), 0, -1, dtype=np.float64), PREVIOUS
         popular = self._popular(market_class, already_heard, self.top_k)
-        local = _first(self.local[market], already_heard, self.top_k) if market in self.local else popular[:0]
+        local = popular[:0]
+        if market in self.local:
+            in_market = self.local[market]  # more than a plan may leave
+            local = _first(in_market[may[in_market]], already_heard, self.top_k)
         if market is not None and 0 < len(local) == len(popular):
             return local, self.model.market_listeners[market].of(local).astype(np.float64), MARKET_POPULAR
         return popular, self.model.listeners[popular].astype(np.float64), GLOBAL_POPULAR

@@ -59,7 +59,7 @@ class Listeners:
             filtered &= let_back > (run_date - EPOCH).days
             valid_until = _earliest(heard.where(filtered).offsets, let_back[filtered])
         already_heard = heard.where(filtered)
-        classes = markets.of(rows.column("market"))
+        classes = markets.of_listeners(rows.column("user_id"), rows.column("market"))
         of_heard = markets.masks[np.repeat(classes, already_heard.lengths), already_heard.positions]
         heard_eligible = np.concatenate([[0], np.cumsum(of_heard)])[already_heard.offsets]
         candidates = markets.sizes[classes] - np.diff(heard_eligible)

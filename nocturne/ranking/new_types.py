@@ -85,11 +85,9 @@ class TypeBridge:
     @cached_property
     def additions(self) -> Additions:
         """Items that lists by the bridge may hold since the night before."""
-        led_to = self.of_type.place >= 0
-        then = (self.previous_markets or self.markets).masks
-        return Additions(
-            then & led_to & (self.previous_codes == self.code), self.markets.masks & led_to & (self.codes == self.code)
-        )
+        before, tonight, led_to = self.previous_markets or self.markets, self.markets, self.of_type.place >= 0
+        then, now = before.masks[: before.plain], tonight.masks[: tonight.plain]
+        return Additions(then & led_to & (self.previous_codes == self.code), now & led_to & (self.codes == self.code))
 
     def users(self, listeners: Listeners, some: Counts) -> Floats:
         """Some listeners as the bridge takes them; shape (some, axes + 1)."""

@@ -30,6 +30,7 @@ class RecomputeReason(IntEnum):
     """Why a pool is computed; CARRIED when it is not, FORCED when settings say so.
 
     MERGED pools are carried over too, with added items in their places; ITEM_ADDED is for too many of those.
+    PLAN_CHANGED is for listeners with a plan, now or then, who may get other items than then.
     """
 
     CARRIED = 0
@@ -43,6 +44,7 @@ class RecomputeReason(IntEnum):
     POOL_SHORT = 8
     FORCED = 9
     MERGED = 10
+    PLAN_CHANGED = 11
 
     @property
     def stored_name(self) -> str:
@@ -72,18 +74,20 @@ class PreviousPools:
     classes: Classes
 
     @classmethod
-    def of(cls, pools: pa.Table, model: Model, previous_markets: Markets, markets: pa.Array) -> "PreviousPools":
+    def of(
+        cls, pools: pa.Table, model: Model, previous_markets: Markets, user_ids: pa.Array, markets: pa.Array
+    ) -> "PreviousPools":
         """Read the pools of an earlier night with positions in tonight's model.
 
         Args:
             pools: rows of `pools`, null where a listener has none.
             previous_markets: what might be listed that night.
-            markets: the listeners' markets, as in `interactions`.
+            user_ids, markets: of the listeners, as in `interactions`.
         """
         items, shelf_items = (_positions(pools[name], model) for name in ("items", "shelf_items"))
         scores, shelf_scores = (_entries(pools[name].combine_chunks()) for name in ("scores", "shelf_scores"))
         columns = pools.drop(["items", "scores", "shelf_items", "shelf_scores"])
-        return cls(columns, items, scores, shelf_items, shelf_scores, previous_markets.of(markets))
+        return cls(columns, items, scores, shelf_items, shelf_scores, previous_markets.of_listeners(user_ids, markets))
 
     def items_in_model(self) -> CsrRows:
         """The pools without the items that tonight's model lacks."""
@@ -258,13 +262,21 @@ def plan_carry_over(previous: PreviousPools, inputs: CarryOverInputs) -> CarryOv
         RecomputeReason.BUILD_CHANGED: _differ(columns["build"], inputs.build),
         RecomputeReason.ITEM_LET_BACK: _true(pc.less_equal(columns["valid_until"].cast(pa.int32()), inputs.day)),
         RecomputeReason.CATALOGUE_UNKNOWN: _differ(columns["rankable"], rankable),
-        RecomputeReason.ITEM_ADDED: inputs.additions.too_many[previous.classes, inputs.classes],
+        RecomputeReason.PLAN_CHANGED: _planned_otherwise(previous, inputs),
+        RecomputeReason.ITEM_ADDED: inputs.additions.are_too_many(previous.classes, inputs.classes),
     }
     reasons = np.select(list(tests.values()), [np.int8(reason) for reason in tests], np.int8(RecomputeReason.CARRIED))
     listable &= (reasons == RecomputeReason.CARRIED)[owner]
     offsets = np.concatenate([[0], np.cumsum(np.bincount(owner[listable], minlength=listeners))])
     bounds = np.fmax(previous.numbers("bound"), -np.inf)
     return CarryOver(reasons.astype(np.int8), CsrRows(offsets, positions[listable]), previous.scores[listable], bounds)
+
+
+def _planned_otherwise(previous: PreviousPools, inputs: CarryOverInputs) -> Mask:
+    """True for listeners with a plan, tonight or then, who might not get the same items then."""
+    planned = (previous.classes >= inputs.previous_markets.plain) | (inputs.classes >= inputs.markets.plain)
+    tonight = pa.array(inputs.markets.digests, pa.string()).take(pa.array(inputs.classes))
+    return planned & _differ(previous.columns["rankable"], tonight)
 
 
 def _stand(reasons: npt.NDArray[np.int8]) -> Mask:

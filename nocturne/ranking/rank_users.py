@@ -34,6 +34,7 @@ from nocturne.ranking.spark_tasks import (
     rank_buckets,
     scratch_of,
 )
+from nocturne.ranking.standing_plans import fields_of, planned_listeners, with_plans
 from nocturne.ranking.stats import RankingStats
 from nocturne.storage import tables, writing
 from nocturne.storage.bucket_files import BucketFile
@@ -308,7 +309,9 @@ def _markets(night: Night, model: Model) -> eligibility.Markets:
     blocked = night.settings.ranking.explicit_blocked_markets
     catalogue = tables.night_rows(night, "items")
     markets = eligibility.markets(model.item_ids, catalogue, night.run_date, blocked)
-    return markets.among(model.known_on(night.run_date))
+    markets = markets.among(model.known_on(night.run_date))
+    planned = planned_listeners(night, model)
+    return with_plans(markets, planned, fields_of(model.item_ids, catalogue)) if planned else markets
 
 
 def _reranker(night: Night, model: Model) -> Reranker | None:

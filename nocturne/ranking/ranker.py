@@ -110,7 +110,8 @@ class Ranker:
     @cached_property
     def additions(self) -> Additions:
         """Items that may be listed since the night before."""
-        return Additions((self.previous_markets or self.markets).masks, self.markets.masks)
+        then = self.previous_markets or self.markets
+        return Additions(then.masks[: then.plain], self.markets.masks[: self.markets.plain])
 
     @cached_property
     def fallbacks(self) -> Fallbacks:
@@ -201,7 +202,8 @@ class Ranker:
     def _read(self, rows: pa.RecordBatch, previous_rows: pa.Table) -> tuple[Listeners, PreviousPools]:
         listeners = Listeners.of(rows, self.model, self.markets, self.settings.let_back_after_days, self.run_date)
         markets = self.previous_markets or self.markets
-        return listeners, PreviousPools.of(previous_rows, self.model, markets, rows.column("market"))
+        of_listeners = rows.column("user_id"), rows.column("market")
+        return listeners, PreviousPools.of(previous_rows, self.model, markets, *of_listeners)
 
     def _plan(self, listeners: Listeners, previous: PreviousPools) -> CarryOver:
         if not self.settings.carry_over:
@@ -226,7 +228,7 @@ class Ranker:
         """Put what was added since into the pools that it may reach; those still too short are to be computed."""
         stands = np.flatnonzero(standing.stands)
         then, now = previous.classes[stands], listeners.classes[stands]
-        if not self.additions.counts[then, now].any():
+        if not self.additions.of(then, now).any():
             return standing.without_short(listeners.candidates, self.considered)
         stored, norms = previous.factors_of(stands, self.items.factors.shape[1]), previous.numbers("norm")[stands]
         reached, added = self.additions.find_reaching(then, now, stored, norms, standing.bounds[stands], self.items)

@@ -136,9 +136,10 @@ class ShelfRanker:
     @cached_property
     def additions(self) -> tuple[Additions, ...]:
         """Items added to each type, those among them that were of another type."""
-        then = (self.previous_markets or self.markets).masks
+        before, tonight = self.previous_markets or self.markets, self.markets
+        then, now = before.masks[: before.plain], tonight.masks[: tonight.plain]
         return tuple(
-            Additions(then & (self.previous_codes == code), self.markets.masks & (self.codes == code))
+            Additions(then & (self.previous_codes == code), now & (self.codes == code))
             for code in range(len(self.content_types))
         )
 
@@ -321,15 +322,15 @@ class ShelfRanker:
         for bridge in self.type_bridges:
             if bridge:
                 rows = stands * types + bridge.code
-                heads.lengths[rows[new.by_bridge[rows] & (bridge.additions.counts[then, now] > 0)]] = 0
-        if not any(additions.counts[then, now].any() for additions in self.additions):
+                heads.lengths[rows[new.by_bridge[rows] & (bridge.additions.of(then, now) > 0)]] = 0
+        if not any(additions.of(then, now).any() for additions in self.additions):
             return
         stored = previous.factors_of(stands, self.items.factors.shape[1])
         norms = previous.numbers("norm")[stands]
         for code, additions in enumerate(self.additions):
             mine = np.flatnonzero(~new.rows[stands * types + code])
             rows, before, tonight = stands[mine] * types + code, then[mine], now[mine]
-            heads.lengths[rows[additions.too_many[before, tonight]]] = 0
+            heads.lengths[rows[additions.are_too_many(before, tonight)]] = 0
             ends = heads.ends(rows)
             reached, added = additions.find_reaching(before, tonight, stored[mine], norms[mine], ends, self.items)
             some = stands[mine[reached]]

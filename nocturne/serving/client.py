@@ -6,7 +6,7 @@ with ServiceClient("http://127.0.0.1:8000") as service:
         print(item.rank, item.title or item.item_id, item.why)
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import date
 from types import TracebackType
@@ -52,6 +52,21 @@ class ServiceAnswer:
     arm: str
     model_version: str
     items: tuple[ShownItem, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SteeredAnswer(ServiceAnswer):
+    """A list by a plan; docs/steering.md says what each member is.
+
+    Attributes:
+        plan: as it was understood, to be sent again with the words that refine it.
+        in_words: the same in English.
+        receipt: what each rule did, and what was not understood.
+    """
+
+    plan: dict[str, Any]
+    in_words: str
+    receipt: dict[str, Any]
 
 
 class ServiceClient:
@@ -134,6 +149,41 @@ class ServiceClient:
             raise self._odd("nobody known, where everybody is answered")
         return answer
 
+    def steer(
+        self,
+        user_id: str,
+        *,
+        text: str | None = None,
+        plan: Mapping[str, Any] | None = None,
+        playing: str | None = None,
+        recent: Sequence[str] = (),
+        limit: int | None = None,
+        market: str | None = None,
+    ) -> SteeredAnswer:
+        """A list by a plan, or by words that become one.
+
+        Args:
+            text: words; beside a plan they refine it.
+            plan: as docs/plan.schema.json says.
+
+        Raises:
+            UsageError: the service refuses the request, or no list can obey the plan.
+            ServiceError: it does not serve.
+            InputError: it answers otherwise than documented.
+        """
+        body: dict[str, Any] = {
+            "user_id": user_id,
+            "text": text,
+            "plan": plan,
+            "playing": playing,
+            "recent": list(recent),
+        }
+        body |= {name: value for name, value in (("limit", limit), ("market", market)) if value is not None}
+        answer = self._ask("POST", "/v1/steer", SteeredAnswer, json=body)
+        if not isinstance(answer, SteeredAnswer):
+            raise self._odd("nobody known, where everybody is answered")
+        return answer
+
     def related(
         self,
         item_id: str,
@@ -164,7 +214,9 @@ class ServiceClient:
         """Close the connections."""
         self._http.close()
 
-    def _ask(self, method: str, path: str, **options: Any) -> ServiceAnswer | None:
+    def _ask(
+        self, method: str, path: str, kind: type[ServiceAnswer] = ServiceAnswer, **options: Any
+    ) -> ServiceAnswer | None:
         tries = Retrying(
             retry=retry_if_exception_type(_Away),
             stop=stop_after_delay(self._retry_seconds),
@@ -172,19 +224,19 @@ class ServiceClient:
             reraise=True,
         )
         try:
-            return tries(self._try, method, path, options)
+            return tries(self._try, method, path, kind, options)
         except _Away as away:
             raise ServiceError(
                 "the service does not serve", where=self._url, found=away.reason, fix="try again, or look at /readyz"
             ) from away.__cause__
 
-    def _try(self, method: str, path: str, options: dict[str, Any]) -> ServiceAnswer | None:
+    def _try(self, method: str, path: str, kind: type[ServiceAnswer], options: dict[str, Any]) -> ServiceAnswer | None:
         try:
             response = self._http.request(method, path, **options)
         except httpx.TransportError as error:
             raise _Away(text_of(error)) from error
         if response.status_code == httpx.codes.OK:
-            return self._read(response)
+            return self._read(response, kind)
         told = _problem(response)
         reason = f"{response.status_code} {told.get('title', '')}: {_detail(told)}"
         if response.status_code == httpx.codes.SERVICE_UNAVAILABLE:
@@ -195,12 +247,12 @@ class ServiceClient:
             raise UsageError("the service refuses the request", where=self._url, found=reason)
         raise ServiceError("the service does not serve", where=self._url, found=reason)
 
-    def _read(self, response: httpx.Response) -> ServiceAnswer:
+    def _read(self, response: httpx.Response, kind: type[ServiceAnswer]) -> ServiceAnswer:
         try:
             body = response.json()
             items = tuple(ShownItem(**_known(ShownItem, item)) for item in body["items"])
-            known = _known(ServiceAnswer, body)
-            return ServiceAnswer(**known | {"run_date": date.fromisoformat(body["run_date"]), "items": items})
+            known = _known(kind, body)
+            return kind(**known | {"run_date": date.fromisoformat(body["run_date"]), "items": items})
         except (ValueError, KeyError, TypeError) as error:
             raise self._odd(f"{type(error).__name__}: {error}") from error
 

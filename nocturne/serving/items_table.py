@@ -16,6 +16,7 @@ from nocturne.ranking import eligibility
 from nocturne.ranking.arms import Cell
 from nocturne.ranking.eligibility import Markets
 from nocturne.serving.cache.served_items import EVERYWHERE, SOURCES, ItemsInfo, with_info
+from nocturne.steering.plan import Plan
 from nocturne.storage import tables
 from nocturne.storage.running_experiments import running
 from nocturne.training import registry
@@ -25,6 +26,8 @@ POPULAR = 100
 """Of each content type, in each market: what listeners are offered of whom nothing is known."""
 
 _DESCRIBED = ("title", "creator", "content_type", "duration_ms", "explicit")
+_IF_THERE = ("language", "year", "energy")
+"""Fields that rules read of catalogues that have them."""
 
 
 def item_ids(warehouse: Warehouse) -> pa.ChunkedArray:
@@ -46,7 +49,11 @@ def items_table(night: Night) -> pa.Table:
     markets = eligibility.markets(ids, catalogue, night.run_date, night.settings.ranking.explicit_blocked_markets)
     described = {name: rows[name].combine_chunks() for name in _DESCRIBED}
     described["content_type"] = described["content_type"].fill_null("other")
+    described["creator"] = described["creator"].dictionary_encode()
+    described["explicit_known"] = described["explicit"].is_valid()
     described["explicit"] = described["explicit"].fill_null(False)
+    described["tags"] = _encoded_lists(rows["tags"].combine_chunks())
+    described |= {name: rows[name].combine_chunks() for name in _IF_THERE if name in rows.column_names}
     columns = {
         "item_id": ids,
         "order": pc.sort_indices(ids.cast(pa.binary())).cast(pa.int32()),
@@ -64,13 +71,24 @@ def _every_id(heard: pa.ChunkedArray, catalogue: pa.Table) -> pa.Array:
     return pa.concat_arrays([heard.combine_chunks().cast(pa.string()), others.combine_chunks().sort()])
 
 
+def _encoded_lists(lists: pa.ListArray) -> pa.ListArray:
+    """Lists of names, each name stored once; a null list is empty."""
+    lengths = pc.list_value_length(lists).fill_null(0).to_numpy(zero_copy_only=False)
+    offsets = pa.array(np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32))
+    return pa.ListArray.from_arrays(offsets, lists.flatten().dictionary_encode())
+
+
 def _model_columns(model: Model | None, items: int) -> dict[str, pa.Array]:
     """Factors and second stage by item number, zeros and no neighbours for items that the model lacks."""
     numbers: dict[str, npt.NDArray[Any]]
     matrices: dict[str, npt.NDArray[Any]]
     if model is None:
         nothing = np.zeros((items, 1), np.float32)
-        numbers = {"confidence_weight": np.zeros(items), "score_multiplier": np.ones(items)}
+        numbers = {
+            "confidence_weight": np.zeros(items),
+            "score_multiplier": np.ones(items),
+            "listeners": np.zeros(items, np.int32),
+        }
         matrices = {"factors": nothing, "neighbours": np.full((items, 1), -1, np.int32), "similarities": nothing}
     else:
         at = model.item_indexes
@@ -80,6 +98,7 @@ def _model_columns(model: Model | None, items: int) -> dict[str, pa.Array]:
         numbers = {
             "confidence_weight": _placed(model.confidence_weights, at, items, 0.0),
             "score_multiplier": _placed(model.score_multipliers, at, items, 1.0),
+            "listeners": _placed(model.listeners.astype(np.int32), at, items, 0),
         }
         matrices = {
             "factors": _placed(model.factors, at, items, 0.0),
@@ -141,7 +160,16 @@ def _info(night: Night, model: Model | None, markets: Markets, content_types: pa
         now_playing=settings.now_playing.model_dump(),
         arm_weights=arm_weights,
         counterparts=counterparts,
+        **_plans(night),
     )
+
+
+def _plans(night: Night) -> dict[str, Any]:
+    """`plans` and `planned` of `ItemsInfo`; a plan that asks nothing is none."""
+    rows = tables.night_rows(night, "steers", ["user_id", "plan"]).to_pylist()
+    rows = [row for row in rows if not Plan.model_validate_json(row["plan"]).empty]
+    places = {text: place for place, text in enumerate(dict.fromkeys(row["plan"] for row in rows))}
+    return {"plans": list(places), "planned": {row["user_id"]: places[row["plan"]] for row in rows}}
 
 
 def weights_of_arms(

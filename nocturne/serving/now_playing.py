@@ -30,6 +30,7 @@ import numpy as np
 
 from nocturne.core.arrays import Factors, Indexes, Mask
 from nocturne.kernel.next_items import Listener, NextItems, in_all, next_items
+from nocturne.serving.because import Reason, reasons
 from nocturne.serving.cache.rows import ServedRow
 from nocturne.serving.cache.served_items import ArmWeights, ServedItems
 from nocturne.serving.full_ranking import rank_catalogue
@@ -57,6 +58,7 @@ class Filters(NamedTuple):
         market: None: the listener's own.
         explicit: False: no explicit items.
         allow_heard: True: items that were heard may be in it.
+        because: True: heard items that carry the scores are told too.
     """
 
     limit: int = 20
@@ -64,6 +66,7 @@ class Filters(NamedTuple):
     market: str | None = None
     explicit: bool = True
     allow_heard: bool = False
+    because: bool = False
 
 
 class Suggestion(NamedTuple):
@@ -109,7 +112,7 @@ def nightly_list(items: ServedItems, row: ServedRow, filters: Filters) -> Answer
     market = row.market if filters.market is None else filters.market
     kept = np.flatnonzero(_may_be_shown(items, row.numbers, market, filters))[: filters.limit]
     drawn = row.propensities[kept].tolist() if row.propensities is not None else [1.0] * len(kept)
-    why = _own_reason(items, row, market)
+    why = own_reason(items, row, market)
     shown = zip(row.numbers[kept].tolist(), row.scores[kept].tolist(), drawn, strict=True)
     suggestions = [Suggestion(number, score, why, propensity) for number, score, propensity in shown]
     arm = _arm(items, row)
@@ -131,8 +134,7 @@ def now_playing(
         recent: items played before it, oldest first.
     """
     market = row.market if row is not None and filters.market is None else filters.market
-    played = [items.number(item_id) for item_id in (*recent, playing) if item_id is not None]
-    context = np.array(list(dict.fromkeys(number for number in reversed(played) if number is not None)), np.int32)
+    context = context_of(items, playing, recent)
     if row is not None and not len(context):
         return nightly_list(items, row, filters)
     barred = context if row is None or filters.allow_heard else np.concatenate([context, not_let_back(items, row)])
@@ -141,7 +143,7 @@ def now_playing(
     masks, arm = _masks(items, market, filters), _arm(items, row)
     scored = next_items(items.context_items, listener, items.weights if arm is None else arm.own, masks)
     differences = None if arm is None else _differences(items, listener, arm, masks, scored, filters.limit)
-    whys = (*(_goes_with(items, number) for number in heard_last.tolist()), _own_reason(items, row, market))
+    whys = (*(goes_with(items, number) for number in heard_last.tolist()), own_reason(items, row, market))
     suggestions = [
         Suggestion(number, score, whys[place])
         for number, score, place in zip(*(values[: filters.limit].tolist() for values in scored[:3]), strict=True)
@@ -159,9 +161,33 @@ def related(items: ServedItems, item_id: str, filters: Filters) -> Answer | None
     numbers, scores, _ = items.related(number)
     kept = np.flatnonzero(_may_be_shown(items, numbers, filters.market, filters))
     best = kept[np.lexsort((numbers[kept], -scores[kept]))][: filters.limit].tolist()
-    why = _goes_with(items, number)
+    why = goes_with(items, number)
     suggestions = [Suggestion(int(numbers[at]), float(scores[at]), why) for at in best]
     return _answer(items, None, suggestions, RELATED)
+
+
+def explain(
+    items: ServedItems, row: ServedRow | None, answer: Answer, filters: Filters, speakable: Mask | None = None
+) -> Mapping[int, tuple[Reason, ...]]:
+    """The heard items that carry the score of each item of an answer; what its filters bar is never named.
+
+    It is the score of the nightly ranking, which is what is liked; what else a score of what comes next has in it is
+    told by `why`.
+
+    Args:
+        speakable: True for what else may be named; shape (items,). None: everything.
+    """
+    market = row.market if row is not None and filters.market is None else filters.market
+    nameable = np.logical_and.reduce(_masks(items, market, filters._replace(content_types=frozenset())))
+    if speakable is not None:
+        nameable = nameable & speakable
+    return reasons(items, row, [suggestion.number for suggestion in answer.suggestions], nameable)
+
+
+def context_of(items: ServedItems, playing: str | None, recent: Sequence[str]) -> Indexes:
+    """Numbers of the items of the context that are known, the one that plays first; each once."""
+    played = [items.number(item_id) for item_id in (*recent, playing) if item_id is not None]
+    return np.array(list(dict.fromkeys(number for number in reversed(played) if number is not None)), np.int32)
 
 
 def _answer(
@@ -270,12 +296,13 @@ def _filled(
     return suggestions + [Suggestion(int(n), float(score), FOR_YOU) for n, score in zip(numbers, scores, strict=True)]
 
 
-def _own_reason(items: ServedItems, row: ServedRow | None, market: str | None) -> str:
+def own_reason(items: ServedItems, row: ServedRow | None, market: str | None) -> str:
     """The reason, in words, of what does not go with anything that plays."""
     return _popular_in(items, market) if row is None or row.factors is None else FOR_YOU
 
 
-def _goes_with(items: ServedItems, number: int) -> str:
+def goes_with(items: ServedItems, number: int) -> str:
+    """The reason, in words, of what goes with an item that plays."""
     described = items.describe(number)
     return f"goes with {described.title or described.item_id}"
 

@@ -103,8 +103,8 @@ class Reader:
         if self._before:
             self._before.hold.close()
         self._before, self._open = self._open, opened
-        # the layout takes a while, and most answers do without it
-        threading.Thread(target=lambda: opened.served.items.layout, daemon=True).start()
+        # it takes a while, and most answers do without it
+        threading.Thread(target=opened.served.items.prepare, daemon=True).start()
 
     def _opened(self) -> _Open:
         with ExitStack() as hold:

@@ -15,8 +15,8 @@ from nocturne.storage.contracts import contract
 from tests.fixtures.landed_files import Content, write_file
 
 DATES = '"available_from": "2025-03-01", "available_until": "2025-03-02T01:00+02:00"'
-LENGTH = '"duration_ms": 7'
-CSV_HEADER = "item_id,content_type,tags,explicit,duration_ms,available_from,available_until"
+LENGTH = '"duration_ms": 7, "language": "sv", "year": 1999, "energy": 0.25'
+CSV_HEADER = "item_id,content_type,tags,explicit,duration_ms,language,year,energy,available_from,available_until"
 TRACK = '"item_id": "a", "content_type": "track"'
 
 
@@ -39,7 +39,7 @@ def parquet(**columns: object) -> pa.Table:
         ),
         (
             "a.csv",
-            f"\ufeff{CSV_HEADER}\na,track,x|y,True, 7 ,2025-03-01T23:00Z,2025-03-01\n",
+            f"\ufeff{CSV_HEADER}\na,track,x|y,True, 7 ,sv,1999, 0.25,2025-03-01T23:00Z,2025-03-01\n",
         ),
         (
             "a.parquet",
@@ -47,6 +47,9 @@ def parquet(**columns: object) -> pa.Table:
                 tags=[["x", "y"]],
                 explicit=[True],
                 duration_ms=[7],
+                language=["sv"],
+                year=[1999],
+                energy=[0.25],
                 available_from=[date(2025, 3, 1)],
                 available_until=pa.array([datetime(2025, 3, 1, 23, tzinfo=UTC)], pa.timestamp("ms", "Europe/Oslo")),
                 markets=pa.array([[]], pa.list_(pa.string())),
@@ -69,6 +72,9 @@ def test_every_format_gives_the_same_item(tmp_path: Path, name: str, content: Co
         "description": None,
         "duration_ms": 7,
         "explicit": True,
+        "language": "sv",
+        "year": 1999,
+        "energy": 0.25,
         "available_from": date(2025, 3, 1),
         "available_until": date(2025, 3, 1),
     }
@@ -111,6 +117,10 @@ WRONG = [
     (row('"explicit": []'), "explicit is neither"),
     (row('"duration_ms": -1'), "duration_ms is no whole number"),
     (row('"duration_ms": 1.5'), "duration_ms is no whole number"),
+    (row('"year": 12345'), "year is no year"),
+    (row('"year": "soon"'), "year is no whole number"),
+    (row('"energy": 1.5'), "energy is no number from 0 to 1"),
+    (row('"energy": "high"'), "energy is no number from 0 to 1"),
     (row('"duration_ms": 99999999999999999999'), "duration_ms is no whole number"),
     (row('"available_from": "2025-03-02Tgarbage"'), "available_from is no date"),
     (row('"available_until": "2025-02-30"'), "available_until is no date"),

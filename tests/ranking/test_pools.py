@@ -8,6 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from nocturne.ranking.ranker import Ranked
+from nocturne.steering.conditions import Rule
+from nocturne.steering.item_fields import ItemFacts
+from nocturne.steering.obedience import broken_rules
+from nocturne.steering.plan import Plan
 from tests.fixtures.pool_nights import FIRST, ITEMS, MARKETS, SETTINGS, TYPES, Nights, Service, happen
 
 EVENTS = st.one_of(
@@ -46,7 +51,17 @@ EVENTS = st.one_of(
             }
         ),
     ),
+    st.tuples(st.just("plan"), st.integers(0, 7), st.deferred(lambda: st.sampled_from(PLANS))),
     st.tuples(st.just("missed night")),
+)
+PLANS = (
+    Plan(),
+    Plan(never=(Rule(tags=("t1",)),)),
+    Plan(only=(Rule(creators=("c2", "c3")),)),
+    Plan(only=(Rule(content_types=("track",)),), never=(Rule(item_ids=("i0", "i3")),)),
+    Plan(never=(Rule(explicit=True),), unknown="barred"),
+    Plan(never=(Rule(heard=True),)),
+    Plan(only=(Rule(creators=("nobody",)),)),
 )
 
 
@@ -64,11 +79,45 @@ def test_nights_that_carry_over_give_the_lists_of_nights_in_full(nights, crowd) 
             happen(service, *event)
         carried, computed = carrying.rank(service), full.rank(service)
         assert carried[1:] == computed[1:]
+        require_obedience(service, computed)
         if again:
             assert carrying.rank(service)[1:] == computed[1:]
         carrying.keep(service, carried.pools)
         full.keep(service, computed.pools)
         service.day += 1
+
+
+def require_obedience(service: Service, ranked: Ranked) -> None:
+    """Everything that is kept or listed for a listener obeys their plan, read item by item."""
+    catalogue = {row["item_id"]: row for row in service.catalogue().to_pylist()}
+    pools = {
+        row["user_id"]: [f"i{item}" for item in row["items"] + row["shelf_items"]] for row in ranked.pools.to_pylist()
+    }
+    for row in (*ranked.lists.to_pylist(), *ranked.shelf_lists.to_pylist()):
+        user_id, plan = row["user_id"], service.plans.get(row["user_id"], Plan())
+        heard = {f"i{item}" for item in service.heard[user_id]}
+        for item_id in (*(entry["item_id"] for entry in row["items"]), *pools.get(user_id, ())):
+            item = catalogue[item_id]
+            facts = ItemFacts(
+                item_id, item["content_type"], item["creator"], tuple(item["tags"]), None, None, item["explicit"], None
+            )
+            assert broken_rules(plan, facts, heard, lambda _market: True) == ()
+
+
+def test_listeners_without_a_plan_keep_theirs_to_the_bit_and_a_plan_costs_its_own_pool_alone() -> None:
+    service, nights = first_night(CROWD)
+    plain = nights.rank(service)
+    happen(service, "plan", 1, Plan(never=(Rule(item_ids=("i5",)),)))
+    assert reasons_of_next_night(service, nights) == {"carried": 2, "plan_changed": 1}
+    planned = nights.rank(service)
+    for before, after in zip((plain.pools, plain.lists), (planned.pools, planned.lists), strict=True):
+        others = [row for row in before.to_pylist() if row["user_id"] != "u1"]
+        assert [row for row in after.to_pylist() if row["user_id"] != "u1"] == others
+    nights.keep(service, planned.pools)
+    service.day += 1
+    assert reasons_of_next_night(service, nights) == {"carried": 3}
+    happen(service, "plan", 1, Plan())
+    assert reasons_of_next_night(service, nights) == {"carried": 2, "plan_changed": 1}
 
 
 def test_a_change_of_reranking_changes_lists_and_their_digests_and_no_pool() -> None:

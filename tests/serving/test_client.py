@@ -55,6 +55,16 @@ def test_a_list_is_typed():
     )
 
 
+def test_a_list_by_a_plan_comes_with_the_plan_and_its_receipt():
+    with client() as service:
+        answer = service.steer(LISTENER, text="qzxv", plan={"never": [{"tags": ["rap"]}]}, playing="t1", limit=1)
+    assert ids(answer) == ["a/b c/ö"]
+    assert (answer.plan, answer.in_words) == ({"never": [{"tags": ["rap"]}]}, "Never items tagged rap.")
+    assert answer.receipt["not_understood"] == ["qzxv"]
+    with client() as service, pytest.raises(UsageError, match=r"409 No list can obey the plan: body\.plan\.only\.0"):
+        service.steer(LISTENER, plan={"only": [{"explicit": True}], "never": [{"explicit": True}]})
+
+
 def test_every_filter_reaches_the_service():
     with client() as service:
         assert ids(service.nightly_list(LISTENER, content_types=["track"], limit=1, market="SE")) == ["t1"]

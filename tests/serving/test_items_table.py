@@ -2,7 +2,7 @@
 
 import tomllib
 from collections.abc import Callable
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -13,6 +13,8 @@ from nocturne.core.night import Night
 from nocturne.core.settings import load_settings, with_values
 from nocturne.serving.cache.served_items import ServedItems, write_items
 from nocturne.serving.items_table import items_table, weights_of_arms
+from nocturne.steering.conditions import Rule
+from nocturne.steering.plan import Plan
 from tests.fixtures import two_listeners
 from tests.fixtures.served_world import WEIGHTS
 
@@ -101,3 +103,35 @@ def served_items(night: Night, folder: Path) -> ServedItems:
     path = folder / f"items-{len(list(folder.iterdir()))}"
     write_items(items_table(night), str(path))
     return ServedItems(path)
+
+
+def test_a_generation_carries_what_rules_read_and_the_plans_that_hold(night: Callable[..., Night], tmp_path: Path):
+    tonight = night(TONIGHT, *two_listeners.SETTINGS)
+    rows = [row | {"tags": None, "creator": None, "explicit": None} for row in two_listeners.items()]
+    rows[0] |= {"tags": ["Jazz", "calm"], "creator": "Oak", "explicit": False, "duration_ms": 90_000, "year": 1999}
+    rows[1] |= {"tags": ["jazz"], "language": "sv"}
+    two_listeners.write(tonight, "items", rows)
+    plan = Plan(never=(Rule(explicit=True),), holds="always")
+    steers = [
+        {"run_date": TONIGHT, "user_id": user, "steer_id": user, "asked_at": datetime(2026, 1, 1, tzinfo=UTC)}
+        | {"plan": asked.to_json(), "digest": asked.digest(), "holds_until": None}
+        for user, asked in (("ann", plan), ("bob", Plan(holds="always")), ("cec", plan))
+    ]
+    two_listeners.write(tonight, "steers", steers)
+    items = served_items(tonight, tmp_path)
+    fields, first, second = items.fields, *(items.number(row["item_id"]) for row in rows[:2])
+    assert {"tags", "genres", "creators", "explicit", "duration", "years", "languages"} <= fields.available
+    assert "energy" not in fields.available
+    assert set(fields.matching("tags", "JAZZ").nonzero()[0]) == {first, second}
+    told, other = fields.facts([first, second])
+    assert (told.creator, told.tags, told.year, told.explicit, told.seconds) == (
+        "Oak",
+        ("Jazz", "calm"),
+        1999,
+        False,
+        90,
+    )
+    assert (other.creator, other.language, other.explicit, other.seconds) == (None, "sv", None, None)
+    assert not items.explicit[second]
+    assert [items.plan_of(user) for user in ("ann", "bob", "cec", "dan")] == [plan, None, plan, None]
+    assert len(items.info.plans) == 1

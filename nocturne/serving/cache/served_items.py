@@ -21,6 +21,8 @@ from nocturne.core.errors import InputError
 from nocturne.kernel.arguments import frozen
 from nocturne.kernel.layout import ItemLayout, lay_out_items
 from nocturne.kernel.next_items import ContextItems, Weights
+from nocturne.steering.item_fields import ItemFields
+from nocturne.steering.plan import Plan
 
 SOURCES = ("factors", "neighbours", "both", "creator", "text")
 """Of related items; a source's number is its position."""
@@ -82,6 +84,8 @@ class ItemsInfo:
         arm_weights: the same of the arms of experiments on what comes next, their control too, by label.
         counterparts: by label of such an arm, and by treatment, the label of the arm that its answers are compared
             with: of control every treatment, of a treatment control.
+        plans: that hold for listeners, each once, as JSON.
+        planned: place in plans of each listener who has one.
     """
 
     model_version: str
@@ -97,6 +101,8 @@ class ItemsInfo:
     now_playing: Mapping[str, float]
     arm_weights: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     counterparts: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    plans: Sequence[str] = ()
+    planned: Mapping[str, int] = field(default_factory=dict)
 
 
 def with_info(items: pa.Table, info: ItemsInfo) -> pa.Table:
@@ -136,6 +142,7 @@ class ServedItems:
         self.describe = lru_cache(_DESCRIPTIONS)(self._describe)
         self.number = lru_cache(_DESCRIPTIONS)(self._number)
         self._masks: dict[int, Mask] = {}
+        self._plans: dict[int, Plan] = {}
 
     def __len__(self) -> int:
         return int(self._rows.num_rows)
@@ -170,6 +177,15 @@ class ServedItems:
             self._masks[number] = self._rows[f"class_{number}"].to_numpy(zero_copy_only=False)
         return self._masks[number]
 
+    def plan_of(self, user_id: str) -> Plan | None:
+        """The plan that holds for a listener; None without one."""
+        place = self.info.planned.get(user_id)
+        if place is None:
+            return None
+        if place not in self._plans:
+            self._plans[place] = Plan.model_validate_json(self.info.plans[place])
+        return self._plans[place]
+
     def market_class(self, market: str) -> int:
         """Number of the class of a market."""
         return self.info.classes.get(market, self.info.classes[EVERYWHERE])
@@ -192,6 +208,12 @@ class ServedItems:
         norms = np.sqrt(np.einsum("if,if->i", self.factors, self.factors, dtype=np.float64))
         inverse: Factors = np.divide(1, norms, out=np.zeros(len(norms)), where=norms > 0).astype(np.float32)
         return inverse
+
+    @cached_property
+    def in_model(self) -> Mask:
+        """True for items that have factors; shape (items,)."""
+        in_model: Mask = self.inverse_norms > 0
+        return in_model
 
     @cached_property
     def multipliers(self) -> Floats:
@@ -227,6 +249,28 @@ class ServedItems:
         return {name: codes == code for code, name in enumerate(encoded.dictionary.to_pylist())}
 
     @cached_property
+    def popularity(self) -> Floats:
+        """Popularity of each item, from 0, heard by nobody at training, to 1, by most; shape (items,).
+
+        It is the share of the heard items that at most as many listeners have.
+        """
+        if "listeners" not in self._rows.schema.names:
+            return np.zeros(len(self))
+        counts = self.listeners
+        heard = np.sort(counts[counts > 0])
+        return np.searchsorted(heard, counts, side="right") / max(1, len(heard))
+
+    @cached_property
+    def listeners(self) -> Indexes:
+        """Listeners of each item when the model was trained; 0 without a model; shape (items,)."""
+        return self._numbers("listeners")
+
+    @cached_property
+    def fields(self) -> ItemFields:
+        """The fields that rules read."""
+        return ItemFields(self._rows, self.content_types, self.number, self.popularity)
+
+    @cached_property
     def context_items(self) -> ContextItems:
         """The items as what comes next is scored from them."""
         arrays = frozen(self.factors, self.inverse_norms, self.multipliers, self._related_offsets, *self._related)
@@ -252,6 +296,11 @@ class ServedItems:
         tie_order = np.empty(len(self), np.int64)
         tie_order[self._order] = np.arange(len(self))
         return lay_out_items(self.factors, self.multipliers, tie_order)
+
+    def prepare(self) -> None:
+        """Work out what the first answers would wait for: the layout, and the items of each value of a field."""
+        for needed in (self.layout, self.in_model, self.fields.available):
+            assert needed is not None
 
     @cached_property
     def _popular(self) -> dict[str, Indexes]:

@@ -6,19 +6,45 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from nocturne.serving.because import Reason
     from nocturne.serving.cache import Generation
     from nocturne.serving.now_playing import Answer
     from nocturne.serving.reader import Served
+    from nocturne.serving.steered import Steered
+    from nocturne.steering.plan import Plan
 
 
-def encode_answer(served: "Served", answer: "Answer", today: date | None = None) -> bytes:
+def encode_answer(
+    served: "Served",
+    answer: "Answer",
+    because: "Mapping[int, Sequence[Reason]] | None" = None,
+    today: date | None = None,
+) -> bytes:
     """An answer as clients get it.
 
     Args:
         served: the generation that it was made from.
         answer: items, best first.
+        because: by number of an item, heard items that carry its score; None where nobody asked.
         today: the day of which the age is told; by default the present one, UTC.
     """
+    items = shown_items(served, answer)
+    if because is not None:
+        for shown, suggestion in zip(items, answer.suggestions, strict=True):
+            shown["because"] = named_reasons(served, because.get(suggestion.number, ()))
+    return orjson.dumps(answer_head(served, answer, today) | {"items": items})
+
+
+def answer_head(served: "Served", answer: "Answer", today: date | None = None) -> dict[str, Any]:
+    """The members of an answer before its items."""
+    rest = {"source": answer.source, "arm": answer.arm, "model_version": answer.model_version}
+    return generation_members(served.generation, today) | rest
+
+
+def shown_items(served: "Served", answer: "Answer") -> list[dict[str, Any]]:
+    """The items of an answer, with what people see of them."""
     describe = served.items.describe
     items: list[dict[str, Any]] = []
     for rank, (number, score, why, propensity) in enumerate(answer.suggestions, start=1):
@@ -37,9 +63,39 @@ def encode_answer(served: "Served", answer: "Answer", today: date | None = None)
                 "propensity": propensity,
             }
         )
-    head = generation_members(served.generation, today)
-    rest = {"source": answer.source, "arm": answer.arm, "model_version": answer.model_version, "items": items}
-    return orjson.dumps(head | rest)
+    return items
+
+
+def named_reasons(served: "Served", because: "Sequence[Reason]") -> list[dict[str, Any]]:
+    """Heard items that carry a score, as people see them."""
+    described = ((served.items.describe(reason.number), reason.share) for reason in because)
+    return [{"item_id": each.item_id, "title": each.title, "share": share} for each, share in described]
+
+
+def steered_members(
+    served: "Served", steered: "Steered", plan: "Plan", not_understood: "Sequence[str]" = ()
+) -> dict[str, Any]:
+    """The members of an answer by a plan: the plan as understood, in words too, the items, and the receipt."""
+    answer, receipt = steered
+    items = shown_items(served, answer)
+    for shown, of_item in zip(items, receipt.items, strict=True):
+        shown["liking"] = of_item.liking
+        shown["wishes"] = [{"wish": wish, "adds": adds} for wish, adds in of_item.wishes]
+        shown["because"] = named_reasons(served, of_item.because)
+    understood: dict[str, Any] = {
+        "plan": plan.model_dump(mode="json", exclude_defaults=True),
+        "in_words": plan.in_words(),
+        "digest": plan.digest(),
+    }
+    told = {
+        "might_be_listed": receipt.might,
+        "obey": receipt.left,
+        "rules": [rule._asdict() for rule in receipt.rules],
+        "unknown": receipt.unknown,
+        "not_understood": list(not_understood),
+        "short": receipt.short,
+    }
+    return answer_head(served, answer) | understood | {"items": items, "receipt": told}
 
 
 def generation_members(generation: "Generation", today: date | None = None) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import orjson
 from fastapi import FastAPI, Request, Response
@@ -26,8 +26,10 @@ from nocturne.serving.http.problems import Refused, problem
 from nocturne.serving.http.queries import USUAL_ITEMS, Queries
 from nocturne.serving.http.request_log import RequestLog
 from nocturne.serving.http.responses import Encoded
-from nocturne.serving.http.routes import CacheAway, Recommends, Routes
+from nocturne.serving.http.routes import CacheAway, ObeysPlans, Recommends, Routes
+from nocturne.serving.http.steering import STEERS, Stands, Steering, Steers
 from nocturne.serving.http.tokens import Tokens
+from nocturne.steering.parsing import parser_of
 
 TITLE = "Nocturne"
 API_VERSION = "1"
@@ -62,6 +64,10 @@ class DirectRoute(APIRoute):
         return self.endpoint
 
 
+class Standing(ObeysPlans, Stands, Protocol):
+    """All that is done about plans that hold, as the module `nocturne.serving.standing` does it."""
+
+
 @dataclass(frozen=True)
 class Worker:
     """Makes the application of a worker, in whatever process that runs; can be pickled.
@@ -82,7 +88,7 @@ class Worker:
         Raises:
             UsageError: a file that the settings name cannot be read, or the URL is not understood.
         """
-        from nocturne.serving import now_playing
+        from nocturne.serving import now_playing, standing, steered
         from nocturne.serving.cache import open_cache
         from nocturne.serving.http.warm_up import warm_up
         from nocturne.serving.reader import Reader
@@ -92,19 +98,30 @@ class Worker:
         reader = Reader(cache, seconds if mapped else 0)
         warm_up(reader)
         if mapped:
-            return build_app(MappedCache(reader), now_playing, self.settings, self.landing)
+            return build_app(MappedCache(reader), now_playing, steered, standing, self.settings, self.landing)
         from nocturne.serving.cache.redis.row_reader import RowReader
 
         rows = RowReader(self.cache, self.cache_settings, PATIENCE_SECONDS)
-        return build_app(CacheServer(reader, rows, seconds), now_playing, self.settings, self.landing)
+        return build_app(
+            CacheServer(reader, rows, seconds), now_playing, steered, standing, self.settings, self.landing
+        )
 
 
-def build_app(cache: CacheAccess, recommender: Recommends, settings: ServiceSettings, landing: str = "") -> Guard:
+def build_app(
+    cache: CacheAccess,
+    recommender: Recommends,
+    steers: Steers,
+    standing: Standing,
+    settings: ServiceSettings,
+    landing: str = "",
+) -> Guard:
     """The application of a worker.
 
     Args:
         cache: that is read.
         recommender: answers from what is read.
+        steers: answers plans from it.
+        standing: answers listeners whose plan holds.
         settings: of the service.
         landing: the landing zone, for exposures; empty: none are kept.
 
@@ -120,14 +137,22 @@ def build_app(cache: CacheAccess, recommender: Recommends, settings: ServiceSett
         if landing
         else None
     )
-    routes = Routes(cache, recommender, queries, metrics, exposures, settings.max_body_bytes)
+    kept = (
+        Exposures(Path(landing), settings.exposure_flush_seconds, settings.exposure_memory_mb * 2**20, kind=STEERS)
+        if landing
+        else None
+    )
+    routes = Routes(cache, recommender, standing, queries, metrics, exposures, settings.max_body_bytes)
+    limits = settings.max_items, settings.max_body_bytes
+    steering = Steering(cache, steers, standing, parser_of, queries, metrics, kept, *limits)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         await cache.start()
         yield
-        if exposures:
-            exposures.close()
+        for lines in (exposures, kept):
+            if lines:
+                lines.close()
         await cache.close()
 
     app = FastAPI(
@@ -141,7 +166,7 @@ def build_app(cache: CacheAccess, recommender: Recommends, settings: ServiceSett
         lifespan=lifespan,
         exception_handlers=_error_handlers(settings),
     )
-    _add_routes(app, routes, Operations(queries))
+    _add_routes(app, routes, steering, Operations(queries))
     _add_pages(app, queries, settings)
     return Guard(app, tokens, settings.max_target_bytes, metrics, requests)
 
@@ -152,11 +177,12 @@ def document(queries: Queries, app: FastAPI) -> dict[str, Any]:
     return complete_document(described, queries)
 
 
-def _add_routes(app: FastAPI, routes: Routes, operations: Operations) -> None:
+def _add_routes(app: FastAPI, routes: Routes, steering: Steering, operations: Operations) -> None:
     # in the order in which they are looked through
     for method, path, handler, operation in (
         ("GET", "/v1/listeners/{user_id:id}/list", routes.nightly_list, operations.nightly_list),
         ("POST", "/v1/now-playing", routes.now_playing, operations.now_playing),
+        ("POST", "/v1/steer", steering.steer, operations.steer),
         ("GET", "/v1/items/{item_id:id}/related", routes.related, operations.related),
         ("GET", "/v1/generations", routes.generations, operations.generations),
         ("GET", "/livez", routes.livez, operations.livez),

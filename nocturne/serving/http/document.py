@@ -16,11 +16,13 @@ from nocturne.serving.http.schema import (
     LIST_EXAMPLE,
     NOW_PLAYING_EXAMPLE,
     RELATED_EXAMPLE,
+    STEER_EXAMPLE,
     Alive,
     AnswerShown,
     GenerationsShown,
     ProblemShown,
     Ready,
+    SteeredShown,
 )
 
 Json = dict[str, Any]
@@ -39,12 +41,15 @@ _RETRY = {"Retry-After": {"description": "Seconds after which to ask again", "sc
 _CHALLENGE = {"WWW-Authenticate": {"description": "The scheme of the token", "schema": {"type": "string"}}}
 _ALLOW = {"Allow": {"description": "The methods of the route", "schema": {"type": "string"}}}
 _HEADERS = {problems.CACHE_AWAY: _RETRY, problems.TOKEN_NEEDED: _CHALLENGE, problems.WRONG_METHOD: _ALLOW}
-_VIOLATION = Violation("query.limit", "Input should be less than or equal to 100")
+_VIOLATIONS = {
+    problems.INVALID: Violation("query.limit", "Input should be less than or equal to 100"),
+    problems.IMPOSSIBLE_PLAN: Violation("body.plan.only.0", "contradicts plan.never.1"),
+}
 _PREVIEW = {
     "name": "Nocturne-Preview",
     "in": "header",
     "required": False,
-    "description": "Whatever its value: the answer is shown to nobody who listens, and is no exposure",
+    "description": "Whatever its value: the answer is for nobody who listens, is no exposure, and no plan is kept",
     "schema": {"type": "string"},
 }
 
@@ -85,6 +90,27 @@ class Operations:
                 },
             }
         }
+
+    def steer(self) -> Json:
+        """Of lists by plans."""
+        of_bodies = (problems.MALFORMED, problems.BODY_TOO_LARGE, problems.NO_JSON, problems.INVALID)
+        plan = {"never": [{"tags": ["christmas"]}], "more": [{"about": "tag", "value": "jazz"}]}
+        operation = self._operation(
+            "A list by a plan, or by words that become one, with a receipt",
+            {JSON: {"schema": _reference(SteeredShown), "example": STEER_EXAMPLE}},
+            (*of_bodies, problems.IMPOSSIBLE_PLAN, problems.CACHE_AWAY),
+            [_PREVIEW],
+        )
+        operation["requestBody"] = {
+            "required": True,
+            "content": {
+                JSON: {
+                    "schema": _reference(self._queries.of_steering),
+                    "example": {"user_id": "u00000007", "text": "ten songs", "plan": plan},
+                }
+            },
+        }
+        return operation
 
     def related(self) -> Json:
         """Of related items."""
@@ -164,9 +190,9 @@ class Operations:
 def complete_document(document: Json, queries: Queries) -> Json:
     """The document with the schemas and the problems that routes refer to, and the scheme of the tokens."""
     models: list[tuple[type[BaseModel], Any]] = [
-        (model, "serialization") for model in (AnswerShown, GenerationsShown, Alive, Ready, ProblemShown)
+        (model, "serialization") for model in (AnswerShown, SteeredShown, GenerationsShown, Alive, Ready, ProblemShown)
     ]
-    models.append((queries.of_now_playing, "validation"))
+    models += [(queries.of_now_playing, "validation"), (queries.of_steering, "validation")]
     _, definitions = models_json_schema(models, ref_template=_REF)
     return document | {
         "components": {
@@ -188,7 +214,7 @@ def _reference(model: type[BaseModel]) -> Json:
 
 
 def _response(kind: ProblemKind) -> Json:
-    example = members(kind, kind.example, [_VIOLATION] if kind is problems.INVALID else ())
+    example = members(kind, kind.example, [_VIOLATIONS[kind]] if kind in _VIOLATIONS else ())
     content = {PROBLEM_JSON: {"schema": _reference(ProblemShown), "example": example}}
     headers = _HEADERS.get(kind)
     return {"description": kind.title, "content": content} | ({"headers": headers} if headers else {})

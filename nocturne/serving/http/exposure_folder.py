@@ -1,4 +1,4 @@
-"""A writer of exposures: the folder of one day, lines appended to its parts, a completion mark when the day is over.
+"""A writer of exposures, or steers: the folder of one day, lines appended to its parts, a mark when the day is over.
 
 LANDING/exposures/date=2025-01-04/<host>-<pid>-<start ms>/part-000000.jsonl
 LANDING/exposures/date=2025-01-04/<host>-<pid>-<start ms>/_SUCCESS            {"rows": 1234}
@@ -28,8 +28,11 @@ class ExposureFolder:
         sound: False when more cannot be appended: somebody removed the folder, or its last line may be half a one.
     """
 
-    def __init__(self, landing: Path, day: str) -> None:
+    def __init__(self, landing: Path, day: str, kind: str = "exposures") -> None:
         """Make the folder, but no landing zone.
+
+        Args:
+            kind: of the lines, and name of the folder of all writers.
 
         Raises:
             OSError: it cannot be made.
@@ -39,7 +42,7 @@ class ExposureFolder:
         host = re.sub(r"[^A-Za-z0-9.-]", "-", socket.gethostname())
         writer = f"{host}-{os.getpid()}-{time.time_ns() // 1_000_000}"
         self.day = day
-        self.path = landing / "exposures" / f"date={day}" / writer
+        self.path = landing / kind / f"date={day}" / writer
         self.rows = 0
         self.sound = True
         self._parts = self._bytes = 0

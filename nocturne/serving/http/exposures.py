@@ -19,6 +19,7 @@ from nocturne.serving.http.exposure_folder import ExposureFolder
 if TYPE_CHECKING:
     from nocturne.serving.now_playing import Answer
     from nocturne.serving.reader import Served
+    from nocturne.steering.plan import Plan
 
 Surface = Literal["list", "now_playing"]
 
@@ -77,6 +78,14 @@ def exposure(
     return Shown(shown_at[:10], orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE))
 
 
+def steer_line(user_id: str, plan: "Plan", now: datetime | None = None) -> Shown:
+    """A plan that holds longer than its session as the landing zone keeps it; docs/landing.md has the format."""
+    asked_at = (now or datetime.now(UTC)).isoformat(timespec="milliseconds")[:23]
+    asked = plan.model_dump(mode="json", exclude_defaults=True)
+    line = {"steer_id": uuid4().hex, "user_id": user_id, "asked_at": f"{asked_at}Z", "plan": asked}
+    return Shown(asked_at[:10], orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE))
+
+
 class Exposures:
     """Exposures of one process: `record` never waits for a disk, and drops what memory has no room for."""
 
@@ -87,6 +96,7 @@ class Exposures:
         memory_bytes: int,
         tell: Callable[[Counts], None] = lambda _counts: None,
         today: Callable[[], str] = lambda: datetime.now(UTC).date().isoformat(),
+        kind: str = "exposures",
     ) -> None:
         """Start the thread that writes.
 
@@ -96,7 +106,9 @@ class Exposures:
             memory_bytes: of all lines that wait.
             tell: told how many there are after each flush, and when some are dropped.
             today: the day, UTC.
+            kind: of the lines, for people, and the folder in the landing zone: `steers` are kept alike.
         """
+        self._kind = kind
         self._landing = landing
         self._flush_seconds = flush_seconds
         self._room = memory_bytes
@@ -108,7 +120,7 @@ class Exposures:
         self._folder: ExposureFolder | None = None
         self._warned_at = -WARNING_SECONDS
         self._ending = threading.Event()
-        self._thread = threading.Thread(target=self._flush_every_second, name="exposures", daemon=True)
+        self._thread = threading.Thread(target=self._flush_every_second, name=kind, daemon=True)
         self._thread.start()
 
     @property
@@ -140,7 +152,7 @@ class Exposures:
             self._dropped += lost
             self._waiting.clear()
         if lost:
-            _log.error("%d exposures could not be written before the end, and are lost", lost)
+            _log.error("%d %s could not be written before the end, and are lost", lost, self._kind)
         self._complete()
         self._tell(self.counts)
 
@@ -168,7 +180,7 @@ class Exposures:
             self._complete()
         content = b"".join(lines)
         if self._folder is None:
-            self._folder = ExposureFolder(self._landing, day)
+            self._folder = ExposureFolder(self._landing, day, self._kind)
         try:
             self._folder.append(content, len(lines))
         except OSError:
@@ -198,7 +210,8 @@ class Exposures:
         self._warned_at = time.monotonic()
         counts = self.counts
         _log.warning(
-            "exposures cannot be written to %s: %s; %d wait, %d were dropped for want of memory; serving goes on",
+            "%s cannot be written to %s: %s; %d wait, %d were dropped for want of memory; serving goes on",
+            self._kind,
             self._landing,
             text_of(error),
             counts.waiting,

@@ -6,10 +6,11 @@ from hashlib import sha256
 from typing import get_args
 
 from nocturne.core.pages import render_page
-from nocturne.serving.http.queries import LONGEST_ID, ContentType
+from nocturne.serving.http.queries import LONGEST_ID, LONGEST_TEXT, ContentType
 from nocturne.serving.http.responses import Encoded
 
-PANELS = (("list", "Tonight's list"), ("next", "What comes next"), ("related", "Related items"))
+STEER = "steer"
+PANELS = ((STEER, "Asked for"), ("list", "Tonight's list"), ("next", "What comes next"), ("related", "Related items"))
 HTML = "text/html; charset=utf-8"
 
 
@@ -27,7 +28,9 @@ def page(limit: int, most: int, *, needs_token: bool) -> Encoded:
         title="Nocturne: now playing",
         panels=PANELS,
         content_types=get_args(ContentType),
+        steer=STEER,
         longest_id=LONGEST_ID,
+        longest_text=LONGEST_TEXT,
         limit=limit,
         most=most,
         needs_token=needs_token,

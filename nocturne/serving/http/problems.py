@@ -42,6 +42,9 @@ UNKNOWN_LISTENER = ProblemKind(
 UNKNOWN_ITEM = ProblemKind("unknown-item", 404, "The generation that is served has no such item", "check the id")
 NO_SUCH_ROUTE = ProblemKind("no-such-route", 404, "There is no such route", "/openapi.json has all routes")
 WRONG_METHOD = ProblemKind("method-not-allowed", 405, "The route has another method", "allowed: POST")
+IMPOSSIBLE_PLAN = ProblemKind(
+    "plan-cannot-be-obeyed", 409, "No list can obey the plan", "drop the rules and wishes in errors"
+)
 BODY_TOO_LARGE = ProblemKind("body-too-large", 413, "The body is too large", "at most 65,536 bytes")
 TARGET_TOO_LONG = ProblemKind("target-too-long", 414, "Path and query are too long", "at most 8,192 bytes")
 NO_JSON = ProblemKind("unsupported-media-type", 415, "The body must be JSON", "send Content-Type: application/json")
@@ -53,7 +56,7 @@ CACHE_AWAY = ProblemKind("cache-away", 503, "The serving cache does not serve no
 
 KINDS = (
     *(MALFORMED, TOKEN_NEEDED, FOREIGN_HOST, UNKNOWN_LISTENER, UNKNOWN_ITEM, NO_SUCH_ROUTE, WRONG_METHOD),
-    *(BODY_TOO_LARGE, TARGET_TOO_LONG, NO_JSON, INVALID, HEADERS_TOO_LARGE, UNFORESEEN, CACHE_AWAY),
+    *(IMPOSSIBLE_PLAN, BODY_TOO_LARGE, TARGET_TOO_LONG, NO_JSON, INVALID, HEADERS_TOO_LARGE, UNFORESEEN, CACHE_AWAY),
 )
 """All of them, by status."""
 

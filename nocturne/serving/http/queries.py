@@ -11,9 +11,13 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from nocturne.core.sections import ServiceSettings
 from nocturne.serving.http.problems import INVALID, MALFORMED, Refused, Violation, problem
 from nocturne.serving.now_playing import Filters
+from nocturne.steering.plan import Plan
 
 LONGEST_ID = 511
 """Characters; an embedded cache holds no id of more than 511 bytes."""
+
+LONGEST_TEXT = 500
+"""Characters of what a listener asks for."""
 
 USUAL_ITEMS = 20
 MOST_PARAMETERS = 32
@@ -64,6 +68,9 @@ class FilterQuery(BaseModel):
         ),
     ] = None
     explicit: Annotated[bool, Field(description="False: no item that is marked explicit", examples=[True])] = True
+    because: Annotated[
+        bool, Field(description="True: tell which heard items carry the score of each item", examples=[False])
+    ] = False
 
 
 class NowPlayingQuery(FilterQuery):
@@ -77,6 +84,38 @@ class NowPlayingQuery(FilterQuery):
     allow_heard: Annotated[
         bool, Field(description="True: items that the listener has heard before may come again", examples=[False])
     ] = False
+
+
+class SteerQuery(BaseModel):
+    """A listener, and what they want: words, a plan, or a plan that the words refine."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    user_id: Annotated[Id, Field(description="The listener, as in their events", examples=["u00000007"])]
+    text: Annotated[
+        str | None,
+        Field(
+            min_length=1,
+            max_length=LONGEST_TEXT,
+            description="What the listener asks for, in words; beside a plan it refines that",
+            examples=["no christmas, more jazz, ten songs"],
+        ),
+    ] = None
+    plan: Annotated[Plan | None, Field(description="What the listener asks for, typed; null: the night's list")] = None
+    playing: Annotated[
+        Id | None, Field(description="The item that plays now; null: nothing does", examples=["t0000697"])
+    ] = None
+    recent: list[Id] = Field(default_factory=list)
+    limit: int = USUAL_ITEMS
+    market: Annotated[
+        str | None,
+        Field(
+            min_length=1,
+            max_length=64,
+            description="Only items that may be played in this market; absent: in the listener's own",
+            examples=["SE"],
+        ),
+    ] = None
 
 
 class Listening(NamedTuple):
@@ -94,6 +133,7 @@ class Queries:
     Attributes:
         of_lists: the query string that goes with a listener or an item.
         of_now_playing: the body that says what plays.
+        of_steering: the body that says what is wanted.
     """
 
     def __init__(self, settings: ServiceSettings) -> None:
@@ -101,6 +141,7 @@ class Queries:
         recent: Any = (_recent(settings.max_recent), Field(default_factory=list))
         self.of_lists = create_model("FilterQuery", __base__=FilterQuery, limit=limit)
         self.of_now_playing = create_model("NowPlayingQuery", __base__=NowPlayingQuery, limit=limit, recent=recent)
+        self.of_steering = create_model("SteerQuery", __base__=SteerQuery, limit=limit, recent=recent)
         self.filters = lru_cache(_REMEMBERED)(self._filters)
         """Clients ask with the same few query strings: each is checked once."""
 
@@ -116,6 +157,17 @@ class Queries:
             raise _refused(error, "body") from None
         filters = _as_filters(query, allow_heard=query.allow_heard)
         return Listening(query.user_id, query.playing, query.recent, filters)
+
+    def steering(self, body: bytes) -> SteerQuery:
+        """The body of a request for a list by a plan.
+
+        Raises:
+            Refused: it is no JSON, or a part of it is not valid.
+        """
+        try:
+            return self.of_steering.model_validate_json(body)
+        except ValidationError as error:
+            raise _refused(error, "body") from None
 
     def _filters(self, query_string: bytes) -> Filters:
         """The filters of a query string.
@@ -152,7 +204,8 @@ def check_id(name: str, text: str) -> str:
 
 
 def _as_filters(query: FilterQuery, *, allow_heard: bool = False) -> Filters:
-    return Filters(query.limit, frozenset(query.content_types), query.market, query.explicit, allow_heard)
+    types = frozenset(query.content_types)
+    return Filters(query.limit, types, query.market, query.explicit, allow_heard, query.because)
 
 
 def _typed(name: str, texts: list[str]) -> object:
@@ -161,7 +214,7 @@ def _typed(name: str, texts: list[str]) -> object:
         return texts
     if name == "limit" and _INTEGER.fullmatch(texts[0]):
         return int(texts[0])
-    return _BOOLEANS.get(texts[0], texts[0]) if name == "explicit" else texts[0]
+    return _BOOLEANS.get(texts[0], texts[0]) if name in {"explicit", "because"} else texts[0]
 
 
 def _refused(error: ValidationError, part: str) -> Refused:

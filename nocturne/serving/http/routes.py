@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 import orjson
@@ -19,10 +19,13 @@ from nocturne.serving.http.queries import Queries, check_id
 from nocturne.serving.http.responses import JSON, Encoded
 
 if TYPE_CHECKING:
+    from nocturne.core.arrays import Mask
+    from nocturne.serving.because import Reason
     from nocturne.serving.cache.rows import ServedRow
     from nocturne.serving.cache.served_items import ServedItems
     from nocturne.serving.now_playing import Answer, Filters
     from nocturne.serving.reader import Served
+    from nocturne.steering.plan import Plan
 
 _log = logging.getLogger(__name__)
 
@@ -50,8 +53,39 @@ class Recommends(Protocol):
     ) -> "Answer":
         """The items that come next."""
 
+    def explain(
+        self,
+        items: "ServedItems",
+        row: "ServedRow | None",
+        answer: "Answer",
+        filters: "Filters",
+        speakable: "Mask | None" = None,
+    ) -> "Mapping[int, tuple[Reason, ...]]":
+        """The heard items that carry the score of each item of an answer, by its number."""
+
     def related(self, items: "ServedItems", item_id: str, filters: "Filters") -> "Answer | None":
         """The items that belong with an item; None if it is unknown."""
+
+
+class ObeysPlans(Protocol):
+    """Answers listeners whose plan holds, as the module `nocturne.serving.standing` does."""
+
+    def nightly_list(self, items: "ServedItems", row: "ServedRow", plan: "Plan", filters: "Filters") -> "Answer":
+        """The night's list by the plan."""
+
+    def now_playing(
+        self,
+        items: "ServedItems",
+        row: "ServedRow | None",
+        plan: "Plan",
+        playing: str | None,
+        recent: Sequence[str],
+        filters: "Filters",
+    ) -> "Answer":
+        """The items that come next, by the plan."""
+
+    def speakable(self, items: "ServedItems", plan: "Plan") -> "Mask":
+        """True for items that may be named to a listener."""
 
 
 class Routes:
@@ -61,6 +95,7 @@ class Routes:
         self,
         cache: CacheAccess,
         recommender: Recommends,
+        standing: ObeysPlans,
         queries: Queries,
         metrics: Metrics,
         exposures: Exposures | None,
@@ -68,6 +103,7 @@ class Routes:
     ) -> None:
         self._cache = cache
         self._recommender = recommender
+        self._standing = standing
         self._queries = queries
         self._metrics = metrics
         self._exposures = exposures
@@ -82,18 +118,26 @@ class Routes:
         row = await self._cache.row(served, user_id)
         if row is None:
             return problem(problems.UNKNOWN_LISTENER, problems.UNKNOWN_LISTENER.example)
-        answer = self._recommender.nightly_list(served.items, row, filters)
-        return self._shown(request, served, answer, "list", user_id, None, filters)
+        plan = served.items.plan_of(user_id)
+        if plan is None:
+            answer = self._recommender.nightly_list(served.items, row, filters)
+        else:
+            answer = self._standing.nightly_list(served.items, row, plan, filters)
+        return self._shown(request, served, row, answer, "list", user_id, None, filters)
 
     async def now_playing(self, request: Request) -> Encoded:
         """Answer with what comes next."""
-        body = await _read_json(request, self._max_body_bytes)
+        body = await read_json(request, self._max_body_bytes)
         user_id, playing, recent, filters = self._queries.listening(body)
         request.scope[LISTENER] = user_id
         served = self._cache.served()
         row = await self._cache.row(served, user_id)
-        answer = self._recommender.now_playing(served.items, row, playing, recent, filters)
-        return self._shown(request, served, answer, "now_playing", user_id, playing, filters)
+        plan = served.items.plan_of(user_id)
+        if plan is None:
+            answer = self._recommender.now_playing(served.items, row, playing, recent, filters)
+        else:
+            answer = self._standing.now_playing(served.items, row, plan, playing, recent, filters)
+        return self._shown(request, served, row, answer, "now_playing", user_id, playing, filters)
 
     async def related(self, request: Request) -> Encoded:
         """Answer with what belongs with an item."""
@@ -131,6 +175,7 @@ class Routes:
         self,
         request: Request,
         served: "Served",
+        row: "ServedRow | None",
         answer: "Answer",
         surface: Surface,
         user_id: str,
@@ -139,10 +184,18 @@ class Routes:
     ) -> Encoded:
         """The response of what is shown to a listener, which is an exposure."""
         self._metrics.answered(surface, answer.source)
-        response = Encoded(encode_answer(served, answer))
+        because = self._because(served, row, answer, user_id, filters) if filters.because else None
+        response = Encoded(encode_answer(served, answer, because))
         if self._exposures is not None and not any(name == PREVIEW for name, _ in request.scope["headers"]):
             self._exposures.record(exposure(served, answer, surface, user_id, playing, filters.market))
         return response
+
+    def _because(
+        self, served: "Served", row: "ServedRow | None", answer: "Answer", user_id: str, filters: "Filters"
+    ) -> "Mapping[int, tuple[Reason, ...]]":
+        plan = served.items.plan_of(user_id)
+        speakable = None if plan is None else self._standing.speakable(served.items, plan)
+        return self._recommender.explain(served.items, row, answer, filters, speakable)
 
 
 class CacheAway:
@@ -160,7 +213,7 @@ class CacheAway:
         return problem(problems.CACHE_AWAY, str(error).partition("\n")[0], headers=self._headers)
 
 
-async def _read_json(request: Request, limit: int) -> bytes:
+async def read_json(request: Request, limit: int) -> bytes:
     """The body of a request.
 
     Raises:

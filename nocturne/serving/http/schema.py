@@ -5,11 +5,21 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from nocturne.steering.plan import Plan
+
 
 class Document(BaseModel):
     """An object of JSON that has all its members, and no others."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ReasonShown(Document):
+    """A heard item that carries the score of an item."""
+
+    item_id: Annotated[str, Field(description="The heard item, as in the catalogue")]
+    title: Annotated[str | None, Field(description="Its title; data of strangers: escape it")]
+    share: Annotated[float, Field(description="Share of the score of the nightly ranking that it carries")]
 
 
 class ItemShown(Document):
@@ -27,6 +37,9 @@ class ItemShown(Document):
     propensity: Annotated[
         float, Field(ge=0, le=1, description="Probability that it is shown at this place; 1 unless its place was drawn")
     ]
+    because: Annotated[
+        list[ReasonShown], Field(description="Heard items that carry most of its score, if `because` was asked for")
+    ] = []
 
 
 class GenerationShown(Document):
@@ -44,6 +57,53 @@ class AnswerShown(GenerationShown):
     arm: Annotated[str, Field(description="Experiment and arm, as EXPERIMENT/ARM; control of who is in none")]
     model_version: Annotated[str, Field(description="Model that the answer depends on")]
     items: Annotated[list[ItemShown], Field(description="Best first; fewer than asked for where there are fewer")]
+
+
+class WishMoved(Document):
+    """A wish, and what it did to an item's score."""
+
+    wish: Annotated[str, Field(description="The wish, in words; may hold data of strangers: escape it")]
+    adds: Annotated[float, Field(description="What it added to the score; below 0 where it lowered it")]
+
+
+class SteeredItemShown(ItemShown):
+    """An item of a list by a plan."""
+
+    liking: Annotated[float, Field(description="Score without wishes, as a share of the largest candidate's")]
+    wishes: Annotated[list[WishMoved], Field(description="Wishes that moved it")]
+
+
+class RuleShown(Document):
+    """A hard rule, and what it did."""
+
+    kind: Literal["only", "never"]
+    rule: Annotated[str, Field(description="The rule, in words; may hold data of strangers: escape it")]
+    removed: Annotated[int, Field(ge=0, description="Items that might have been listed and that it removes")]
+    unknown: Annotated[int, Field(ge=0, description="Items of which the catalogue does not say whether they match")]
+    nobody: Annotated[list[str], Field(description="Values in it that no item of the catalogue has")]
+
+
+class ReceiptShown(Document):
+    """The account of a plan: what each rule and wish did."""
+
+    might_be_listed: Annotated[int, Field(ge=0, description="Items that might have been listed without it")]
+    obey: Annotated[int, Field(ge=0, description="Those of them that obey its rules")]
+    rules: Annotated[list[RuleShown], Field(description="Hard rules, `only` before `never`")]
+    unknown: Annotated[
+        Literal["allowed", "barred"], Field(description="What `never` did with items of which nothing is known")
+    ]
+    not_understood: Annotated[list[str], Field(description="Parts of the text that no rule or wish stands for")]
+    short: Annotated[str, Field(description="Why there are fewer items than asked for; empty if there are not")]
+
+
+class SteeredShown(AnswerShown):
+    """A list by a plan, with the plan as it was understood, and its receipt."""
+
+    plan: Annotated[Plan, Field(description="The plan, without the members that say nothing")]
+    in_words: Annotated[str, Field(description="The plan in English; may hold data of strangers: escape it")]
+    digest: Annotated[str, Field(description="SHA-256 of the plan")]
+    items: Annotated[list[SteeredItemShown], Field(description="Best first; every one obeys every hard rule")]  # type: ignore[assignment]
+    receipt: Annotated[ReceiptShown, Field(description="What each rule and wish did")]
 
 
 class GenerationsShown(Document):
@@ -106,6 +166,28 @@ LIST_EXAMPLE = GENERATION_EXAMPLE | {
 NOW_PLAYING_EXAMPLE = LIST_EXAMPLE | {
     "source": "now_playing",
     "items": [ITEM_EXAMPLE | {"why": "goes with Your Hidden Ocean"}],
+}
+STEER_EXAMPLE = LIST_EXAMPLE | {
+    "plan": {"never": [{"tags": ["christmas"]}], "more": [{"about": "tag", "value": "jazz"}], "size": {"items": 1}},
+    "in_words": "Never items tagged christmas. More jazz. At most 1 item.",
+    "digest": "9b2f0c2f1b5f0a6a8f7f2c64d0c1f4a1c7d2a7e6a6d3f0b0f4a8f5a9d8b7c6e5",
+    "items": [
+        ITEM_EXAMPLE
+        | {
+            "why": "more jazz",
+            "liking": 0.90995,
+            "wishes": [{"wish": "more jazz", "adds": 0.5}],
+            "because": [{"item_id": "t0000697", "title": "Your Hidden Ocean", "share": 0.4}],
+        }
+    ],
+    "receipt": {
+        "might_be_listed": 941,
+        "obey": 925,
+        "rules": [{"kind": "never", "rule": "items tagged christmas", "removed": 16, "unknown": 2, "nobody": []}],
+        "unknown": "allowed",
+        "not_understood": [],
+        "short": "",
+    },
 }
 RELATED_EXAMPLE = LIST_EXAMPLE | {"source": "related", "items": NOW_PLAYING_EXAMPLE["items"]}
 GENERATIONS_EXAMPLE = {

@@ -11,6 +11,9 @@ from nocturne.serving.cache import ListKind
 from nocturne.serving.cache.rows import ServedRow
 from nocturne.serving.full_ranking import rank_catalogue
 from nocturne.serving.now_playing import Filters, now_playing
+from nocturne.serving.steered import SteerRequest, steer
+from nocturne.steering.conditions import Rule
+from nocturne.steering.plan import Plan
 
 if TYPE_CHECKING:
     from nocturne.serving.http.cache_access import ReadsServed
@@ -38,4 +41,5 @@ def warm_up(reader: "ReadsServed") -> None:
         )
         now_playing(items, nobody, items.describe(0).item_id, [], Filters(limit=1))
         rank_catalogue(items, nobody, np.ones(len(items), bool), k=1)
+        steer(items, nobody, SteerRequest(Plan(never=(Rule(content_types=("other",)),)), limit=1))
         _log.info("ready to answer from %s items", f"{len(items):,}")

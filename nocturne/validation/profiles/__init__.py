@@ -24,6 +24,7 @@ from nocturne.validation.profiles import (
     ranked_lists,
     related_items,
     shelf_lists,
+    steers,
     texts,
 )
 from nocturne.validation.profiles.arithmetic import Measured, Profile
@@ -52,6 +53,7 @@ _AND_HASHED: dict[str, Callable[[Night], Profile]] = {
     "bridges": bridges.bridges,
     "bridge_factors": bridges.bridge_factors,
     "rankings": pools.rankings,
+    "steers": steers.steers,
     "exposures": exposures.exposures,
     "exposure_rejects": exposures.exposure_rejects,
     "exposure_ingests": exposures.exposure_ingests,

@@ -23,6 +23,7 @@ from nocturne.validation.profiles.arithmetic import Measured, Profile, repeated,
 from nocturne.validation.profiles.bucket_sums import Sums, sum_over_buckets
 from nocturne.validation.profiles.dealt_arms import DealtArms
 from nocturne.validation.profiles.drafted_lists import Row, is_drafted
+from nocturne.validation.profiles.obeyed_plans import HELD_TO_PLANS, ObeyedPlans
 from nocturne.validation.profiles.recomputed_lists import SAMPLED, recompute_sample
 
 _OF_POOLS = (
@@ -41,6 +42,7 @@ _OF_LISTS = (
         "unlike_pool",
     ),
 )
+_OF_SAMPLES = ("unlike_recomputed", "unlike_served", "undrafted", "broken_plans")
 _OF_TRIGGERS = ("repeated", "unlike_assignments", "forgotten", "unlike_lists")
 _COMPARED = 64
 """Listeners of a bucket whose triggers are worked out anew."""
@@ -260,21 +262,21 @@ def arm_pools(spark: SparkSession, night: Night) -> Measured:
 
 def arm_lists(spark: SparkSession, night: Night) -> Measured:
     """Of the lists of every arm."""
-    totals = Sums(dict.fromkeys(("lists", "unlike_recomputed", "unlike_served", "undrafted", *_OF_LISTS), 0.0))
+    totals = Sums(dict.fromkeys(("lists", *_OF_SAMPLES, *_OF_LISTS), 0.0))
+    plans = ObeyedPlans.of(night)
     for arm in night_arms(night):
         measure = ranked_lists.measurement(
             arm.night, arm.lists, arm.pools, arm.model, pa.array([arm.arm]), "arm_lists"
         ).measure
         totals.plus(sum_over_buckets(spark, night, "arm_lists", measure))
         sample = replace(arm.lists, columns=SAMPLED)
+        totals.add({"broken_plans": plans.broken(replace(arm.lists, columns=HELD_TO_PLANS))})
         totals.add({"unlike_recomputed": recompute_sample(arm.night, sample, arm.model, pa.array([arm.arm])) or 0})
     stored = StoredRows.at(night, "arm_lists", fingerprints.hashed_columns("arm_lists"))
     served = StoredRows.at(night, "ranked_lists", ["user_id", "arm", "digest"])
     compared = sum_over_buckets(spark, night, "arm_lists", partial(_compare_served, stored, served))
     totals.plus(compared)
-    profile: Profile = {
-        name: totals.totals[name] for name in ("unlike_recomputed", "unlike_served", "undrafted", *_OF_LISTS)
-    }
+    profile: Profile = {name: totals.totals[name] for name in (*_OF_SAMPLES, *_OF_LISTS)}
     return Measured(profile, totals.row_hash(spark, night, "arm_lists", totals.totals["lists"]))
 
 

@@ -35,6 +35,7 @@ from nocturne.validation.profiles.list_contents import (
 from nocturne.validation.profiles.listed_items import ListedItems
 from nocturne.validation.profiles.model_items import cold_indexes
 from nocturne.validation.profiles.models import live_models
+from nocturne.validation.profiles.obeyed_plans import HELD_TO_PLANS, ObeyedPlans
 from nocturne.validation.profiles.recomputed_lists import SAMPLED, recompute_sample
 
 _COMPARED_COLUMNS = ["user_id", "items"]
@@ -284,7 +285,10 @@ def ranked_lists(spark: SparkSession, night: Night) -> Measured:
 
 def _recompute(night: Night, live: list[ModelRecord], arms: pa.Array) -> dict[str, float | None]:
     lists = StoredRows.at(night, "ranked_lists", SAMPLED)
-    return {"unlike_recomputed": recompute_sample(night, lists, live[0], arms) if len(live) == 1 else None}
+    return {
+        "unlike_recomputed": recompute_sample(night, lists, live[0], arms) if len(live) == 1 else None,
+        "broken_plans": ObeyedPlans.of(night).broken(StoredRows.at(night, "ranked_lists", HELD_TO_PLANS)),
+    }
 
 
 def _churn(sums: dict[str, float]) -> float | None:

@@ -24,6 +24,7 @@ from nocturne.storage.model_transitions import ModelRecord
 from nocturne.storage.stored_rows import StoredRows
 from nocturne.validation.profiles.catalogue_rules import Catalogue
 from nocturne.validation.profiles.model_items import model_items
+from nocturne.validation.profiles.obeyed_plans import ObeyedPlans
 
 _SAMPLE = 64
 _TOLERANCE = 1e-6
@@ -98,6 +99,7 @@ class DenseNight:
         tie_order: place of each item in the order of ids; shape (items,).
         catalogue: rules of the night.
         creators: by item id, where there is one and lists are capped by it.
+        plans: of listeners.
     """
 
     run_date: date
@@ -110,6 +112,7 @@ class DenseNight:
     tie_order: Positions
     catalogue: Catalogue
     creators: dict[str, str]
+    plans: ObeyedPlans
 
     @classmethod
     def of(cls, night: Night, model: ModelRecord) -> "DenseNight":
@@ -133,6 +136,7 @@ class DenseNight:
             creators=dict(zip(*(known[name].to_pylist() for name in ("item_id", "creator")), strict=True))
             if known
             else {},
+            plans=ObeyedPlans.of(night),
         )
 
     def gives(self, listed: Row, row: Row | None) -> bool:
@@ -159,6 +163,9 @@ class DenseNight:
             if not days or last + timedelta(days=days) > self.run_date
         ]
         allowed[np.isin(self.item_indexes, heard)] = False
+        if row["user_id"] in self.plans.plans:
+            some = np.flatnonzero(allowed)
+            allowed[some] = self.plans.allowed(row["user_id"], self.item_ids.take(pa.array(some)).to_pylist())
         return allowed
 
     def _allowed_in(self, market: str | None) -> Mask:

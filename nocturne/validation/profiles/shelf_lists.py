@@ -26,6 +26,7 @@ from nocturne.validation.profiles.catalogue_rules import Catalogue
 from nocturne.validation.profiles.entry_loops import are_among, count_repeating, shapes
 from nocturne.validation.profiles.listed_items import Found, ListedItems
 from nocturne.validation.profiles.models import live_models
+from nocturne.validation.profiles.obeyed_plans import HELD_TO_PLANS, ObeyedPlans
 from nocturne.validation.profiles.pools import not_yet_let_back
 from nocturne.validation.profiles.ranked_lists import count_unsound
 from nocturne.validation.profiles.recomputed_shelves import SHELVES, recompute_shelves
@@ -298,4 +299,5 @@ def shelf_lists(spark: SparkSession, night: Night) -> Measured:
         measured = sum_over_buckets(spark, night, "shelf_lists", task.measure)
     profile: Profile = {name: measured.totals[name] for name in _CRITICAL}
     profile["unlike_recomputed"] = recomputed.result() if recomputed else None
+    profile["broken_plans"] = ObeyedPlans.of(night).broken(StoredRows.at(night, "shelf_lists", HELD_TO_PLANS))
     return Measured(profile, measured.row_hash(spark, night, "shelf_lists", measured.totals["lists"]))

@@ -5,7 +5,7 @@ import schemathesis
 from hypothesis import given, settings
 from schemathesis import GenerationMode
 
-from nocturne.serving import now_playing
+from nocturne.serving import now_playing, standing, steered
 from nocturne.serving.cache import open_cache
 from nocturne.serving.http.app import build_app
 from nocturne.serving.http.cache_access import MappedCache
@@ -14,14 +14,17 @@ from tests.fixtures.fake_service import fake_app, service_settings
 from tests.fixtures.served_world import serve_world
 
 HERE = {"Host": "localhost"}
-REFUSED = ["400", "404", "405", "413", "414", "415", "422"]
+REFUSED = ["400", "404", "405", "409", "413", "414", "415", "422"]
 """Statuses of a request that breaks the document; of one that keeps to it, 404 alone, for an id that nobody has."""
+
+PLANS = ["409", "422"]
+"""Of a plan that keeps to its schema, and that nothing can obey, or that holds a range without an end."""
 
 CONFIG = schemathesis.Config.from_dict(
     {
         "checks": {
             "negative_data_rejection": {"expected-statuses": REFUSED},
-            "positive_data_acceptance": {"expected-statuses": ["2xx", "404"]},
+            "positive_data_acceptance": {"expected-statuses": ["2xx", "404", *PLANS]},
         }
     }
 )
@@ -40,7 +43,7 @@ def over_a_cache(tmp_path_factory):
     url = f"lmdb:{tmp_path_factory.mktemp('fuzzed') / 'cache'}"
     with open_cache(url) as cache:
         serve_world(cache)
-        app = build_app(MappedCache(Reader(cache)), now_playing, service_settings())
+        app = build_app(MappedCache(Reader(cache)), now_playing, steered, standing, service_settings())
         yield schemathesis.openapi.from_asgi("/openapi.json", app, headers=HERE, config=CONFIG)
 
 
@@ -49,6 +52,7 @@ def over_a_cache(tmp_path_factory):
     [
         ("/v1/listeners/{user_id}/list", "GET"),
         ("/v1/now-playing", "POST"),
+        ("/v1/steer", "POST"),
         ("/v1/items/{item_id}/related", "GET"),
     ],
 )

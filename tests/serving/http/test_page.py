@@ -1,5 +1,6 @@
 """The page in a browser: by keyboard, on a phone and on a desk, light and dark; titles of strangers stay text."""
 
+import json
 import os
 import threading
 import time
@@ -151,6 +152,39 @@ def test_filters_reach_every_panel_and_the_address_can_be_shared(url):
         page.value("document.querySelector('input[value=podcast_episode]').click()")
         page.value("document.querySelector('button[type=submit]').click()")
         wait_for(lambda: page.value("document.getElementById('list-about').textContent").startswith("No item."))
+
+
+def test_what_is_asked_for_is_shown_with_its_plan_and_receipt_refined_and_forgotten(url):
+    with opened(url) as page:
+        assert page.value("document.getElementById('steer-panel').hidden")
+        page.value(f"document.getElementById('listener').value = {json.dumps(LISTENER)}")
+        plan = {"never": [{"tags": [MARKUP]}], "more": [{"about": "tag", "value": MARKUP}]}
+        page.value(f"state.plan = {json.dumps(plan)}")
+        enter(page, "text", "something nobody understands")
+        wait_for(lambda: len(texts(page, "steer")) == 3)
+        assert f"Never items tagged {MARKUP}." in page.value("document.getElementById('plan').textContent")
+        told = texts(page, "receipt")
+        assert told[0] == "not understood: something nobody understands"
+        assert f"never items tagged {MARKUP}: removes 1" in told
+        assert f"more {MARKUP} +0.50" in texts(page, "steer")[0]
+        assert f"because you played {MARKUP}" in texts(page, "steer")[0]
+        assert page.value("document.images.length") == 0
+        assert page.value("document.getElementById('text').value") == ""
+        assert page.value("document.documentElement.scrollWidth <= window.innerWidth")
+        picture(page, "page-steered")
+        page.value("document.getElementById('forget').click()")
+        wait_for(lambda: page.value("document.getElementById('steer-panel').hidden"))
+        wait_for(lambda: len(texts(page, "list")) == 3)
+
+
+def test_a_plan_that_nothing_can_obey_is_told_in_its_panel(url):
+    with opened(url) as page:
+        page.value(f"document.getElementById('listener').value = {json.dumps(LISTENER)}")
+        page.value('state.plan = {"only": [{"explicit": true}], "never": [{"explicit": true}]}')
+        page.value("document.querySelector('button[type=submit]').click()")
+        about = "document.getElementById('steer-about').textContent"
+        wait_for(lambda: problems.IMPOSSIBLE_PLAN.title in page.value(about))
+        assert "body.plan.only.0: contradicts plan.never.0" in page.value(about)
 
 
 def test_an_error_is_told_in_its_panel(url):
