@@ -1,8 +1,6 @@
 """`nocturne experiments ...`: from a file to a decision."""
 
 import getpass
-from collections import Counter
-from datetime import date, timedelta
 from functools import partial
 from math import isfinite
 from pathlib import Path
@@ -10,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from nocturne.cli.help import Command, Group, program
+from nocturne.cli.help import Command, Group
 from nocturne.cli.options import (
     Conf,
     Json,
@@ -22,11 +20,9 @@ from nocturne.cli.options import (
     require_writable,
 )
 from nocturne.core.console import print_json, print_rows, say
-from nocturne.core.errors import UsageError
 
 if TYPE_CHECKING:
     from nocturne.core.experiment import Experiment
-    from nocturne.core.night import Warehouse
     from nocturne.experiments.checking import Checked
 
 app = typer.Typer(cls=Group, no_args_is_help=True, help="Experiments: their files, lists, looks and decisions.")
@@ -44,32 +40,13 @@ def list_experiments(
 
     Example: nocturne experiments list --warehouse data/warehouse --run-date 2025-01-03
     """
-    from nocturne.core.experiment import SLOTS, experiments_of
-    from nocturne.storage.running_experiments import concludes_by, conclusions
+    from nocturne.core.experiment import SLOTS
+    from nocturne.experiments.overview import free_slots, overview
 
-    stored = open_warehouse(warehouse, conf, set_)
-    night, concluded = run_date.date(), conclusions(stored)
-    experiments = experiments_of(stored.settings)
-    known = [row for row in _results(stored) if row["kind"] == "decision" and row["run_date"] <= night]
-    decisions = {(row["experiment"], row["treatment"]): row["outcome"] for row in known}
-    rows = [
-        {
-            "experiment": each.name,
-            "state": _state(each, night, concluded),
-            "kind": each.kind,
-            "start": each.start,
-            "end": each.end,
-            "slots": f"{each.first_slot}-{each.first_slot + each.slots - 1}",
-            "arms": ", ".join(each.arms),
-            "decision": "; ".join(
-                f"{arm}: {decisions[each.name, arm]}" for arm in each.treatments if (each.name, arm) in decisions
-            ),
-        }
-        for each in experiments
-    ]
+    stored, night = open_warehouse(warehouse, conf, set_), run_date.date()
+    rows = overview(stored, night)
     print_rows(rows, f"{stored.settings.experiments.folder}, on {night}", as_json=as_json, secondary=("kind", "arms"))
-    taken = [each for each in experiments if each.runs_on(night) and not concludes_by(concluded, each, night)]
-    say(f"slots of {SLOTS:,} that no experiment has on that night: {_free(taken) or 'none'}")
+    say(f"slots of {SLOTS:,} that no experiment has on that night: {free_slots(stored, night) or 'none'}")
 
 
 @command()
@@ -89,9 +66,10 @@ def check(
     """
     from nocturne.core.night import Night
     from nocturne.experiments.checking import check_experiment
+    from nocturne.experiments.overview import find_experiment
 
     stored = open_warehouse(warehouse, conf, set_)
-    night, experiment = Night(stored, run_date.date()), _find(stored, name)
+    night, experiment = Night(stored, run_date.date()), find_experiment(stored, name)
     checked = check_experiment(night, experiment)
     if as_json:
         print_json(_as_json(experiment, checked))
@@ -114,12 +92,13 @@ def show(
 
     Example: nocturne experiments show calmer-evenings --warehouse data/warehouse --html data/calmer-evenings.html
     """
+    from nocturne.experiments.overview import find_experiment, last_look, look_on, results
     from nocturne.experiments.report import experiment_page
 
     require_writable(html)
     stored = open_warehouse(warehouse, conf, set_)
-    experiment = _find(stored, name)
-    rows = [row for row in _results(stored) if row["experiment"] == name]
+    experiment = find_experiment(stored, name)
+    rows = results(stored, name)
     if html:
         html.write_text(experiment_page(experiment, rows), encoding="utf-8")
         say(f"{html} is written")
@@ -127,17 +106,16 @@ def show(
         print_json([_finite(row) for row in rows])
         return
     for treatment in experiment.treatments:
-        ours = [row for row in rows if row["treatment"] == treatment and row["kind"] != "conclusion"]
-        if not ours:
-            say(f"{name}, {treatment}: nobody has looked yet; the first look is on {_look_on(experiment, 0)}")
+        look = last_look(rows, treatment)
+        if not look:
+            say(f"{name}, {treatment}: nobody has looked yet; the first look is on {look_on(experiment, 0)}")
             continue
-        last = max(row["day"] for row in ours)
-        [decision] = [row for row in ours if row["day"] == last and row["kind"] == "decision"]
-        print(f"{treatment}, day {last}: {decision['outcome']}")
+        [decision] = [row for row in look if row["kind"] == "decision"]
+        print(f"{treatment}, day {decision['day']}: {decision['outcome']}")
         print("\n".join(f"  {reason}" for reason in decision["reasons"]))
-        shown = [row for row in ours if row["day"] == last and row["kind"] == "metric" and not row["segment"]]
+        shown = [row for row in look if row["kind"] == "metric" and not row["segment"]]
         print_rows([_metric(row) for row in shown], "metrics", secondary=("control", "listeners"))
-        failed = [row for row in ours if row["day"] == last and row["outcome"] == "failed"]
+        failed = [row for row in look if row["outcome"] == "failed"]
         for row in failed:
             say(f"failed: {row['name']}{' of ' * bool(row['segment'])}{row['segment']}, p {row['p_value']:.2g}")
 
@@ -162,94 +140,19 @@ def conclude(
     Example: nocturne experiments conclude calmer-evenings --arm control --warehouse data/warehouse
     --run-date 2025-01-15 --why "no effect worth having"
     """
-    from nocturne.core.night import Night
-    from nocturne.evaluation import promotion
-    from nocturne.experiments.conclusion import record_conclusion
-    from nocturne.storage.model_transitions import model_of_arm
+    from nocturne.evaluation.concluding import conclude as conclude_experiment
     from nocturne.storage.warehouse import leased
-    from nocturne.training import registry
 
-    with leased(open_warehouse(warehouse, conf, set_), run_date.date(), lease_holder) as writable:
-        night, experiment = Night(writable, run_date.date()), _find(writable, name)
-        if arm not in experiment.arms:
-            raise UsageError(
-                "the experiment has no such arm", where=name, found=arm, expected=", ".join(experiment.arms)
-            )
-        definition, actor, promoted = experiment.arms[arm], by or getpass.getuser(), ""
-        changes_model = bool(definition.model or definition.recipe)
-        model = model_of_arm(registry.models(writable), night.run_date, definition) if changes_model else None
-        if changes_model and model is None:
-            raise UsageError(
-                "the model of an arm is not there",
-                where=f"{name}/{arm}",
-                found=definition.model or "no model of its recipe",
-                expected="a version that `nocturne models list` names",
-                fix="name the night after the last one of the experiment",
-            )
-        if not experiment.start < night.run_date:
-            raise UsageError(
-                "an experiment ends before it begins",
-                where=name,
-                found=f"--run-date {night.run_date}",
-                expected=f"a night after {experiment.start}, the first one without it",
-                fix="to have it never begin, remove its file",
-            )
-        if model:
-            promoted = promotion.promote(night, model.version, actor=actor, reason=f"experiment {name}: {why}")
-        record_conclusion(night, experiment, arm, f"{why} ({actor})")
-    settings = [f"{key} = {value!r}" for key, value in definition.settings.items()]
+    night, actor = run_date.date(), by or getpass.getuser()
+    with leased(open_warehouse(warehouse, conf, set_), night, lease_holder) as writable:
+        concluded = conclude_experiment(writable, night, name, arm, actor=actor, why=why)
+    settings = [f"{key} = {value!r}" for key, value in concluded.settings.items()]
     if as_json:
-        print_json({"experiment": name, "arm": arm, "run_date": night.run_date, "settings": definition.settings})
+        print_json({"experiment": name, "arm": arm, "run_date": night, "settings": concluded.settings})
     else:
-        print(promoted or f"{name} ends: {arm} is for everyone from {night.run_date} on")
+        print(concluded)
     if settings:
         say("put into the settings file of the nights: " + "; ".join(settings))
-
-
-def _find(stored: "Warehouse", name: str) -> "Experiment":
-    from nocturne.core.experiment import experiments_of
-
-    experiments = {each.name: each for each in experiments_of(stored.settings)}
-    if name not in experiments:
-        raise UsageError(
-            "there is no such experiment",
-            where=stored.settings.experiments.folder,
-            found=name,
-            expected=", ".join(experiments) or "a file NAME.toml there",
-            fix=f"`{program()} experiments list` names them all",
-        )
-    return experiments[name]
-
-
-def _results(stored: "Warehouse") -> list[Row]:
-    from nocturne.storage import tables
-
-    rows = tables.rows(stored, "experiment_results").to_pylist()
-    return sorted(rows, key=lambda row: (row["experiment"], row["day"]))
-
-
-def _state(experiment: "Experiment", night: date, concluded: dict[str, Row]) -> str:
-    from nocturne.storage.running_experiments import concludes_by
-
-    if concludes_by(concluded, experiment, night):
-        return f"concluded: {concluded[experiment.name]['name']}"
-    if night < experiment.start:
-        return "planned"
-    return "running" if night <= experiment.end else "ended"
-
-
-def _free(taken: "list[Experiment]") -> str:
-    from nocturne.core.experiment import SLOTS
-
-    used = Counter(slot for each in taken for slot in range(each.first_slot, each.first_slot + each.slots))
-    free = [slot for slot in range(SLOTS) if slot not in used]
-    starts = [slot for slot in free if slot - 1 not in free]
-    ends = [slot for slot in free if slot + 1 not in free]
-    return ", ".join(f"{first}-{last}" for first, last in zip(starts, ends, strict=True))
-
-
-def _look_on(experiment: "Experiment", number: int) -> date:
-    return experiment.start + timedelta(days=experiment.looks[number])
 
 
 def _finite(row: Row) -> Row:
@@ -270,6 +173,8 @@ def _metric(row: Row) -> Row:
 
 
 def _print_check(experiment: "Experiment", treatment: str, checked: "Checked") -> None:
+    from nocturne.experiments.overview import look_on
+
     trial = checked.trials.get(treatment)
     if trial:
         weight = sum(arm.weight for arm in experiment.arms.values())
@@ -312,7 +217,7 @@ def _print_check(experiment: "Experiment", treatment: str, checked: "Checked") -
             }
             for each in plan.metrics
         ]
-        print_rows(rows, f"{treatment}: what it can find by {_look_on(experiment, -1)}")
+        print_rows(rows, f"{treatment}: what it can find by {look_on(experiment, -1)}")
         say(
             f"{treatment}: ships with {plan.power:.1%} if every success metric has its minimum effect (at least "
             f"{plan.power_at_least:.1%}); decided after {plan.expected_day:.1f} days on average, "

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
 import typer
 from rich.console import Console
 
-from nocturne.cli import experiments, models, serving
+from nocturne.cli import experiments, mcp, models, serving
 from nocturne.cli.evaluate import evaluate_app
 from nocturne.cli.help import Command, Group, program
 from nocturne.cli.options import (
@@ -175,18 +175,14 @@ def validations(
 
     Example: nocturne validations --warehouse data/warehouse --run-date 2025-01-03 --table listens
     """
-    import pyarrow.compute as pc
-
     from nocturne.core.night import Warehouse
     from nocturne.core.settings import load_settings
-    from nocturne.storage import tables
+    from nocturne.validation.recorded import not_validated, sentence, verdicts
 
     names = table or VALIDATED_TABLES
     if unknown := sorted(set(names) - set(VALIDATED_TABLES)):
         raise UsageError("no such table", found=", ".join(unknown), expected=", ".join(VALIDATED_TABLES))
-    of_night = (pc.field("run_date") == run_date.date()) & pc.field("table").isin(list(names))
-    rows = tables.rows(Warehouse(warehouse, load_settings()), "validations", of_night).to_pylist()
-    rows.sort(key=lambda row: (names.index(row["table"]), row["expectation"]))
+    rows = verdicts(Warehouse(warehouse, load_settings()), run_date.date(), names)
     shown = ("table", "expectation", "severity", "observed", "limit", "outcome", "seconds")
     print_rows(
         [{name: row[name] for name in shown} for row in rows],
@@ -194,16 +190,12 @@ def validations(
         as_json=as_json,
         secondary=("seconds", "severity"),
     )
-    failed = [
-        (row["severity"], f"{row['table']}.{row['expectation']}{_meaning(row)}")
-        for row in rows
-        if row["outcome"] == "failed"
-    ]
-    for severity, sentence in failed:
+    failed = [(row["severity"], sentence(row)) for row in rows if row["outcome"] == "failed"]
+    for severity, told in failed:
         if severity != "critical":
-            say(f"{severity}: {sentence}")
-    broken = [sentence for severity, sentence in failed if severity == "critical"]
-    absent = [name for name in names if name not in {row["table"] for row in rows}]
+            say(f"{severity}: {told}")
+    broken = [told for severity, told in failed if severity == "critical"]
+    absent = not_validated(rows, names)
     for name in sorted(set(absent) - set(GATED_TABLES)):
         say(f"warning: {name} was not validated")
     broken += [f"{name} was not validated" for name in absent if name in GATED_TABLES]
@@ -215,14 +207,6 @@ def validations(
             expected="every critical expectation holds",
             fix="mend the data or the limits, then run the stage that writes the table again",
         )
-
-
-def _meaning(row: dict[str, Any]) -> str:
-    """The sentence that Data Docs have for an expectation."""
-    from nocturne.validation import suites
-
-    meaning = suites.meanings(row["table"]).get((row["expectation"], row["severity"]))
-    return f": {meaning}" if meaning else ""
 
 
 def nights(warehouse: WarehouseFolder, run_date: RunDate = None, as_json: Json = False) -> None:
@@ -361,6 +345,7 @@ for panel, commands in COMMANDS.items():
     for name, function in commands.items():
         app.command(name, cls=Command, rich_help_panel=panel)(function)
 app.add_typer(lease_app, name="lease", rich_help_panel="A night")
+app.add_typer(mcp.app, name="mcp", rich_help_panel="What is served")
 app.add_typer(models.app, name="models", rich_help_panel="Models")
 app.add_typer(experiments.app, name="experiments", rich_help_panel="Models")
 app.add_typer(evaluate_app, name="evaluate", rich_help_panel="Models")

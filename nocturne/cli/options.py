@@ -65,19 +65,9 @@ def nights_to_run(
 
 def require_cache(url: str) -> None:
     """Raise UsageError unless there is a cache to read: a mistyped path is no empty cache, and none is made of it."""
-    from nocturne.core.errors import UsageError
-    from nocturne.serving.cache import check_url
+    from nocturne.serving import opened_cache
 
-    check_url(url)
-    scheme, _, place = url.partition(":")
-    if scheme == "lmdb" and not Path(place).is_dir():
-        raise UsageError(
-            "there is no cache here",
-            where=url,
-            found=f"no folder {place}",
-            expected="the --cache that nights were run with",
-            fix="check the path and the folder that you are in; the first night makes the cache",
-        )
+    opened_cache.require_cache(url)
 
 
 def require_writable(*files: Path | None) -> None:
@@ -109,7 +99,6 @@ def open_warehouse(folder: str, conf: str | None = None, overrides: Sequence[str
     Raises:
         UsageError: there is none, or settings are wrong.
     """
-    from nocturne.core.settings import load_settings
-    from nocturne.storage.warehouse import with_stored_settings
+    from nocturne.storage import warehouse
 
-    return with_stored_settings(Warehouse(folder, load_settings(conf or None, overrides or ())))
+    return warehouse.open_warehouse(folder, conf, overrides)

@@ -2,23 +2,20 @@
 
 import shlex
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from datetime import date
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
 from nocturne.cli.help import folded, program
-from nocturne.cli.options import Cache, Conf, Json, Set, open_warehouse, require_cache
+from nocturne.cli.options import Cache, Conf, Json, Set, open_warehouse
 from nocturne.core.console import print_json, print_rows, say
 from nocturne.core.errors import UsageError
 from nocturne.core.pasted import job_command
 
 if TYPE_CHECKING:
     from nocturne.core.night import Warehouse
-    from nocturne.core.sections import CacheSettings
-    from nocturne.serving.cache import Cache as ServingCache
     from nocturne.serving.cache import Pointer
 
 Titles = Annotated[str | None, typer.Option("--warehouse", help="take titles from this warehouse", metavar="DIR")]
@@ -51,11 +48,12 @@ def list_user(
     Example: nocturne list u00000007 --cache lmdb:data/cache --warehouse data/warehouse
     """
     from nocturne.core.settings import load_settings
+    from nocturne.serving.opened_cache import opened, serves_nothing
 
-    with _opened(cache, load_settings(conf, set_ or ()).cache) as store:
+    with opened(cache, load_settings(conf, set_ or ()).cache) as store:
         served = store.get(user)
         if served is None and store.pointer() is None:
-            raise _serves_nothing(store)
+            raise serves_nothing(store)
     if served is None:
         raise UsageError("no list is served to this listener", found=user, fix="check the id, and --cache")
     head = {"user_id": user, "run_date": served.run_date, "arm": served.arm, "source": served.source}
@@ -85,9 +83,10 @@ def served(cache: Cache, warehouse: Record = "", conf: Conf = None, set_: Set = 
     from nocturne.core.night import Warehouse
     from nocturne.core.settings import load_settings
     from nocturne.serving import rollout
+    from nocturne.serving.opened_cache import opened
 
     settings = load_settings(conf, set_ or ())
-    with _opened(cache, settings.cache) as store:
+    with opened(cache, settings.cache) as store:
         _print_pointer(store.pointer(), store.place, as_json=as_json)
         if warehouse:
             rollout.require_recorded(Warehouse(warehouse, settings), store)
@@ -112,8 +111,9 @@ def rollback(
 
     _import_datasets()
     from nocturne.serving import rollout
+    from nocturne.serving.opened_cache import opened
 
-    with _opened(cache, load_settings(conf, set_ or ()).cache, write=True) as store:
+    with opened(cache, load_settings(conf, set_ or ()).cache, write=True) as store:
         served = open_warehouse(rollout.warehouse_of(store, warehouse), conf, set_)
         pointer = rollout.rollback(served, store, why, to)
         _show_in_data_docs(served)
@@ -133,8 +133,9 @@ def release(
 
     _import_datasets()
     from nocturne.serving import rollout
+    from nocturne.serving.opened_cache import opened
 
-    with _opened(cache, load_settings(conf, set_ or ()).cache, write=True) as store:
+    with opened(cache, load_settings(conf, set_ or ()).cache, write=True) as store:
         served = open_warehouse(rollout.warehouse_of(store, warehouse), conf, set_)
         pointer = rollout.release(served, store)
         _show_in_data_docs(served)
@@ -172,34 +173,6 @@ def _show_in_data_docs(warehouse: "Warehouse") -> None:
     from nocturne.pipeline.status import show_in_data_docs  # imported when readers have the lists already
 
     show_in_data_docs(warehouse)
-
-
-@contextmanager
-def _opened(url: str, settings: "CacheSettings", *, write: bool = False) -> Iterator["ServingCache"]:
-    """A cache that is there; to move its pointer it has to serve something.
-
-    Raises:
-        UsageError: there is none, or it serves nothing.
-    """
-    from nocturne.serving.cache import open_cache
-
-    require_cache(url)
-    with open_cache(url, settings, read_only=True) as store:
-        if not write:
-            yield store
-            return
-        if store.pointer() is None:
-            raise _serves_nothing(store)
-    with open_cache(url, settings) as store:
-        yield store
-
-
-def _serves_nothing(store: "ServingCache") -> UsageError:
-    return UsageError(
-        "the cache is empty: it serves no night yet",
-        where=store.place,
-        fix="run a night with this --cache, or check that it is the one you mean",
-    )
 
 
 def _newest_made(warehouse: "Warehouse", pointer: "Pointer") -> date | None:

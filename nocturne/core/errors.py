@@ -4,9 +4,11 @@ One class per thing a caller would handle differently; each has its own exit sta
 """
 
 import re
+import traceback
 
 from nocturne.flow import ExitStatus
 
+PLACE_FRAMES = 6
 _NEXT_CAUSE = re.compile(r"\s*(?:\x1b\[\d*m)*↳(?:\x1b\[\d*m)*\s*")
 
 
@@ -25,7 +27,8 @@ class NocturneError(Exception):
         fix: str = "",
     ) -> None:
         details = {"where": where, "found": found, "expected": expected, "what to do": fix}
-        lines = [what, *(f"  {name}: {text}" for name, text in details.items() if text)]
+        self.what, self.details = what, {name: text for name, text in details.items() if text}
+        lines = [what, *(f"  {name}: {text}" for name, text in self.details.items())]
         super().__init__("\n".join(lines))
 
 
@@ -62,3 +65,10 @@ class ServiceError(NocturneError):
 def text_of(error: BaseException) -> str:
     """The message of an error of any library, or its name; without the coloured lines of delta-rs for its causes."""
     return _NEXT_CAUSE.sub(": ", str(error)).strip() or type(error).__name__
+
+
+def place_of(error: BaseException) -> str:
+    """The kind of an error and where it was raised, without its message, which may quote an id."""
+    frames = traceback.extract_tb(error.__traceback__)[-PLACE_FRAMES:]
+    places = [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in reversed(frames)]
+    return f"{type(error).__name__} at {', called at '.join(places)}"

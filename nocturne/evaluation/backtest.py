@@ -105,6 +105,7 @@ def compare_models(
     days: int,
     top_k: int = 20,
     asked_share: float = 0.0,
+    progress: Progress = lambda _done, _of, _next: None,
 ) -> Comparison:
     """Compare models with one of them, on some nights, by the same sample of listeners.
 
@@ -114,6 +115,7 @@ def compare_models(
         models: by the name that the differences shall give them.
         days: nights after each whose listens are the truth.
         asked_share: share of listeners, by hash, by whom the recipe of one of the models was chosen: they are left out.
+        progress: told before each night.
 
     Raises:
         UsageError: on no night there is anything to compare.
@@ -123,12 +125,13 @@ def compare_models(
     nights = [replace(night, warehouse=with_stored_settings(night.warehouse)) for night in nights]
     since_then = [night for night in nights if night.run_date >= since]
     sample = sample_listeners(since_then) if since_then else ALL_LISTENERS
-    held_out_nights = [read_held_out(night, days, asked_share, sample) for night in since_then]
-    scored_nights = [
-        ScoredNight(held_out, {system.name: _require_lists(system, held_out, top_k) for system in systems})
-        for held_out in held_out_nights
-        if len(held_out.user_ids)
-    ]
+    scored_nights = []
+    for number, night in enumerate(since_then):
+        progress(number, len(since_then), f"lists of {night.run_date}")
+        held_out = read_held_out(night, days, asked_share, sample)
+        if len(held_out.user_ids):
+            lists = {system.name: _require_lists(system, held_out, top_k) for system in systems}
+            scored_nights.append(ScoredNight(held_out, lists))
     if not scored_nights:
         raise UsageError(
             "there is no night on which the models can be compared",

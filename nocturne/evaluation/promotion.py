@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 from nocturne.core.errors import GateClosed, UsageError
 from nocturne.core.night import Night
 from nocturne.core.sections import PromotionSettings
+from nocturne.core.stage import Progress
 from nocturne.evaluation.backtest import Comparison, compare_models
 from nocturne.evaluation.significance import EVERYONE, Difference
 from nocturne.flow import GATED_TABLES, NIGHTLY
@@ -104,7 +105,13 @@ def evaluable_nights(night: Night, trained_on: Iterable[date], days: int) -> lis
     return whole[-night.settings.promotion.nights :]
 
 
-def compare_versions(nights: Sequence[Night], model_version: str, against: str, days: int) -> Comparison:
+def compare_versions(
+    nights: Sequence[Night],
+    model_version: str,
+    against: str,
+    days: int,
+    progress: Progress = lambda _done, _of, _next: None,
+) -> Comparison:
     """Compare one model's lists with those of another, scored on what was listened to afterwards.
 
     Listeners whom a race may have asked for the recipe of either are left out.
@@ -112,6 +119,7 @@ def compare_versions(nights: Sequence[Night], model_version: str, against: str, 
     Args:
         nights: nights that both models are given the interactions of.
         days: days of listening after each night.
+        progress: told before each night.
 
     Raises:
         UsageError: there is no such model, it is compared with itself, or nobody heard anything new by then.
@@ -122,7 +130,8 @@ def compare_versions(nights: Sequence[Night], model_version: str, against: str, 
     models = {version: registry.load_model(warehouse, version) for version in versions}
     known = registry.models(warehouse)
     asked_share = max(registry.find(known, version).race_share for version in versions)
-    return compare_models(nights, models, against, days, nights[0].settings.promotion.top_k, asked_share)
+    top_k = nights[0].settings.promotion.top_k
+    return compare_models(nights, models, against, days, top_k, asked_share, progress)
 
 
 def objections(differences: Iterable[Difference], settings: PromotionSettings) -> list[Objection]:

@@ -48,6 +48,12 @@ class Part(NamedTuple):
     end: int
 
 
+def whole(file: LandedFile) -> Part:
+    """All of a file."""
+    # Nobody knows the size of what is compressed before it is read.
+    return Part(file, 0, {"parquet": file.row_groups, "jsonl.gz": 2**63}.get(file.format, file.size))
+
+
 def landed_schema(fields: Sequence[str]) -> pa.Schema:
     """Columns of landed rows, as text.
 

@@ -15,7 +15,7 @@ from nocturne.core.errors import InputError
 from nocturne.core.spark.session import map_on_executors
 from nocturne.flow import success_mark
 from nocturne.ingestion import landing_files
-from nocturne.ingestion.landed_rows import Part, as_texts, landed_schema, read_parts
+from nocturne.ingestion.landed_rows import Part, as_texts, landed_schema, read_parts, whole
 from nocturne.ingestion.landing_files import (
     CATALOGUE_FIELDS,
     EVENT_FIELDS,
@@ -106,7 +106,7 @@ def read_catalogue(landing: str) -> pa.Table:
     batches: list[pa.RecordBatch] = []
     for name in landing_files.list_files(folder):
         file = landing_files.look_at(folder, name, CATALOGUE_FIELDS, REQUIRED_CATALOGUE_FIELDS)
-        of_file = list(map(as_texts, read_parts([_whole(file)], CATALOGUE_FIELDS)))
+        of_file = list(map(as_texts, read_parts([whole(file)], CATALOGUE_FIELDS)))
         for failure in (text for batch in of_file for text in batch["failure"].drop_null().to_pylist()):
             raise InputError(failure)
         _require_rows(file, sum(batch.num_rows for batch in of_file))
@@ -125,11 +125,6 @@ def _require_rows(file: LandedFile, read: int) -> None:
         )
 
 
-def _whole(file: LandedFile) -> Part:
-    # Nobody knows the size of what is compressed before it is read.
-    return Part(file, 0, {"parquet": file.row_groups, "jsonl.gz": 2**63}.get(file.format, file.size))
-
-
 def share_out(files: Sequence[LandedFile], part_bytes: int = _PART_BYTES) -> list[list[Part]]:
     """Parts of the files, every byte of them once, in shares of about the same work."""
     shares: list[list[Part]] = []
@@ -145,7 +140,7 @@ def share_out(files: Sequence[LandedFile], part_bytes: int = _PART_BYTES) -> lis
 
 
 def _split(file: LandedFile, part_bytes: int) -> list[Part]:
-    whole = _whole(file)
-    count = 1 if file.format == "jsonl.gz" else min(max(1, file.size // part_bytes), whole.end or 1)
-    bounds = [whole.end * number // count for number in range(count + 1)]
+    all_of_it = whole(file)
+    count = 1 if file.format == "jsonl.gz" else min(max(1, file.size // part_bytes), all_of_it.end or 1)
+    bounds = [all_of_it.end * number // count for number in range(count + 1)]
     return [Part(file, start, end) for start, end in pairwise(bounds)]

@@ -2,7 +2,7 @@
 
 import errno
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import date
@@ -66,6 +66,15 @@ def fence_out_previous_writers(warehouse: Warehouse) -> None:
     assert warehouse.token is not None
     for table in TABLES:
         fencing.advance(tables.open_table(warehouse, table), warehouse.token)
+
+
+def open_warehouse(folder: str, conf: str | None = None, overrides: Sequence[str] | None = None) -> Warehouse:
+    """The warehouse in a folder, with the settings that are fixed for its life.
+
+    Raises:
+        UsageError: there is none, or settings are wrong.
+    """
+    return with_stored_settings(Warehouse(folder, load_settings(conf or None, overrides or ())))
 
 
 def with_stored_settings(warehouse: Warehouse) -> Warehouse:

@@ -16,7 +16,7 @@ def named(row):
     file = None
     for code in re.findall(r"`([^`]+)`", row.split("|")[3]):
         if code.endswith(".py"):
-            file = TESTS / code.rpartition("/")[2]
+            file = ROOT / code if code.startswith("tests/") else (file.parent if file else TESTS) / code
             yield file, ""
         elif file is not None and re.fullmatch(r"\w+", code):
             yield file, code

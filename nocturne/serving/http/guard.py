@@ -1,7 +1,6 @@
 """The outermost layer, plain ASGI: lets a request in or not, times it, and answers what nobody foresaw."""
 
 import logging
-import traceback
 from functools import lru_cache
 from ipaddress import ip_address
 from time import perf_counter
@@ -10,6 +9,7 @@ from typing import Any
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from nocturne.core.errors import place_of
 from nocturne.serving.http import problems
 from nocturne.serving.http.metrics import NO_ROUTE, Metrics
 from nocturne.serving.http.problems import problem
@@ -19,8 +19,6 @@ from nocturne.serving.http.routes import LISTENER
 from nocturne.serving.http.tokens import Tokens
 
 _log = logging.getLogger(__name__)
-
-LOGGED_FRAMES = 6
 
 OPEN_TO_ALL = frozenset({"/", "/livez", "/readyz", "/openapi.json"})
 """Paths that need no token: none of them tells anything of a listener."""
@@ -62,7 +60,7 @@ class Guard:
         except ClientDisconnect:
             pass
         except Exception as error:  # noqa: BLE001 - the last place that can answer
-            _log_place(error)
+            _log.error("an error that nobody foresaw: %s", place_of(error))
             if not status:
                 await problem(problems.UNFORESEEN, problems.UNFORESEEN.example)(scope, receive, noted)
         finally:
@@ -101,10 +99,3 @@ def _is_this_machine(host: bytes) -> bool:
         return name == "localhost" or ip_address(name).is_loopback
     except ValueError:
         return False
-
-
-def _log_place(error: Exception) -> None:
-    """Log what kind of error was raised where, without its message, which may quote an id."""
-    frames = traceback.extract_tb(error.__traceback__)[-LOGGED_FRAMES:]
-    places = [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in reversed(frames)]
-    _log.error("an error that nobody foresaw: %s at %s", type(error).__name__, ", called at ".join(places))
