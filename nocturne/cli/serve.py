@@ -38,7 +38,7 @@ def serve(
     if token_file:
         settings = with_values(settings, {"service.token_file": token_file})
     require_cache(cache)
-    worker = Worker(cache, settings.cache, settings.service, landing)
+    worker = Worker(cache, settings.cache, settings.service, landing, settings.words)
     listening = server.listen(worker, host, port)
     shown = f"[{host}]" if ":" in host else host
     say(f"listening on http://{shown}:{listening.getsockname()[1]}/, stopped by Ctrl-C")

@@ -54,7 +54,9 @@ def steer(
         served = Reader(store).served()
         not_understood: tuple[str, ...] = ()
         if text is not None:
-            understood = parser_of(served.items.fields).parse(text, asked if plan else None)
+            number = served.items.number(playing) if playing is not None else None
+            named = None if number is None else served.items.describe(number)
+            understood = parser_of(served.items.fields, settings.words).parse(text, asked if plan else None, named)
             asked, not_understood = asked.refine(understood.plan), understood.not_understood
         asked = on_top(served.items.plan_of(user), asked)
         request = SteerRequest(asked, playing, recent or (), limit, settings.service.max_items, market)

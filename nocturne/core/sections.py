@@ -348,6 +348,25 @@ class ServiceSettings(Section):
     ]
 
 
+class WordsSettings(Section):
+    """Words that become plans: the language, and an endpoint that may translate what the parser does not know."""
+
+    language: Annotated[str, Field(pattern="^[a-z]{2}$", description="file of nocturne/steering/words/languages/")]
+    encoder: Annotated[
+        Literal["none", "hashed", "sentence"],
+        Field(description="what takes words that nothing knows for tags, by likeness; none: they are not understood"),
+    ]
+    endpoint: Annotated[
+        str,
+        Field(
+            pattern="^(https?://.+)?$",
+            description="URL of an OpenAI-compatible endpoint, up to /v1, that is sent the text; empty: none is asked",
+        ),
+    ]
+    endpoint_model: Annotated[str, Field(description="model that the endpoint is asked for")]
+    endpoint_seconds: Annotated[float, Field(gt=0, le=60, description="seconds that an answer may take")]
+
+
 class RetentionSettings(Section):
     """The time that tables keep what nights wrote."""
 

@@ -28,6 +28,7 @@ from nocturne.core.sections import (
     ServiceSettings,
     SparkSettings,
     TableSettings,
+    WordsSettings,
 )
 
 
@@ -47,6 +48,7 @@ class Settings(Section):
     promotion: PromotionSettings
     cache: CacheSettings
     service: ServiceSettings
+    words: WordsSettings
     retention: RetentionSettings
     tables: TableSettings
     spark: SparkSettings

@@ -108,10 +108,10 @@ class BucketRanking:
         """Rank a bucket."""
         stats = RankingStats()
         arms = ArmRows(rankers.arms, self.previous_arms, self.run_date, bucket) if rankers.arms else None
-        files: dict[tuple[str, ...], BucketWriter] = {
-            (table,): self._open(table, bucket) for table in ("pools", "ranked_lists", "shelf_lists")
-        }
+        files: dict[tuple[str, ...], BucketWriter] = {}
         with remove_on_failure(others=files.values()):
+            for table in ("pools", "ranked_lists", "shelf_lists"):
+                files[(table,)] = self._open(table, bucket)
             for rows, previous_rows in self._batches(bucket, stats):
                 pools, lists, of_types = rankers.control.rank(rows, previous_rows, stats)
                 lists, of_arms = arms.rank(rows, previous_rows, lists) if arms else (lists, [])

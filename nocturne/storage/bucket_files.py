@@ -100,6 +100,14 @@ class BucketWriter:
         self.parquet.close()
         return BucketFile(self.bucket, self.path, self.file.stat().st_size, self.rows, self.keys)
 
+    def discard(self) -> None:
+        """Remove the file, closed or not."""
+        with suppress(OSError):
+            self.parquet.close()
+        # A disk that is full refuses the footer, and would refuse it again, aloud, once the writer is collected.
+        self.parquet.is_open = False
+        self.file.unlink(missing_ok=True)
+
 
 def _partition(run_date: str, bucket: int | None, keys: Mapping[str, str]) -> dict[str, str]:
     return {"run_date": run_date} | ({} if bucket is None else {"bucket": str(bucket)}) | dict(keys)
@@ -142,7 +150,5 @@ def remove_on_failure(*writers: BucketWriter, others: Collection[BucketWriter] =
         yield
     except BaseException:
         for writer in (*writers, *others):
-            with suppress(OSError):
-                writer.parquet.close()
-            writer.file.unlink(missing_ok=True)
+            writer.discard()
         raise

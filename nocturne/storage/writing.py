@@ -1,7 +1,6 @@
 """Writing of Delta tables: a night's partition, or some rows, replaced in one fenced commit."""
 
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, cast
 
 import pyarrow as pa
@@ -82,9 +81,9 @@ def commit_files(spark: "SparkSession", night: Night, files: Mapping[str, Sequen
     from nocturne.core.spark.session import plan_simply  # small tables are written without Spark
 
     most = max((sum(file.rows for file in written) for written in files.values()), default=0)
-    with plan_simply(spark, most), ThreadPoolExecutor(max(1, len(files))) as beside:
-        for _ in beside.map(lambda table: _check_constraints(spark, night, table, files[table]), files):
-            pass
+    with plan_simply(spark, most):
+        for table, written in files.items():
+            _check_constraints(spark, night, table, written)
     for table, written in files.items():
         promised, delta = contract(table), _open_for_writing(night.warehouse, table)
         with fencing.conflicts_as_errors(delta):

@@ -173,7 +173,7 @@ def kill_workers_at_every_point(
         jobs.append(job)
 
 
-LATER = ("embed_items", "train_als", "rank_users", "relate_items")
+LATER = ("embed_items", "train_als", "ingest_steers", "rank_users", "relate_items")
 
 
 @pytest.mark.parametrize(
@@ -181,7 +181,7 @@ LATER = ("embed_items", "train_als", "rank_users", "relate_items")
     [
         ("ingest_events", ("listens",), ("build_interactions", *LATER)),
         ("build_interactions", ("interactions",), LATER),
-        ("rank_users", ("pools", "ranked_lists"), ()),
+        ("rank_users", ("pools", "ranked_lists", "shelf_lists"), ()),
     ],
 )
 def test_a_python_worker_killed_wherever_it_writes_fails_its_stage_and_the_rerun_ends_as_undisturbed(

@@ -63,7 +63,7 @@ def poor(spark: SparkSession, copied: Service) -> tuple[Service, str]:
     for offset in range(NIGHTS):
         night = copied.night(offset, *POOR, *([NET] if offset else []))
         run_stage(spark, night, stage("train_als"))
-        run_validation(spark, night, ["item_factors"])
+        run_validation(spark, night, ["item_factors", "cold_factors", "bridges", "bridge_factors"])
     (version,) = known(copied)
     return copied, version
 

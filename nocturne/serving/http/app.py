@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -14,7 +15,7 @@ from starlette.convertors import Convertor, register_url_convertor
 from starlette.exceptions import HTTPException
 
 from nocturne.core.errors import NocturneError
-from nocturne.core.sections import CacheSettings, ServiceSettings
+from nocturne.core.sections import CacheSettings, ServiceSettings, WordsSettings
 from nocturne.serving.http import problems
 from nocturne.serving.http.cache_access import PATIENCE_SECONDS, CacheAccess, CacheServer, MappedCache
 from nocturne.serving.http.document import Operations, complete_document
@@ -29,7 +30,7 @@ from nocturne.serving.http.responses import Encoded
 from nocturne.serving.http.routes import CacheAway, ObeysPlans, Recommends, Routes
 from nocturne.serving.http.steering import STEERS, Stands, Steering, Steers
 from nocturne.serving.http.tokens import Tokens
-from nocturne.steering.parsing import parser_of
+from nocturne.steering.parsing import ParserOf, parser_of
 
 TITLE = "Nocturne"
 API_VERSION = "1"
@@ -75,12 +76,14 @@ class Worker:
     Attributes:
         cache: its URL, with whatever password it came with: never printed.
         landing: the landing zone, for exposures; empty: none are kept.
+        words: settings of what turns words into plans; None: the usual ones.
     """
 
     cache: str = field(repr=False)
     cache_settings: CacheSettings
     settings: ServiceSettings
     landing: str = ""
+    words: WordsSettings | None = None
 
     def __call__(self) -> Guard:
         """The application, with the cache open.
@@ -97,13 +100,14 @@ class Worker:
         mapped = self.cache.startswith("lmdb:")
         reader = Reader(cache, seconds if mapped else 0)
         warm_up(reader)
+        words = partial(parser_of, settings=self.words)
         if mapped:
-            return build_app(MappedCache(reader), now_playing, steered, standing, self.settings, self.landing)
+            return build_app(MappedCache(reader), now_playing, steered, standing, self.settings, self.landing, words)
         from nocturne.serving.cache.redis.row_reader import RowReader
 
         rows = RowReader(self.cache, self.cache_settings, PATIENCE_SECONDS)
         return build_app(
-            CacheServer(reader, rows, seconds), now_playing, steered, standing, self.settings, self.landing
+            CacheServer(reader, rows, seconds), now_playing, steered, standing, self.settings, self.landing, words
         )
 
 
@@ -114,6 +118,7 @@ def build_app(
     standing: Standing,
     settings: ServiceSettings,
     landing: str = "",
+    words: ParserOf = parser_of,
 ) -> Guard:
     """The application of a worker.
 
@@ -124,6 +129,7 @@ def build_app(
         standing: answers listeners whose plan holds.
         settings: of the service.
         landing: the landing zone, for exposures; empty: none are kept.
+        words: makes the parser of a generation.
 
     Raises:
         UsageError: a file that the settings name cannot be read.
@@ -144,7 +150,7 @@ def build_app(
     )
     routes = Routes(cache, recommender, standing, queries, metrics, exposures, settings.max_body_bytes)
     limits = settings.max_items, settings.max_body_bytes
-    steering = Steering(cache, steers, standing, parser_of, queries, metrics, kept, *limits)
+    steering = Steering(cache, steers, standing, words, queries, metrics, kept, *limits)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:

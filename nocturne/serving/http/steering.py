@@ -84,7 +84,7 @@ class Steering:
         plan, not_understood = query.plan or Plan(), tuple[str, ...]()
         try:
             if query.text is not None:
-                understood = self._understand(served, query.text, query.plan)
+                understood = self._understand(served, query.text, query.plan, query.playing)
                 plan, not_understood = plan.refine(understood.plan), understood.not_understood
             plan = self._standing.on_top(served.items.plan_of(query.user_id), plan)
             steered = self._answers.steer(served.items, row, self._request(query, plan))
@@ -100,11 +100,12 @@ class Steering:
             kept.record(steer_line(query.user_id, plan))
         return Encoded(orjson.dumps(steered_members(served, steered, plan, not_understood)))
 
-    def _understand(self, served: "Served", text: str, before: Plan | None) -> Understanding:
+    def _understand(self, served: "Served", text: str, before: Plan | None, playing: str | None) -> Understanding:
         name = served.generation.name
         if self._parser is None or self._parser[0] != name:
             self._parser = (name, self._parser_of(served.items.fields))
-        return self._parser[1].parse(text, before)
+        number = served.items.number(playing) if playing is not None else None
+        return self._parser[1].parse(text, before, None if number is None else served.items.describe(number))
 
     def _request(self, query: SteerQuery, plan: Plan) -> "SteerRequest":
         from nocturne.serving.steered import SteerRequest

@@ -164,7 +164,7 @@ def test_what_is_asked_for_is_shown_with_its_plan_and_receipt_refined_and_forgot
         wait_for(lambda: len(texts(page, "steer")) == 3)
         assert f"Never items tagged {MARKUP}." in page.value("document.getElementById('plan').textContent")
         told = texts(page, "receipt")
-        assert told[0] == "not understood: something nobody understands"
+        assert told[0] == "not understood: nobody understands"
         assert f"never items tagged {MARKUP}: removes 1" in told
         assert f"more {MARKUP} +0.50" in texts(page, "steer")[0]
         assert f"because you played {MARKUP}" in texts(page, "steer")[0]
