@@ -75,7 +75,7 @@ def score_slots(tagger: Tagger, utterances: Sequence[Utterance]) -> dict[str, Ro
 
 def our_tagger(parser: WordsParser) -> Tagger:
     """The parser's slots."""
-    return lambda text: (Slot(slot.type, slot.start, slot.end) for slot in parser.slots(text))
+    return lambda text: (Slot(slot.type, slot.start, slot.end) for slot in parser.parse(text).slots)
 
 
 def crf_tagger(utterances: Sequence[Utterance]) -> Tagger:

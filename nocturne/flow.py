@@ -50,11 +50,17 @@ _INGEST_EVENTS = Stage(
     reads=("landing", "items", "listens", "validations"),
     writes=("items", "listens", "quarantine", "ingests"),
 )
+_INGEST_STEERS = Stage(
+    "ingest_steers",
+    "take in the plans that listeners asked for and that hold from now on",
+    reads=("landing", "steers", "validations"),
+    writes=("steers",),
+)
 _BUILD_INTERACTIONS = Stage(
     "build_interactions",
     "add tonight's listens to every listener's row of the interaction matrix",
-    reads=("items", "listens", "item_index", "interactions", "validations", "nights"),
-    writes=("item_index", "interactions"),
+    reads=("items", "listens", "steers", "item_index", "interactions", "set_aside", "validations", "nights"),
+    writes=("item_index", "interactions", "set_aside"),
 )
 _EMBED_ITEMS = Stage(
     "embed_items",
@@ -70,12 +76,6 @@ _TRAIN_ALS = Stage(
         *("validations", "experiment_results"),
     ),
     writes=("models", "item_factors", "cold_factors", "bridges", "bridge_factors"),
-)
-_INGEST_STEERS = Stage(
-    "ingest_steers",
-    "take in the plans that listeners asked for and that hold from now on",
-    reads=("landing", "steers", "validations"),
-    writes=("steers",),
 )
 _RANK_USERS = Stage(
     "rank_users",
@@ -93,8 +93,8 @@ _RELATE_ITEMS = Stage(
     writes=("related_items",),
 )
 _TABLE_STAGES = (
-    *(_INGEST_EVENTS, _BUILD_INTERACTIONS, _EMBED_ITEMS, _TRAIN_ALS),
-    *(_INGEST_STEERS, _RANK_USERS, _RELATE_ITEMS),
+    *(_INGEST_EVENTS, _INGEST_STEERS, _BUILD_INTERACTIONS, _EMBED_ITEMS),
+    *(_TRAIN_ALS, _RANK_USERS, _RELATE_ITEMS),
 )
 
 GATED_TABLES = tuple(table for stage in _TABLE_STAGES for table in stage.writes)

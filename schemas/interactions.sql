@@ -7,7 +7,7 @@ CREATE TABLE interactions (
   market_heard_at TIMESTAMP              COMMENT 'Time of that listen, UTC',
   period          INT           NOT NULL COMMENT 'Half-life in which the row last changed, counted from 1970-01-01; sums are decayed to its first day',
   item_indexes    ARRAY<INT>    NOT NULL COMMENT 'Items heard, ascending, as in item_index',
-  play_sums       ARRAY<BIGINT> NOT NULL COMMENT 'Decayed plays of each item, in units of 2^-20 plays',
+  play_sums       ARRAY<BIGINT> NOT NULL COMMENT 'Decayed plays of each item, in units of 2^-20 plays; 0 where nothing of it is kept to learn from',
   second_sums     ARRAY<BIGINT> NOT NULL COMMENT 'Decayed listening time of each item, in units of 2^-20 seconds',
   last_heard      ARRAY<DATE>   NOT NULL COMMENT 'Day each item was last heard, UTC',
   recent_items    ARRAY<INT>    NOT NULL COMMENT 'Items of the last 64 listens, oldest first, as in item_index; of listens at one time, by index',

@@ -1,7 +1,8 @@
 """Lineage of a listener's list: from what is served back to the rows that landed, a step a table.
 
 cache → ranked_lists → pools (computed on an earlier night, where they were carried over) → models → interactions →
-listens → files of the landing zone. Each step says how it is tied to the one before: by a digest, a version or an id.
+listens → files of the landing zone; of a listener whose plan holds, pools → steers → their line of it. Each step says
+how it is tied to the one before: by a digest, a version or an id.
 """
 
 from collections.abc import Collection, Sequence
@@ -13,6 +14,7 @@ import pyarrow.compute as pc
 from pydantic import Field
 
 from nocturne.agents.answers import Answer, Id, Part, Text, Words, receipt
+from nocturne.agents.plan_lineage import ASIDE_COLUMNS, COLUMNS, AsideStep, PlanStep, aside_step, plan_step
 from nocturne.agents.service import Service
 from nocturne.agents.strangers import unmarked
 from nocturne.core.errors import NocturneError, UsageError
@@ -25,6 +27,7 @@ from nocturne.ingestion.landing_files import EVENT_FIELDS, REQUIRED_EVENT_FIELDS
 from nocturne.serving import publications
 from nocturne.serving.night_record import NightRecord
 from nocturne.storage import tables
+from nocturne.storage.contracts import contract
 from nocturne.storage.model_transitions import ModelRecord
 from nocturne.storage.stored_rows import StoredRows
 
@@ -59,6 +62,7 @@ class PoolStep(Part):
     table: Words
     computed_on: date = Field(description="Night on which it was computed; until run_date it was carried over")
     row_digest: Words = Field(description="Digest of the row of interactions that it was computed from")
+    rankable: Words = Field(description="Digest of what might be listed, by the market and the plan that holds")
     model_version: Words
     length: int
 
@@ -106,8 +110,10 @@ class Lineage(Answer):
     user_id: Id
     ranked_list: ListStep
     pool: PoolStep | None = Field(default=None, description="None of a fallback that needs no pool")
+    plan: PlanStep | None = Field(default=None, description="The plan that holds and is obeyed; none without one")
     model: ModelStep | None = None
     interactions: HistoryStep | None = None
+    set_aside: AsideStep | None = Field(default=None, description="Listens that nothing is learned from, if any")
     listens: list[ListensStep] = Field(description="Nights that were looked through, newest first")
     events: list[LandedEvent] = Field(description="Last listens, newest first")
     gaps: list[Words] = Field(default_factory=list, description="Steps that could not be taken, and why")
@@ -130,7 +136,8 @@ class _Trace:
         """
         night = self.night if day is None else self.night.on(day)
         version = self.versions.get(table) if night.run_date == self.night.run_date else None
-        stored = StoredRows.at(night, table, columns, version).where(bucket=self._bucket, **keys)
+        in_bucket = {"bucket": self._bucket} if "bucket" in contract(table).partitioned_by else {}
+        stored = StoredRows.at(night, table, columns, version).where(**in_bucket, **keys)
         if version is not None:
             self.read[table] = stored.version
         rows: list[Row] = stored.of_listeners([self.user_id]).to_pylist() if stored.files else []
@@ -161,7 +168,8 @@ def lineage(
     listed = _list_step(trace, items if name else None)
     pool = _pool_step(trace, listed[0].arm)
     model = _model_step(night, pool.model_version if pool else listed[1])
-    heard = _history_step(trace, pool)
+    plan = plan_step(night, trace.rows("steers", COLUMNS), gaps)
+    heard, aside = _history_step(trace, pool), aside_step(trace.rows("set_aside", ASIDE_COLUMNS))
     nights, events = _listens(trace, last_nights, most_events, progress)
     landed = _landed(night, events, gaps, progress)
     return Lineage(
@@ -170,8 +178,10 @@ def lineage(
         user_id=user_id,
         ranked_list=listed[0],
         pool=pool,
+        plan=plan,
         model=model,
         interactions=heard,
+        set_aside=aside,
         listens=nights,
         events=landed,
         gaps=gaps,
@@ -230,7 +240,7 @@ def _named(night: Night, ids: Sequence[str]) -> list[NamedItem]:
 
 def _pool_step(trace: _Trace, label: str) -> PoolStep | None:
     """The pool of the listener's arm; control has none of its own."""
-    columns = ("user_id", "computed_on", "row_digest", "model_version", "items")
+    columns = ("user_id", "computed_on", "row_digest", "rankable", "model_version", "items")
     experiment, _, arm = label.partition("/")
     of_arm = trace.rows("arm_pools", columns, experiment=experiment, arm=arm) if arm else []
     rows = of_arm or trace.rows("pools", columns)
@@ -241,6 +251,7 @@ def _pool_step(trace: _Trace, label: str) -> PoolStep | None:
         table="arm_pools" if of_arm else "pools",
         computed_on=row["computed_on"],
         row_digest=row["row_digest"],
+        rankable=row["rankable"],
         model_version=row["model_version"],
         length=len(row["items"]),
     )

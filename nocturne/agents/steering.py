@@ -19,6 +19,7 @@ from nocturne.serving.now_playing import not_let_back
 from nocturne.serving.reader import Served
 from nocturne.serving.standing import on_top, speakable
 from nocturne.serving.steered import Steered, SteerRequest, steer
+from nocturne.serving.taste import TasteReceipt, taste_receipt
 from nocturne.steering.bitmaps import obeying
 from nocturne.steering.parsing import Parser, Understanding, parser_of
 from nocturne.steering.plan import MOST_ITEMS, Plan, plan_schema, read_plan
@@ -56,6 +57,13 @@ class RuleAccount(Part):
     nobody: list[Text] = Field(default_factory=list, description="Values that no item has")
 
 
+class ReadPart(Part):
+    """A part of the text that was understood."""
+
+    text: Text
+    means: Text = Field(description="What it stands for")
+
+
 class SteeredList(Answer):
     """A list by a plan: hard rules hold for every item, wishes order what obeys them."""
 
@@ -64,6 +72,9 @@ class SteeredList(Answer):
         description="The plan as understood, behind the one of the listener that holds: it may name tags and creators"
     )
     plan: Passage = Field(description="The plan as JSON: hand it back as plan, with another text, to refine it")
+    intent: Words | None = Field(default=None, description="What the text asks for: only steer has a plan")
+    understood: list[ReadPart] = Field(default_factory=list, description="Parts of the text that the plan stands for")
+    taken: list[Text] = Field(default_factory=list, description="Words of the text that were taken for others")
     not_understood: list[Text] = Field(description="Parts of the text that nothing was done for")
     items: list[SteeredItem]
     rules: list[RuleAccount]
@@ -71,6 +82,7 @@ class SteeredList(Answer):
     obey: int = Field(description="Of these, items that obey every rule")
     unknown_is: Words = Field(description="allowed or barred: by `never`, where the catalogue does not say")
     short: Text | None = Field(default=None, description="Why there are fewer items than were asked for")
+    not_taste: list[Words] = Field(description="What would become of listens that are not the listener's taste")
     source: Words
     arm: Words
 
@@ -117,21 +129,24 @@ class Steerer:
         """
         user_id, served = unmarked(user_id), self._service.served()
         before = None if plan is None else _read(plan)
-        asked, not_understood = before or Plan(), tuple[str, ...]()
-        if text is not None:
-            understood = self._understand(served, text, before)
-            asked, not_understood = asked.refine(understood.plan), understood.not_understood
-        asked = on_top(served.items.plan_of(user_id), asked)
+        asked, words = before or Plan(), None
         known = None if playing is None else unmarked(playing)
+        if text is not None:
+            words = self._understand(served, text, before, known)
+            asked = asked.refine(words.plan)
+        asked = on_top(served.items.plan_of(user_id), asked)
         request = SteerRequest(asked, known, [unmarked(item) for item in recent], limit, MOST_ITEMS)
         steered = steer(served.items, served.row(user_id), request)
-        return _steered(served, user_id, steered, asked, not_understood)
+        taste = taste_receipt(served.items, user_id, asked)
+        return _steered(served, user_id, steered, asked, words, taste)
 
-    def _understand(self, served: Served, text: str, before: Plan | None) -> Understanding:
+    def _understand(self, served: Served, text: str, before: Plan | None, playing: str | None) -> Understanding:
+        number = None if playing is None else served.items.number(playing)
+        named = None if number is None else served.items.describe(number)
         with self._lock:
             if self._parser is None or self._parser[0] != served.generation.name:
                 self._parser = (served.generation.name, parser_of(served.items.fields))
-            return self._parser[1].parse(text, before)
+            return self._parser[1].parse(text, before, named)
 
 
 def plan_argument() -> dict[str, Any]:
@@ -230,7 +245,14 @@ def _bare(schema: Any, *, inside: bool = False) -> Any:
     }
 
 
-def _steered(served: Served, user_id: str, steered: Steered, plan: Plan, not_understood: Sequence[str]) -> SteeredList:
+def _steered(
+    served: Served,
+    user_id: str,
+    steered: Steered,
+    plan: Plan,
+    words: Understanding | None,
+    taste: TasteReceipt | None,
+) -> SteeredList:
     answer, account = steered
     items = []
     for rank, (suggestion, of_item) in enumerate(zip(answer.suggestions, account.items, strict=True), start=1):
@@ -250,17 +272,21 @@ def _steered(served: Served, user_id: str, steered: Steered, plan: Plan, not_und
         )
     return SteeredList(
         receipt=Receipt(run_date=served.generation.run_date, generation=served.generation.name),
-        next_step=_next_step(plan, not_understood),
+        next_step=_next_step(plan, words.not_understood if words else ()),
         user_id=user_id,
         in_words=plan.in_words(),
         plan=plan.to_json(),
-        not_understood=list(not_understood),
+        intent=words.intent if words else None,
+        understood=[ReadPart(text=each.text, means=each.means) for each in words.understood] if words else [],
+        taken=list(words.taken) if words else [],
+        not_understood=list(words.not_understood) if words else [],
         items=items,
         rules=[RuleAccount(**rule._asdict() | {"nobody": list(rule.nobody)}) for rule in account.rules],
         might_be_listed=account.might,
         obey=account.left,
         unknown_is=account.unknown,
         short=account.short or None,
+        not_taste=list(taste.in_words) if taste else [],
         source=answer.source,
         arm=answer.arm,
     )

@@ -7,9 +7,13 @@ import typer
 
 from nocturne.cli.options import Cache, Conf, Json, Set, require_cache
 from nocturne.core.console import print_json, print_rows, say
-from nocturne.core.errors import UsageError
+from nocturne.core.errors import ServiceError, UsageError, text_of
 
 if TYPE_CHECKING:
+    from nocturne.serving.now_playing import Answer
+    from nocturne.serving.reader import Served
+    from nocturne.serving.steered import SteerRequest
+    from nocturne.steering.parsing import Understanding
     from nocturne.steering.plan import Plan
 
 USUAL_ITEMS = 20
@@ -29,6 +33,10 @@ def steer(
     explain: Annotated[
         bool, typer.Option("--explain", help="also print what each rule removed, and why each item is there")
     ] = False,
+    landing: Annotated[
+        Path | None,
+        typer.Option(help="land the list there as shown to the listener, and a plan that holds", metavar="DIR"),
+    ] = None,
     conf: Conf = None,
     set_: Set = None,
     as_json: Json = False,
@@ -44,6 +52,7 @@ def steer(
     from nocturne.serving.standing import on_top
     from nocturne.serving.steered import SteerRequest
     from nocturne.serving.steered import steer as answer
+    from nocturne.serving.taste import taste_receipt
     from nocturne.steering.parsing import parser_of
     from nocturne.steering.plan import Plan
 
@@ -52,15 +61,18 @@ def steer(
     asked = _read(plan) if plan else Plan()
     with open_cache(cache, settings.cache, read_only=True) as store:
         served = Reader(store).served()
-        not_understood: tuple[str, ...] = ()
+        words: Understanding | None = None
         if text is not None:
             number = served.items.number(playing) if playing is not None else None
             named = None if number is None else served.items.describe(number)
-            understood = parser_of(served.items.fields, settings.words).parse(text, asked if plan else None, named)
-            asked, not_understood = asked.refine(understood.plan), understood.not_understood
+            words = parser_of(served.items.fields, settings.words).parse(text, asked if plan else None, named)
+            asked = asked.refine(words.plan)
         asked = on_top(served.items.plan_of(user), asked)
         request = SteerRequest(asked, playing, recent or (), limit, settings.service.max_items, market)
-        told = steered_members(served, answer(served.items, served.row(user), request), asked, not_understood)
+        steered, taste = answer(served.items, served.row(user), request), taste_receipt(served.items, user, asked)
+        told = steered_members(served, steered, asked, words, taste)
+        if landing is not None:
+            _land(landing, served, user, steered.answer, request)
     if as_json:
         print_json(told)
         return
@@ -81,9 +93,38 @@ def _read(file: Path) -> "Plan":
         raise UsageError("the plan cannot be read", where=str(file), found=str(error), fix="check --plan") from error
 
 
+def _land(landing: Path, served: "Served", user: str, answer: "Answer", request: "SteerRequest") -> None:
+    """Land an answer as an exposure, and with the same id the plan, if it holds longer than the session.
+
+    Raises:
+        ServiceError: it cannot be written.
+    """
+    from nocturne.serving.http.exposures import exposure, land_one, new_id, steer_line
+
+    asked = new_id()
+    shown = exposure(served, answer, "steer", user, request.playing, request.market, exposure_id=asked)
+    lines = {"exposures": shown}
+    if request.plan.lasts:
+        lines["steers"] = steer_line(user, request.plan, asked)
+    try:
+        for kind, line in lines.items():
+            land_one(landing, line, kind)
+    except OSError as error:
+        raise ServiceError(
+            "what was shown cannot be landed",
+            where=str(landing),
+            found=text_of(error),
+            fix="check --landing, and the room on its disk",
+        ) from error
+
+
 def _print(told: dict[str, Any], user: str, *, explain: bool) -> None:
     receipt = told["receipt"]
     say(told["in_words"])
+    if receipt["intent"] not in {None, "steer", "not_understood"}:
+        say(f"no list is asked for, but: {receipt['intent'].replace('_', ' ')}")
+    for sentence in receipt["taken"]:
+        say(sentence)
     for part in receipt["not_understood"]:
         say(f"not understood: {part}")
     shown = ("rank", "item_id", "title", "creator", "score", "why")
@@ -91,8 +132,14 @@ def _print(told: dict[str, Any], user: str, *, explain: bool) -> None:
     print_rows(rows, f"{user}: night {told['run_date']}, {told['source']} {told['model_version']}")
     if receipt["short"]:
         say(f"{len(rows)} items: {receipt['short']}")
+    for sentence in receipt["not_taste"]["in_words"] if receipt["not_taste"] else ():
+        say(sentence)
     if not explain:
         return
+    if receipt["understood"]:
+        print_rows(
+            [{"words": each["text"], "stand for": each["means"]} for each in receipt["understood"]], "understood"
+        )
     say(f"{receipt['obey']:,} of {receipt['might_be_listed']:,} items obey the rules")
     rules = [
         {

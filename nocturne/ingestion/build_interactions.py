@@ -15,6 +15,8 @@ from nocturne.core.spark.session import map_on_executors
 from nocturne.core.stage import Progress, StageResult
 from nocturne.ingestion.interactions import ROW, WEIGHTED, add_listens, index_new_items, weigh_listens
 from nocturne.ingestion.listener_runs import ListenerRun, step_through
+from nocturne.ingestion.listens_set_aside import SetAside, set_aside
+from nocturne.ingestion.set_aside import in_place
 from nocturne.storage import tables, writing
 from nocturne.storage.bucket_files import BucketFile, write_bucket
 from nocturne.storage.contracts import contract
@@ -32,7 +34,7 @@ _LISTENS_AT_ONCE, _FEWEST_AT_ONCE = 2**17, 2**12
 
 
 def build_interactions(spark: SparkSession, night: Night, progress: Progress) -> StageResult:
-    """Add what was ingested since the last sound night to every listener's row of it."""
+    """Add what was ingested since the last sound night to every listener's row of it, without what is set aside."""
     since, publications = interaction_sources(night)
     _prove_sources(night, since, publications)
     warehouse, buckets = night.warehouse, range(night.settings.tables.buckets)
@@ -51,7 +53,9 @@ def build_interactions(spark: SparkSession, night: Night, progress: Progress) ->
     ids = _unite([ids, *_named_items(night).chunks])
     writing.replace_night(index_new_items(ids, index, night.run_date), "item_index", night)
 
-    merge = _merge(night, since, publications)
+    aside = set_aside(night, since, publications)
+    writing.replace_night(aside.stored, "set_aside", night)
+    merge = _merge(night, since, publications, aside)
     if few:
         rows = pa.concat_tables([merge.rows(bucket) for bucket in buckets])
         writing.replace_night(rows, "interactions", night)
@@ -69,6 +73,7 @@ class BucketMerge:
         previous: the rows built upon; None to rebuild from all listens.
         listens: by the night that ingested them.
         index: every item's.
+        aside: rows in place of those of listeners of whom some listens are kept out, or were.
         path: folder of `interactions`.
     """
 
@@ -77,6 +82,7 @@ class BucketMerge:
     listens: dict[date, StoredRows]
     index: StoredRows
     half_life_days: float
+    aside: SetAside
     path: str
 
     def rows(self, bucket: int) -> pa.Table:
@@ -96,6 +102,7 @@ class BucketMerge:
         ]
         for previous, *weighted in step_through([earlier, *nights]):
             rows = add_listens(previous, pa.concat_tables([WEIGHTED.empty_table(), *weighted]))
+            rows = in_place(rows, self.aside.rows, self.aside.user_ids)
             for name, value in (("run_date", self.run_date), ("bucket", bucket)):
                 rows = rows.append_column(name, pa.repeat(pa.scalar(value, _SCHEMA.field(name).type), rows.num_rows))
             yield rows.select(_SCHEMA.names).cast(_SCHEMA)
@@ -109,7 +116,7 @@ class BucketMerge:
             yield weigh_listens(listens, day, self.half_life_days)
 
 
-def _merge(night: Night, since: date | None, publications: Sequence[date]) -> BucketMerge:
+def _merge(night: Night, since: date | None, publications: Sequence[date], aside: SetAside) -> BucketMerge:
     at_once = max(_LISTENS_AT_ONCE // max(1, len(publications)), _FEWEST_AT_ONCE)
     return BucketMerge(
         run_date=night.run_date,
@@ -120,6 +127,7 @@ def _merge(night: Night, since: date | None, publications: Sequence[date]) -> Bu
         },
         index=whole_index(night),
         half_life_days=night.settings.interactions.half_life_days,
+        aside=aside,
         path=night.warehouse.table_path("interactions"),
     )
 

@@ -18,7 +18,7 @@ from nocturne.ingestion.landed_rows import is_blank
 from nocturne.ingestion.times import parse_time
 from nocturne.storage.contracts import contract
 
-SURFACES = ("list", "now_playing")
+SURFACES = ("list", "now_playing", "steer")
 _REQUIRED = ("generation", "arm", "source")
 _OPTIONAL = ("model_version", "playing", "market")
 _COLUMN = {"playing": "playing_item_id"}

@@ -113,7 +113,12 @@ def add_listens(previous: pa.Table, weighted: pa.Table) -> pa.Table:
 
     Source: confidence from how often something was heard, after Hu, Koren and Volinsky (2008), section 2.
     """
-    rows = merge_listens(weighted, previous).select(ROW.names).cast(ROW).combine_chunks()
+    return with_digests(merge_listens(weighted, previous))
+
+
+def with_digests(rows: pa.Table) -> pa.Table:
+    """Rows of `interactions` without run_date and bucket, their digests beside them."""
+    rows = rows.select(ROW.names).cast(ROW).combine_chunks()
     digests = [_hexadecimal(hash_rows(batch)) for batch in rows.to_batches()]
     return rows.append_column("digest", pa.chunked_array(digests, pa.string()))
 

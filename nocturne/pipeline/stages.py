@@ -24,10 +24,10 @@ STAGES: dict[str, Callable[[SparkSession, Night, Progress], StageResult]] = {
     stage.__name__: stage
     for stage in (
         ingest_events,
+        ingest_steers,
         build_interactions,
         embed_items,
         train_als,
-        ingest_steers,
         rank_users,
         relate_items,
         refresh_cache,

@@ -1,6 +1,7 @@
 """The items of a night as its generation takes them: catalogue, model, related items and markets in one table."""
 
 from collections.abc import Mapping, Sequence
+from datetime import timedelta
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from nocturne.ranking.eligibility import Markets
 from nocturne.serving.cache.served_items import EVERYWHERE, SOURCES, ItemsInfo, with_info
 from nocturne.steering.plan import Plan
 from nocturne.storage import tables
+from nocturne.storage.history import first_retained_listens
 from nocturne.storage.running_experiments import running
 from nocturne.training import registry
 from nocturne.training.model import Model
@@ -161,15 +163,29 @@ def _info(night: Night, model: Model | None, markets: Markets, content_types: pa
         arm_weights=arm_weights,
         counterparts=counterparts,
         **_plans(night),
+        on_record_since=_on_record_since(night),
+        set_aside=_set_aside(night),
     )
 
 
 def _plans(night: Night) -> dict[str, Any]:
-    """`plans` and `planned` of `ItemsInfo`; a plan that asks nothing is none."""
+    """`plans` and `planned` of `ItemsInfo`; a plan that asks nothing of lists is none."""
     rows = tables.night_rows(night, "steers", ["user_id", "plan"]).to_pylist()
-    rows = [row for row in rows if not Plan.model_validate_json(row["plan"]).empty]
-    places = {text: place for place, text in enumerate(dict.fromkeys(row["plan"] for row in rows))}
-    return {"plans": list(places), "planned": {row["user_id"]: places[row["plan"]] for row in rows}}
+    plans = {row["user_id"]: Plan.model_validate_json(row["plan"]).of_lists() for row in rows}
+    texts = {user_id: plan.to_json() for user_id, plan in plans.items() if not plan.empty}
+    places = {text: place for place, text in enumerate(dict.fromkeys(texts.values()))}
+    return {"plans": list(places), "planned": {user_id: places[text] for user_id, text in texts.items()}}
+
+
+def _on_record_since(night: Night) -> str:
+    first = first_retained_listens(night.on(night.run_date + timedelta(days=1)))
+    ingested = tables.dates(night.warehouse, "ingests")
+    return str(first) if ingested and ingested[0] < first else ""
+
+
+def _set_aside(night: Night) -> dict[str, tuple[str, str, int, bool]]:
+    rows = tables.night_rows(night, "set_aside", ["user_id", "not_taste", "asked_on", "listens", "older"]).to_pylist()
+    return {row["user_id"]: (row["not_taste"], str(row["asked_on"]), row["listens"], row["older"]) for row in rows}
 
 
 def weights_of_arms(

@@ -29,8 +29,9 @@ class Contradiction(NamedTuple):
 def contradictions(plan: "Plan") -> tuple[Contradiction, ...]:
     """Contradictions of a plan; none if an item could obey every rule.
 
-    Found are an `only` that a `never` takes back, two `only` without a value in common, and a subject that is wished
-    for more and less. Rules with exceptions are taken to leave something.
+    Found are an `only` that a `never` takes back, two `only` without a value in common, a subject that is wished for
+    more and less, and listens from which nothing is learned by a plan that is over before the next night. Rules with
+    exceptions are taken to leave something.
     """
     strict = [(f"only.{place}", rule) for place, rule in enumerate(plan.only) if not rule.unless]
     barring = [(f"never.{place}", rule) for place, rule in enumerate(plan.never) if not rule.unless]
@@ -56,6 +57,11 @@ def contradictions(plan: "Plan") -> tuple[Contradiction, ...]:
         for place, rule in strict
         if rule.heard and plan.lasts
     ]
+    if not plan.lasts:
+        found += [
+            Contradiction(f"not_taste.{place}", "holds", f"nothing is learned from {each.in_words()}, for a session")
+            for place, each in enumerate(plan.not_taste)
+        ]
     return tuple(found)
 
 

@@ -53,6 +53,22 @@ class Read(NamedTuple):
     means: str
 
 
+class Slot(NamedTuple):
+    """A part of a text that names something, whatever comes of it.
+
+    Attributes:
+        type: artist, track, album, genre, playlist, year, sort, music_item, title (of nobody knows what), service ...
+        start, end: characters.
+        known: True if the catalogue has it.
+    """
+
+    type: str
+    text: str
+    start: int
+    end: int
+    known: bool
+
+
 class Understanding(NamedTuple):
     """The plan that a text was understood as, and what was not understood.
 
@@ -62,6 +78,7 @@ class Understanding(NamedTuple):
         intent: the kind of request; only `steer` has a plan.
         understood: parts of the text that a rule or wish stands for, in their order.
         taken: sentences on what was taken for something else: names that are spelt otherwise, words by likeness.
+        slots: parts of the text that name something, in their order; of a search or rating, a title and kind of work.
     """
 
     plan: Plan
@@ -69,6 +86,7 @@ class Understanding(NamedTuple):
     intent: Intent = "steer"
     understood: tuple[Read, ...] = ()
     taken: tuple[str, ...] = ()
+    slots: tuple[Slot, ...] = ()
 
 
 class Parser(Protocol):

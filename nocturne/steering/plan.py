@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, ValidationError, model_validator
 
 from nocturne.core.errors import UsageError
+from nocturne.ingestion.not_taste import NotTaste
 from nocturne.steering.conditions import TYPE_WORDS, Part, Rule
 
 MOST_ITEMS = 100
@@ -128,6 +129,15 @@ class Plan(Part):
             "null: allowed. `only` never lets such an item in"
         ),
     ] = None
+    not_taste: Annotated[
+        tuple[NotTaste, ...],
+        Field(
+            strict=False,
+            max_length=50,
+            description="hard: nothing is learned from the listener's listens that match any of these, from the next "
+            "night on and for as long as the plan holds; lists leave out what was heard as before",
+        ),
+    ] = ()
     holds: Annotated[
         Literal["session", "always"] | date | None,
         Field(description="session, always, or the last day; null: for the session"),
@@ -136,7 +146,7 @@ class Plan(Part):
     @property
     def empty(self) -> bool:
         """True if nothing is asked for but how long that holds, and what unknown is taken for."""
-        return self.as_at_night and self.size.items is None
+        return self.as_at_night and self.size.items is None and not self.not_taste
 
     @property
     def as_at_night(self) -> bool:
@@ -172,7 +182,8 @@ class Plan(Part):
         scales = {"heard" if name == "familiarity" else name for name in self.leanings.given()}
         lengths = {"duration"} if self.size.minutes is not None else set()
         caps = {"creators"} if self.max_per_creator is not None else set()
-        named = frozenset().union(*of_rules, of_wishes, scales, lengths, caps)
+        of_listens = {name for each in self.not_taste for name in ("creators", "tags") if getattr(each, name)}
+        named = frozenset().union(*of_rules, of_wishes, scales, lengths, caps, of_listens)
         return frozenset("duration" if name == "length" else name for name in named)
 
     def refine(self, later: "Plan") -> "Plan":
@@ -190,7 +201,7 @@ class Plan(Part):
         for name in ("more", "less"):
             kept = [wish for wish in getattr(self, name) if (wish.about, wish.value.casefold()) not in asked_later]
             members[name] = (*kept, *getattr(later, name))
-        for name in ("only", "never"):
+        for name in ("only", "never", "not_taste"):
             members[name] = tuple(dict.fromkeys((*getattr(self, name), *getattr(later, name))))
         try:
             refined = Plan.model_validate(dict(self) | members | {"size": size, "leanings": leanings})
@@ -198,6 +209,10 @@ class Plan(Part):
             raise _invalid(error, "the plan and what refines it") from None
         refined.check()
         return refined
+
+    def of_lists(self) -> "Plan":
+        """The plan without what it says of learning: all that it asks of lists."""
+        return self.model_copy(update={"not_taste": ()})
 
     def check(self) -> None:
         """Look for rules of which no item can obey all.
@@ -239,6 +254,7 @@ class Plan(Part):
         if self.unknown is not None:
             taken = {"allowed": "is let in", "barred": "is kept out"}[self.unknown]
             sentences.append(f"What might be one of these, for all that the catalogue says, {taken}.")
+        sentences += [f"Nothing is learned from {each.in_words()} that are still on record." for each in self.not_taste]
         if self.holds is not None:
             lasting = {SESSION: "For this session", ALWAYS: "From now on"}.get(str(self.holds), f"Until {self.holds}")
             sentences.append(f"{lasting}.")

@@ -1,7 +1,7 @@
 """Past nights that a night may be built on or compared with: those on which no gate closed."""
 
 from collections.abc import Iterable, Sequence
-from datetime import date
+from datetime import date, timedelta
 from statistics import median
 
 import pyarrow as pa
@@ -62,7 +62,7 @@ def accumulated_rows(
 
 def interaction_sources(night: Night) -> tuple[date | None, list[date]]:
     """The night whose rows of `interactions` are built upon, if any, and the nights of `listens` to add to them."""
-    closed = closed_dates(night.warehouse, (*stage("ingest_events").writes, *stage("build_interactions").writes))
+    closed = _not_built_upon(night)
     earlier = [
         day for day in tables.dates(night.warehouse, "interactions") if day < night.run_date and day not in closed
     ]
@@ -73,6 +73,27 @@ def interaction_sources(night: Night) -> tuple[date | None, list[date]]:
         if day <= night.run_date and (since is None or day > since) and (day not in closed or day == night.run_date)
     ]
     return since, added
+
+
+def retained_listens(night: Night, since: date | None) -> list[date]:
+    """Nights up to the one built upon, whose listens retention keeps through the day after this night.
+
+    They are the same when the night is made again, if retention ran in between.
+    """
+    if since is None:
+        return []
+    first, closed = first_retained_listens(night), _not_built_upon(night)
+    return [day for day in tables.dates(night.warehouse, "listens") if first <= day <= since and day not in closed]
+
+
+def first_retained_listens(night: Night) -> date:
+    """The first night whose listens retention keeps through the day after a night."""
+    nights = night.settings.retention.nights.get("listens")
+    return date.min if nights is None else night.run_date + timedelta(days=1 - nights)
+
+
+def _not_built_upon(night: Night) -> set[date]:
+    return closed_dates(night.warehouse, (*stage("ingest_events").writes, *stage("build_interactions").writes))
 
 
 def is_stale(night: Night) -> bool:

@@ -1,5 +1,8 @@
 """Lineage where steps are missing or other ones are taken: arms, fallbacks, landing zones that are gone."""
 
+import json
+from datetime import UTC, datetime
+
 import pytest
 
 from nocturne.agents.lineage import lineage
@@ -80,3 +83,45 @@ def test_rows_of_parquet_have_a_file_and_no_line(tonight, tmp_path):
 def test_the_night_has_to_be_known_where_nothing_is_served(tonight):
     with pytest.raises(UsageError, match="the night has to be named"):
         trace(tonight, run_date=None)
+
+
+ASKED = {"not_taste": [{"tags": ["sleep"]}], "never": [{"tags": ["christmas"]}], "holds": "always"}
+
+
+def ask_for(tonight, tmp_path, day, **changes):
+    """Ana's plan stands on both nights, and landed on a day."""
+    line = {"steer_id": "asked", "user_id": "ana", "asked_at": f"{day}T10:00:00Z", "plan": ASKED} | changes
+    folder = tmp_path / "landing" / "steers" / f"date={day}" / "web"
+    folder.mkdir(parents=True)
+    other = line | {"steer_id": "other", "asked_at": f"{day}T09:00:00Z"}
+    (folder / "part-000000.jsonl").write_text("{\n" + "".join(json.dumps(each) + "\n" for each in (other, line)))
+    row = {"user_id": "ana", "steer_id": "asked", "asked_at": datetime(2025, 3, 1, 10, tzinfo=UTC), "digest": "d"}
+    for night in (YESTERDAY, TONIGHT):
+        two_listeners.write(
+            tonight.on(night), "steers", [row | {"run_date": night, "plan": json.dumps(ASKED), "holds_until": None}]
+        )
+    (ana, _) = two_listeners.interactions()
+    told = {"not_taste": "[]", "asked_on": YESTERDAY, "listens": 3, "older": True}
+    two_listeners.write(tonight, "set_aside", [{name: ana[name] for name in ana if name != "bucket"} | told])
+    return json.dumps(line)
+
+
+def test_a_plan_that_holds_leads_back_to_its_line(tonight, tmp_path):
+    line = ask_for(tonight, tmp_path, YESTERDAY)
+    told = trace(tonight, landing=str(tmp_path / "landing"))
+    plan = told.plan
+    assert (plan.digest, plan.steer_id, plan.taken_in, plan.holds_until) == ("d", "asked", YESTERDAY, None)
+    assert (plan.file, plan.raw) == ("web/part-000000.jsonl", line)
+    assert told.plan.in_words.startswith("Never items tagged christmas.")
+    assert told.pool.rankable == two_listeners.pools()[0]["rankable"]
+    assert told.set_aside.model_dump() == {"asked_on": YESTERDAY, "listens": 3, "older": True}
+    without = trace(tonight, "ben", landing=str(tmp_path / "landing"))
+    assert (without.plan, without.set_aside) == (None, None)
+
+
+def test_a_plan_that_the_landing_zone_lost_is_a_gap(tonight, tmp_path):
+    ask_for(tonight, tmp_path, YESTERDAY, steer_id="yet another")
+    told = trace(tonight, landing=str(tmp_path / "landing"))
+    assert (told.plan.steer_id, told.plan.file) == ("asked", None)
+    assert "the plan is not in the landing zone any more" in told.gaps
+    assert trace(tonight).plan.raw is None

@@ -42,6 +42,17 @@ def test_a_plan_may_name_what_another_answer_marked(ask):
     assert not {"⟦c⟧", "⟦e⟧"} & set(ids(told))
 
 
+def test_words_are_told_with_what_they_stand_for_and_what_plays_is_pointed_at(ask):
+    told = ask("steer", user_id="ana", text="no parade towr, without that one", playing="e")
+    assert not {"⟦c⟧", "⟦e⟧"} & set(ids(told))
+    assert told["intent"] == "steer"
+    assert [(each["text"], each["means"]) for each in told["understood"]] == [
+        ("⟦parade towr⟧", "⟦creator Parade Tower⟧"),
+        ("⟦that one⟧", "⟦what plays⟧"),
+    ]
+    assert told["taken"] == ["⟦“parade towr” was read as Parade Tower⟧"]
+
+
 def test_without_a_plan_it_is_the_nights_list(ask):
     told = ask("steer", user_id="ana")
     assert ids(told) == ids(ask("listen_list", user_id="ana"))

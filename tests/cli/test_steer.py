@@ -57,6 +57,16 @@ def test_without_a_plan_the_list_is_the_nights(cache):
     assert [item["item_id"] for item in json.loads(answer.stdout)["items"]] == ["bay", "fir", "cob"]
 
 
+def test_words_are_explained_with_what_they_stand_for_and_what_they_were_taken_for(cache):
+    answer = steer(cache, "--text", "no chrismas, two songs", "--explain")
+    assert answer.exit_code == 0
+    assert "“chrismas” was read as Christmas" in answer.stderr
+    assert "tag Christmas" in answer.stdout
+    assert "2 items" in answer.stdout
+    assert "not understood: qzxv wkjh" in steer(cache, "--text", "qzxv wkjh").stderr
+    assert "no list is asked for, but: rate" in steer(cache, "--text", "rate this book 4 stars").stderr
+
+
 @pytest.mark.parametrize(
     ("members", "said"),
     [
@@ -70,6 +80,31 @@ def test_a_plan_that_cannot_be_obeyed_is_status_2_and_says_why(cache, plan, memb
     assert (answer.exit_code, answer.stdout) == (2, "")
     assert said in answer.stderr
     assert "what to do" in answer.stderr
+
+
+def landed(landing, kind):
+    (part,) = landing.glob(f"{kind}/date=*/*/part-*.jsonl")
+    assert json.loads((part.parent / "_SUCCESS").read_text()) == {"rows": 1}
+    return json.loads(part.read_text())
+
+
+def test_with_a_landing_zone_the_list_is_an_exposure_and_a_plan_that_holds_a_steer(cache, plan, tmp_path):
+    landing = tmp_path / "landing"
+    landing.mkdir()
+    file = plan(never=[{"tags": ["christmas"]}], holds="always")
+    told = json.loads(steer(cache, "--plan", file, "--json", "--limit", "2", "--landing", str(landing)).stdout)
+    shown, asked = landed(landing, "exposures"), landed(landing, "steers")
+    assert [item["item_id"] for item in shown["items"]] == [item["item_id"] for item in told["items"]]
+    assert (shown["surface"], shown["user_id"], asked["user_id"]) == ("steer", "ann", "ann")
+    assert (asked["plan"], asked["steer_id"]) == (told["plan"], shown["exposure_id"])
+    answer = steer(cache, "--landing", str(tmp_path / "absent"))
+    assert (answer.exit_code, answer.stdout) == (5, "")
+    assert "what was shown cannot be landed" in answer.stderr
+
+
+def test_what_becomes_of_listens_that_are_not_taste_is_said(cache, plan):
+    answer = steer(cache, "--plan", plan(not_taste=[{"tags": ["sleep"]}], holds="always"))
+    assert "Listens of all nights are on record, so that all of them can be taken out." in answer.stderr + answer.stdout
 
 
 def test_a_file_that_is_not_there_is_status_2(cache, tmp_path):

@@ -173,13 +173,13 @@ def kill_workers_at_every_point(
         jobs.append(job)
 
 
-LATER = ("embed_items", "train_als", "ingest_steers", "rank_users", "relate_items")
+LATER = ("embed_items", "train_als", "rank_users", "relate_items")
 
 
 @pytest.mark.parametrize(
     ("stage", "tables", "later"),
     [
-        ("ingest_events", ("listens",), ("build_interactions", *LATER)),
+        ("ingest_events", ("listens",), ("ingest_steers", "build_interactions", *LATER)),
         ("build_interactions", ("interactions",), LATER),
         ("rank_users", ("pools", "ranked_lists", "shelf_lists"), ()),
     ],

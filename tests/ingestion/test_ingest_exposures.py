@@ -244,9 +244,11 @@ def test_what_the_service_writes_is_accepted(tonight: Night) -> None:
     exposures = Exposures(Path(tonight.landing), 3600.0, 2**20, today=wednesday.run_date.isoformat)
     exposures.record(exposure(FakeServed(TUESDAY), listed, "now_playing", "ana", "t9", "SE", at))
     exposures.record(exposure(FakeServed(TUESDAY), popular, "list", "ben", None, None, at))
+    exposures.record(exposure(FakeServed(TUESDAY), listed, "steer", "cec", "t9", "SE", at, exposure_id="asked"))
     exposures.close()
-    assert ingest(wednesday) == StageResult(2)
-    ana, ben = sorted(rows(wednesday, "exposures"), key=lambda row: row["user_id"])
+    assert ingest(wednesday) == StageResult(3)
+    ana, ben, cec = sorted(rows(wednesday, "exposures"), key=lambda row: row["user_id"])
+    assert (cec["surface"], cec["exposure_id"], cec["items"]) == ("steer", "asked", ana["items"])
     assert ana["items"] == [{"item_id": "t1", "propensity": 0.25}, {"item_id": "t3", "propensity": 1.0}]
     assert (ana["playing_item_id"], ana["generation"], ana["list_run_date"]) == ("t9", TUESDAY.name, TUESDAY.run_date)
     assert (ben["surface"], ben["model_version"], ben["items"]) == ("list", None, [])

@@ -11,7 +11,7 @@ from nocturne.core.errors import UsageError
 from nocturne.core.experiment import Experiment, parse_experiment
 from nocturne.core.night import Night
 from nocturne.core.settings import load_settings, with_values
-from nocturne.serving.cache.served_items import ServedItems, write_items
+from nocturne.serving.cache.served_items import Aside, ServedItems, write_items
 from nocturne.serving.items_table import items_table, weights_of_arms
 from nocturne.steering.conditions import Rule
 from nocturne.steering.plan import Plan
@@ -103,6 +103,23 @@ def served_items(night: Night, folder: Path) -> ServedItems:
     path = folder / f"items-{len(list(folder.iterdir()))}"
     write_items(items_table(night), str(path))
     return ServedItems(path)
+
+
+def test_a_generation_tells_which_listens_can_still_be_taken_out_and_which_are(
+    night: Callable[..., Night], tmp_path: Path
+):
+    tonight = night(TONIGHT, *two_listeners.SETTINGS, "retention.nights.listens=2")
+    two_listeners.write(tonight, "items", two_listeners.items())
+    two_listeners.write(tonight, "ingests", two_listeners.ingests())
+    (row,) = [row for row in two_listeners.interactions() if row["user_id"] == "ana"]
+    told = {"not_taste": "[]", "asked_on": TONIGHT, "listens": 3, "older": True}
+    two_listeners.write(tonight, "set_aside", [{name: row[name] for name in row if name != "bucket"} | told])
+    items = served_items(tonight, tmp_path)
+    assert items.set_aside("ana") == Aside("[]", TONIGHT, 3, older=True)
+    assert items.set_aside("ben") is None
+    assert items.on_record_since is None
+    two_listeners.write(tonight.on(two_listeners.YESTERDAY), "ingests", two_listeners.ingests(two_listeners.YESTERDAY))
+    assert served_items(tonight, tmp_path).on_record_since == TONIGHT
 
 
 def test_a_generation_carries_what_rules_read_and_the_plans_that_hold(night: Callable[..., Night], tmp_path: Path):

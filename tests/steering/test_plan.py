@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from jsonschema import Draft202012Validator
 
+from nocturne.ingestion.not_taste import NotTaste
 from nocturne.steering.conditions import Duration, Match, Rule, Years
 from nocturne.steering.plan import ContradictionError, Leanings, Plan, PlanError, Size, Wish, plan_schema, read_plan
 from tests.docs.pages import ROOT
@@ -70,6 +71,22 @@ def test_equal_plans_have_one_digest_and_others_another(plan: Plan):
     assert Plan.model_validate_json(plan.to_json()).digest() == plan.digest()
     changed = plan.model_copy(update={"size": Size(items=99)})
     assert changed.digest() != plan.digest()
+
+
+def test_listens_that_are_not_taste_leave_lists_as_at_night_and_hold_longer_than_a_session():
+    sleep, caves = (NotTaste(tags=(tag,)) for tag in ("sleep", "cave"))
+    plan = Plan(not_taste=(sleep,), holds="always")
+    assert plan.as_at_night
+    assert not plan.empty
+    assert plan.of_lists() == Plan(holds="always")
+    assert plan.refine(Plan(not_taste=(caves, sleep))).not_taste == (sleep, caves)
+    assert plan.in_words() == (
+        "Nothing is learned from listens to items tagged sleep that are still on record. From now on."
+    )
+    assert Plan(not_taste=(sleep,)).fields() == {"tags"}
+    assert read_plan(plan.to_json()) == plan
+    with pytest.raises(ContradictionError, match="for a session"):
+        read_plan('{"not_taste": [{"tags": ["sleep"]}]}')
 
 
 def test_the_schema_in_docs_is_that_of_plans():

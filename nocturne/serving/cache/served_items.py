@@ -8,6 +8,7 @@ import json
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from datetime import date
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -65,6 +66,22 @@ class ArmWeights(NamedTuple):
     others: Mapping[str, Weights]
 
 
+class Aside(NamedTuple):
+    """Listens of a listener that are kept out of what is learned, as table `set_aside` has it.
+
+    Attributes:
+        not_taste: what was asked for, as JSON.
+        asked_on: the night that took it in.
+        listens: kept out since.
+        older: True if sums of listens that retention no longer had stayed in.
+    """
+
+    not_taste: str
+    asked_on: date
+    listens: int
+    older: bool
+
+
 @dataclass(frozen=True)
 class ItemsInfo:
     """Facts that the items of a generation share.
@@ -86,6 +103,8 @@ class ItemsInfo:
             with: of control every treatment, of a treatment control.
         plans: that hold for listeners, each once, as JSON.
         planned: place in plans of each listener who has one.
+        on_record_since: first night whose listens the next night can still set aside; empty if it can those of all.
+        set_aside: members of `Aside` of each listener who has one, the day as text.
     """
 
     model_version: str
@@ -103,6 +122,8 @@ class ItemsInfo:
     counterparts: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     plans: Sequence[str] = ()
     planned: Mapping[str, int] = field(default_factory=dict)
+    on_record_since: str = ""
+    set_aside: Mapping[str, tuple[str, str, int, bool]] = field(default_factory=dict)
 
 
 def with_info(items: pa.Table, info: ItemsInfo) -> pa.Table:
@@ -185,6 +206,19 @@ class ServedItems:
         if place not in self._plans:
             self._plans[place] = Plan.model_validate_json(self.info.plans[place])
         return self._plans[place]
+
+    def set_aside(self, user_id: str) -> Aside | None:
+        """The listens of a listener that are kept out of what is learned; None of one who did not ask for that."""
+        found = self.info.set_aside.get(user_id)
+        if found is None:
+            return None
+        not_taste, asked_on, listens, older = found
+        return Aside(not_taste, date.fromisoformat(asked_on), listens, older)
+
+    @property
+    def on_record_since(self) -> date | None:
+        """First night whose listens the next night can still set aside; None if it can those of all nights."""
+        return date.fromisoformat(self.info.on_record_since) if self.info.on_record_since else None
 
     def market_class(self, market: str) -> int:
         """Number of the class of a market."""

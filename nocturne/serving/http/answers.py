@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from nocturne.serving.now_playing import Answer
     from nocturne.serving.reader import Served
     from nocturne.serving.steered import Steered
+    from nocturne.serving.taste import TasteReceipt
+    from nocturne.steering.parsing import Understanding
     from nocturne.steering.plan import Plan
 
 
@@ -73,16 +75,24 @@ def named_reasons(served: "Served", because: "Sequence[Reason]") -> list[dict[st
 
 
 def steered_members(
-    served: "Served", steered: "Steered", plan: "Plan", not_understood: "Sequence[str]" = ()
+    served: "Served",
+    steered: "Steered",
+    plan: "Plan",
+    words: "Understanding | None" = None,
+    taste: "TasteReceipt | None" = None,
 ) -> dict[str, Any]:
-    """The members of an answer by a plan: the plan as understood, in words too, the items, and the receipt."""
+    """The members of an answer by a plan: the plan as understood, in words too, the items, and the receipt.
+
+    Args:
+        words: what a text was understood as; None: none was sent.
+    """
     answer, receipt = steered
     items = shown_items(served, answer)
     for shown, of_item in zip(items, receipt.items, strict=True):
         shown["liking"] = of_item.liking
         shown["wishes"] = [{"wish": wish, "adds": adds} for wish, adds in of_item.wishes]
         shown["because"] = named_reasons(served, of_item.because)
-    understood: dict[str, Any] = {
+    asked: dict[str, Any] = {
         "plan": plan.model_dump(mode="json", exclude_defaults=True),
         "in_words": plan.in_words(),
         "digest": plan.digest(),
@@ -92,10 +102,15 @@ def steered_members(
         "obey": receipt.left,
         "rules": [rule._asdict() for rule in receipt.rules],
         "unknown": receipt.unknown,
-        "not_understood": list(not_understood),
+        "intent": words.intent if words else None,
+        "understood": [each._asdict() for each in words.understood] if words else [],
+        "taken": list(words.taken) if words else [],
+        "slots": [each._asdict() for each in words.slots] if words else [],
+        "not_understood": list(words.not_understood) if words else [],
         "short": receipt.short,
+        "not_taste": None if taste is None else taste._asdict(),
     }
-    return answer_head(served, answer) | understood | {"items": items, "receipt": told}
+    return answer_head(served, answer) | asked | {"items": items, "receipt": told}
 
 
 def generation_members(generation: "Generation", today: date | None = None) -> dict[str, Any]:

@@ -150,7 +150,7 @@ def build_app(
     )
     routes = Routes(cache, recommender, standing, queries, metrics, exposures, settings.max_body_bytes)
     limits = settings.max_items, settings.max_body_bytes
-    steering = Steering(cache, steers, standing, words, queries, metrics, kept, *limits)
+    steering = Steering(cache, steers, standing, words, queries, metrics, exposures, kept, *limits)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:

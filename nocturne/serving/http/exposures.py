@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from nocturne.serving.reader import Served
     from nocturne.steering.plan import Plan
 
-Surface = Literal["list", "now_playing"]
+Surface = Literal["list", "now_playing", "steer"]
 
 _log = logging.getLogger(__name__)
 
@@ -53,11 +53,16 @@ def exposure(
     playing: str | None,
     market: str | None,
     now: datetime | None = None,
+    exposure_id: str = "",
 ) -> Shown:
-    """An answer as the landing zone keeps it; docs/serving.md has the format."""
+    """An answer as the landing zone keeps it; docs/serving.md has the format.
+
+    Args:
+        exposure_id: identity of the exposure; a new one by default.
+    """
     shown_at = (now or datetime.now(UTC)).isoformat(timespec="milliseconds")[:23]
     line = {
-        "exposure_id": uuid4().hex,
+        "exposure_id": exposure_id or new_id(),
         "user_id": user_id,
         "shown_at": f"{shown_at}Z",
         "surface": surface,
@@ -78,12 +83,32 @@ def exposure(
     return Shown(shown_at[:10], orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE))
 
 
-def steer_line(user_id: str, plan: "Plan", now: datetime | None = None) -> Shown:
-    """A plan that holds longer than its session as the landing zone keeps it; docs/landing.md has the format."""
+def steer_line(user_id: str, plan: "Plan", steer_id: str, now: datetime | None = None) -> Shown:
+    """A plan that holds longer than its session as the landing zone keeps it; docs/landing.md has the format.
+
+    Args:
+        steer_id: identity of the request, which the exposure of its answer has too.
+    """
     asked_at = (now or datetime.now(UTC)).isoformat(timespec="milliseconds")[:23]
     asked = plan.model_dump(mode="json", exclude_defaults=True)
-    line = {"steer_id": uuid4().hex, "user_id": user_id, "asked_at": f"{asked_at}Z", "plan": asked}
+    line = {"steer_id": steer_id, "user_id": user_id, "asked_at": f"{asked_at}Z", "plan": asked}
     return Shown(asked_at[:10], orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE))
+
+
+def new_id() -> str:
+    """An identity that nothing else has."""
+    return uuid4().hex
+
+
+def land_one(landing: Path, shown: Shown, kind: str) -> None:
+    """Put one line on the disk, in a folder of its own that is complete.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    folder = ExposureFolder(landing, shown.day, kind)
+    folder.append(shown.line, 1)
+    folder.complete()
 
 
 class Exposures:

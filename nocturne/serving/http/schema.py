@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from nocturne.steering.parsing import Intent
 from nocturne.steering.plan import Plan
 
 
@@ -83,6 +84,39 @@ class RuleShown(Document):
     nobody: Annotated[list[str], Field(description="Values in it that no item of the catalogue has")]
 
 
+class ReadShown(Document):
+    """A part of the text that was understood."""
+
+    text: Annotated[str, Field(description="The part as it was sent")]
+    start: Annotated[int, Field(ge=0, description="Its first character")]
+    end: Annotated[int, Field(ge=0, description="The character behind its last one")]
+    means: Annotated[
+        str, Field(description="What it stands for, `creator Parade Tower`; may hold data of strangers: escape it")
+    ]
+
+
+class SlotShown(Document):
+    """A part of the text that names something, whatever came of it."""
+
+    type: Annotated[str, Field(description="artist, track, album, genre, playlist, year, sort, music_item, title …")]
+    text: Annotated[str, Field(description="The part as it was sent")]
+    start: Annotated[int, Field(ge=0, description="Its first character")]
+    end: Annotated[int, Field(ge=0, description="The character behind its last one")]
+    known: Annotated[bool, Field(description="The catalogue has such a name")]
+
+
+class TasteShown(Document):
+    """The account of listens that are not the listener's taste: which are kept out, and which cannot be any more."""
+
+    on_record_since: Annotated[
+        date | None, Field(description="First night whose listens can still be taken out; null if those of all can")
+    ]
+    kept_out: Annotated[int, Field(ge=0, description="Listens that are kept out by what was asked for before")]
+    since: Annotated[date | None, Field(description="The night that took that in; null if nothing was asked before")]
+    older: Annotated[bool, Field(description="True if listens stayed in then that were no longer on record")]
+    in_words: Annotated[list[str], Field(description="What becomes of it, a sentence each")]
+
+
 class ReceiptShown(Document):
     """The account of a plan: what each rule and wish did."""
 
@@ -92,8 +126,19 @@ class ReceiptShown(Document):
     unknown: Annotated[
         Literal["allowed", "barred"], Field(description="What `never` did with items of which nothing is known")
     ]
+    intent: Annotated[Intent | None, Field(description="What the text asks for: only steer has a plan; null: no text")]
+    understood: Annotated[list[ReadShown], Field(description="Parts of the text that a rule or wish stands for")]
+    taken: Annotated[
+        list[str],
+        Field(description="Words that were taken for others, in sentences; may hold data of strangers: escape them"),
+    ]
+    slots: Annotated[list[SlotShown], Field(description="Parts of the text that name something, of any intent")]
     not_understood: Annotated[list[str], Field(description="Parts of the text that no rule or wish stands for")]
     short: Annotated[str, Field(description="Why there are fewer items than asked for; empty if there are not")]
+    not_taste: Annotated[
+        TasteShown | None,
+        Field(description="What becomes of listens that are not their taste; null if nothing"),
+    ]
 
 
 class SteeredShown(AnswerShown):
@@ -185,8 +230,27 @@ STEER_EXAMPLE = LIST_EXAMPLE | {
         "obey": 925,
         "rules": [{"kind": "never", "rule": "items tagged christmas", "removed": 16, "unknown": 2, "nobody": []}],
         "unknown": "allowed",
+        "intent": "steer",
+        "understood": [
+            {"text": "christmas", "start": 3, "end": 12, "means": "tag christmas"},
+            {"text": "jaz", "start": 19, "end": 22, "means": "tag jazz"},
+            {"text": "one song", "start": 24, "end": 32, "means": "1 item"},
+        ],
+        "taken": ["“jaz” was read as jazz"],
+        "slots": [
+            {"type": "genre", "text": "christmas", "start": 3, "end": 12, "known": True},
+            {"type": "genre", "text": "jaz", "start": 19, "end": 22, "known": False},
+            {"type": "music_item", "text": "song", "start": 28, "end": 32, "known": False},
+        ],
         "not_understood": [],
         "short": "",
+        "not_taste": {
+            "on_record_since": "2024-12-01",
+            "kept_out": 12,
+            "since": "2025-01-02",
+            "older": False,
+            "in_words": ["12 listens are kept out since the night of 2025-01-02; that stays so."],
+        },
     },
 }
 RELATED_EXAMPLE = LIST_EXAMPLE | {"source": "related", "items": NOW_PLAYING_EXAMPLE["items"]}

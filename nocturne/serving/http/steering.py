@@ -9,7 +9,7 @@ from starlette.requests import Request
 from nocturne.serving.http import problems
 from nocturne.serving.http.answers import steered_members
 from nocturne.serving.http.cache_access import CacheAccess
-from nocturne.serving.http.exposures import Exposures, steer_line
+from nocturne.serving.http.exposures import Exposures, Surface, exposure, new_id, steer_line
 from nocturne.serving.http.metrics import Metrics
 from nocturne.serving.http.problems import Violation, problem
 from nocturne.serving.http.queries import Queries, SteerQuery
@@ -23,10 +23,12 @@ from nocturne.steering.plan import ContradictionError, Plan, PlanError
 if TYPE_CHECKING:
     from nocturne.serving.cache.rows import ServedRow
     from nocturne.serving.cache.served_items import ServedItems
+    from nocturne.serving.now_playing import Answer
     from nocturne.serving.reader import Served
     from nocturne.serving.steered import Steered, SteerRequest
 
-SURFACE, STEERS = "steer", "steers"
+SURFACE: Surface = "steer"
+STEERS = "steers"
 
 
 class Steers(Protocol):
@@ -54,14 +56,22 @@ class Steering:
         parser_of: ParserOf,
         queries: Queries,
         metrics: Metrics,
+        exposures: Exposures | None,
         steers: Exposures | None,
         max_items: int,
         max_body_bytes: int,
     ) -> None:
-        """Args: parser_of: makes the parser of a generation, once for each; steers: where plans that hold are kept."""
+        """Keep what is needed.
+
+        Args:
+            parser_of: makes the parser of a generation, once for each.
+            exposures: where answers are kept.
+            steers: where plans that hold are kept.
+        """
         self._cache = cache
         self._answers = answers
         self._standing = standing
+        self._exposures = exposures
         self._steers = steers
         self._parser_of = parser_of
         self._queries = queries
@@ -76,16 +86,18 @@ class Steering:
         request.scope[LISTENER] = query.user_id
         served = self._cache.served()
         row = await self._cache.row(served, query.user_id)
+        shown = not any(name == PREVIEW for name, _ in request.scope["headers"])
         # a large catalogue takes tens of milliseconds, which no other request should wait for
-        kept = self._steers if not any(name == PREVIEW for name, _ in request.scope["headers"]) else None
-        return await asyncio.to_thread(self._answer, served, row, query, kept)
+        return await asyncio.to_thread(self._answer, served, row, query, shown)
 
-    def _answer(self, served: "Served", row: "ServedRow | None", query: SteerQuery, kept: Exposures | None) -> Encoded:
-        plan, not_understood = query.plan or Plan(), tuple[str, ...]()
+    def _answer(self, served: "Served", row: "ServedRow | None", query: SteerQuery, shown: bool) -> Encoded:
+        from nocturne.serving.taste import taste_receipt
+
+        plan, words = query.plan or Plan(), None
         try:
             if query.text is not None:
-                understood = self._understand(served, query.text, query.plan, query.playing)
-                plan, not_understood = plan.refine(understood.plan), understood.not_understood
+                words = self._understand(served, query.text, query.plan, query.playing)
+                plan = plan.refine(words.plan)
             plan = self._standing.on_top(served.items.plan_of(query.user_id), plan)
             steered = self._answers.steer(served.items, row, self._request(query, plan))
         except ContradictionError:
@@ -96,9 +108,19 @@ class Steering:
             violation = Violation("body", f"the catalogue has no field for {error.lacking}")
             return problem(problems.IMPOSSIBLE_PLAN, violations=[violation])
         self._metrics.answered(SURFACE, steered.answer.source)
-        if kept is not None and plan.lasts:
-            kept.record(steer_line(query.user_id, plan))
-        return Encoded(orjson.dumps(steered_members(served, steered, plan, not_understood)))
+        if shown:
+            self._keep(served, steered.answer, query, plan)
+        taste = taste_receipt(served.items, query.user_id, plan)
+        return Encoded(orjson.dumps(steered_members(served, steered, plan, words, taste)))
+
+    def _keep(self, served: "Served", answer: "Answer", query: SteerQuery, plan: Plan) -> None:
+        """Land an answer as an exposure, and with the same id the plan, if it holds longer than the session."""
+        asked = new_id()
+        if self._exposures is not None:
+            line = exposure(served, answer, SURFACE, query.user_id, query.playing, query.market, exposure_id=asked)
+            self._exposures.record(line)
+        if self._steers is not None and plan.lasts:
+            self._steers.record(steer_line(query.user_id, plan, asked))
 
     def _understand(self, served: "Served", text: str, before: Plan | None, playing: str | None) -> Understanding:
         name = served.generation.name

@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from nocturne.embedding.encoder import TextEncoder
-from nocturne.steering.parsing import CatalogueNames, Intent, Named, Read, Understanding
+from nocturne.steering.parsing import CatalogueNames, Intent, Named, Read, Slot, Understanding
 from nocturne.steering.plan import Plan
 from nocturne.steering.words.intents import FOREIGN, Evidence, elsewhere, intent_features, intent_of
 from nocturne.steering.words.language import Language, load_language
 from nocturne.steering.words.lexicon import Lexicon, make_lexicon
+from nocturne.steering.words.meanings import meaning_of
 from nocturne.steering.words.nearest import NearestTags
 from nocturne.steering.words.readings import Readings
 from nocturne.steering.words.scopes import Draft, Drafting, scopes_of
@@ -32,23 +33,10 @@ _FIRST: tuple[Intent, ...] = ("steer", "add_to_playlist", "search", "rate", "not
 
 _SLOT_OF = {"item": "music_item", "period": "year"}
 _SOUGHT = {"item": "work", **dict.fromkeys(FIELD_OF, "title")}
+_ELSEWHERE = frozenset({"add_to_playlist", "search", "rate"})
+"""Intents without a plan: what seems to be a name there is told whole, though parts of it are known."""
+
 _SLOTS = frozenset({"year", "sort", "music_item", "service", "owner", "work"})
-
-
-class Slot(NamedTuple):
-    """A part of a text that names something.
-
-    Attributes:
-        type: artist, track, album, genre, playlist, year, sort, music_item, title (of nobody knows what), service ...
-        start, end: characters.
-        known: True if the catalogue has it.
-    """
-
-    type: str
-    text: str
-    start: int
-    end: int
-    known: bool
 
 
 class _Sentence(NamedTuple):
@@ -59,6 +47,7 @@ class _Sentence(NamedTuple):
     draft: Draft
     used: list[Term]
     lost: tuple[str, ...]
+    slots: list[Slot]
 
 
 class WordsParser:
@@ -110,49 +99,35 @@ class WordsParser:
         ]
         taken = tuple(term.taken for term in used if term.taken)
         intent = "steer" if heard else intent
-        return Understanding(
-            draft.plan(), (*lost, *_behind(text, tokens)), intent, tuple(_read(each, text) for each in used), taken
-        )
+        slots = tuple(slot for each in sentences for slot in each.slots)
+        read = tuple(_read(each, text) for each in used)
+        return Understanding(draft.plan(), (*lost, *_behind(text, tokens)), intent, read, taken, slots)
 
     def _sentence(self, text: str, tokens: Sequence[Token], before: Plan | None, playing: Named | None) -> _Sentence:
-        segments, used, draft = self._read(text, tokens, before, playing)
+        likeliest, segments, used, draft = self._read(text, tokens, before, playing)
         intent = intent_of(segments, self._evidence(tokens, segments, used, draft), self._weights["intents"])
         placed = [each._replace(start=tokens[each.start].start, end=tokens[each.end - 1].end) for each in used]
-        return _Sentence(span_text(text, tokens), intent, draft, placed, _texts(draft.unused, text, tokens))
+        slots = _slots(likeliest if intent in _ELSEWHERE else segments, intent, text, tokens)
+        return _Sentence(span_text(text, tokens), intent, draft, placed, _texts(draft.unused, text, tokens), slots)
 
     def intent_features(self, text: str) -> list[str]:
         """Names of the features that the weights of intents are of."""
         tokens = tokenize(text)
-        segments, used, draft = self._read(text, tokens, None, None)
+        _, segments, used, draft = self._read(text, tokens, None, None)
         return intent_features(segments, self._evidence(tokens, segments, used, draft))
-
-    def slots(self, text: str) -> list[Slot]:
-        """The parts of a text that name something, in their order; of a search or rating, a title and kind of work."""
-        tokens = tokenize(text)
-        if not tokens:
-            return []
-        segments = self._segments(tokens)
-        renamed = _SLOT_OF | (_SOUGHT if self.parse(text).intent in {"search", "rate"} else {})
-        found = []
-        for segment in segments:
-            kind = renamed.get(segment.kind, segment.kind)
-            if segment.kind in FIELD_OF or kind in _SLOTS:
-                start, end = tokens[segment.start].start, tokens[segment.end - 1].end
-                found.append(Slot(kind, text[start:end], start, end, segment.known))
-        return found
 
     def _read(
         self, text: str, tokens: Sequence[Token], before: Plan | None, playing: Named | None
-    ) -> tuple[list[Segment], list[Term], Draft]:
-        """The segments of a text, its terms that the draft of a plan stands for, and the draft."""
-        segments = self._segments(tokens, certain=True)
+    ) -> tuple[list[Segment], list[Segment], list[Term], Draft]:
+        """The likeliest segments of a text, those to be read, their terms that a draft stands for, and the draft."""
+        likeliest, segments = self._segments(tokens)
         said = Readings(text, tokens, segments, self.language)
         terms = TermReader(said, self.lexicon, self._nearest, self._today() if self._today else None).terms()
         certain = not any(term.kind in {"unknown", "likely"} for term in terms)
         draft = Drafting(certain=certain, playing=playing, before=before).read(scopes_of(terms))
         unused = {(term.start, term.end) for term in draft.unused}
         used = [term for term in terms if term.kind not in _SILENT and (term.start, term.end) not in unused]
-        return segments, used, draft
+        return likeliest, segments, used, draft
 
     def _evidence(
         self, tokens: Sequence[Token], segments: Sequence[Segment], used: Sequence[Term], draft: Draft
@@ -169,20 +144,20 @@ class WordsParser:
             says=draft.says,
         )
 
-    def _segments(self, tokens: Sequence[Token], *, certain: bool = False) -> list[Segment]:
-        """The segments of a text.
+    def _segments(self, tokens: Sequence[Token]) -> tuple[list[Segment], list[Segment]]:
+        """The likeliest segments of a text, and those to be read.
 
-        Args:
-            certain: what seems to be a name that nothing knows is cut up, if all of it is known words and names.
+        In the latter, what seems to be a name that nothing knows is cut up, if all of it is known words and names.
         """
         lattice = Lattice(tokens, self.language, self.lexicon)
         path = best_path(lattice, self._weights["segments"])
-        segments = [arc.segment for arc in path[0]] if path else []
-        for name in [each for each in segments if certain and each.kind in FIELD_OF and not each.known]:
+        likeliest = [arc.segment for arc in path[0]] if path else []
+        segments = likeliest
+        for name in [each for each in likeliest if each.kind in FIELD_OF and not each.known]:
             segments = self._cut(lattice, segments, name) or segments
-        if certain and lattice.verb not in {"add", "search", "rate"}:
-            return [self._tagged(each, tokens) for each in self._with_tags(segments, tokens)]
-        return segments
+        if lattice.verb not in {"add", "search", "rate"}:
+            segments = [self._tagged(each, tokens) for each in self._with_tags(segments, tokens)]
+        return likeliest, segments
 
     def _with_tags(self, segments: Sequence[Segment], tokens: Sequence[Token]) -> list[Segment]:
         """The segments, those which together are a tag of several words as one: `singer-songwriter`, `new wave`."""
@@ -249,6 +224,18 @@ def load_weights() -> dict[str, Any]:
     return weights
 
 
+def _slots(segments: Sequence[Segment], intent: Intent, text: str, tokens: Sequence[Token]) -> list[Slot]:
+    """The segments that name something."""
+    renamed = _SLOT_OF | (_SOUGHT if intent in {"search", "rate"} else {})
+    found = []
+    for segment in segments:
+        kind = renamed.get(segment.kind, segment.kind)
+        if segment.kind in FIELD_OF or kind in _SLOTS:
+            start, end = tokens[segment.start].start, tokens[segment.end - 1].end
+            found.append(Slot(kind, text[start:end], start, end, segment.known))
+    return found
+
+
 def _words(parts: Iterable[Term | Segment], tokens: Sequence[Token]) -> int:
     """Words of parts of a text."""
     return sum(bool(token.key) for part in parts for token in tokens[part.start : part.end])
@@ -273,13 +260,4 @@ def _behind(text: str, tokens: Sequence[Token]) -> tuple[str, ...]:
 
 def _read(term: Term, text: str) -> Read:
     """A term whose places are characters, as people read it."""
-    return Read(text[term.start : term.end], term.start, term.end, _meaning(term))
-
-
-def _meaning(term: Term) -> str:
-    if term.kind in {"name", "likely"}:
-        entry = term.value[0]
-        return {"tags": "tag", "creators": "creator", "titles": "title", "languages": "language"}[
-            entry.field
-        ] + f" {entry.name}"
-    return term.kind.replace("_", " ")
+    return Read(text[term.start : term.end], term.start, term.end, meaning_of(term))

@@ -22,6 +22,7 @@ from nocturne.validation.profiles.bucket_sums import Sums, sum_over_buckets
 from nocturne.validation.profiles.entry_loops import are_among
 from nocturne.validation.profiles.history_balance import SUMS, compare_rows, items_out_of_balance
 from nocturne.validation.profiles.listen_sums import sum_listens
+from nocturne.validation.profiles.whole_rows import as_batch, put_whole, whole_rows
 
 _ALIGNED = ("play_sums", "second_sums", "last_heard")
 _COUNTED = (
@@ -66,6 +67,8 @@ class RowMeasurement:
     Attributes:
         previous: the rows that they were built upon, of the night `since`; None if there is none.
         items: indexes that were given.
+        whole, whole_before: rows of all listens, of listeners some of whose listens are set aside: it is these that add
+            up to what was ingested.
     """
 
     run_date: date
@@ -74,6 +77,8 @@ class RowMeasurement:
     previous: StoredRows | None
     since: date | None
     items: int
+    whole: pa.Table
+    whole_before: pa.Table
 
     def measure(self, buckets: Iterable[int]) -> Sums:
         """Sums of the metrics over some buckets, listeners by market, and gains by item."""
@@ -85,12 +90,14 @@ class RowMeasurement:
             for batch in self.rows.in_bucket(bucket):
                 users.append(batch["user_id"])
                 sums.add_rows(batch, "interactions")
-                sums.add(_measure_batch(batch, self.run_date, self.items))
+                whole = as_batch(put_whole(batch, batch["user_id"], self.whole))
+                sums.add(_measure_batch(batch, whole, self.run_date, self.items))
                 placed = buckets_of(batch["user_id"], self.buckets)
                 sums.add({"misplaced": int((batch["bucket"].to_numpy() != placed).sum())})
                 markets = counts(pc.fill_null(batch["market"], ""))
                 sums.add_of_names("market", markets.keys(), markets.values())
-                balance = compare_rows(batch, previous.of(batch["user_id"]), self.since, self.items)
+                then = put_whole(previous.of(batch["user_id"]), batch["user_id"], self.whole_before)
+                balance = compare_rows(whole, then, self.since, self.items)
                 sums.add({"history_lost": balance.lost, "rewritten": balance.rewritten})
                 gains += balance.gains
                 index = batch["item_indexes"].flatten().to_numpy()
@@ -113,6 +120,8 @@ def interactions(spark: SparkSession, night: Night) -> Measured:
         previous=StoredRows.at(night.on(since), "interactions", _COMPARED) if since else None,
         since=since,
         items=items,
+        whole=whole_rows(night),
+        whole_before=whole_rows(night.on(since)) if since else whole_rows(None),
     )
     with ThreadPoolExecutor(1) as beside:
         listens = beside.submit(sum_listens, spark, night, added, items)
@@ -156,7 +165,7 @@ def _largest_shift(markets: dict[str, float], previous: Night) -> float | None:
     return shift
 
 
-def _measure_batch(batch: pa.RecordBatch, run_date: date, items: int) -> dict[str, float]:
+def _measure_batch(batch: pa.RecordBatch, whole: pa.RecordBatch, run_date: date, items: int) -> dict[str, float]:
     indexes = batch["item_indexes"]
     lengths = pc.list_value_length(indexes)
     misaligned = np.zeros(batch.num_rows, dtype=bool)
@@ -172,11 +181,17 @@ def _measure_batch(batch: pa.RecordBatch, run_date: date, items: int) -> dict[st
         "misaligned": int(misaligned.sum()),
         "unordered": len(np.unique(row[1:][not_ascending])),
         "unknown_items": int(((index < 0) | (index >= items)).sum()),
-        "wrong_windows": int(_wrong_windows(batch, row, index).sum()),
+        "wrong_windows": _count_wrong_windows(whole),
         "negative_sums": negative,
         "empty_rows": total(pc.equal(lengths, 0)),
         "without_market": batch["market"].null_count,
     }
+
+
+def _count_wrong_windows(batch: pa.RecordBatch) -> int:
+    indexes = batch["item_indexes"]
+    row, index = pc.list_parent_indices(indexes).to_numpy(), indexes.flatten().to_numpy()
+    return int(_wrong_windows(batch, row, index).sum())
 
 
 def _wrong_windows(batch: pa.RecordBatch, row: Positions, index: Indexes) -> Mask:

@@ -49,8 +49,13 @@ def test_a_plan_is_answered_with_a_list_the_plan_in_words_and_a_receipt(app):
         "obey": 6,
         "rules": [{"kind": "never", "rule": "items tagged christmas", "removed": 1, "unknown": 2, "nobody": []}],
         "unknown": "allowed",
+        "intent": None,
+        "understood": [],
+        "taken": [],
+        "slots": [],
         "not_understood": [],
         "short": "",
+        "not_taste": None,
     }
 
 
@@ -69,7 +74,26 @@ def test_an_unknown_listener_is_steered_too(app):
 def test_words_that_nothing_understands_are_told_and_change_nothing(app):
     body = steer(app, text="qzxv wkjh", plan=JAZZ).json()
     assert body["receipt"]["not_understood"] == ["qzxv wkjh"]
+    assert (body["receipt"]["intent"], body["receipt"]["understood"]) == ("not_understood", [])
     assert body["in_words"] == "Never items tagged christmas. More jazz."
+
+
+def test_words_are_told_with_what_they_were_taken_for_and_what_was_left_over(app):
+    receipt = steer(app, text="no chrismas, two songs").json()["receipt"]
+    assert (receipt["intent"], receipt["not_understood"]) == ("steer", [])
+    assert receipt["understood"] == [
+        {"text": "chrismas", "start": 3, "end": 11, "means": "tag Christmas"},
+        {"text": "two songs", "start": 13, "end": 22, "means": "2 items"},
+    ]
+    assert receipt["taken"] == ["“chrismas” was read as Christmas"]
+    assert [rule["rule"] for rule in receipt["rules"]] == ["items tagged Christmas"]
+
+
+def test_names_in_words_that_ask_for_no_list_are_told_and_change_nothing(app):
+    body = steer(app, text="add Bay to my playlist Summer Nights").json()
+    receipt = body["receipt"]
+    assert (receipt["intent"], receipt["understood"], body["in_words"]) == ("add_to_playlist", [], "The night's list.")
+    assert [(slot["type"], slot["text"]) for slot in receipt["slots"]][-1] == ("playlist", "Summer Nights")
 
 
 @pytest.mark.parametrize(
@@ -126,7 +150,54 @@ def test_a_plan_that_holds_longer_than_the_session_lands_and_no_other(tmp_path):
     assert (kept["user_id"], kept["plan"]) == ("ann", lasting)
     assert kept["asked_at"][:10] == part.parts[-3].removeprefix("date=")
     assert json.loads((part.parent / "_SUCCESS").read_text()) == {"rows": 1}
-    assert not list(tmp_path.glob("exposures/**/*.jsonl"))
+    assert kept["steer_id"] == exposures(tmp_path)[-1]["exposure_id"]
+
+
+def exposures(landing):
+    """Every exposure that landed, in order."""
+    (part,) = landing.glob("exposures/date=*/*/part-*.jsonl")
+    return [json.loads(line) for line in part.read_text().splitlines()]
+
+
+def test_a_list_by_a_plan_is_an_exposure_with_what_was_drawn(tmp_path):
+    with open_cache(f"lmdb:{tmp_path / 'cache'}") as cache:
+        serve_world(cache)
+        landing = tmp_path / "landing"
+        landing.mkdir()
+        reader = Reader(cache)
+        app = build_app(MappedCache(reader), now_playing, steered, standing, service_settings(), str(landing))
+        shown = [steer(app, plan=JAZZ, limit=2, market="SE", playing="ash"), steer(app, user_id="bob", limit=2)]
+        assert steer(app, plan={"never": "rap"}).status_code == 422
+        ask(app, "POST", "/v1/steer", json={"user_id": "ann"}, headers={"Nocturne-Preview": "1"})
+        end(app)
+    by_plan, nightly = exposures(landing)
+    assert [[item["item_id"] for item in each["items"]] for each in (by_plan, nightly)] == list(map(item_ids, shown))
+    assert {name: by_plan[name] for name in ("user_id", "surface", "source", "arm", "playing", "market")} == {
+        "user_id": "ann",
+        "surface": "steer",
+        "source": "als",
+        "arm": "control",
+        "playing": "ash",
+        "market": "SE",
+    }
+    assert [item["propensity"] for item in by_plan["items"]] == [1.0, 1.0]
+    assert (nightly["surface"], [item["propensity"] for item in nightly["items"]]) == ("steer", [1.0, 0.25])
+    assert by_plan["exposure_id"] != nightly["exposure_id"]
+
+
+def test_listens_that_can_no_longer_be_taken_out_are_told(tmp_path):
+    with open_cache(f"lmdb:{tmp_path / 'cache'}") as cache:
+        serve_world(cache)
+        reader = Reader(cache)
+        items = reader.served().items
+        items.info = replace(items.info, on_record_since="2025-03-01", set_aside={"bob": ("[]", "2025-03-02", 3, True)})
+        app = build_app(MappedCache(reader), now_playing, steered, standing, service_settings())
+        plan = {"not_taste": [{"tags": ["sleep"]}], "holds": "always"}
+        told = steer(app, plan=plan).json()["receipt"]["not_taste"]
+        undone = steer(app, user_id="bob", plan={"holds": "always"}).json()["receipt"]["not_taste"]
+    assert (told["on_record_since"], told["kept_out"], told["since"], told["older"]) == ("2025-03-01", 0, None, False)
+    assert told["in_words"][0].startswith("Listens of nights before 2025-03-01 are no longer on record")
+    assert (undone["kept_out"], undone["since"], undone["older"]) == (3, "2025-03-02", True)
 
 
 def test_heard_items_that_carry_a_score_are_told_in_lists_and_next_items_if_asked_for(app):

@@ -151,7 +151,7 @@ def test_a_word_like_a_tag_is_wished_for_and_that_is_said():
 def test_parts_that_were_understood_are_told_with_their_places():
     text = "no rap, ten songs"
     read = PARSER.parse(text).understood
-    assert [(each.text, each.means) for each in read] == [("rap", "tag rap"), ("ten songs", "items")]
+    assert [(each.text, each.means) for each in read] == [("rap", "tag rap"), ("ten songs", "10 items")]
     assert [text[each.start : each.end] for each in read] == [each.text for each in read]
 
 
