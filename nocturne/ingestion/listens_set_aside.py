@@ -56,7 +56,8 @@ def set_aside(night: Night, since: date | None, publications: Sequence[date]) ->
     asked = _asked(night)
     if since:
         require_unchanged(night.on(since), "set_aside")
-    before = tables.night_rows(night.on(since), "set_aside") if since else _SCHEMA.empty_table()
+    of_since = pc.field("run_date") == since
+    before = tables.rows(night.warehouse, "set_aside", of_since) if since else _SCHEMA.empty_table()
     stood = {row["user_id"]: row for row in before.select(_TOLD).to_pylist()}
     user_ids = sorted({*asked, *stood})
     if not user_ids:

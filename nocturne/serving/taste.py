@@ -31,7 +31,7 @@ class TasteReceipt(NamedTuple):
 
 
 def taste_receipt(items: ServedItems, user_id: str, plan: Plan) -> TasteReceipt | None:
-    """What a plan does to what is learned from its listener; None if it does nothing to that."""
+    """The account of a plan for its listener; None if it changes nothing of what is learned from them."""
     before = items.set_aside(user_id)
     if not plan.lasts or not (plan.not_taste or before):
         return None
@@ -51,7 +51,7 @@ def _of_request(since: date | None) -> tuple[str, ...]:
 
 
 def _of_before(before: Aside, plan: Plan, since: date | None) -> tuple[str, ...]:
-    """What becomes of a request that stands."""
+    """Sentences on a request that stands."""
     count = "1 listen is" if before.listens == 1 else f"{before.listens:,} listens are"
     kept = f"{count} kept out since the night of {before.asked_on}"
     if as_text(plan.not_taste) == before.not_taste:

@@ -204,7 +204,8 @@ class ItemFields:
         """By field, every value as the catalogue writes it, and how many items have it."""
         fields = [name for name in ("creators", "tags", "languages") if name in self.available]
         counted = {name: self.postings(name) for name in fields}
-        return {
+        types = {name: int(of_type.sum()) for name, of_type in self._types.items()}
+        return {"content_types": {name: count for name, count in types.items() if count}} | {
             name: dict(zip(posted.names, np.diff(posted.offsets).tolist(), strict=True))
             for name, posted in counted.items()
         }

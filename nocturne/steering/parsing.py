@@ -33,7 +33,7 @@ class CatalogueNames(Protocol):
         """Names of the fields of which the catalogue says something, `years` and `energy` among them."""
 
     def names(self) -> Mapping[str, Mapping[str, int]]:
-        """By field (creators, tags, languages ...), every value as the catalogue has it, and how many have it."""
+        """By field (creators, tags, content_types ...), every value as the catalogue has it, and how many have it."""
 
     def titles(self) -> Iterable[Named]:
         """Every item with its title and creator, in the order of the items' numbers."""

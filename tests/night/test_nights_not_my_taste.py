@@ -1,6 +1,5 @@
 """Listens that are not a listener's taste, through whole nights: kept out, proved by the gate, and brought back."""
 
-import json
 import shutil
 from datetime import timedelta
 from pathlib import Path
@@ -14,6 +13,7 @@ from nocturne.core.night import Night
 from nocturne.flow import stage
 from nocturne.pipeline.runner import run_nights, run_stage, run_validation
 from nocturne.storage import tables, writing
+from tests.fixtures import landed_steers
 from tests.fixtures.empty_warehouses import create_empty
 from tests.fixtures.simulated_service import FIRST, Service
 from tests.night.test_steered_nights import KEEP_THE_MODEL, catalogue, listen_all, lists_of
@@ -25,15 +25,7 @@ EARLY = {"not_taste": [{"days": {"last": str(FIRST)}}], "holds": "always"}
 
 def ask(folder: Path, offset: int, **plans: dict[str, object]) -> None:
     """Land what listeners ask for on a day."""
-    day = FIRST + timedelta(days=offset)
-    where = folder / "landing" / "steers" / f"date={day}" / "web"
-    where.mkdir(parents=True)
-    lines = [
-        {"steer_id": f"{day}-{user}", "user_id": user, "asked_at": f"{day}T12:00:00Z", "plan": plan}
-        for user, plan in plans.items()
-    ]
-    (where / "part-000000.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    (where / "_SUCCESS").write_text(json.dumps({"rows": len(lines)}))
+    landed_steers.land(folder / "landing", FIRST + timedelta(days=offset), plans)
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 """Plans that hold, through whole nights on the real components: asked for, obeyed, proved by the gate, and ended."""
 
-import json
 from datetime import timedelta
 
 import pytest
@@ -11,6 +10,7 @@ from nocturne.core.night import Night
 from nocturne.pipeline.runner import run_nights, run_validation
 from nocturne.serving.cache import open_cache
 from nocturne.storage import tables, writing
+from tests.fixtures import landed_steers
 from tests.fixtures.simulated_service import FIRST, Service, event
 
 LISTENERS = 40
@@ -40,15 +40,7 @@ def listen_all(offset: int) -> list[dict[str, object]]:
 
 def ask(service: Service, offset: int, **plans: dict[str, object]) -> None:
     """Land what listeners ask for on a day."""
-    day = FIRST + timedelta(days=offset)
-    folder = service.folder / "landing" / "steers" / f"date={day}" / "web"
-    folder.mkdir(parents=True)
-    lines = [
-        {"steer_id": f"{day}-{user}", "user_id": user, "asked_at": f"{day}T12:00:00Z", "plan": plan}
-        for user, plan in plans.items()
-    ]
-    (folder / "part-000000.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    (folder / "_SUCCESS").write_text(json.dumps({"rows": len(lines)}))
+    landed_steers.land(service.folder / "landing", FIRST + timedelta(days=offset), plans)
 
 
 @pytest.fixture

@@ -1,10 +1,11 @@
 """Spoilt tables, through profile, suite and gate: every spoil is told on services of three shapes, by its metric."""
 
+import json
 import random
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, time, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -286,6 +287,45 @@ def shelve_barred_items(night: Night) -> None:
     change("items", lambda _: ended, lambda row: row["item_id"] == barred)(night)
 
 
+EVERYTHING, NOTHING = [{"days": {"first": "2000-01-01"}}], [{"item_ids": ["heard by nobody"]}]
+
+
+def set_aside(
+    asked: list[Row] | None, rows: int = 1, learned: Callable[[Row], Row] = lambda _: {}, said: list[Row] = EVERYTHING
+) -> Spoil:
+    """Have the first listener say that some listens are not their taste.
+
+    Args:
+        asked: in their plan; None: they have none.
+        rows: of them in `set_aside`, each as if nothing had been taken out yet.
+        learned: what is changed in their row of `interactions`.
+        said: in these.
+    """
+
+    def spoil(night: Night) -> None:
+        first = min(rows_of(night, "interactions"), key=lambda row: str(row["user_id"]))
+        user_id, columns = first["user_id"], contract("set_aside").arrow_schema.names
+        whole = {name: first[name] for name in columns if name in first}
+        told = {"not_taste": json.dumps(said), "asked_on": night.run_date, "listens": 0, "older": False}
+        write(night, "set_aside", [whole | told] * rows)
+        if asked:
+            plan = json.dumps({"not_taste": asked, "holds": "always"})
+            line = {"user_id": user_id, "steer_id": "1", "asked_at": datetime.combine(night.run_date, time(), UTC)}
+            write(night, "steers", [line | {"run_date": night.run_date, "plan": plan, "digest": ""}])
+        change("interactions", learned, lambda row: row["user_id"] == user_id)(night)
+
+    return spoil
+
+
+def learn_nothing(row: Row) -> Row:
+    nothing = [0] * len(row["item_indexes"])
+    return {"play_sums": nothing, "second_sums": nothing, "recent_items": [], "recent_times": []}
+
+
+def keep_the_last_alone(row: Row) -> Row:
+    return learn_nothing(row) | {name: row[name] for name in ("recent_items", "recent_times")}
+
+
 def scale_scores(factor: float) -> Callable[[Row], Row]:
     return lambda row: {"items": [entry | {"score": factor * entry["score"]} for entry in row["items"]]}
 
@@ -475,6 +515,21 @@ SPOILS: dict[str, tuple[str, str, Spoil]] = {
         change("interactions", lambda row: {"recent_times": row["recent_times"][::-1]}),
     ),
     "a market renamed": ("interactions", "largest_market_shift", move_a_market),
+    "a row set aside that nobody asked for": ("set_aside", "unasked", set_aside(asked=None)),
+    "another request than the listener's": ("set_aside", "unasked", set_aside(NOTHING)),
+    "a request that was not heeded": ("set_aside", "unasked", set_aside(EVERYTHING, rows=0)),
+    "a row set aside twice": ("set_aside", "duplicate_listeners", set_aside(EVERYTHING, 2, learn_nothing)),
+    "listens that were to be set aside and count": ("set_aside", "wrong_rows", set_aside(EVERYTHING)),
+    "listens set aside beyond what was asked for": (
+        "set_aside",
+        "wrong_rows",
+        set_aside(NOTHING, learned=learn_nothing, said=NOTHING),
+    ),
+    "listens set aside that are still among the last": (
+        "set_aside",
+        "wrong_rows",
+        set_aside(EVERYTHING, learned=keep_the_last_alone),
+    ),
     "ids rolled against factors": ("item_factors", "unlike_index", rotate("item_factors", "item_id")),
     "two ids swapped against factors": (
         "item_factors",

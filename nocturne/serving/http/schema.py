@@ -213,8 +213,15 @@ NOW_PLAYING_EXAMPLE = LIST_EXAMPLE | {
     "items": [ITEM_EXAMPLE | {"why": "goes with Your Hidden Ocean"}],
 }
 STEER_EXAMPLE = LIST_EXAMPLE | {
-    "plan": {"never": [{"tags": ["christmas"]}], "more": [{"about": "tag", "value": "jazz"}], "size": {"items": 1}},
-    "in_words": "Never items tagged christmas. More jazz. At most 1 item.",
+    "plan": {
+        "never": [{"tags": ["christmas"]}],
+        "more": [{"about": "tag", "value": "jazz"}],
+        "size": {"items": 1},
+        "not_taste": [{"tags": ["children"]}],
+        "holds": "always",
+    },
+    "in_words": "Never items tagged christmas. More jazz. At most 1 item. Nothing is learned from listens to items "
+    "tagged children that are still on record. From now on.",
     "digest": "9b2f0c2f1b5f0a6a8f7f2c64d0c1f4a1c7d2a7e6a6d3f0b0f4a8f5a9d8b7c6e5",
     "items": [
         ITEM_EXAMPLE

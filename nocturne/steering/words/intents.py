@@ -5,7 +5,7 @@ has decide, as they do of what is a name: no weight is of a single word.
 """
 
 from collections.abc import Mapping, Sequence
-from itertools import combinations
+from itertools import combinations, pairwise
 from typing import NamedTuple
 
 from nocturne.steering.parsing import Intent
@@ -25,7 +25,9 @@ _TOGETHER = frozenset({
 """Classes of which it matters which others there are."""
 
 _LISTENING = frozenset({"music", "item", "items", "list", "type"})
-_SCOPED = frozenset({"no", "except", "only", "more", "less", "like"})
+SCOPED = frozenset({"no", "except", "only", "more", "less", "like"})
+"""Classes of words that reach over names, of which no weight of segments is fitted."""
+
 _ASKED, _MOST, _NEARLY, _PARTLY = 2, 3, 0.75, 0.3
 
 IntentWeights = Mapping[str, Mapping[str, float]]
@@ -39,6 +41,7 @@ class Evidence(NamedTuple):
         lost: words that nothing stands for.
         names: words among the understood that name tags, creators or titles.
         strange: phrases of other services.
+        outside: those of them that are not within a name.
         shown: phrases of what is shown somewhere else.
         asks: True if it begins as a question.
         says: True if a plan was made of it that asks for something.
@@ -48,6 +51,7 @@ class Evidence(NamedTuple):
     lost: int
     names: int
     strange: int
+    outside: int
     shown: int
     asks: bool
     says: bool
@@ -58,10 +62,13 @@ class Evidence(NamedTuple):
         return self.understood / max(1, self.understood + self.lost)
 
 
-def elsewhere(tokens: Sequence[Token], language: Language) -> tuple[int, int, bool]:
-    """Phrases of other services, phrases of what is shown elsewhere, and whether a text begins as a question."""
+def elsewhere(tokens: Sequence[Token], segments: Sequence[Segment], language: Language) -> tuple[int, int, int, bool]:
+    """Phrases of other services, those outside names, phrases of what is shown, and whether it begins as a question."""
     strange, shown = (_mentions(tokens, each, language.longest) for each in (language.elsewhere, language.screenings))
-    return strange, shown, bool(_mentions(tokens[:_ASKED], language.questions, _ASKED))
+    named = [at for each in segments if each.kind in FIELD_OF for at in range(each.start, each.end)]
+    apart = [token if at not in named else token._replace(key="") for at, token in enumerate(tokens)]
+    outside = _mentions(apart, language.elsewhere, language.longest)
+    return strange, outside, shown, bool(_mentions(tokens[:_ASKED], language.questions, _ASKED))
 
 
 def intent_of(segments: Sequence[Segment], evidence: Evidence, weights: IntentWeights) -> Intent:
@@ -74,7 +81,7 @@ def intent_of(segments: Sequence[Segment], evidence: Evidence, weights: IntentWe
             return "steer"
         if evidence.share >= _NEARLY and evidence.names and not kinds & FOREIGN:
             return "steer"
-        if evidence.share > _PARTLY and evidence.names and kinds & _SCOPED and not kinds & FOREIGN:
+        if evidence.share > _PARTLY and evidence.names and kinds & SCOPED and not kinds & FOREIGN:
             return "steer"
     features = intent_features(segments, evidence)
     scores = {intent: sum(weights[intent].get(name, 0.0) for name in features) for intent in INTENTS}
@@ -85,11 +92,13 @@ def intent_features(segments: Sequence[Segment], evidence: Evidence) -> list[str
     """Names of the features of a text, each of which it has once."""
     said = [segment.kind for segment in segments if segment.kind not in {"det", "wish", "mark", "stop", "comma"}]
     has = {f"is:{kind}" if kind in FIELD_OF else kind for kind in said}
+    order = ["start", *("name" if kind in FIELD_OF else kind for kind in said), "end"]
     flags = {
         "name": any(kind in FIELD_OF for kind in said),
         "known": any(segment.known for segment in segments),
         "strange": evidence.strange > 0,
         "shown": evidence.shown > 0,
+        "inside": evidence.strange > evidence.outside,
         "asks": evidence.asks,
         "says": evidence.says,
     }
@@ -97,8 +106,10 @@ def intent_features(segments: Sequence[Segment], evidence: Evidence) -> list[str
     others = min(_MOST, said.count("other"))
     pairs = (f"{one}+{other}" for one, other in combinations(sorted(has & _TOGETHER), 2))
     counted = [f"others{others}", f"strange{min(_MOST, evidence.strange)}", f"shown{min(_MOST, evidence.shown)}"]
+    beside = {f"{one}>{other}" for one, other in pairwise(order)}
     shares = [f"share{round(evidence.share * 4)}", f"long{min(_MOST, len(segments) // 4)}"]
-    return ["all", *sorted(has), *pairs, *counted, *shares, *(f"{at}:{kind}" for at, kind in enumerate(said[:2]))]
+    first = (f"{at}:{kind}" for at, kind in enumerate(said[:2]))
+    return ["all", *sorted(has), *pairs, *counted, *shares, *first, *sorted(beside)]
 
 
 def _mentions(tokens: Sequence[Token], phrases: frozenset[str], longest: int) -> int:

@@ -46,12 +46,13 @@ class Language:
         """A language as its TOML file says.
 
         Args:
-            document: classes, comparisons, leanings, heard, explicit, content_types, diversity, pointing, holds, units,
-                languages, numbers, decades, moods and elsewhere.
+            document: classes, comparisons, leanings, heard, explicit, content_types, nouns, diversity, pointing, holds,
+                units, languages, numbers, decades, moods and elsewhere.
         """
         self.name: str = document["name"]
         self.moods: dict[str, tuple[str, ...]] = {name: tuple(said) for name, said in document["moods"].items()}
         self.languages: dict[str, tuple[str, ...]] = {name: tuple(said) for name, said in document["languages"].items()}
+        self.nouns = {phrase_key(each): kind for kind, said in document["nouns"].items() for each in said}
         self.elsewhere = frozenset(map(phrase_key, document["elsewhere"]["words"]))
         self.generic = frozenset(map(phrase_key, document["elsewhere"]["generic"]))
         self.screenings = frozenset(map(phrase_key, document["elsewhere"]["screenings"]))

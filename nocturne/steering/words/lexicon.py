@@ -51,14 +51,19 @@ class Lexicon:
     """The names of a catalogue, by how they are compared."""
 
     def __init__(
-        self, entries: Iterable[Entry], language: Language, available: frozenset[str] = frozenset({"years", "energy"})
+        self,
+        entries: Iterable[Entry],
+        language: Language,
+        available: frozenset[str] = frozenset({"years", "energy"}),
+        types: Iterable[str] = (),
     ) -> None:
         """A lexicon of entries; the words for moods come from the language, if the catalogue has one of them as tag.
 
         Args:
             available: fields of which the catalogue says something.
+            types: content types that the catalogue has.
         """
-        self.available = available
+        self.available, self.types = available, frozenset(types)
         self._by_key: dict[str, list[Entry]] = defaultdict(list)
         self._keys: dict[tuple[str, str], list[str]] = defaultdict(list)
         self._words: dict[str, Counter[str]] = defaultdict(Counter)
@@ -142,11 +147,11 @@ class Lexicon:
 
 def make_lexicon(names: CatalogueNames, language: Language) -> Lexicon:
     """The lexicon of a catalogue."""
-    entries = [
-        Entry(field, value, count, value) for field, values in names.names().items() for value, count in values.items()
-    ]
+    fields = dict(names.names())
+    types = fields.pop("content_types", {})
+    entries = [Entry(field, value, count, value) for field, values in fields.items() for value, count in values.items()]
     entries += [Entry("titles", item.item_id, 1, item.title) for item in names.titles() if item.title]
-    return Lexicon(entries, language, names.available)
+    return Lexicon(entries, language, names.available, types)
 
 
 def entries_of(fields: Mapping[str, Iterable[str]]) -> list[Entry]:

@@ -12,7 +12,7 @@ _POINTED = {"playing": "what plays", "its_creator": "the creator of what plays"}
 
 
 def meaning_of(term: Term) -> str:
-    """What a term stands for: `tag jazz`, `years 1980 to 1989`, `10 items`."""
+    """Meaning of a term: `tag jazz`, `years 1980 to 1989`, `10 items`."""
     if term.kind in {"name", "likely"}:
         entry = term.value[0]
         return f"{_FIELDS[entry.field]} {entry.name}"
@@ -44,6 +44,7 @@ _SAID: Mapping[str, Callable[[Any], str]] = {
     "inclined": lambda value: ", ".join(f"tag {entry.name}" for entry in value),
     "heard": lambda value: "heard before" if value == "known" else "new to the listener",
     "explicit": lambda value: "explicit" if value == "yes" else "not explicit",
+    "noun": lambda value: TYPE_WORDS[value],
     "type": lambda value: TYPE_WORDS[value],
     "diversity": lambda value: "more variety" if value == "up" else "less variety",
     "pointing": lambda value: _POINTED[value],

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from nocturne.embedding.encoder import TextEncoder
 from nocturne.steering.parsing import CatalogueNames, Intent, Named, Read, Slot, Understanding
 from nocturne.steering.plan import Plan
-from nocturne.steering.words.intents import FOREIGN, Evidence, elsewhere, intent_features, intent_of
+from nocturne.steering.words.intents import FOREIGN, SCOPED, Evidence, elsewhere, intent_features, intent_of
 from nocturne.steering.words.language import Language, load_language
 from nocturne.steering.words.lexicon import Lexicon, make_lexicon
 from nocturne.steering.words.meanings import meaning_of
@@ -33,9 +33,6 @@ _FIRST: tuple[Intent, ...] = ("steer", "add_to_playlist", "search", "rate", "not
 
 _SLOT_OF = {"item": "music_item", "period": "year"}
 _SOUGHT = {"item": "work", **dict.fromkeys(FIELD_OF, "title")}
-_ELSEWHERE = frozenset({"add_to_playlist", "search", "rate"})
-"""Intents without a plan: what seems to be a name there is told whole, though parts of it are known."""
-
 _SLOTS = frozenset({"year", "sort", "music_item", "service", "owner", "work"})
 
 
@@ -107,7 +104,8 @@ class WordsParser:
         likeliest, segments, used, draft = self._read(text, tokens, before, playing)
         intent = intent_of(segments, self._evidence(tokens, segments, used, draft), self._weights["intents"])
         placed = [each._replace(start=tokens[each.start].start, end=tokens[each.end - 1].end) for each in used]
-        slots = _slots(likeliest if intent in _ELSEWHERE else segments, intent, text, tokens)
+        scoped = intent == "steer" and any(segment.kind in SCOPED for segment in segments)
+        slots = _slots(segments if scoped else likeliest, intent, text, tokens)
         return _Sentence(span_text(text, tokens), intent, draft, placed, _texts(draft.unused, text, tokens), slots)
 
     def intent_features(self, text: str) -> list[str]:
@@ -122,7 +120,8 @@ class WordsParser:
         """The likeliest segments of a text, those to be read, their terms that a draft stands for, and the draft."""
         likeliest, segments = self._segments(tokens)
         said = Readings(text, tokens, segments, self.language)
-        terms = TermReader(said, self.lexicon, self._nearest, self._today() if self._today else None).terms()
+        today = self._today() if self._today else None
+        terms = TermReader(said, self.lexicon, self._nearest, today, self.language.nouns).terms()
         certain = not any(term.kind in {"unknown", "likely"} for term in terms)
         draft = Drafting(certain=certain, playing=playing, before=before).read(scopes_of(terms))
         unused = {(term.start, term.end) for term in draft.unused}
@@ -133,12 +132,13 @@ class WordsParser:
         self, tokens: Sequence[Token], segments: Sequence[Segment], used: Sequence[Term], draft: Draft
     ) -> Evidence:
         foreign = [each for each in segments if each.kind in FOREIGN]
-        strange, shown, asks = elsewhere(tokens, self.language)
+        strange, outside, shown, asks = elsewhere(tokens, segments, self.language)
         return Evidence(
             understood=_words(used, tokens),
             lost=_words(draft.unused, tokens) + _words(foreign, tokens),
             names=_words([term for term in used if term.kind == "name"], tokens),
             strange=strange,
+            outside=outside,
             shown=shown,
             asks=asks,
             says=draft.says,

@@ -115,7 +115,7 @@ def scopes_of(terms: Sequence[Term]) -> list[Scope]:
             if ends and (current.groups or term.value != "comma"):
                 scopes.append(Scope("want"))
                 joined = ""
-        else:
+        elif term.kind != "noun" or current.mode not in {"more", "less", "like"}:
             current.add(term, joined)
             joined = ""
     return scopes
@@ -151,6 +151,7 @@ class Drafting:
         """The draft of all scopes."""
         barred: list[int] = []
         for scope in scopes:
+            self._kinds(scope)
             groups = [(joined, self._without_single(terms, scope)) for joined, terms in scope.groups]
             bundles = _bundles([(joined, terms) for joined, terms in groups if terms], scope.mode)
             if not bundles:
@@ -184,6 +185,18 @@ class Drafting:
             rule = self.draft.never[place]
             self.draft.never[place] = rule.model_copy(update={"unless": (*rule.unless, *matches)[:_MOST_EXCEPTIONS]})
 
+    def _kinds(self, scope: Scope) -> None:
+        """A rule for content types that a scope asks for by nouns; forbidden are they if nothing else is."""
+        nouns = [term for _, terms in scope.groups for term in terms if term.kind == "noun"]
+        if not nouns:
+            return
+        scope.groups = [(joined, [term for term in terms if term.kind != "noun"]) for joined, terms in scope.groups]
+        rule = Rule(content_types=tuple(dict.fromkeys(term.value for term in nouns)))
+        if scope.mode in {"want", "only"}:
+            self.draft.only.append(rule)
+        elif not any(terms for _, terms in scope.groups):
+            self.draft.never.append(rule)
+
     def _wish(self, groups: Sequence[tuple[str, list[Term]]], scope: Scope) -> None:
         target = self.draft.less if scope.mode == "less" else self.draft.more
         for _, terms in groups:
@@ -193,6 +206,8 @@ class Drafting:
                         Wish(about=_ABOUT[entry.field], value=entry.value, strength=scope.strength)
                         for entry in term.value[:_MOST_LIKE]
                     ]
+                elif term.kind == "type" and scope.mode == "want":
+                    self.draft.only.append(Rule(content_types=(term.value,)))
                 elif term.kind == "type":
                     target.append(Wish(about="content_type", value=term.value, strength=scope.strength))
                 elif scope.mode == "want":

@@ -55,9 +55,20 @@ class Term(NamedTuple):
 class TermReader:
     """Reads the terms of a text."""
 
-    def __init__(self, said: Readings, lexicon: Lexicon, nearest: NearestTags | None, today: date | None) -> None:
-        """A reader of one text."""
-        self._said, self._lexicon, self._nearest, self._today = said, lexicon, nearest, today
+    def __init__(
+        self,
+        said: Readings,
+        lexicon: Lexicon,
+        nearest: NearestTags | None,
+        today: date | None,
+        nouns: Mapping[str, str],
+    ) -> None:
+        """A reader of one text.
+
+        Args:
+            nouns: content types by the words for them.
+        """
+        self._said, self._lexicon, self._nearest, self._today, self._nouns = said, lexicon, nearest, today, nouns
 
     def terms(self) -> list[Term]:
         """Terms of the text, in their order."""
@@ -71,12 +82,22 @@ class TermReader:
             elif amount:
                 end = self._said.segments[amount.end - 1].end if amount.end > place else 0
                 found.append(Term(amount.kind, amount.value, self._said.segments[place].start, end))
+                if amount.kind == "items" and (noun := self._noun(amount.end - 1)):
+                    found.append(noun)
                 place = amount.end
                 continue
             else:
                 found += self._segment(place, found)
             place += 1
         return [term if place < _MOST_TERMS else term._replace(kind="unknown") for place, term in enumerate(found)]
+
+    def _noun(self, place: int) -> Term | None:
+        """The content type that a noun stands for, where the catalogue has another one too: `songs`."""
+        segment = self._said.segments[place]
+        kind = self._nouns.get(_key(self._said.tokens(place, place + 1)))
+        if self._said.is_name(place) or kind is None or self._lexicon.types <= {kind}:
+            return None
+        return Term("noun", kind, segment.start, segment.end)
 
     def _tagged_years(self, place: int) -> Term | None:
         """Years that are a tag too, where they are wished for more or less, or the catalogue has no years."""
@@ -112,6 +133,14 @@ class TermReader:
                 return
         if segment.kind in {"play", "offer", "add", "search"}:
             yield Term("verb", segment.kind, segment.start, segment.end)
+        else:
+            yield from self._rest(place)
+
+    def _rest(self, place: int) -> Iterator[Term]:
+        """A noun for a kind of item, or words that may be a tag."""
+        segment = self._said.segments[place]
+        if noun := self._noun(place):
+            yield noun
         elif segment.kind not in _SILENT and not self._is_praise(place):
             yield from self._words(segment.start, segment.end, "tags")
 

@@ -84,9 +84,10 @@ def test_words_are_told_with_what_they_were_taken_for_and_what_was_left_over(app
     assert receipt["understood"] == [
         {"text": "chrismas", "start": 3, "end": 11, "means": "tag Christmas"},
         {"text": "two songs", "start": 13, "end": 22, "means": "2 items"},
+        {"text": "songs", "start": 17, "end": 22, "means": "tracks"},
     ]
     assert receipt["taken"] == ["“chrismas” was read as Christmas"]
-    assert [rule["rule"] for rule in receipt["rules"]] == ["items tagged Christmas"]
+    assert [rule["rule"] for rule in receipt["rules"]] == ["tracks", "items tagged Christmas"]
 
 
 def test_names_in_words_that_ask_for_no_list_are_told_and_change_nothing(app):

@@ -40,7 +40,7 @@ ITEMS = (
 SATURDAY = date(2026, 11, 28)
 
 
-def small_parser(tags=TAGS, creators=CREATORS, items=ITEMS, languages=("en", "es"), **options):
-    fields = {"tags": tags, "creators": creators, "languages": languages}
+def small_parser(tags=TAGS, creators=CREATORS, items=ITEMS, languages=("en", "es"), content_types=(), **options):
+    fields = {"tags": tags, "creators": creators, "languages": languages, "content_types": content_types}
     counted = {field: dict.fromkeys(values, 3) for field, values in fields.items()}
     return words_parser(Names(counted, items), today=lambda: SATURDAY, **options)

@@ -98,6 +98,44 @@ def test_a_request_becomes_its_plan_and_nothing_is_left_over(text, plan):
     assert (understanding.intent, understanding.plan, understanding.not_understood) == ("steer", plan, ())
 
 
+MIXED = small_parser(tags=(*TAGS, "history"), content_types=("track", "podcast_episode"))
+TRACKS_ALONE = small_parser(content_types=("track",))
+TRACKS, PODCASTS = {"content_types": ("track",)}, {"content_types": ("podcast_episode",)}
+
+
+@pytest.mark.parametrize(
+    ("text", "plan"),
+    {
+        "five calm tracks": only(TRACKS, {"tags": ("calm",)}, size=Size(items=5)),
+        "three podcasts about history": only(PODCASTS, {"tags": ("history",)}, size=Size(items=3)),
+        "ten songs": only(TRACKS, size=Size(items=10)),
+        "play some jazz music": only(TRACKS, {"tags": ("jazz",)}),
+        "only podcasts": only(PODCASTS),
+        "rock or pop songs": only(TRACKS, {"tags": ("rock", "pop")}),
+        "songs like Radiohead": only(TRACKS, more=(Wish(about="creator", value="Radiohead"),)),
+        "something like Radiohead": Plan(more=(Wish(about="creator", value="Radiohead"),)),
+        "more songs like Radiohead": Plan(more=(Wish(about="creator", value="Radiohead"),)),
+        "no songs by Eminem": never({"creators": ("Eminem",)}),
+        "no podcasts": never(PODCASTS),
+        "no music": never(TRACKS),
+    }.items(),
+)
+def test_a_noun_for_a_kind_of_item_is_a_rule_where_the_catalogue_has_other_kinds(text, plan):
+    understanding = MIXED.parse(text)
+    assert (understanding.intent, understanding.plan, understanding.not_understood) == ("steer", plan, ())
+
+
+def test_a_kind_of_item_is_a_rule_though_another_word_was_not_understood():
+    plan = MIXED.parse("play three podcasts about history by Foobar Quux").plan
+    assert plan == only(PODCASTS, more=more("history"), size=Size(items=3))
+
+
+def test_a_noun_says_nothing_where_the_catalogue_has_that_kind_alone():
+    for text in ("songs like Radiohead", "five calm tracks"):
+        assert TRACKS_ALONE.parse(text).plan == PARSER.parse(text).plan
+    assert TRACKS_ALONE.parse("five calm tracks").plan == only({"tags": ("calm",)}, size=Size(items=5))
+
+
 @pytest.mark.parametrize(
     ("text", "plan"),
     {
