@@ -23,7 +23,7 @@ from nocturne.core.settings import Settings, load_settings
 from nocturne.evaluation.now_playing import Block, evaluate_now_playing
 from nocturne.evaluation.now_playing_systems import OURS
 from nocturne.evaluation.significance import summary_rows
-from nocturne.flow import NIGHTLY
+from nocturne.flow import stage
 from nocturne.ingestion.importers import IMPORTERS
 from nocturne.ingestion.simulator.simulate import simulate
 from nocturne.pipeline.runner import run_night, run_stage, working_on
@@ -52,7 +52,7 @@ def measure(landing: Path, folder: Path, run_date: date, days: int, settings: Se
             if night.run_date == run_date:
                 run_night(spark, night)
             else:
-                run_stage(spark, night, NIGHTLY[0])
+                run_stage(spark, night, stage("ingest_events"))
     truth = landing.with_name(f"{landing.name}-truth")
     return evaluate_now_playing(Night(warehouse, run_date), days, TOP_K, truth if truth.is_dir() else None)
 

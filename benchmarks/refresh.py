@@ -73,6 +73,7 @@ def _rows(lists: pa.RecordBatch, length: int) -> pa.Table:
     more = {
         "market": pa.array(["SE"] * rows),
         "propensities": pa.nulls(rows, pa.list_(pa.float64())),
+        "cold": pa.nulls(rows, pa.list_(pa.int32())),
         "candidates": pa.array([length] * rows, pa.int32()),
         "digest": lists["user_id"],
     }

@@ -23,13 +23,13 @@ from nocturne.evaluation.backtest import Backtest, run_backtest, summary
 from nocturne.evaluation.held_out import ListeningHistory
 from nocturne.evaluation.report import backtest_page
 from nocturne.evaluation.systems import BASELINES, baseline_system, recipe_system
-from nocturne.flow import NIGHTLY
+from nocturne.flow import stage
 from nocturne.ingestion.importers import IMPORTERS
 from nocturne.pipeline.runner import run_stage, working_on
 
 FIRST = date(2010, 12, 1)
 SOURCE = Path("data/sets/online-retail")
-INGEST, BUILD = NIGHTLY[:2]
+INGEST, BUILD = stage("ingest_events"), stage("build_interactions")
 
 
 def measure(source: Path, folder: Path, evaluated: list[date], days: int, settings: Settings) -> Backtest:

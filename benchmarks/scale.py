@@ -41,7 +41,7 @@ from nocturne.core.hashing import hash_ids
 from nocturne.core.night import Night, Warehouse
 from nocturne.core.settings import load_settings
 from nocturne.core.spark.session import spark_session
-from nocturne.flow import GATED_TABLES, NIGHTLY, Stage
+from nocturne.flow import GATED_TABLES, NIGHTLY, Stage, stage
 from nocturne.ingestion.simulator.simulate import simulate
 from nocturne.pipeline.stages import STAGES
 from nocturne.storage import tables, writing
@@ -54,6 +54,8 @@ from nocturne.validation.validate_table import validate
 FIRST = date(2025, 1, 31)
 EVENTS_A_NIGHT = 9.2
 """Events of a simulated listener in a night, on average."""
+
+TRAIN_ALS, RANK_USERS = stage("train_als"), stage("rank_users")
 
 SETTINGS = (
     "als.retrain_every_nights=7",
@@ -152,15 +154,15 @@ def nights(folder: Path, options: argparse.Namespace) -> Iterator[Line]:
         create_missing(first.warehouse)
         spark.range(1).count()
         for stage in NIGHTLY:
-            yield run(spark, first, stage, "first") | (account(first) if stage.name == "rank_users" else {})
+            yield run(spark, first, stage, "first") | (account(first) if stage == RANK_USERS else {})
             if stage.name == "ingest_events":
                 yield by_polars(first, folder)
         yield size_of(first, options.items, folder)
         if options.active == 1:
             for stage in NIGHTLY:
-                yield run(spark, second, stage, "second") | (account(second) if stage.name == "rank_users" else {})
+                yield run(spark, second, stage, "second") | (account(second) if stage == RANK_USERS else {})
             return
-        for stage in NIGHTLY[:3]:
+        for stage in NIGHTLY[: NIGHTLY.index(RANK_USERS)]:
             yield run(spark, second, stage, "5 % active")
         yield from ranked_twice(spark, second)
 
@@ -172,7 +174,7 @@ def stored_nights(folder: Path, options: argparse.Namespace) -> Iterator[Line]:
         create_missing(first.warehouse)
         spark.range(1).count()
         store(spark, first, options.listeners, options.items, changed=0)
-        for stage in NIGHTLY[2:4]:
+        for stage in (TRAIN_ALS, RANK_USERS):
             yield run(spark, first, stage, "first", validated=False)
         yield size_of(first, options.items, folder) | account(first)
         store(spark, second, options.listeners, options.items, changed=0.05)
@@ -217,11 +219,11 @@ def store(spark: SparkSession, night: Night, listeners: int, items: int, changed
 
 def ranked_twice(spark: SparkSession, night: Night, *, validated: bool = True) -> Iterator[Line]:
     """A night's ranking as it comes, then in full, and what the one costs beside the other."""
-    yield run(spark, night, NIGHTLY[3], "5 % active", validated=validated) | account(night)
+    yield run(spark, night, RANK_USERS, "5 % active", validated=validated) | account(night)
     incremental, lists = solving_and_scoring(night), lists_of(night)
     whole = night.settings.ranking.model_copy(update={"carry_over": False})
     full = night.with_settings(night.settings.model_copy(update={"ranking": whole}))
-    yield run(spark, full, NIGHTLY[3], "5 % active, in full", validated=validated) | account(full)
+    yield run(spark, full, RANK_USERS, "5 % active, in full", validated=validated) | account(full)
     yield {
         "night": "5 % active",
         "solving_and_scoring_vs_in_full": round(incremental / solving_and_scoring(full), 4),
