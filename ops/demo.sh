@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The demonstration of `make night`: a small service, three nights of it, and two listeners' lists.
+# The demonstration of `make night`: a small service, three nights of it, two listeners' lists and a steered one.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 nocturne=.venv/bin/nocturne

@@ -17,7 +17,7 @@ CREATE TABLE pools (
   factors       ARRAY<FLOAT>           COMMENT 'Factors of the listener, rounded to single precision, unitless; null without factors',
   norm          DOUBLE                 COMMENT 'Norm of the factors of the listener; null without factors',
   bound         DOUBLE                 COMMENT 'Upper bound of the score of every item that is not in the pool; null if there is none (measured)',
-  computed_on   DATE          NOT NULL COMMENT 'Night on which it was computed; until then it has been carried over (measured)'
+  computed_on   DATE          NOT NULL COMMENT 'Night on which it was computed; since then it has been carried over, with what was added merged into it (measured)'
 )
 USING DELTA
 PARTITIONED BY (run_date, bucket)

@@ -9,7 +9,7 @@ CREATE TABLE related_items (
   build         STRING NOT NULL COMMENT 'Hash of libraries and processor, and the settings, that it was computed under',
   rankable      STRING NOT NULL COMMENT 'Hash of the items of the model and of the content type that might be listed on the night',
   reserve       ARRAY<STRUCT<item_id: STRING, score: FLOAT, source: STRING>> NOT NULL COMMENT 'Items behind them, which take the place of what may no longer be listed (measured)',
-  computed_on   DATE   NOT NULL COMMENT 'Night on which it was computed; until then it has been carried over (measured)'
+  computed_on   DATE   NOT NULL COMMENT 'Night on which it was computed; since then it has been carried over (measured)'
 )
 USING DELTA
 PARTITIONED BY (run_date)
