@@ -4,11 +4,17 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+MOST_NAMES, MOST_YEARS, MOST_EXCEPTIONS = 100, 20, 5
+"""Values of a field, ranges of years and exceptions of a rule that a condition may have."""
+
+LONGEST_NAME = 200
+"""Characters of a name."""
+
 ContentType = Literal["track", "podcast_episode", "audiobook", "other"]
-Name = Annotated[str, Field(min_length=1, max_length=200)]
-Names = Annotated[tuple[Name, ...], Field(strict=False, max_length=100)]
+Name = Annotated[str, Field(min_length=1, max_length=LONGEST_NAME)]
+Names = Annotated[tuple[Name, ...], Field(strict=False, max_length=MOST_NAMES)]
 ItemIds = Annotated[
-    tuple[Annotated[str, Field(min_length=1, max_length=511)], ...], Field(strict=False, max_length=100)
+    tuple[Annotated[str, Field(min_length=1, max_length=511)], ...], Field(strict=False, max_length=MOST_NAMES)
 ]
 
 TYPE_WORDS: dict[str, str] = {
@@ -79,7 +85,7 @@ class Match(Part):
     moods: Annotated[Names, Field(description="of one of these moods")] = ()
     languages: Annotated[Names, Field(description="in one of these languages, as the catalogue writes them")] = ()
     years: Annotated[
-        tuple[Years, ...], Field(strict=False, max_length=5, description="released in one of these years")
+        tuple[Years, ...], Field(strict=False, max_length=MOST_YEARS, description="released in one of these years")
     ] = ()
     explicit: Annotated[bool | None, Field(description="true: marked explicit; false: not; null: either")] = None
     duration: Annotated[Duration | None, Field(description="of such a length; null: of any")] = None
@@ -126,7 +132,11 @@ class Rule(Match):
 
     unless: Annotated[
         tuple[Match, ...],
-        Field(strict=False, max_length=5, description="items that match one of these are let through in any case"),
+        Field(
+            strict=False,
+            max_length=MOST_EXCEPTIONS,
+            description="items that match one of these are let through in any case",
+        ),
     ] = ()
 
     def all_fields(self) -> frozenset[str]:

@@ -19,6 +19,9 @@ from nocturne.steering.conditions import TYPE_WORDS, Part, Rule
 MOST_ITEMS = 100
 """Items that any plan may ask for; a service may have a lower limit."""
 
+MOST_RULES = 50
+"""Rules or wishes of one member of a plan."""
+
 About = Literal["tag", "genre", "mood", "creator", "item", "content_type", "language"]
 Leaning = Annotated[float, Field(ge=-1, le=1)]
 Unknown = Literal["allowed", "barred"]
@@ -102,8 +105,8 @@ class Size(Part):
     ] = None
 
 
-Rules = Annotated[tuple[Rule, ...], Field(strict=False, max_length=50)]
-Wishes = Annotated[tuple[Wish, ...], Field(strict=False, max_length=50)]
+Rules = Annotated[tuple[Rule, ...], Field(strict=False, max_length=MOST_RULES)]
+Wishes = Annotated[tuple[Wish, ...], Field(strict=False, max_length=MOST_RULES)]
 
 
 class Plan(Part):

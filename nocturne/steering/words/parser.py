@@ -88,11 +88,17 @@ class WordsParser:
         intents = {each.intent for each in sentences}
         intent = next(each for each in _FIRST if each in intents)
         heard = [each for each in sentences if each.intent == "steer" or (steering and each.draft.says)]
-        draft, used = Draft.joined(each.draft for each in heard), [term for each in heard for term in each.used]
+        draft, fitting = Draft(), list[_Sentence]()
+        for each in heard:
+            longer = draft.with_another(each.draft)
+            if longer.fits:
+                draft, fitting = longer, [*fitting, each]
+        used = [term for each in fitting for term in each.used]
+        left_out = [each for each in sentences if each in heard or each.intent == "not_understood"]
         lost = [
             part
             for each in sentences
-            for part in ((each.text,) if each.intent == "not_understood" and each not in heard else each.lost)
+            for part in ((each.text,) if each in left_out and each not in fitting else each.lost)
         ]
         taken = tuple(term.taken for term in used if term.taken)
         intent = "steer" if heard else intent

@@ -12,29 +12,23 @@ rest of it would have changed. What is forbidden is a rule in any case.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any
 
-from nocturne.steering.conditions import Duration, Match, Rule, Years
+from nocturne.steering.conditions import LONGEST_NAME, MOST_EXCEPTIONS, Match, Rule
 from nocturne.steering.parsing import Named
-from nocturne.steering.plan import About, Leanings, Plan, Size, Wish
+from nocturne.steering.plan import MOST_RULES, About, Leanings, Plan, Size, Wish
+from nocturne.steering.words.alternatives import Alternatives, Mode, members_of
 from nocturne.steering.words.terms import Term
 
-if TYPE_CHECKING:
-    from nocturne.steering.words.lexicon import Entry
-
-Mode = Literal["want", "never", "only", "more", "less", "like", "except"]
-Bundle = dict[str, list[Any]]
+Groups = Sequence[tuple[str, list[Term]]]
 _MODE_OF: dict[str, Mode] = {
     "no": "never", "except": "except", "only": "only", "more": "more", "less": "less", "like": "like",
 }  # fmt: skip
-_FIELD_OF = {"tags": "tags", "creators": "creators", "titles": "item_ids", "languages": "languages"}
 _ABOUT: dict[str, About] = {"tags": "tag", "creators": "creator", "titles": "item", "languages": "language"}
-_NAMES = frozenset({"tags", "creators", "item_ids", "languages"})
-_SPARE = {"tags": ("tags", "genres", "moods")}
-"""Fields that are all looked up among the tags: two tags that an item must both have stand in two of them."""
+_NAMED = frozenset({"name", "likely"})
+_KINDS = frozenset({"noun", "type"})
 
-_MOST, _MOST_EXCEPTIONS = 50, 20
-_LEANING, _DIVERSE, _MOST_VALUES, _MOST_LIKE = 0.5, 0.6, 100, 3
+_LEANING, _DIVERSE, _MOST_LIKE = 0.5, 0.6, 3
 _STRENGTH = {"much": 0.8, "lot": 0.8, "lots": 0.8, "bit": 0.25, "little": 0.25}
 
 
@@ -66,16 +60,24 @@ class Draft:
     members: dict[str, Any] = field(default_factory=dict)
     unused: list[Term] = field(default_factory=list)
 
-    @classmethod
-    def joined(cls, drafts: Iterable["Draft"]) -> "Draft":
-        """The draft of all sentences; of sizes, leanings and the like the latest counts."""
-        whole = cls()
-        for draft in drafts:
-            for name in ("only", "never", "more", "less", "unused"):
-                getattr(whole, name).extend(getattr(draft, name))
-            for name in ("leanings", "size", "members"):
-                getattr(whole, name).update(getattr(draft, name))
-        return whole
+    def with_another(self, later: "Draft") -> "Draft":
+        """The draft of both; of sizes, leanings and the like the later one's count."""
+        return Draft(
+            only=[*self.only, *later.only],
+            never=[*self.never, *later.never],
+            more=[*self.more, *later.more],
+            less=[*self.less, *later.less],
+            leanings=self.leanings | later.leanings,
+            size=self.size | later.size,
+            members=self.members | later.members,
+            unused=[*self.unused, *later.unused],
+        )
+
+    @property
+    def fits(self) -> bool:
+        """True if a plan has room for every rule and wish."""
+        lists = *map(dict.fromkeys, (self.only, self.never)), *self._wishes()
+        return all(len(each) <= MOST_RULES for each in lists)
 
     @property
     def says(self) -> bool:
@@ -84,16 +86,23 @@ class Draft:
 
     def plan(self) -> Plan:
         """The plan; the latest of two wishes for the same thing counts."""
-        wishes = {(wish.about, wish.value.casefold()): wish for wish in (*self.more, *self.less)}
-        kept = {id(wish) for wish in wishes.values()}
+        more, less = self._wishes()
         return Plan(
-            only=tuple(dict.fromkeys(self.only))[:_MOST],
-            never=tuple(dict.fromkeys(self.never))[:_MOST],
-            more=tuple(wish for wish in self.more if id(wish) in kept)[:_MOST],
-            less=tuple(wish for wish in self.less if id(wish) in kept)[:_MOST],
+            only=tuple(dict.fromkeys(self.only)),
+            never=tuple(dict.fromkeys(self.never)),
+            more=more,
+            less=less,
             leanings=Leanings(**self.leanings),
             size=Size(**self.size),
             **self.members,
+        )
+
+    def _wishes(self) -> tuple[tuple[Wish, ...], tuple[Wish, ...]]:
+        """Wishes for more and for less, the latest of each thing."""
+        latest = {(wish.about, wish.value.casefold()): id(wish) for wish in (*self.more, *self.less)}
+        kept = set(latest.values())
+        return tuple(wish for wish in self.more if id(wish) in kept), tuple(
+            wish for wish in self.less if id(wish) in kept
         )
 
 
@@ -153,67 +162,87 @@ class Drafting:
         for scope in scopes:
             self._kinds(scope)
             groups = [(joined, self._without_single(terms, scope)) for joined, terms in scope.groups]
-            bundles = _bundles([(joined, terms) for joined, terms in groups if terms], scope.mode)
-            if not bundles:
+            if not any(terms for _, terms in groups):
                 continue
             if scope.mode == "except":
-                self._except(bundles, barred)
+                self._except(groups, barred)
             elif scope.mode == "never":
+                bundles = self._conditions(groups, "never").bundles
                 barred = list(range(len(self.draft.never), len(self.draft.never) + len(bundles)))
-                self.draft.never += [Rule(**_given(bundle)) for bundle in bundles]
+                self.draft.never += [Rule(**members_of(bundle)) for bundle in bundles]
             elif scope.mode == "only" or (scope.mode == "want" and self._certain):
-                self._only(bundles)
+                self._only(groups, scope.mode)
                 barred = []
             else:
                 self._wish(groups, scope)
                 barred = []
         return self.draft
 
-    def _only(self, bundles: list[Bundle]) -> None:
-        """Rules: alternatives in one with the others as exceptions, what is no name in one each."""
-        named = [bundle for bundle in bundles if _NAMES & set(bundle) or set(bundle) & {"genres", "moods"}]
-        self.draft.only += [Rule(**_given(bundle)) for bundle in bundles if bundle not in named]
-        if named:
-            unless = tuple(Match(**_given(bundle)) for bundle in named[1 : _MOST_EXCEPTIONS + 1])
-            self.draft.only.append(Rule(**_given(named[0]), unless=unless))
+    def _conditions(self, groups: Groups, mode: Mode) -> Alternatives:
+        """Conditions of groups of terms; what a plan has no room for is not used."""
+        found = Alternatives(groups, mode)
+        self.draft.unused += found.left_out
+        return found
 
-    def _except(self, bundles: list[Bundle], barred: list[int]) -> None:
-        matches = tuple(Match(**_given(bundle)) for bundle in bundles)
+    def _only(self, groups: Groups, mode: Mode) -> None:
+        """Rules: of each condition one alternative, with the others as exceptions."""
+        for first, *others in self._conditions(groups, mode).conditions:
+            unless = tuple(Match(**members_of(bundle)) for bundle in others)
+            self.draft.only.append(Rule(**members_of(first), unless=unless))
+
+    def _except(self, groups: Groups, barred: Sequence[int]) -> None:
+        """Exceptions of the rules before; without one, rules that forbid."""
+        matches = tuple(Match(**members_of(bundle)) for bundle in self._conditions(groups, "except").bundles)
         if not barred:
             self.draft.never += [Rule(**dict(match)) for match in matches]
         for place in barred:
             rule = self.draft.never[place]
-            self.draft.never[place] = rule.model_copy(update={"unless": (*rule.unless, *matches)[:_MOST_EXCEPTIONS]})
+            if len(rule.unless) + len(matches) > MOST_EXCEPTIONS:
+                self.draft.unused += [term for _, terms in groups for term in terms]
+                return
+            self.draft.never[place] = rule.model_copy(update={"unless": (*rule.unless, *matches)})
 
     def _kinds(self, scope: Scope) -> None:
         """A rule for content types that a scope asks for by nouns; forbidden are they if nothing else is."""
-        nouns = [term for _, terms in scope.groups for term in terms if term.kind == "noun"]
-        if not nouns:
+        said = [term for _, terms in scope.groups for term in terms]
+        if not any(term.kind == "noun" for term in said):
             return
-        scope.groups = [(joined, [term for term in terms if term.kind != "noun"]) for joined, terms in scope.groups]
-        rule = Rule(content_types=tuple(dict.fromkeys(term.value for term in nouns)))
-        if scope.mode in {"want", "only"}:
+        asked = scope.mode in {"want", "only"}
+        alone = all(term.kind in _KINDS for term in said)
+        taken = _KINDS if asked or alone else {"noun"}
+        scope.groups = [(joined, [term for term in terms if term.kind not in taken]) for joined, terms in scope.groups]
+        rule = Rule(content_types=tuple(dict.fromkeys(term.value for term in said if term.kind in taken)))
+        if asked:
             self.draft.only.append(rule)
-        elif not any(terms for _, terms in scope.groups):
+        elif alone:
             self.draft.never.append(rule)
 
-    def _wish(self, groups: Sequence[tuple[str, list[Term]]], scope: Scope) -> None:
+    def _wish(self, groups: Groups, scope: Scope) -> None:
+        """Wishes for what is named; of a scope that asks, what is no name stays a rule."""
         target = self.draft.less if scope.mode == "less" else self.draft.more
+        asks = scope.mode == "want"
         for _, terms in groups:
             for term in terms:
-                if term.kind in {"name", "likely"}:
-                    target += [
-                        Wish(about=_ABOUT[entry.field], value=entry.value, strength=scope.strength)
-                        for entry in term.value[:_MOST_LIKE]
-                    ]
-                elif term.kind == "type" and scope.mode == "want":
-                    self.draft.only.append(Rule(content_types=(term.value,)))
-                elif term.kind == "type":
-                    target.append(Wish(about="content_type", value=term.value, strength=scope.strength))
-                elif scope.mode == "want":
-                    self._only(_bundles([("", [term])], "want"))
-                else:
+                if term.kind in _NAMED:
+                    about = _ABOUT[term.value[0].field]
+                    wishes = [Wish(about=about, value=entry.value, strength=scope.strength) for entry in term.value]
+                    self._add_wishes(target, wishes[:_MOST_LIKE], term)
+                elif term.kind == "type" and not asks:
+                    wish = Wish(about="content_type", value=term.value, strength=scope.strength)
+                    self._add_wishes(target, [wish], term)
+                elif not asks:
                     self.draft.unused.append(term)
+        if asks:
+            self._only(
+                [(joined, [term for term in terms if term.kind not in _NAMED]) for joined, terms in groups], "want"
+            )
+
+    def _add_wishes(self, target: list[Wish], wishes: Sequence[Wish], term: Term) -> None:
+        """Wishes of a term, if a plan has room for them."""
+        if len(target) + len(wishes) > MOST_RULES:
+            self.draft.unused.append(term)
+        else:
+            target += wishes
 
     def _without_single(self, terms: list[Term], scope: Scope) -> list[Term]:
         """Terms of a group that conditions are made of; those of the whole list are taken out."""
@@ -234,7 +263,8 @@ class Drafting:
             name, direction = term.value
             self._lean(name, -direction_sign(direction) if reversed_ else direction_sign(direction))
         elif term.kind == "inclined":
-            (draft.less if reversed_ else draft.more).extend(Wish(about="tag", value=each.value) for each in term.value)
+            wishes = [Wish(about="tag", value=each.value) for each in term.value]
+            self._add_wishes(draft.less if reversed_ else draft.more, wishes, term)
         elif term.kind == "items":
             draft.size["items"] = term.value
         elif term.kind == "minutes":
@@ -270,7 +300,7 @@ class Drafting:
         """A rule or wish about what plays, or about its creator; nothing where nothing plays."""
         playing = self._playing
         creator = playing.creator if playing else None
-        if playing is None or (term.value == "its_creator" and not creator):
+        if playing is None or (term.value == "its_creator" and not 0 < len(creator or "") <= LONGEST_NAME):
             self.draft.unused.append(term)
             return
         by_creator = term.value == "its_creator"
@@ -284,52 +314,9 @@ class Drafting:
             if by_creator and creator
             else Wish(about="item", value=playing.item_id)
         )
-        (self.draft.less if scope.mode == "less" else self.draft.more).append(wish)
+        self._add_wishes(self.draft.less if scope.mode == "less" else self.draft.more, [wish], term)
 
 
 def direction_sign(direction: str) -> float:
     """1 for up, -1 for down."""
     return 1.0 if direction == "up" else -1.0
-
-
-def _bundles(groups: Sequence[tuple[str, list[Term]]], mode: Mode) -> list[Bundle]:
-    """Conditions of groups: what stands beside each other together, what is joined as alternatives."""
-    bundles: list[Bundle] = []
-    for joined, terms in groups:
-        bundle: Bundle = {}
-        for term in terms:
-            name, values = _condition(term)
-            free = [each for each in _SPARE.get(name, (name,)) if each not in bundle]
-            bundle.setdefault(free[0] if free else name, []).extend(values)
-        last = bundles[-1] if bundles else None
-        same = last is not None and len(last) == 1 and last.keys() == bundle.keys() and last.keys() <= _NAMES
-        if last is not None and joined and same:
-            last[next(iter(last))] += next(iter(bundle.values()))
-        elif last is not None and mode != "never" and joined != "or" and not _NAMES & set(bundle):
-            last.update({name: values for name, values in bundle.items() if name not in last})
-        else:
-            bundles.append(bundle)
-    return bundles
-
-
-def _condition(term: Term) -> tuple[str, list[Any]]:
-    """The field of a condition, and its values."""
-    if term.kind in {"name", "likely"}:
-        entries: tuple[Entry, ...] = term.value
-        return _FIELD_OF[entries[0].field], [entry.value for entry in entries]
-    if term.kind == "years":
-        return "years", [Years(first=term.value[0], last=term.value[1])]
-    if term.kind == "duration":
-        return "duration", [Duration(at_least=term.value[0], at_most=term.value[1])]
-    if term.kind == "heard":
-        return "heard", [term.value == "known"]
-    return "content_types", [term.value]
-
-
-def _given(bundle: Bundle) -> dict[str, Any]:
-    """A condition's members: tuples of distinct values, or the one value of what has no more."""
-    single = {"duration", "heard", "explicit"}
-    return {
-        name: values[0] if name in single else tuple(dict.fromkeys(values))[:_MOST_VALUES]
-        for name, values in bundle.items()
-    }
