@@ -78,6 +78,13 @@ def test_words_that_nothing_understands_are_told_and_change_nothing(app):
     assert body["in_words"] == "Never items tagged christmas. More jazz."
 
 
+@pytest.mark.parametrize(
+    "text", ["80s 90s 70s 60s 50s 40s music", " and ".join(map(str, range(1950, 2020, 2))), "no jazz except fir " * 90]
+)
+def test_words_that_ask_for_more_than_a_plan_holds_are_answered(app, text):
+    assert steer(app, text=text).status_code == 200
+
+
 def test_words_are_told_with_what_they_were_taken_for_and_what_was_left_over(app):
     receipt = steer(app, text="no chrismas, two songs").json()["receipt"]
     assert (receipt["intent"], receipt["not_understood"]) == ("steer", [])
