@@ -68,10 +68,6 @@ class Takedowns:
         """The same and some more; what was said before or after does not matter."""
         return Takedowns.of((*self.words, *words))
 
-    def until(self, night: date) -> "Takedowns":
-        """Those that a night obeys."""
-        return Takedowns(tuple(word for word in self.words if word.from_night <= night))
-
     @cached_property
     def in_force(self) -> tuple[Takedown, ...]:
         """The words by which items may not be listed."""

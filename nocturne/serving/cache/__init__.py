@@ -11,12 +11,12 @@ from nocturne.serving.cache.base import (
     PointerMoved,
     Progress,
     RowBatches,
-    Snapshot,
     TakedownsChanged,
 )
 from nocturne.serving.cache.lmdb.store import LmdbCache
 from nocturne.serving.cache.overlay import Overlay
 from nocturne.serving.cache.pointer import Generation, Pointer
+from nocturne.serving.cache.snapshot import Snapshot
 from nocturne.serving.cache.values import GenerationInfo, ListKind, ServedList
 
 __all__ = [

@@ -5,7 +5,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Protocol, Self
+from typing import TYPE_CHECKING, Self
 
 import pyarrow as pa
 
@@ -14,6 +14,7 @@ from nocturne.core.takedowns import NONE, Takedowns
 from nocturne.serving.cache.overlay import NO_OVERLAY, Overlay, read_overlay
 from nocturne.serving.cache.pointer import Generation, Pointer
 from nocturne.serving.cache.rows import ServedRow, read_row
+from nocturne.serving.cache.snapshot import Snapshot
 from nocturne.serving.cache.values import Decoder, GenerationInfo, ItemsGone, ServedList
 
 if TYPE_CHECKING:
@@ -119,34 +120,6 @@ class OpenGeneration(ABC):
         """True if it is there still, and was not loaded anew since it was opened."""
 
 
-class Snapshot(Protocol):
-    """One generation, whole, however often the pointer moves, until it is let go."""
-
-    @property
-    def generation(self) -> Generation:
-        """The generation that was served when the snapshot was taken."""
-
-    def get(self, user_id: str) -> ServedList | None:
-        """The list of this listener; None if there is none.
-
-        Raises:
-            ServiceError: the store failed, or has lost the generation.
-        """
-
-    def row(self, user_id: str) -> ServedRow | None:
-        """The list and the row of this listener; None if there is none.
-
-        Raises:
-            As `get`.
-        """
-
-    def items_file(self) -> Path | None:
-        """A local file of the generation's items, which can be mapped; None in a generation of lists alone."""
-
-    def is_current(self) -> bool:
-        """True if the generation is there still, and was not loaded anew since the snapshot was taken."""
-
-
 class Cache(ABC):
     """Generations of lists, and one pointer to the generation that is served.
 
@@ -246,6 +219,14 @@ class Cache(ABC):
                 expected=expected.served.name if expected else "no pointer yet",
                 fix="run the same command again",
             )
+
+    def item_ids(self, generation: str) -> pa.ChunkedArray | None:
+        """Every item that the lists of a generation may hold; None if it is not there."""
+        open_generation = self._current(generation)
+        try:
+            return open_generation and open_generation.decoder.read_info(open_generation.read_chunk).item_ids
+        except ItemsGone:
+            return None
 
     def overlay(self) -> Overlay:
         """The takedowns that are obeyed now."""

@@ -95,7 +95,8 @@ def test_a_listener_of_the_usual_size_takes_less_than_a_kilobyte_and_a_half():
         "market": "SE", "items": [{"item_id": f"i{n}", "score": 1.0} for n in rng.permutation(100_000)[:50]],
         "propensities": None, "factors": rng.normal(size=64).tolist(),
         "heard": np.sort(rng.permutation(100_000)[:100]).tolist(), "weights": [1.0] * 100, "days": [9] * 100,
+        "reserve": list(range(10)),
     }  # fmt: skip
     ((_, value),) = Encoder(info).batch(batch(row))
-    assert len(value) == 4 + 50 * 8 + 4 + 2 + 64 * 4 + 4 + 2 + 100 * 2 + 100 * 2 + 2 + 100 * 2
+    assert len(value) == 4 + 50 * 8 + 4 + 2 + 64 * 4 + 4 + 2 + 100 * 2 + 100 * 2 + 2 + 100 * 2 + 10 * 4 + 2
     assert len(value) <= 1_500

@@ -14,7 +14,7 @@ from typing import Any
 import lmdb
 
 from nocturne.core.errors import InputError
-from nocturne.serving.cache.base import Cache, OpenGeneration, ParallelMap, Progress, RowBatches, Snapshot
+from nocturne.serving.cache.base import Cache, OpenGeneration, ParallelMap, Progress, RowBatches
 from nocturne.serving.cache.lmdb import environments
 from nocturne.serving.cache.lmdb.failures import errors, failed
 from nocturne.serving.cache.lmdb.generations import (
@@ -27,6 +27,7 @@ from nocturne.serving.cache.lmdb.generations import (
 )
 from nocturne.serving.cache.overlay import Overlay
 from nocturne.serving.cache.pointer import Generation, Pointer, from_json, to_json
+from nocturne.serving.cache.snapshot import Snapshot
 from nocturne.serving.cache.values import GenerationInfo
 
 POINTER_KEY, STAMP_KEY, OVERLAY_KEY = b"pointer", b"takedowns-stamp", b"takedowns"
@@ -54,6 +55,7 @@ class LmdbCache(Cache):
                 self._pointer_folder.mkdir(exist_ok=True)
 
     def head(self) -> tuple[Pointer | None, bytes]:
+        """The pointer, and the stamp of the takedowns, in one transaction."""
         environments.enter()
         try:  # not `with errors`: entering it takes longer than reading; no name for the transaction, as in `read`
             there = self._pointers or self._open_pointers()

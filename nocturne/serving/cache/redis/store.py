@@ -23,7 +23,7 @@ from typing import IO, cast
 
 from nocturne.core.errors import ServiceError
 from nocturne.core.sections import CacheSettings
-from nocturne.serving.cache.base import Cache, OpenGeneration, ParallelMap, Progress, RowBatches, Snapshot
+from nocturne.serving.cache.base import Cache, OpenGeneration, ParallelMap, Progress, RowBatches
 from nocturne.serving.cache.overlay import Overlay
 from nocturne.serving.cache.pointer import Generation, Pointer, from_json, to_json
 from nocturne.serving.cache.redis import scripts
@@ -41,6 +41,7 @@ from nocturne.serving.cache.redis.generations import (
 )
 from nocturne.serving.cache.redis.item_copies import PIECE_BYTES
 from nocturne.serving.cache.redis.loader import BatchesLoader, lost, store
+from nocturne.serving.cache.snapshot import Snapshot
 from nocturne.serving.cache.values import GenerationInfo
 
 POINTER_KEY = "nocturne:pointer"
@@ -66,6 +67,7 @@ class RedisCache(Cache):
         self._look_at = 0.0
 
     def head(self) -> tuple[Pointer | None, bytes]:
+        """The pointer, and the stamp of the takedowns, in one round trip."""
         with errors(self.place):
             text, stamp = cast("list[bytes | None]", self._redis.mget(POINTER_KEY, STAMP_KEY))
         return from_json(text) if text else None, stamp or b""
