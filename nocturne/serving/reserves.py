@@ -64,7 +64,7 @@ class Reserves:
             return np.zeros(0, np.int32)
         in_list = {entry["item_id"] for entry in lists["items"][row].as_py()}
         others = np.array([item_id not in in_list for item_id in popular.item_ids], bool)
-        left = popular.numbers[others]
+        left: Indexes = popular.numbers[others]
         left = left[~np.isin(left, heard[row].values.to_numpy())]
         return left[:RESERVE]
 
