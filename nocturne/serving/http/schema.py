@@ -287,7 +287,7 @@ TAKEDOWNS_EXAMPLE = {
     "takedowns": [
         {
             "item_id": "t0000542",
-            "market": None,
+            "market": "SE",
             "asked_at": "2025-01-04T09:12:00+00:00",
             "takedown_id": "0f0b0d2b8f3a4a6f9f9a3b0d6c1e2f34",
             "why": "court order 17/25",
