@@ -35,7 +35,7 @@ class Takedown(NamedTuple):
 
     @property
     def key(self) -> Key:
-        """What it is about."""
+        """Item and market that it is about."""
         return self.item_id, self.market
 
     @property

@@ -188,7 +188,7 @@ def test_what_is_popular_is_replaced_by_the_next_most_heard_of_its_type(served: 
 
 
 class TestRequests:
-    """What commands and the service ask for."""
+    """Requests of commands and of the service."""
 
     @pytest.fixture
     def landing(self, tmp_path: Path) -> Path:

@@ -39,7 +39,7 @@ class RuledItems(Protocol):
 
 
 class Listable:
-    """What may be listed under some takedowns; worked out for a market when it is first asked for."""
+    """Items that may be listed under some takedowns; worked out for a market when it is first asked for."""
 
     def __init__(self, items: RuledItems, takedowns: Takedowns) -> None:
         self._items = items

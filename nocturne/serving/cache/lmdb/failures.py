@@ -10,7 +10,7 @@ from nocturne.core.errors import ServiceError
 
 @contextmanager
 def errors(place: str) -> Iterator[None]:
-    """Whatever the block raises of LMDB or the disk becomes a ServiceError."""
+    """Errors of LMDB and the disk, raised as a ServiceError."""
     try:
         yield
     except (lmdb.Error, OSError) as error:
