@@ -50,6 +50,12 @@ _INGEST_EVENTS = Stage(
     reads=("landing", "items", "listens", "validations"),
     writes=("items", "listens", "quarantine", "ingests"),
 )
+_INGEST_TAKEDOWNS = Stage(
+    "ingest_takedowns",
+    "take in what may not be listed from now on, by order, and what may be again",
+    reads=("landing", "items", "takedowns", "validations"),
+    writes=("takedowns",),
+)
 _INGEST_STEERS = Stage(
     "ingest_steers",
     "take in the plans that listeners asked for and that hold from now on",
@@ -82,18 +88,28 @@ _RANK_USERS = Stage(
     "write the exact top of the catalogue for every listener, computing only what can have changed",
     reads=(
         *("items", "item_index", "interactions", "models", "item_factors", "cold_factors", "pools", "validations"),
-        *("bridges", "bridge_factors", "steers", "nights", "arm_pools", "triggers", "rankings", "experiment_results"),
+        *("bridges", "bridge_factors", "steers", "takedowns", "nights", "arm_pools", "triggers", "rankings"),
+        "experiment_results",
     ),
     writes=("pools", "ranked_lists", "shelf_lists", "arm_pools", "arm_lists", "assignments", "triggers", "rankings"),
 )
 _RELATE_ITEMS = Stage(
     "relate_items",
     "write what goes best with every item, computing only what can have changed",
-    reads=("items", "item_index", "models", "item_factors", "cold_factors", "related_items", "validations"),
+    reads=(
+        "items",
+        "item_index",
+        "models",
+        "item_factors",
+        "cold_factors",
+        "takedowns",
+        "related_items",
+        "validations",
+    ),
     writes=("related_items",),
 )
 _TABLE_STAGES = (
-    *(_INGEST_EVENTS, _INGEST_STEERS, _BUILD_INTERACTIONS, _EMBED_ITEMS),
+    *(_INGEST_EVENTS, _INGEST_TAKEDOWNS, _INGEST_STEERS, _BUILD_INTERACTIONS, _EMBED_ITEMS),
     *(_TRAIN_ALS, _RANK_USERS, _RELATE_ITEMS),
 )
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
 import typer
 from rich.console import Console
 
-from nocturne.cli import experiments, mcp, models, serving
+from nocturne.cli import experiments, mcp, models, serving, takedowns
 from nocturne.cli.evaluate import evaluate_app
 from nocturne.cli.help import Command, Group, program
 from nocturne.cli.options import (
@@ -327,6 +327,8 @@ COMMANDS: dict[str, dict[str, Callable[..., None]]] = {
         "served": serving.served,
         "rollback": serving.rollback,
         "release": serving.release,
+        "takedown": takedowns.takedown,
+        "takedowns": takedowns.takedowns,
     },
     "Looking at nights": {"status": status, "nights": nights, "validations": validations},
     "Models": {"tune": tune},

@@ -21,6 +21,10 @@ def serve(
     token_file: Annotated[
         str, typer.Option(help="bearer tokens, one a line; by default service.token_file", metavar="FILE")
     ] = "",
+    takedown_token_file: Annotated[
+        str,
+        typer.Option(help="tokens of who may take items down; by default service.takedown_token_file", metavar="FILE"),
+    ] = "",
     conf: Conf = None,
     set_: Set = None,
 ) -> None:
@@ -37,6 +41,8 @@ def serve(
     settings = load_settings(conf, set_ or ())
     if token_file:
         settings = with_values(settings, {"service.token_file": token_file})
+    if takedown_token_file:
+        settings = with_values(settings, {"service.takedown_token_file": takedown_token_file})
     require_cache(cache)
     worker = Worker(cache, settings.cache, settings.service, landing, settings.words)
     listening = server.listen(worker, host, port)

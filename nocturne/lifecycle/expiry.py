@@ -19,7 +19,7 @@ from nocturne.storage.model_transitions import CANDIDATE, REFUSED, ModelRecord, 
 from nocturne.storage.tables import ACCUMULATED, OF_MODELS
 
 _STANDING = frozenset({PUBLISHED, STALE, ROLLED_BACK})
-_BUILT_ON = ("interactions", "set_aside", "pools", "arm_pools", "triggers", "related_items", "steers")
+_BUILT_ON = ("interactions", "set_aside", "pools", "arm_pools", "triggers", "related_items", "steers", "takedowns")
 MOST_DAYS_AFTER = 14
 """Days after the newest night on which retention may still run."""
 NIGHTS_BUILT_ON = 2

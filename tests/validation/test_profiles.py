@@ -22,7 +22,7 @@ def tonight(night: Callable[..., Night]) -> Night:
 
 def catalogue(*blocked: str) -> Catalogue:
     rows = pa.Table.from_pylist(two_listeners.items(), schema=contract("items").arrow_schema)
-    return Catalogue(rows, two_listeners.TONIGHT, blocked)
+    return Catalogue(rows, two_listeners.TONIGHT, blocked, contract("takedowns").arrow_schema.empty_table())
 
 
 def barred(judge: Catalogue) -> list[list[str]]:

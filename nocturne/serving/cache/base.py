@@ -5,13 +5,16 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Protocol, Self
+from typing import TYPE_CHECKING, Self
 
 import pyarrow as pa
 
 from nocturne.core.errors import ServiceError, UsageError
+from nocturne.core.takedowns import NONE, Takedowns
+from nocturne.serving.cache.overlay import NO_OVERLAY, Overlay, read_overlay
 from nocturne.serving.cache.pointer import Generation, Pointer
 from nocturne.serving.cache.rows import ServedRow, read_row
+from nocturne.serving.cache.snapshot import Snapshot
 from nocturne.serving.cache.values import Decoder, GenerationInfo, ItemsGone, ServedList
 
 if TYPE_CHECKING:
@@ -31,6 +34,10 @@ class PointerMoved(ServiceError):  # noqa: N818 (says what happened, like GateCl
     """Somebody else moved the pointer since it was read: look again, then decide anew."""
 
 
+class TakedownsChanged(ServiceError):  # noqa: N818 (says what happened, like PointerMoved)
+    """Somebody else changed the takedowns since they were read: look again, then decide anew."""
+
+
 class OpenGeneration(ABC):
     """One generation of a cache, open for reading.
 
@@ -44,20 +51,32 @@ class OpenGeneration(ABC):
         self.decoder = decoder
         self._encoder: Encoder | None = None
 
-    def get(self, user_id: str) -> ServedList | None:
-        """The list of this listener; None if there is none, or the generation is not there any more."""
+    def get(self, user_id: str, takedowns: Takedowns = NONE) -> ServedList | None:
+        """The list of this listener; None if there is none, or the generation is not there any more.
+
+        Args:
+            takedowns: that it obeys: what is taken down is not in it, and what stands behind moves up.
+        """
         value = self.read(user_id)
         if value is None:
             return None
         try:
-            return self.decoder.decode(value, self.read_chunk)
+            return self.decoder.decode(value, self.read_chunk, takedowns)
         except ItemsGone:
             return None
 
-    def row(self, user_id: str) -> ServedRow | None:
-        """The list and the row of this listener; None if there is none."""
+    def row(self, user_id: str, takedowns: Takedowns = NONE) -> ServedRow | None:
+        """The list and the row of this listener, without what is taken down; None if there is none."""
         value = self.read(user_id)
-        return None if value is None else self.as_row(value)
+        if value is None:
+            return None
+        row = self.as_row(value)
+        if not takedowns.item_ids:
+            return row
+        try:
+            return row.where(~self.decoder.are_among(row.numbers, takedowns.barred(row.market), self.read_chunk))
+        except ItemsGone:
+            return None
 
     def as_row(self, value: bytes) -> ServedRow:
         """The list and the row of a stored value.
@@ -101,34 +120,6 @@ class OpenGeneration(ABC):
         """True if it is there still, and was not loaded anew since it was opened."""
 
 
-class Snapshot(Protocol):
-    """One generation, whole, however often the pointer moves, until it is let go."""
-
-    @property
-    def generation(self) -> Generation:
-        """The generation that was served when the snapshot was taken."""
-
-    def get(self, user_id: str) -> ServedList | None:
-        """The list of this listener; None if there is none.
-
-        Raises:
-            ServiceError: the store failed, or has lost the generation.
-        """
-
-    def row(self, user_id: str) -> ServedRow | None:
-        """The list and the row of this listener; None if there is none.
-
-        Raises:
-            As `get`.
-        """
-
-    def items_file(self) -> Path | None:
-        """A local file of the generation's items, which can be mapped; None in a generation of lists alone."""
-
-    def is_current(self) -> bool:
-        """True if the generation is there still, and was not loaded anew since the snapshot was taken."""
-
-
 class Cache(ABC):
     """Generations of lists, and one pointer to the generation that is served.
 
@@ -140,20 +131,21 @@ class Cache(ABC):
         self.place = place
         self._read_only = read_only
         self._reading: dict[str, OpenGeneration] = {}
+        self._overlay = NO_OVERLAY
 
     def get(self, user_id: str) -> ServedList | None:
-        """The list that is served to this listener; None if there is none."""
-        pointer = self.pointer()
+        """The list that is served to this listener, without what is taken down; None if there is none."""
+        pointer, stamp = self.head()
         again = True
         while pointer:
             name = pointer.served.name
             generation = self._reading.get(name) or self._opened(name)
             if generation is not None:
-                served_list = generation.get(user_id)
+                served_list = generation.get(user_id, self._overlay_of(stamp).takedowns)
                 if served_list is not None:
                     return served_list
             # a miss may mean that the generation was dropped or loaded anew since we looked
-            latest = self.pointer()
+            latest, stamp = self.head()
             if latest == pointer:
                 if generation is None or not again or generation.is_current():
                     return None
@@ -228,6 +220,33 @@ class Cache(ABC):
                 fix="run the same command again",
             )
 
+    def item_ids(self, generation: str) -> pa.ChunkedArray | None:
+        """Every item that the lists of a generation may hold; None if it is not there."""
+        open_generation = self._current(generation)
+        try:
+            return open_generation and open_generation.decoder.read_info(open_generation.read_chunk).item_ids
+        except ItemsGone:
+            return None
+
+    def overlay(self) -> Overlay:
+        """The takedowns that are obeyed now."""
+        return self._overlay_of(self.head()[1])
+
+    def swap_overlay(self, expected: Overlay, new: Overlay) -> None:
+        """Set the takedowns to `new` if they are `expected`, atomically and durably; the pointer stays where it is.
+
+        Every reader, in whatever process, obeys them from its next read on.
+
+        Raises:
+            TakedownsChanged: they are not.
+            ServiceError: the store failed.
+        """
+        self._must_write()
+        if not self._compare_and_set_overlay(expected.stamp, new):
+            raise TakedownsChanged(
+                "the takedowns were changed by somebody else meanwhile", where=self.place, fix="run the same again"
+            )
+
     def drop(self, generation: str) -> bool:
         """Remove a generation, whole or half-written; False, and nothing done, while the pointer or a reader needs it.
 
@@ -268,9 +287,9 @@ class Cache(ABC):
                 raise self._lost(generation.name)
             yield snapshot
 
-    @abstractmethod
     def pointer(self) -> Pointer | None:
         """Pointer to what is served; None before the first night."""
+        return self.head()[0]
 
     @abstractmethod
     def generations(self) -> list[str]:
@@ -291,6 +310,16 @@ class Cache(ABC):
     ) -> int: ...
 
     @abstractmethod
+    def head(self) -> tuple[Pointer | None, bytes]:
+        """The pointer, and the stamp of the takedowns, in one round trip."""
+
+    @abstractmethod
+    def _overlay_content(self) -> bytes | None: ...
+
+    @abstractmethod
+    def _compare_and_set_overlay(self, expected: bytes, new: Overlay) -> bool: ...
+
+    @abstractmethod
     def _compare_and_set(self, expected: Pointer | None, new: Pointer) -> bool: ...
 
     @abstractmethod
@@ -301,6 +330,12 @@ class Cache(ABC):
 
     @abstractmethod
     def _held(self, generation: Generation) -> contextlib.AbstractContextManager[Snapshot | None]: ...
+
+    def _overlay_of(self, stamp: bytes) -> Overlay:
+        """The takedowns of a stamp that was just read, or later ones."""
+        if stamp != self._overlay.stamp:
+            self._overlay = read_overlay(self._overlay_content()) if stamp else NO_OVERLAY
+        return self._overlay
 
     def _current(self, name: str) -> OpenGeneration | None:
         generation = self._reading.get(name)

@@ -29,6 +29,8 @@ from nocturne.serving.http.request_log import RequestLog
 from nocturne.serving.http.responses import Encoded
 from nocturne.serving.http.routes import CacheAway, ObeysPlans, Recommends, Routes
 from nocturne.serving.http.steering import STEERS, Stands, Steering, Steers
+from nocturne.serving.http.takedowns import PATH as TAKEDOWNS
+from nocturne.serving.http.takedowns import TakesDown, TakingDown, take_down_in
 from nocturne.serving.http.tokens import Tokens
 from nocturne.steering.parsing import ParserOf, parser_of
 
@@ -102,13 +104,21 @@ class Worker:
         warm_up(reader)
         words = partial(parser_of, settings=self.words)
         if mapped:
-            return build_app(MappedCache(reader), now_playing, steered, standing, self.settings, self.landing, words)
+            mapped_cache = MappedCache(reader)
+            return build_app(
+                mapped_cache, now_playing, steered, standing, self.settings, self.landing, words, self._takes_down
+            )
         from nocturne.serving.cache.redis.row_reader import RowReader
 
         rows = RowReader(self.cache, self.cache_settings, PATIENCE_SECONDS)
-        return build_app(
-            CacheServer(reader, rows, seconds), now_playing, steered, standing, self.settings, self.landing, words
-        )
+        server = CacheServer(reader, rows, seconds)
+        return build_app(server, now_playing, steered, standing, self.settings, self.landing, words, self._takes_down)
+
+    @property
+    def _takes_down(self) -> TakesDown | None:
+        if not (self.settings.takedown_token_file and self.landing):
+            return None
+        return partial(take_down_in, url=self.cache, settings=self.cache_settings, landing=self.landing)
 
 
 def build_app(
@@ -119,6 +129,7 @@ def build_app(
     settings: ServiceSettings,
     landing: str = "",
     words: ParserOf = parser_of,
+    takes_down: TakesDown | None = None,
 ) -> Guard:
     """The application of a worker.
 
@@ -130,11 +141,13 @@ def build_app(
         settings: of the service.
         landing: the landing zone, for exposures; empty: none are kept.
         words: makes the parser of a generation.
+        takes_down: takes items down; None: nothing is.
 
     Raises:
         UsageError: a file that the settings name cannot be read.
     """
     tokens = Tokens(Path(settings.token_file)) if settings.token_file else None
+    of_takedowns = Tokens(Path(settings.takedown_token_file)) if settings.takedown_token_file else None
     requests = RequestLog(settings.log_key_file) if settings.log_requests else None
     metrics = Metrics()
     queries = Queries(settings)
@@ -172,9 +185,10 @@ def build_app(
         lifespan=lifespan,
         exception_handlers=_error_handlers(settings),
     )
-    _add_routes(app, routes, steering, Operations(queries))
+    taking_down = TakingDown(takes_down, queries, settings.max_body_bytes)
+    _add_routes(app, routes, steering, taking_down, Operations(queries))
     _add_pages(app, queries, settings)
-    return Guard(app, tokens, settings.max_target_bytes, metrics, requests)
+    return Guard(app, tokens, settings.max_target_bytes, metrics, requests, of_takedowns)
 
 
 def document(queries: Queries, app: FastAPI) -> dict[str, Any]:
@@ -183,12 +197,15 @@ def document(queries: Queries, app: FastAPI) -> dict[str, Any]:
     return complete_document(described, queries)
 
 
-def _add_routes(app: FastAPI, routes: Routes, steering: Steering, operations: Operations) -> None:
+def _add_routes(
+    app: FastAPI, routes: Routes, steering: Steering, taking_down: TakingDown, operations: Operations
+) -> None:
     # in the order in which they are looked through
     for method, path, handler, operation in (
         ("GET", "/v1/listeners/{user_id:id}/list", routes.nightly_list, operations.nightly_list),
         ("POST", "/v1/now-playing", routes.now_playing, operations.now_playing),
         ("POST", "/v1/steer", steering.steer, operations.steer),
+        ("POST", TAKEDOWNS, taking_down.takedown, operations.takedown),
         ("GET", "/v1/items/{item_id:id}/related", routes.related, operations.related),
         ("GET", "/v1/generations", routes.generations, operations.generations),
         ("GET", "/livez", routes.livez, operations.livez),

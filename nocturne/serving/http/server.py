@@ -60,8 +60,14 @@ def listen(worker: Worker, host: str, port: int) -> socket.socket:
             expected="--host 127.0.0.1, or a file of tokens",
             fix="write tokens to a file, one a line, and name it with --token-file",
         )
-    if settings.token_file:
-        Tokens(Path(settings.token_file))
+    for file in filter(None, (settings.token_file, settings.takedown_token_file)):
+        Tokens(Path(file))
+    if settings.takedown_token_file and not worker.landing:
+        raise UsageError(
+            "takedowns need a landing zone: nights read them there",
+            found="a file of tokens for them, and no --landing",
+            fix="name the folder that the nights read with --landing, or leave out --takedown-token-file",
+        )
     if settings.log_requests:
         RequestLog(settings.log_key_file)
     if worker.landing and not os.access(worker.landing, os.W_OK | os.X_OK):

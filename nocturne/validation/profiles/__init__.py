@@ -26,6 +26,7 @@ from nocturne.validation.profiles import (
     set_aside,
     shelf_lists,
     steers,
+    takedowns,
     texts,
 )
 from nocturne.validation.profiles.arithmetic import Measured, Profile
@@ -56,6 +57,7 @@ _AND_HASHED: dict[str, Callable[[Night], Profile]] = {
     "bridge_factors": bridges.bridge_factors,
     "rankings": pools.rankings,
     "steers": steers.steers,
+    "takedowns": takedowns.takedowns,
     "exposures": exposures.exposures,
     "exposure_rejects": exposures.exposure_rejects,
     "exposure_ingests": exposures.exposure_ingests,

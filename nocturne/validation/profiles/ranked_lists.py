@@ -84,6 +84,7 @@ class ListMeasurement:
     previous: StoredRows | None
     items: StoredRows
     index: StoredRows
+    takedowns: StoredRows
     rules: ListRules
     model_version: str
     explicit_blocked_markets: tuple[str, ...]
@@ -97,7 +98,8 @@ class ListMeasurement:
 
     def measure(self, buckets: Iterable[int]) -> Sums:
         """Sums of the metrics over some buckets, and how often each item is listed."""
-        catalogue = Catalogue(self.items.to_table(), self.run_date, self.explicit_blocked_markets)
+        words = self.takedowns.to_table()
+        catalogue = Catalogue(self.items.to_table(), self.run_date, self.explicit_blocked_markets, words)
         items = ListedItems(self.index.to_table(), catalogue)
         sums = Sums(dict.fromkeys(_COUNTED, 0.0), of_items={"slots": np.zeros(len(items))})
         for bucket in buckets:
@@ -215,6 +217,7 @@ def measurement(
         previous=None,
         items=StoredRows.at(night, "items", Catalogue.COLUMNS),
         index=StoredRows.at(night, "item_index", ["item_index", "item_id"]),
+        takedowns=StoredRows.at(night, "takedowns", Catalogue.WORDS),
         rules=ListRules(
             run_date=night.run_date,
             top_k=ranking.top_k,

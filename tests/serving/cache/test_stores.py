@@ -123,23 +123,23 @@ def test_a_reader_whose_generation_is_dropped_after_it_read_the_pointer_reads_th
     monday_served: Cache,
 ):
     with open_cache(cache_url, read_only=True) as reader:
-        read_pointer = reader.pointer
+        read_head = reader.head
 
-        def slow() -> Pointer | None:
-            found = read_pointer()
-            if found == Pointer(MONDAY):
+        def slow() -> tuple[Pointer | None, bytes]:
+            found = read_head()
+            if found[0] == Pointer(MONDAY):
                 serve_tuesday(monday_served)
                 monday_served.drop(MONDAY.name)
             return found
 
-        reader.pointer = slow
+        reader.head = slow
         assert reader.get("ann") == listed("tuesday")
 
 
 def test_a_reader_reads_the_pointer_once_more_on_a_miss_and_not_on_a_hit(monday_served: Cache):
-    read_pointer, reads = monday_served.pointer, []
+    read_head, reads = monday_served.head, []
     monday_served.get("ann")
-    monday_served.pointer = lambda: reads.append(1) or read_pointer()
+    monday_served.head = lambda: reads.append(1) or read_head()
     assert monday_served.get("ann")
     assert len(reads) == 1
     assert monday_served.get("nobody") is None

@@ -14,6 +14,7 @@ import redis
 
 from nocturne.core.errors import ServiceError
 from nocturne.serving.cache.base import OpenGeneration
+from nocturne.serving.cache.overlay import Overlay
 from nocturne.serving.cache.pointer import Generation
 from nocturne.serving.cache.redis import scripts
 from nocturne.serving.cache.redis.connection import errors
@@ -25,6 +26,7 @@ Result = TypeVar("Result")
 
 GENERATIONS_KEY = "nocturne:generations"
 DROPPING_KEY = "nocturne:dropping"
+OVERLAY_KEY, STAMP_KEY = "nocturne:takedowns", "nocturne:takedowns:stamp"
 BUCKETS_AT_ONCE = 1000
 LAPSE_SECONDS = 600
 RENEW_SECONDS = 120
@@ -145,8 +147,10 @@ class RedisGeneration(OpenGeneration):
 class RedisSnapshot:
     """A snapshot: a reader that is registered with the server until it lets go, or lapses."""
 
-    def __init__(self, client: redis.Redis, place: str, generation: Generation) -> None:
+    def __init__(self, client: redis.Redis, place: str, generation: Generation, overlay: Callable[[], Overlay]) -> None:
+        """Args: overlay: reads the takedowns, or knows what they were a moment ago."""
         self.generation = generation
+        self._overlay = overlay
         self._redis = client
         self._place = place
         self._reader = uuid.uuid4().hex
@@ -167,12 +171,14 @@ class RedisSnapshot:
         return self._lists
 
     def get(self, user_id: str) -> ServedList | None:
-        """The list of this listener; None if there is none."""
-        return self._read(self.lists.get, user_id)
+        """The list of this listener, without what is taken down now; None if there is none."""
+        takedowns = self._overlay().takedowns
+        return self._read(lambda user: self.lists.get(user, takedowns), user_id)
 
     def row(self, user_id: str) -> ServedRow | None:
-        """The list and the row of this listener; None if there is none."""
-        return self._read(self.lists.row, user_id)
+        """The list and the row of this listener, without what is taken down now; None if there is none."""
+        takedowns = self._overlay().takedowns
+        return self._read(lambda user: self.lists.row(user, takedowns), user_id)
 
     def items_file(self) -> Path | None:
         """A copy of the file of the generation's items."""

@@ -1,6 +1,8 @@
 """The cache in Redis: hashes of about 440 lists each, and the pointer in `nocturne:pointer`.
 
     nocturne:pointer                        what is served
+    nocturne:takedowns                      what is taken down, whatever is served
+    nocturne:takedowns:stamp                tells these from all others
     nocturne:generations                    set of the generations that may be read
     nocturne:dropping                       set of those that are being removed
     nocturne:<generation>:about             hash of what its lists share, and of who may write them
@@ -12,6 +14,7 @@ Every key of a generation can be told from its name and `about`: nothing ever sc
 """
 
 import tempfile
+import time
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -20,13 +23,16 @@ from typing import IO, cast
 
 from nocturne.core.errors import ServiceError
 from nocturne.core.sections import CacheSettings
-from nocturne.serving.cache.base import Cache, OpenGeneration, ParallelMap, Progress, RowBatches, Snapshot
+from nocturne.serving.cache.base import Cache, OpenGeneration, ParallelMap, Progress, RowBatches
+from nocturne.serving.cache.overlay import Overlay
 from nocturne.serving.cache.pointer import Generation, Pointer, from_json, to_json
 from nocturne.serving.cache.redis import scripts
 from nocturne.serving.cache.redis.connection import connect, errors, replica
 from nocturne.serving.cache.redis.generations import (
     DROPPING_KEY,
     GENERATIONS_KEY,
+    OVERLAY_KEY,
+    STAMP_KEY,
     RedisGeneration,
     RedisSnapshot,
     info_key,
@@ -35,9 +41,13 @@ from nocturne.serving.cache.redis.generations import (
 )
 from nocturne.serving.cache.redis.item_copies import PIECE_BYTES
 from nocturne.serving.cache.redis.loader import BatchesLoader, lost, store
+from nocturne.serving.cache.snapshot import Snapshot
 from nocturne.serving.cache.values import GenerationInfo
 
 POINTER_KEY = "nocturne:pointer"
+OVERLAY_SECONDS = 0.1
+"""Between two looks of a snapshot at the takedowns: each costs a round trip."""
+
 BUCKET_LISTS = 440
 """So few that nearly every hash fits a table of 512 places."""
 
@@ -54,12 +64,30 @@ class RedisCache(Cache):
         self._settings = settings
         self._redis, place = connect(url, settings, read_only=read_only)
         super().__init__(place, read_only=read_only)
+        self._look_at = 0.0
 
-    def pointer(self) -> Pointer | None:
-        """Pointer to what is served; None before the first night."""
+    def head(self) -> tuple[Pointer | None, bytes]:
+        """The pointer, and the stamp of the takedowns, in one round trip."""
         with errors(self.place):
-            text = cast("bytes | None", self._redis.get(POINTER_KEY))
-        return from_json(text) if text else None
+            text, stamp = cast("list[bytes | None]", self._redis.mget(POINTER_KEY, STAMP_KEY))
+        return from_json(text) if text else None, stamp or b""
+
+    def _overlay_content(self) -> bytes | None:
+        with errors(self.place):
+            return cast("bytes | None", self._redis.get(OVERLAY_KEY))
+
+    def _recent_overlay(self) -> Overlay:
+        """The takedowns as they were a moment ago, for readers who would else wait for a round trip more."""
+        now = time.monotonic()
+        if now >= self._look_at:
+            self.overlay()
+            self._look_at = now + OVERLAY_SECONDS
+        return self._overlay
+
+    def _compare_and_set_overlay(self, expected: bytes, new: Overlay) -> bool:
+        with errors(self.place):
+            arguments = expected, new.stamp, new.content
+            return bool(self._redis.eval(scripts.SET_OVERLAY, 2, STAMP_KEY, OVERLAY_KEY, *cast("list[str]", arguments)))
 
     def generations(self) -> list[str]:
         """Names of all generations in the store, half-written and half-removed ones too, in ascending order."""
@@ -88,7 +116,7 @@ class RedisCache(Cache):
 
     @contextmanager
     def _held(self, generation: Generation) -> Iterator[Snapshot | None]:
-        hold = RedisSnapshot(self._redis, self.place, generation)
+        hold = RedisSnapshot(self._redis, self.place, generation, self._recent_overlay)
         try:
             yield hold if hold.take() else None
         finally:

@@ -1,0 +1,27 @@
+"""Errors of LMDB and the disk, raised as errors for people."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import lmdb
+
+from nocturne.core.errors import ServiceError
+
+
+@contextmanager
+def errors(place: str) -> Iterator[None]:
+    """Errors of LMDB and the disk, raised as a ServiceError."""
+    try:
+        yield
+    except (lmdb.Error, OSError) as error:
+        raise failed(place, error) from error
+
+
+def failed(place: str, error: Exception) -> ServiceError:
+    """The error that says that the cache failed."""
+    return ServiceError(
+        "the serving cache failed",
+        where=place,
+        found=str(error),
+        fix="check the disk's free space and the folder's permissions, then run again",
+    )
