@@ -1,4 +1,4 @@
-"""Tombstones: keyed hashes that know an erased listener again, and the key that makes them. Pure but for the key's file.
+"""Tombstones: keyed hashes that know an erased listener again, and the key that makes them.
 
 Whoever has the hashes and not the key cannot try ids. The key is in no table, message or log.
 """

@@ -2,7 +2,7 @@
 
 import contextlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Protocol, Self
@@ -13,6 +13,7 @@ from nocturne.core.errors import ServiceError, UsageError
 from nocturne.serving.cache.pointer import Generation, Pointer
 from nocturne.serving.cache.rows import ServedRow, read_row
 from nocturne.serving.cache.values import Decoder, GenerationInfo, ItemsGone, ServedList
+from nocturne.serving.cache.withheld import bars
 
 if TYPE_CHECKING:
     from nocturne.serving.cache.encoding import Encoder
@@ -143,10 +144,12 @@ class Cache(ABC):
 
     def get(self, user_id: str) -> ServedList | None:
         """The list that is served to this listener; None if there is none."""
-        pointer = self.pointer()
+        pointer, withheld = self._look(user_id)
         again = True
         while pointer:
             name = pointer.served.name
+            if bars(withheld, name):
+                return None
             generation = self._reading.get(name) or self._opened(name)
             if generation is not None:
                 served_list = generation.get(user_id)
@@ -269,6 +272,25 @@ class Cache(ABC):
             yield snapshot
 
     @abstractmethod
+    def withhold(self, user_ids: Sequence[str]) -> None:
+        """Have these listeners read from no generation any more, in any process, from the return on.
+
+        Proofs see what is stored: they are counted and sampled until `erase`.
+        """
+
+    @abstractmethod
+    def erase(self, generation: str, user_ids: Collection[str]) -> None:
+        """Remove these listeners from what is stored of a generation, if that is there."""
+
+    @abstractmethod
+    def let_back(self, user_ids: Sequence[str]) -> None:
+        """Have these listeners read again, who were erased in every generation that there is."""
+
+    @abstractmethod
+    def rewrite_persisted(self) -> None:
+        """Have what the store keeps of its memory on a disk written anew, so that nothing erased is left there."""
+
+    @abstractmethod
     def pointer(self) -> Pointer | None:
         """Pointer to what is served; None before the first night."""
 
@@ -301,6 +323,13 @@ class Cache(ABC):
 
     @abstractmethod
     def _held(self, generation: Generation) -> contextlib.AbstractContextManager[Snapshot | None]: ...
+
+    @abstractmethod
+    def _withheld(self, user_id: str) -> bytes | None: ...
+
+    def _look(self, user_id: str) -> tuple[Pointer | None, bytes | None]:
+        """The pointer, and what a listener is withheld under."""
+        return self.pointer(), self._withheld(user_id)
 
     def _current(self, name: str) -> OpenGeneration | None:
         generation = self._reading.get(name)

@@ -31,7 +31,7 @@ SOURCES = ("factors", "neighbours", "both", "creator", "text")
 EVERYWHERE = ""
 """Market of listeners who have none, or one that no rule names."""
 
-_ABOUT = b"nocturne"
+ABOUT = b"nocturne"
 _DESCRIPTIONS = 200_000
 
 
@@ -128,7 +128,7 @@ class ItemsInfo:
 
 def with_info(items: pa.Table, info: ItemsInfo) -> pa.Table:
     """The same table with what its items share."""
-    return items.replace_schema_metadata({_ABOUT: json.dumps(asdict(info))})
+    return items.replace_schema_metadata({ABOUT: json.dumps(asdict(info))})
 
 
 def write_items(items: pa.Table, sink: Any) -> None:
@@ -150,7 +150,7 @@ class ServedItems:
         try:
             reader = pa.ipc.open_file(pa.memory_map(str(path)))
             self._rows = reader.get_batch(0) if reader.num_record_batches else _no_rows(reader.schema)
-            about = json.loads(reader.schema.metadata[_ABOUT])
+            about = json.loads(reader.schema.metadata[ABOUT])
             self.info = ItemsInfo(**about)
         except (pa.ArrowInvalid, KeyError, TypeError, ValueError) as error:
             raise InputError(

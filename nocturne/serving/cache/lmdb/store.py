@@ -5,7 +5,7 @@ import os
 import shutil
 import tempfile
 import uuid
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,25 +13,25 @@ from typing import Any
 
 import lmdb
 
-from nocturne.core.errors import InputError, ServiceError
-from nocturne.serving.cache.base import Cache, OpenGeneration, ParallelMap, Progress, RowBatches, Snapshot
+from nocturne.core.errors import InputError
+from nocturne.serving.cache.base import OpenGeneration, ParallelMap, Progress, RowBatches, Snapshot
 from nocturne.serving.cache.lmdb import environments
+from nocturne.serving.cache.lmdb.erasing import INFO, ITEMS_FILE, LISTS, LOADING, ErasingLmdbCache
+from nocturne.serving.cache.lmdb.errors import errors, failed, sync_folder
 from nocturne.serving.cache.pointer import Generation, Pointer, from_json, to_json
 from nocturne.serving.cache.rows import ServedRow
 from nocturne.serving.cache.values import Decoder, GenerationInfo, ServedList
+from nocturne.serving.cache.withheld import bars
 
 POINTER_KEY = b"pointer"
-LISTS, INFO = b"lists", b"about"
 HEADER_KEY = b"head"
-ITEMS_FILE = "items.arrow"
-LOADING = ".loading-"
 LEAST_MAP_BYTES = 2**20
 BATCH_BYTES = 4 * 2**20
 PAGE_BYTES = 4096
 LONGEST_KEY = 511
 
 
-class LmdbCache(Cache):
+class LmdbCache(ErasingLmdbCache):
     """A cache on the local disk, read in-process. Any number of readers; one loader at a time."""
 
     def __init__(self, path: Path, *, read_only: bool = False) -> None:
@@ -40,24 +40,24 @@ class LmdbCache(Cache):
         self._pointer_folder = path / "pointer"
         self._pointers: Any = None  # an environment, once it is open
         if not read_only:
-            with _errors(self.place):
+            with errors(self.place):
                 self._generations.mkdir(parents=True, exist_ok=True)
                 self._pointer_folder.mkdir(exist_ok=True)
 
     def pointer(self) -> Pointer | None:
         """Pointer to what is served; None before the first night."""
         environments.enter()
-        try:  # not `with _errors`: entering it takes longer than reading
+        try:  # not `with errors`: entering it takes longer than reading
             text = self._pointers.begin().get(POINTER_KEY) if self._pointers or self._open_pointers() else None
         except (lmdb.Error, OSError) as error:
-            raise _failed(self.place, error) from error
+            raise failed(self.place, error) from error
         finally:
             environments.leave()
         return from_json(text) if text else None
 
     def generations(self) -> list[str]:
         """Names of all generations in the store, half-written ones too, in ascending order."""
-        with _errors(self.place):
+        with errors(self.place):
             if not self._generations.is_dir():
                 return []
             return sorted({folder.name.partition(LOADING)[0] for folder in self._generations.iterdir()})
@@ -81,7 +81,7 @@ class LmdbCache(Cache):
         return self._pointers is not None
 
     def _compare_and_set(self, expected: Pointer | None, new: Pointer) -> bool:
-        with environments.in_use(), _errors(self.place):
+        with environments.in_use(), errors(self.place):
             if self._pointers is None and not self._open_pointers():
                 raise FileNotFoundError(self._pointer_folder)
             # what is removed is removed under the same lock
@@ -96,7 +96,7 @@ class LmdbCache(Cache):
 
     def _open(self, generation: str) -> OpenGeneration | None:
         folder = self._generations / generation
-        with _errors(self.place):
+        with errors(self.place):
             if not folder.is_dir():
                 return None
             try:
@@ -109,7 +109,7 @@ class LmdbCache(Cache):
     @contextmanager
     def _held(self, generation: Generation) -> Iterator[Snapshot | None]:
         open_generation = self._current(generation.name)  # files that are open stay whole when their names are removed
-        yield LmdbSnapshot(generation, open_generation) if open_generation else None
+        yield LmdbSnapshot(generation, open_generation, self._withheld) if open_generation else None
 
     def _write(
         self,
@@ -124,28 +124,28 @@ class LmdbCache(Cache):
         from nocturne.serving.cache.served_items import write_items
 
         encoder = Encoder(info)
-        with _errors(self.place):
+        with errors(self.place):
             # a folder of its own for each loader: two at once cannot finish each other's work
             loading = Path(tempfile.mkdtemp(prefix=f"{generation}{LOADING}", dir=self._generations))
             loading.chmod(0o755)
         with ThreadPoolExecutor(min(len(parts), os.cpu_count() or 1) or 1) as pool:
             rows = heapq.merge(*[_rows_ahead(pool, encoder.batches(part)) for part in parts])
             stored = _write_files(loading, info, rows, self.place, progress)
-        with _errors(self.place):
+        with errors(self.place):
             if info.items is not None:
                 with (loading / ITEMS_FILE).open("wb") as file:
                     write_items(info.items, file)
                     file.flush()
                     os.fsync(file.fileno())
-            _sync_folder(loading)
+            sync_folder(loading)
             self._set_aside(generation)  # a generation that is kept, but was not whole
             loading.rename(self._generations / generation)
-            _sync_folder(self._generations)
+            sync_folder(self._generations)
             self._remove_left_overs(generation)
         return stored
 
     def _remove(self, generation: str) -> bool:
-        with environments.in_use(), _errors(self.place):
+        with environments.in_use(), errors(self.place):
             self._remove_left_overs(generation)
             if self._pointers is None and not self._open_pointers():
                 raise FileNotFoundError(self._pointer_folder)
@@ -197,19 +197,19 @@ class LmdbGeneration(OpenGeneration):
         except (UnicodeEncodeError, lmdb.BadValsizeError):
             return None  # no text, or longer than any key
         except (lmdb.Error, OSError) as error:
-            raise _failed(self._place, error) from error
+            raise failed(self._place, error) from error
         finally:
             environments.leave()
         return value
 
     def read_chunk(self, number: int) -> bytes | None:
         """Item ids by number."""
-        with environments.in_use(), _errors(self._place):
+        with environments.in_use(), errors(self._place):
             return self._info(b"%d" % number)
 
     def count(self) -> int:
         """Listeners that the generation holds, counted in the store."""
-        with environments.in_use(), _errors(self._place):
+        with environments.in_use(), errors(self._place):
             return int((self._environment or self._open()).begin().stat(self._lists)["entries"])
 
     def is_current(self) -> bool:
@@ -240,17 +240,18 @@ class LmdbGeneration(OpenGeneration):
 class LmdbSnapshot:
     """A snapshot."""
 
-    def __init__(self, generation: Generation, files: OpenGeneration) -> None:
+    def __init__(self, generation: Generation, files: OpenGeneration, withheld: Callable[[str], bytes | None]) -> None:
         self.generation = generation
         self._files = files
+        self._withheld = withheld
 
     def get(self, user_id: str) -> ServedList | None:
         """The list of this listener; None if there is none."""
-        return self._files.get(user_id)
+        return None if bars(self._withheld(user_id), self.generation.name) else self._files.get(user_id)
 
     def row(self, user_id: str) -> ServedRow | None:
         """The list and the row of this listener; None if there is none."""
-        return self._files.row(user_id)
+        return None if bars(self._withheld(user_id), self.generation.name) else self._files.row(user_id)
 
     def items_file(self) -> Path | None:
         """The file of the generation's items."""
@@ -265,15 +266,15 @@ def _write_files(
     folder: Path, info: GenerationInfo, rows: Iterable[tuple[bytes, bytes]], place: str, progress: Progress
 ) -> int:
     stored = 0
-    with _errors(place):
+    with errors(place):
         environment = lmdb.open(str(folder), map_size=LEAST_MAP_BYTES, max_dbs=2, lock=False, sync=False)
     try:
-        with _errors(place):
+        with errors(place):
             _put_info(environment, info)
             lists = environment.open_db(LISTS)
         for batch in _batches(rows):
             _check_keys(batch, place)
-            with _errors(place):
+            with errors(place):
                 if not stored:
                     _choose_map_size(environment, info, batch)
                 added = _append(environment, lists, batch)
@@ -281,7 +282,7 @@ def _write_files(
                 raise InputError("a listener has two lists, in different parts", where="ranked_lists")
             stored += added
             progress(stored)
-        with _errors(place):
+        with errors(place):
             environment.sync(True)
     finally:
         environment.close()
@@ -358,28 +359,3 @@ def _check_keys(batch: Sequence[tuple[bytes, bytes]], place: str) -> None:
             expected=f"1 to {LONGEST_KEY} bytes of UTF-8",
             fix="land shorter ids, or serve from Redis",
         )
-
-
-@contextmanager
-def _errors(place: str) -> Iterator[None]:
-    try:
-        yield
-    except (lmdb.Error, OSError) as error:
-        raise _failed(place, error) from error
-
-
-def _failed(place: str, error: Exception) -> ServiceError:
-    return ServiceError(
-        "the serving cache failed",
-        where=place,
-        found=str(error),
-        fix="check the disk's free space and the folder's permissions, then run again",
-    )
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
