@@ -56,6 +56,7 @@ class TableErasure:
         replacements: commits, in order, with the generation whose version each makes; None where none does.
         accounts: of every night that loses rows.
         files_before: hash of a night's files before, of nights that lose rows: as `validations` should have it.
+        floor: first version in which nobody who leaves is left.
         versions: by generation, of nights that were run again; what they name in place of their own.
         names_before: hash of the names of a night's files before, of every night that the table has.
         bytes_written: of files written anew.
@@ -66,6 +67,7 @@ class TableErasure:
     accounts: list[Account] = field(default_factory=list)
     files_before: dict[str, str] = field(default_factory=dict)
     names_before: dict[str, str] = field(default_factory=dict)
+    floor: int = 0
     versions: dict[str, int] = field(default_factory=dict)
     bytes_written: int = 0
 
@@ -149,6 +151,7 @@ def _plan(warehouse: Warehouse, table: str, leaving: Leaving, records: Sequence[
             taken = restored.setdefault(record.run_date, {file.path for file in standing.get(record.run_date, [])})
             _plan_earlier(work, record, earlier, taken, rewriter)
     _plan_standing(warehouse, work, standing, set(restored), rewriter, leaving)
+    work.floor = int(delta.version()) + bool(work.replacements)
     work.bytes_written = sum(file.size for _, change in work.replacements for _, file in change.files)
     return work
 

@@ -180,6 +180,15 @@ class Cache(ABC):
         open_generation = self._current(generation)
         return open_generation.get(user_id) if open_generation else None
 
+    def items_of(self, generation: str) -> Path | None:
+        """A local file of the items of one generation, served or not; None if it has none, or is not there."""
+        open_generation = self._current(generation)
+        return open_generation.items_file() if open_generation else None
+
+    def keys(self) -> list[str]:
+        """Names of everything that is kept beside files: of a store of keys all that are ours."""
+        return []
+
     def load(
         self,
         generation: str,
