@@ -9,7 +9,7 @@ CREATE TABLE exposure_ingests (
   accepted   BIGINT              NOT NULL COMMENT 'Rows accepted, count',
   duplicates BIGINT              NOT NULL COMMENT 'Valid rows dropped because their exposure_id was seen before, count',
   rejected   BIGINT              NOT NULL COMMENT 'Rows rejected, count',
-  erased     BIGINT                       COMMENT 'Rows of listeners who were erased, which are not taken in, count; null: none',
+  erased     BIGINT              NOT NULL COMMENT 'Rows of listeners who were erased, which are not taken in, count',
   late       BIGINT              NOT NULL COMMENT 'Accepted rows of earlier days, count',
   reasons    MAP<STRING, BIGINT> NOT NULL COMMENT 'Rows rejected by reason, count; reasons without rows are absent'
 )
@@ -17,7 +17,7 @@ USING DELTA
 PARTITIONED BY (run_date)
 TBLPROPERTIES (
   "nocturne.listeners" = "none",
-  "delta.constraints.nothing_lost" = "lines = accepted + duplicates + rejected + coalesce(erased, 0)",
+  "delta.constraints.nothing_lost" = "lines = accepted + duplicates + rejected + erased",
   "delta.constraints.state_known" = "state IN ('complete', 'unfinished', 'torn')",
   "delta.enableDeletionVectors" = "false"
 )

@@ -5,7 +5,7 @@ CREATE TABLE ingests (
   listens     BIGINT              NOT NULL COMMENT 'Rows accepted, count',
   duplicates  BIGINT              NOT NULL COMMENT 'Valid rows dropped because their event_id was seen before, count',
   quarantined BIGINT              NOT NULL COMMENT 'Rows rejected, count',
-  erased      BIGINT                       COMMENT 'Rows of listeners who were erased: not taken in, or gone since, count; null: none',
+  erased      BIGINT              NOT NULL COMMENT 'Rows of listeners who were erased: not taken in, or gone since, count',
   late        BIGINT              NOT NULL COMMENT 'Accepted rows of earlier days, count',
   listeners   BIGINT              NOT NULL COMMENT 'Distinct listeners among the accepted rows, count',
   reasons     MAP<STRING, BIGINT> NOT NULL COMMENT 'Rows rejected by reason, count; reasons without rows are absent'
@@ -14,6 +14,6 @@ USING DELTA
 PARTITIONED BY (run_date)
 TBLPROPERTIES (
   "nocturne.listeners" = "none",
-  "delta.constraints.nothing_lost" = "rows_read = listens + duplicates + quarantined + coalesce(erased, 0)",
+  "delta.constraints.nothing_lost" = "rows_read = listens + duplicates + quarantined + erased",
   "delta.enableDeletionVectors" = "false"
 )

@@ -10,6 +10,6 @@ USING DELTA
 PARTITIONED BY (run_date)
 TBLPROPERTIES (
   "nocturne.listeners" = "none",
-  "delta.constraints.listener_hashed" = "length(listener) = 64",
+  "delta.constraints.listener_hashed" = "listener <> ''",
   "delta.enableDeletionVectors" = "false"
 )

@@ -114,7 +114,7 @@ def _without(row: dict[str, Any], listens: Account | None, rejected: Account | N
         reasons = {reason: count - rejected.counts.get(reason, 0) for reason, count in reasons.items()}
         gone += rejected.rows
     told = [(reason, count) for reason, count in reasons.items() if count]
-    return row | counts | {"erased": (row["erased"] or 0) + gone, "reasons": told}
+    return row | counts | {"erased": row["erased"] + gone, "reasons": told}
 
 
 def _hash_of_day(rows: pa.Table, day: date) -> int:

@@ -66,7 +66,7 @@ def exposure_ingests(night: Night) -> Profile:
     """Of the night's accounts of writers."""
     accounts = _accounts(night)
     names = ("lines", "accepted", "duplicates", "rejected")
-    sums = {name: sum(row[name] or 0 for row in accounts) for name in (*names, "erased")}
+    sums = {name: sum(row[name] for row in accounts) for name in (*names, "erased")}
     states = Counter(row["state"] for row in accounts)
     return {
         "torn_writers": states[TORN],

@@ -140,6 +140,8 @@ def test_a_reader_reads_the_pointer_once_more_on_a_miss_and_not_on_a_hit(monday_
     read_pointer, reads = monday_served.pointer, []
     monday_served.get("ann")
     monday_served.pointer = lambda: reads.append(1) or read_pointer()
+    look = monday_served._look  # the pointer, and whether the listener is withheld
+    monday_served._look = lambda user_id: reads.append(1) or look(user_id)
     assert monday_served.get("ann")
     assert len(reads) == 1
     assert monday_served.get("nobody") is None

@@ -16,7 +16,7 @@ import lmdb
 from nocturne.core.errors import InputError
 from nocturne.serving.cache.base import OpenGeneration, ParallelMap, Progress, RowBatches, Snapshot
 from nocturne.serving.cache.lmdb import environments
-from nocturne.serving.cache.lmdb.erasing import INFO, ITEMS_FILE, LISTS, LOADING, ErasingLmdbCache
+from nocturne.serving.cache.lmdb.erasing import INFO, ITEMS_FILE, LISTS, LOADING, ErasingLmdbCache, read_withheld
 from nocturne.serving.cache.lmdb.errors import errors, failed, sync_folder
 from nocturne.serving.cache.pointer import Generation, Pointer, from_json, to_json
 from nocturne.serving.cache.rows import ServedRow
@@ -54,6 +54,20 @@ class LmdbCache(ErasingLmdbCache):
         finally:
             environments.leave()
         return from_json(text) if text else None
+
+    def _look(self, user_id: str) -> tuple[Pointer | None, bytes | None]:
+        environments.enter()
+        try:
+            if not (self._pointers or self._open_pointers()):
+                return None, None
+            transaction = self._pointers.begin()
+            text, withheld = transaction.get(POINTER_KEY), read_withheld(transaction, user_id)
+            del transaction  # before `leave`
+        except (lmdb.Error, OSError) as error:
+            raise failed(self.place, error) from error
+        finally:
+            environments.leave()
+        return from_json(text) if text else None, withheld
 
     def generations(self) -> list[str]:
         """Names of all generations in the store, half-written ones too, in ascending order."""
