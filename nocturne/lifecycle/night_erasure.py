@@ -59,7 +59,10 @@ def settle_accounts(warehouse: Warehouse, works: Mapping[str, TableErasure]) -> 
     if not told["rows"]:
         return None
     schema = contract(_INGESTS).arrow_schema
-    rows = [row | {"run_date": date.fromisoformat(row["run_date"])} for row in told["rows"]]
+    rows = [
+        row | {"run_date": date.fromisoformat(row["run_date"]), "reasons": [tuple(each) for each in row["reasons"]]}
+        for row in told["rows"]
+    ]
     days = ", ".join(f"'{row['run_date']}'" for row in rows)
     table = pa.Table.from_pylist(rows, schema=schema)
     present = tables.rows(warehouse, _INGESTS, pc.field("run_date").isin([row["run_date"] for row in rows]))

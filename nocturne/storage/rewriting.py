@@ -122,8 +122,9 @@ class Rewriter:
             self._require_hash(written, expected)
         if not written.rows:
             writer.discard()
-        rows = pa.Table.from_batches([each for each in left if each.num_rows], self.promised.arrow_schema)
-        self.removed.setdefault(file.day, []).append(rows)
+        schema = self.promised.arrow_schema
+        rows = [pa.Table.from_batches([each]).cast(schema) for each in left if each.num_rows]
+        self.removed.setdefault(file.day, []).append(pa.concat_tables([schema.empty_table(), *rows]))
         return written if written.rows else None
 
     def _partition(self, file: StoredFile) -> tuple[int | None, Mapping[str, str]]:

@@ -12,7 +12,7 @@ from nocturne.core.errors import ServiceError
 
 @contextmanager
 def errors(place: str) -> Iterator[None]:
-    """Whatever LMDB or the disk raises, raised as ServiceError."""
+    """Errors of LMDB or of the disk, raised as ServiceError."""
     try:
         yield
     except (lmdb.Error, OSError) as error:
