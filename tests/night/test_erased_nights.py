@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import duckdb
-import polars
+import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
@@ -222,7 +222,7 @@ def test_duckdb_polars_and_delta_rs_read_every_night(served: Service, erased: di
             rows = delta.to_pyarrow_table(filters=[("run_date", "=", record.run_date)])
             assert GONE not in rows["user_id"].to_pylist()
             assert STAYS in rows["user_id"].to_pylist()
-            lazily = polars.scan_delta(path, version=version).filter(polars.col("run_date") == record.run_date)
+            lazily = pl.scan_delta(path, version=version).filter(pl.col("run_date") == record.run_date)
             assert lazily.collect().height == rows.num_rows
             dataset = delta.to_pyarrow_dataset()
             query = f"SELECT count(*) FROM dataset WHERE run_date = DATE '{record.run_date}'"
