@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from nocturne.cli.options import Conf, Json, LeaseHolder, Set, WarehouseFolder, open_warehouse
+from nocturne.cli.options import Conf, Json, LeaseHolder, Set, WarehouseFolder, open_warehouse, require_cache
 from nocturne.core.console import print_json, print_rows, say
 from nocturne.core.errors import InputError, UsageError
 
@@ -40,6 +40,8 @@ def erase(
     from nocturne.lifecycle import erasure, requests
 
     stored, urls = open_warehouse(warehouse, conf, set_), cache or []
+    for url in urls:
+        require_cache(url)
     if verify:
         _verify(stored, landing, urls, users or [], as_json=as_json)
         return
