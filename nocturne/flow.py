@@ -47,7 +47,7 @@ class Stage:
 _INGEST_EVENTS = Stage(
     "ingest_events",
     "clean the day's listening events and take a snapshot of the catalogue",
-    reads=("landing", "items", "listens", "validations"),
+    reads=("landing", "items", "listens", "validations", "tombstones"),
     writes=("items", "listens", "quarantine", "ingests"),
 )
 _INGEST_TAKEDOWNS = Stage(
@@ -59,7 +59,7 @@ _INGEST_TAKEDOWNS = Stage(
 _INGEST_STEERS = Stage(
     "ingest_steers",
     "take in the plans that listeners asked for and that hold from now on",
-    reads=("landing", "steers", "validations"),
+    reads=("landing", "steers", "validations", "tombstones"),
     writes=("steers",),
 )
 _BUILD_INTERACTIONS = Stage(
@@ -119,7 +119,7 @@ GATED_TABLES = tuple(table for stage in _TABLE_STAGES for table in stage.writes)
 _INGEST_EXPOSURES = Stage(
     "ingest_exposures",
     "take in what listeners were shown, when their lists are served already",
-    reads=("landing", "exposures"),
+    reads=("landing", "exposures", "tombstones"),
     writes=("exposures", "exposure_rejects", "exposure_ingests"),
 )
 
@@ -138,6 +138,9 @@ VALIDATED_TABLES = (*GATED_TABLES, *_INGEST_EXPOSURES.writes, *_ANALYSE_EXPERIME
 
 COSTS = "costs"
 """Written by whatever runs a stage, when it is done."""
+
+TOMBSTONES = "tombstones"
+"""Written when somebody asks for the erasure of a listener, at any time."""
 
 VALIDATION = Stage(
     "validate_table",
@@ -158,7 +161,7 @@ AFTER_PUBLICATION = (_INGEST_EXPOSURES, _ANALYSE_EXPERIMENT)
 NIGHTLY = (*_TABLE_STAGES, PUBLICATION, *AFTER_PUBLICATION)
 """The stages of a night, in order; after each the tables that it wrote are validated."""
 
-TABLES = (*VALIDATED_TABLES, *VALIDATION.writes, COSTS)
+TABLES = (*VALIDATED_TABLES, *VALIDATION.writes, COSTS, TOMBSTONES)
 
 
 def stage(name: str) -> Stage:

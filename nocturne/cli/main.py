@@ -18,6 +18,7 @@ import typer
 from rich.console import Console
 
 from nocturne.cli import experiments, mcp, models, serving, takedowns
+from nocturne.cli.erase import erase
 from nocturne.cli.evaluate import evaluate_app
 from nocturne.cli.help import Command, Group, program
 from nocturne.cli.options import (
@@ -332,7 +333,7 @@ COMMANDS: dict[str, dict[str, Callable[..., None]]] = {
     },
     "Looking at nights": {"status": status, "nights": nights, "validations": validations},
     "Models": {"tune": tune},
-    "Data": {"simulate": simulate, "react": react, "import": import_source, "retain": retain},
+    "Data": {"simulate": simulate, "react": react, "import": import_source, "retain": retain, "erase": erase},
     "This machine": {"doctor": doctor, "settings": settings},
 }
 """Commands in the order of the help, by the heading that they stand under."""

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 from pydantic import Field, ValidationError
 
 from nocturne import ROOT
+from nocturne.core.erasure import ErasureSettings
 from nocturne.core.errors import UsageError
 from nocturne.core.sections import (
     AlsSettings,
@@ -50,6 +51,7 @@ class Settings(Section):
     service: ServiceSettings
     words: WordsSettings
     retention: RetentionSettings
+    erasure: ErasureSettings
     tables: TableSettings
     spark: SparkSettings
     expectations: Annotated[

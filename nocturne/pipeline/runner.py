@@ -24,6 +24,7 @@ from nocturne.flow import (
     Stage,
 )
 from nocturne.ingestion import landing
+from nocturne.lifecycle import erasure
 from nocturne.pipeline import costs, status
 from nocturne.pipeline.progress import console, show_progress
 from nocturne.pipeline.stages import STAGES
@@ -51,9 +52,23 @@ def working_on(
     if app not in {NIGHTLY[0].name, "night"}:
         tables.require_warehouse(warehouse)
     with leased(warehouse, nights[0].run_date, lease_holder) as writable, ExitStack() as session:
+        if app in {NIGHTLY[0].name, "night"}:
+            _erase_who_asked(replace(nights[0], warehouse=writable))
         with show_progress("spark", "starts"):
             spark = session.enter_context(spark_session(warehouse.settings.spark, app))
         yield spark, [replace(night, warehouse=writable) for night in nights]
+
+
+def _erase_who_asked(night: Night) -> None:
+    """Erase listeners before anything of the night is built on rows of theirs; in most nights nobody asked."""
+    if erasure.is_due(night.warehouse, night.landing):
+        erasure.carry_out(
+            night.warehouse,
+            night.landing,
+            [night.cache],
+            night.run_date,
+            lambda text: console.print(f"erasure: {text}", markup=False, soft_wrap=True),
+        )
 
 
 def _record_early_failure(night: Night, app: str, error: NocturneError, lease_holder: str | None) -> None:

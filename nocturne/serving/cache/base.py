@@ -2,23 +2,20 @@
 
 import contextlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
 import pyarrow as pa
 
 from nocturne.core.errors import ServiceError, UsageError
-from nocturne.core.takedowns import NONE, Takedowns
+from nocturne.serving.cache.open_generation import OpenGeneration
 from nocturne.serving.cache.overlay import NO_OVERLAY, Overlay, read_overlay
 from nocturne.serving.cache.pointer import Generation, Pointer
-from nocturne.serving.cache.rows import ServedRow, read_row
 from nocturne.serving.cache.snapshot import Snapshot
-from nocturne.serving.cache.values import Decoder, GenerationInfo, ItemsGone, ServedList
-
-if TYPE_CHECKING:
-    from nocturne.serving.cache.encoding import Encoder
+from nocturne.serving.cache.values import GenerationInfo, ItemsGone, ServedList
+from nocturne.serving.cache.withheld import bars
 
 RowBatches = Iterable[pa.RecordBatch]
 """Rows of `ranked_lists` in ascending order of user_id; can be pickled, and gone through more than once."""
@@ -38,88 +35,6 @@ class TakedownsChanged(ServiceError):  # noqa: N818 (says what happened, like Po
     """Somebody else changed the takedowns since they were read: look again, then decide anew."""
 
 
-class OpenGeneration(ABC):
-    """One generation of a cache, open for reading.
-
-    Attributes:
-        name: the generation.
-        decoder: reads its values.
-    """
-
-    def __init__(self, name: str, decoder: Decoder) -> None:
-        self.name = name
-        self.decoder = decoder
-        self._encoder: Encoder | None = None
-
-    def get(self, user_id: str, takedowns: Takedowns = NONE) -> ServedList | None:
-        """The list of this listener; None if there is none, or the generation is not there any more.
-
-        Args:
-            takedowns: that it obeys: what is taken down is not in it, and what stands behind moves up.
-        """
-        value = self.read(user_id)
-        if value is None:
-            return None
-        try:
-            return self.decoder.decode(value, self.read_chunk, takedowns)
-        except ItemsGone:
-            return None
-
-    def row(self, user_id: str, takedowns: Takedowns = NONE) -> ServedRow | None:
-        """The list and the row of this listener, without what is taken down; None if there is none."""
-        value = self.read(user_id)
-        if value is None:
-            return None
-        row = self.as_row(value)
-        if not takedowns.item_ids:
-            return row
-        try:
-            return row.where(~self.decoder.are_among(row.numbers, takedowns.barred(row.market), self.read_chunk))
-        except ItemsGone:
-            return None
-
-    def as_row(self, value: bytes) -> ServedRow:
-        """The list and the row of a stored value.
-
-        Raises:
-            InputError: another release loaded the generation.
-        """
-        self.decoder.require_readable()
-        return read_row(value, self.decoder.kinds, self.decoder.markets)
-
-    def encoder(self) -> "Encoder":
-        """Encodes rows as they were when the generation was loaded.
-
-        Raises:
-            ItemsGone: the generation is not there any more.
-        """
-        from nocturne.serving.cache.encoding import Encoder  # compiles loops, which readers do without
-
-        if self._encoder is None:
-            self._encoder = Encoder(self.decoder.read_info(self.read_chunk))
-        return self._encoder
-
-    @abstractmethod
-    def read(self, user_id: str) -> bytes | None:
-        """The stored value of one listener; None if there is none."""
-
-    @abstractmethod
-    def items_file(self) -> Path | None:
-        """A local file of its items, which can be mapped; None in a generation of lists alone, or one that is gone."""
-
-    @abstractmethod
-    def read_chunk(self, number: int) -> bytes | None:
-        """Item ids as `GenerationInfo.chunks` gave them, by number; None if they are not there any more."""
-
-    @abstractmethod
-    def count(self) -> int:
-        """Listeners that the generation holds, counted in the store."""
-
-    @abstractmethod
-    def is_current(self) -> bool:
-        """True if it is there still, and was not loaded anew since it was opened."""
-
-
 class Cache(ABC):
     """Generations of lists, and one pointer to the generation that is served.
 
@@ -135,10 +50,12 @@ class Cache(ABC):
 
     def get(self, user_id: str) -> ServedList | None:
         """The list that is served to this listener, without what is taken down; None if there is none."""
-        pointer, stamp = self.head()
+        pointer, stamp, withheld = self._look(user_id)
         again = True
         while pointer:
             name = pointer.served.name
+            if bars(withheld, name):
+                return None
             generation = self._reading.get(name) or self._opened(name)
             if generation is not None:
                 served_list = generation.get(user_id, self._overlay_of(stamp).takedowns)
@@ -168,6 +85,15 @@ class Cache(ABC):
         """The list of one listener in one generation; None if either is not there."""
         open_generation = self._current(generation)
         return open_generation.get(user_id) if open_generation else None
+
+    def items_of(self, generation: str) -> Path | None:
+        """A local file of the items of one generation, served or not; None if it has none, or is not there."""
+        open_generation = self._current(generation)
+        return open_generation.items_file() if open_generation else None
+
+    def keys(self) -> list[str]:
+        """Names of everything that is kept beside files: of a store of keys all that are ours."""
+        return []
 
     def load(
         self,
@@ -287,6 +213,25 @@ class Cache(ABC):
                 raise self._lost(generation.name)
             yield snapshot
 
+    @abstractmethod
+    def withhold(self, user_ids: Sequence[str]) -> None:
+        """Have these listeners read from no generation any more, in any process, from the return on.
+
+        Proofs see what is stored: they are counted and sampled until `erase`.
+        """
+
+    @abstractmethod
+    def erase(self, generation: str, user_ids: Collection[str]) -> None:
+        """Remove these listeners from what is stored of a generation, if that is there."""
+
+    @abstractmethod
+    def let_back(self, user_ids: Sequence[str]) -> None:
+        """Have these listeners read again, who were erased in every generation that there is."""
+
+    @abstractmethod
+    def rewrite_persisted(self) -> None:
+        """Have what the store keeps of its memory on a disk written anew, so that nothing erased is left there."""
+
     def pointer(self) -> Pointer | None:
         """Pointer to what is served; None before the first night."""
         return self.head()[0]
@@ -336,6 +281,13 @@ class Cache(ABC):
         if stamp != self._overlay.stamp:
             self._overlay = read_overlay(self._overlay_content()) if stamp else NO_OVERLAY
         return self._overlay
+
+    @abstractmethod
+    def _withheld(self, user_id: str) -> bytes | None: ...
+
+    @abstractmethod
+    def _look(self, user_id: str) -> tuple[Pointer | None, bytes, bytes | None]:
+        """The pointer, the stamp of the takedowns, and what a listener is withheld under, in one round trip."""
 
     def _current(self, name: str) -> OpenGeneration | None:
         generation = self._reading.get(name)

@@ -32,7 +32,7 @@ from nocturne.steering.plan import Plan
 SOURCES = ("factors", "neighbours", "both", "creator", "text")
 """Of related items; a source's number is its position."""
 
-_ABOUT = b"nocturne"
+ABOUT = b"nocturne"
 _DESCRIPTIONS = 200_000
 
 
@@ -129,12 +129,12 @@ class ItemsInfo:
 
 def with_info(items: pa.Table, info: ItemsInfo) -> pa.Table:
     """The same table with what its items share."""
-    return items.replace_schema_metadata({_ABOUT: json.dumps(asdict(info))})
+    return items.replace_schema_metadata({ABOUT: json.dumps(asdict(info))})
 
 
 def info_of(items: pa.Table) -> ItemsInfo:
     """Facts that the items share, as `with_info` put them there."""
-    return ItemsInfo(**json.loads(items.schema.metadata[_ABOUT]))
+    return ItemsInfo(**json.loads(items.schema.metadata[ABOUT]))
 
 
 def write_items(items: pa.Table, sink: Any) -> None:
@@ -156,7 +156,7 @@ class ServedItems:
         try:
             reader = pa.ipc.open_file(pa.memory_map(str(path)))
             self._rows = reader.get_batch(0) if reader.num_record_batches else _no_rows(reader.schema)
-            about = json.loads(reader.schema.metadata[_ABOUT])
+            about = json.loads(reader.schema.metadata[ABOUT])
             self.info = ItemsInfo(**about)
         except (pa.ArrowInvalid, KeyError, TypeError, ValueError) as error:
             raise InputError(

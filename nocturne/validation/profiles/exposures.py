@@ -66,13 +66,13 @@ def exposure_ingests(night: Night) -> Profile:
     """Of the night's accounts of writers."""
     accounts = _accounts(night)
     names = ("lines", "accepted", "duplicates", "rejected")
-    sums = {name: sum(row[name] for row in accounts) for name in names}
+    sums = {name: sum(row[name] for row in accounts) for name in (*names, "erased")}
     states = Counter(row["state"] for row in accounts)
     return {
         "torn_writers": states[TORN],
         "unfinished_writers": states[UNFINISHED],
         "duplicate_writers": len(accounts) - len({row["writer"] for row in accounts}),
-        "lines_lost": abs(sums["lines"] - sums["accepted"] - sums["duplicates"] - sums["rejected"]),
+        "lines_lost": abs(sums["lines"] - sums["accepted"] - sums["duplicates"] - sums["rejected"] - sums["erased"]),
         "unlike_exposures": abs(sums["accepted"] - tables.count(night, "exposures")),
         "share_rejected": share(sums["rejected"], sums["lines"]),
         "share_duplicates": share(sums["duplicates"], sums["lines"]),

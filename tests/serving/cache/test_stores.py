@@ -139,7 +139,9 @@ def test_a_reader_whose_generation_is_dropped_after_it_read_the_pointer_reads_th
 def test_a_reader_reads_the_pointer_once_more_on_a_miss_and_not_on_a_hit(monday_served: Cache):
     read_head, reads = monday_served.head, []
     monday_served.get("ann")
+    look = monday_served._look  # the pointer, the takedowns' stamp, and whether the listener is withheld
     monday_served.head = lambda: reads.append(1) or read_head()
+    monday_served._look = lambda user_id: reads.append(1) or look(user_id)
     assert monday_served.get("ann")
     assert len(reads) == 1
     assert monday_served.get("nobody") is None

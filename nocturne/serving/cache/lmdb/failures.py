@@ -1,7 +1,9 @@
-"""Errors of LMDB and the disk, raised as errors for people."""
+"""Errors of LMDB and the disk, raised as errors for people, and folders made durable."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import lmdb
 
@@ -25,3 +27,12 @@ def failed(place: str, error: Exception) -> ServiceError:
         found=str(error),
         fix="check the disk's free space and the folder's permissions, then run again",
     )
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in a folder durable."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

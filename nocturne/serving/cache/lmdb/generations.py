@@ -6,13 +6,14 @@ from typing import Any
 
 import lmdb
 
-from nocturne.serving.cache.base import OpenGeneration
 from nocturne.serving.cache.lmdb import environments
 from nocturne.serving.cache.lmdb.failures import errors, failed
+from nocturne.serving.cache.open_generation import OpenGeneration
 from nocturne.serving.cache.overlay import Overlay
 from nocturne.serving.cache.pointer import Generation
 from nocturne.serving.cache.rows import ServedRow
 from nocturne.serving.cache.values import Decoder, ServedList
+from nocturne.serving.cache.withheld import bars
 
 LISTS, INFO = b"lists", b"about"
 HEADER_KEY = b"head"
@@ -91,17 +92,28 @@ class LmdbGeneration(OpenGeneration):
 class LmdbSnapshot:
     """A snapshot."""
 
-    def __init__(self, generation: Generation, files: OpenGeneration, overlay: Callable[[], Overlay]) -> None:
+    def __init__(
+        self,
+        generation: Generation,
+        files: OpenGeneration,
+        overlay: Callable[[], Overlay],
+        withheld: Callable[[str], bytes | None],
+    ) -> None:
         self.generation = generation
         self._files = files
         self._overlay = overlay
+        self._withheld = withheld
 
     def get(self, user_id: str) -> ServedList | None:
         """The list of this listener, without what is taken down now; None if there is none."""
+        if bars(self._withheld(user_id), self.generation.name):
+            return None
         return self._files.get(user_id, self._overlay().takedowns)
 
     def row(self, user_id: str) -> ServedRow | None:
         """The list and the row of this listener, without what is taken down now; None if there is none."""
+        if bars(self._withheld(user_id), self.generation.name):
+            return None
         return self._files.row(user_id, self._overlay().takedowns)
 
     def items_file(self) -> Path | None:

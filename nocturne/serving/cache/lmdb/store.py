@@ -14,9 +14,10 @@ from typing import Any
 import lmdb
 
 from nocturne.core.errors import InputError
-from nocturne.serving.cache.base import Cache, OpenGeneration, ParallelMap, Progress, RowBatches
+from nocturne.serving.cache.base import ParallelMap, Progress, RowBatches
 from nocturne.serving.cache.lmdb import environments
-from nocturne.serving.cache.lmdb.failures import errors, failed
+from nocturne.serving.cache.lmdb.erasing import LOADING, ErasingLmdbCache, read_withheld
+from nocturne.serving.cache.lmdb.failures import errors, failed, sync_folder
 from nocturne.serving.cache.lmdb.generations import (
     HEADER_KEY,
     INFO,
@@ -25,13 +26,13 @@ from nocturne.serving.cache.lmdb.generations import (
     LmdbGeneration,
     LmdbSnapshot,
 )
+from nocturne.serving.cache.open_generation import OpenGeneration
 from nocturne.serving.cache.overlay import Overlay
 from nocturne.serving.cache.pointer import Generation, Pointer, from_json, to_json
 from nocturne.serving.cache.snapshot import Snapshot
 from nocturne.serving.cache.values import GenerationInfo
 
 POINTER_KEY, STAMP_KEY, OVERLAY_KEY = b"pointer", b"takedowns-stamp", b"takedowns"
-LOADING = ".loading-"
 LEAST_MAP_BYTES = 2**20
 POINTER_MAP_BYTES = 2**30
 """Room for the pointer and millions of takedowns; the file is as large as what is in it."""
@@ -41,7 +42,7 @@ PAGE_BYTES = 4096
 LONGEST_KEY = 511
 
 
-class LmdbCache(Cache):
+class LmdbCache(ErasingLmdbCache):
     """A cache on the local disk, read in-process. Any number of readers; one loader at a time."""
 
     def __init__(self, path: Path, *, read_only: bool = False) -> None:
@@ -84,6 +85,22 @@ class LmdbCache(Cache):
                     return bool(stamp == new.stamp)
                 transaction.put(OVERLAY_KEY, new.content)
                 return bool(transaction.put(STAMP_KEY, new.stamp))
+
+    def _look(self, user_id: str) -> tuple[Pointer | None, bytes, bytes | None]:
+        environments.enter()
+        try:
+            if not (self._pointers or self._open_pointers()):
+                return None, b"", None
+            transaction = self._pointers.begin()
+            read = dict(transaction.cursor().getmulti((POINTER_KEY, STAMP_KEY)))
+            withheld = read_withheld(transaction, user_id)
+            del transaction  # before `leave`
+        except (lmdb.Error, OSError) as error:
+            raise failed(self.place, error) from error
+        finally:
+            environments.leave()
+        text = read.get(POINTER_KEY)
+        return from_json(text) if text else None, read.get(STAMP_KEY, b""), withheld
 
     def generations(self) -> list[str]:
         """Names of all generations in the store, half-written ones too, in ascending order."""
@@ -141,7 +158,7 @@ class LmdbCache(Cache):
     @contextmanager
     def _held(self, generation: Generation) -> Iterator[Snapshot | None]:
         open_generation = self._current(generation.name)  # files that are open stay whole when their names are removed
-        yield LmdbSnapshot(generation, open_generation, self.overlay) if open_generation else None
+        yield LmdbSnapshot(generation, open_generation, self.overlay, self._withheld) if open_generation else None
 
     def _write(
         self,
@@ -169,10 +186,10 @@ class LmdbCache(Cache):
                     write_items(info.items, file)
                     file.flush()
                     os.fsync(file.fileno())
-            _sync_folder(loading)
+            sync_folder(loading)
             self._set_aside(generation)  # a generation that is kept, but was not whole
             loading.rename(self._generations / generation)
-            _sync_folder(self._generations)
+            sync_folder(self._generations)
             self._remove_left_overs(generation)
         return stored
 
@@ -297,11 +314,3 @@ def _check_keys(batch: Sequence[tuple[bytes, bytes]], place: str) -> None:
             expected=f"1 to {LONGEST_KEY} bytes of UTF-8",
             fix="land shorter ids, or serve from Redis",
         )
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -13,7 +13,7 @@ from zlib import crc32
 import redis
 
 from nocturne.core.errors import ServiceError
-from nocturne.serving.cache.base import OpenGeneration
+from nocturne.serving.cache.open_generation import OpenGeneration
 from nocturne.serving.cache.overlay import Overlay
 from nocturne.serving.cache.pointer import Generation
 from nocturne.serving.cache.redis import scripts
@@ -21,6 +21,7 @@ from nocturne.serving.cache.redis.connection import errors
 from nocturne.serving.cache.redis.item_copies import copy_whole, local_copy
 from nocturne.serving.cache.rows import ServedRow
 from nocturne.serving.cache.values import Decoder, ItemsGone, ServedList
+from nocturne.serving.cache.withheld import bars, digest_of
 
 Result = TypeVar("Result")
 
@@ -45,6 +46,11 @@ def readers_key(generation: str) -> str:
 def items_key(generation: str, load: str) -> str:
     """Hash of the pieces of the file of its items, by number."""
     return f"nocturne:{generation}:{load}:items"
+
+
+def withheld_key(user_id: str) -> str:
+    """The generations in which nothing of a listener is read any more; no key of who may be read."""
+    return f"nocturne:withheld:{digest_of(user_id)}"
 
 
 def field_of(user_id: str) -> bytes | None:
@@ -81,7 +87,8 @@ class RedisGeneration(OpenGeneration):
         self._place = place
         fields = json.loads(header)
         self.load: str = fields["load"]
-        self._item_pieces: int = fields.get("item_pieces", 0)
+        self.item_pieces: int = fields.get("item_pieces", 0)
+        self.items_load: str = fields.get("items_load", self.load)
         self.buckets = HashBuckets(name, self.load, fields["buckets"])
 
     @classmethod
@@ -105,19 +112,24 @@ class RedisGeneration(OpenGeneration):
         Raises:
             ServiceError: the server failed, or the disk has no room for the copy.
         """
-        if not self._item_pieces:
+        if not self.item_pieces:
             return None
-        path = local_copy(self._place, self.name, self.load)
+        path = local_copy(self._place, self.name, self.items_load)
         if not path.exists():
             try:
                 with errors(self._place):
-                    copy_whole(path, map(self._item_piece, range(self._item_pieces)))
+                    copy_whole(path, map(self.item_piece, range(self.item_pieces)))
             except ItemsGone:
                 return None
         return path
 
-    def _item_piece(self, number: int) -> bytes:
-        piece = cast("bytes | None", self._redis.hget(items_key(self.name, self.load), str(number)))
+    def item_piece(self, number: int) -> bytes:
+        """A piece of the file of its items, by number.
+
+        Raises:
+            ItemsGone: it is not there any more.
+        """
+        piece = cast("bytes | None", self._redis.hget(items_key(self.name, self.items_load), str(number)))
         if piece is None:
             raise ItemsGone
         return piece
@@ -206,6 +218,10 @@ class RedisSnapshot:
         """The result of a read of one listener, from the load that was there when the snapshot was taken."""
         if not self._is_registered():
             raise self.gone()
+        with errors(self._place):
+            withheld = cast("bytes | None", self._redis.get(withheld_key(user_id)))
+        if bars(withheld, self.generation.name):
+            return None
         result = read(user_id)
         if result is None and not self.lists.is_current():
             raise self.gone()

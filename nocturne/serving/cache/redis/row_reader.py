@@ -9,10 +9,18 @@ import redis
 from nocturne.core.sections import CacheSettings
 from nocturne.serving.cache.overlay import NO_OVERLAY, Overlay, read_overlay
 from nocturne.serving.cache.redis.connection import connect, errors
-from nocturne.serving.cache.redis.generations import OVERLAY_KEY, STAMP_KEY, RedisSnapshot, field_of, info_key
+from nocturne.serving.cache.redis.generations import (
+    OVERLAY_KEY,
+    STAMP_KEY,
+    RedisSnapshot,
+    field_of,
+    info_key,
+    withheld_key,
+)
 from nocturne.serving.cache.redis.pipelined import PipelinedConnection
 from nocturne.serving.cache.rows import ServedRow
 from nocturne.serving.cache.snapshot import Snapshot
+from nocturne.serving.cache.withheld import bars
 
 
 class RowReader:
@@ -38,10 +46,14 @@ class RowReader:
         lists, field = snapshot.lists, field_of(user_id)
         if field is None:
             return None
-        value = await self._field(lists.buckets.key(field), field)
+        value, withheld = await asyncio.gather(  # both in one round trip
+            self._ask("HGET", lists.buckets.key(field), field), self._ask("GET", withheld_key(user_id))
+        )
+        if bars(withheld, snapshot.generation.name):
+            return None
         if value is not None:
             return lists.as_row(value)
-        if await self._field(info_key(snapshot.generation.name), "load") != lists.load.encode():
+        if await self._ask("HGET", info_key(snapshot.generation.name), "load") != lists.load.encode():
             raise snapshot.gone()
         return None
 
@@ -65,12 +77,8 @@ class RowReader:
         if self._connection:
             self._connection.close()
 
-    async def _field(self, key: bytes | str, field: bytes | str) -> bytes | None:
-        """A field of a hash."""
-        return await self._ask("HGET", key, field)
-
     async def _ask(self, *command: bytes | str) -> bytes | None:
-        """The answer to a command; asked for again where the connection is lost meanwhile."""
+        """The answer to a command that reads; asked for again where the connection is lost meanwhile."""
         with errors(self._place):
             try:
                 async with asyncio.timeout(self._patience_seconds):

@@ -9,6 +9,7 @@
     nocturne:<generation>:readers           sorted set of the snapshots that need it
     nocturne:<generation>:<load>:<bucket>   hash of value by user_id
     nocturne:<generation>:<load>:items      hash of the pieces of the file of its items, by number
+    nocturne:withheld:<digest>              generations in which nothing of a listener is read any more
 
 Every key of a generation can be told from its name and `about`: nothing ever scans the server. None expires.
 """
@@ -23,11 +24,13 @@ from typing import IO, cast
 
 from nocturne.core.errors import ServiceError
 from nocturne.core.sections import CacheSettings
-from nocturne.serving.cache.base import Cache, OpenGeneration, ParallelMap, Progress, RowBatches
+from nocturne.serving.cache.base import ParallelMap, Progress, RowBatches
+from nocturne.serving.cache.open_generation import OpenGeneration
 from nocturne.serving.cache.overlay import Overlay
 from nocturne.serving.cache.pointer import Generation, Pointer, from_json, to_json
 from nocturne.serving.cache.redis import scripts
 from nocturne.serving.cache.redis.connection import connect, errors, replica
+from nocturne.serving.cache.redis.erasing import ErasingRedisCache
 from nocturne.serving.cache.redis.generations import (
     DROPPING_KEY,
     GENERATIONS_KEY,
@@ -38,6 +41,7 @@ from nocturne.serving.cache.redis.generations import (
     info_key,
     items_key,
     readers_key,
+    withheld_key,
 )
 from nocturne.serving.cache.redis.item_copies import PIECE_BYTES
 from nocturne.serving.cache.redis.loader import BatchesLoader, lost, store
@@ -56,7 +60,7 @@ LIST_BYTES = 1_400
 """About those of a listener: a rate of lists is a rate of bytes for the items."""
 
 
-class RedisCache(Cache):
+class RedisCache(ErasingRedisCache):
     """A cache on a Redis server, read by any number of services."""
 
     def __init__(self, url: str, settings: CacheSettings, *, read_only: bool = False) -> None:
@@ -88,6 +92,12 @@ class RedisCache(Cache):
         with errors(self.place):
             arguments = expected, new.stamp, new.content
             return bool(self._redis.eval(scripts.SET_OVERLAY, 2, STAMP_KEY, OVERLAY_KEY, *cast("list[str]", arguments)))
+
+    def _look(self, user_id: str) -> tuple[Pointer | None, bytes, bytes | None]:
+        with errors(self.place):
+            keys = POINTER_KEY, STAMP_KEY, withheld_key(user_id)
+            text, stamp, withheld = cast("list[bytes | None]", self._redis.mget(*keys))
+        return from_json(text) if text else None, stamp or b"", withheld
 
     def generations(self) -> list[str]:
         """Names of all generations in the store, half-written and half-removed ones too, in ascending order."""
@@ -197,7 +207,7 @@ class RedisCache(Cache):
         if open_generation is None:
             return
         with errors(self.place):
-            self._redis.unlink(items_key(generation, open_generation.load))
+            self._redis.unlink(items_key(generation, open_generation.items_load))
         rate = self._settings.lists_per_second
         at_once = max(1, min(BUCKETS_AT_ONCE, rate // BUCKET_LISTS)) if rate else BUCKETS_AT_ONCE
         for keys in open_generation.buckets.batches(at_once):
