@@ -179,7 +179,7 @@ LATER = ("embed_items", "train_als", "rank_users", "relate_items")
 @pytest.mark.parametrize(
     ("stage", "tables", "later"),
     [
-        ("ingest_events", ("listens",), ("ingest_steers", "build_interactions", *LATER)),
+        ("ingest_events", ("listens",), ("ingest_takedowns", "ingest_steers", "build_interactions", *LATER)),
         ("build_interactions", ("interactions",), LATER),
         ("rank_users", ("pools", "ranked_lists", "shelf_lists"), ()),
     ],
