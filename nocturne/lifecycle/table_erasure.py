@@ -5,6 +5,7 @@ Who is killed meanwhile goes on from the journal, and neither writes a row twice
 """
 
 import json
+import uuid
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -24,6 +25,7 @@ from nocturne.core.xxhash import buckets_of
 from nocturne.lifecycle.requests import Leaving, folder_of
 from nocturne.serving.night_record import NightRecord
 from nocturne.storage import fingerprints, rewriting, tables
+from nocturne.storage.bucket_files import BucketFile
 from nocturne.storage.contracts import contract
 from nocturne.storage.rewriting import Replacement, Rewriter, StoredFile
 
@@ -56,6 +58,8 @@ class TableErasure:
         replacements: commits, in order, with the generation whose version each makes; None where none does.
         accounts: of every night that loses rows.
         files_before: hash of a night's files before, of nights that lose rows: as `validations` should have it.
+        mark: of its commits.
+        committed: whether all of them are made.
         floor: first version in which nobody who leaves is left.
         versions: by generation, of nights that were run again; what they name in place of their own.
         names_before: hash of the names of a night's files before, of every night that the table has.
@@ -67,6 +71,8 @@ class TableErasure:
     accounts: list[Account] = field(default_factory=list)
     files_before: dict[str, str] = field(default_factory=dict)
     names_before: dict[str, str] = field(default_factory=dict)
+    mark: str = field(default_factory=lambda: uuid.uuid4().hex)
+    committed: bool = False
     floor: int = 0
     versions: dict[str, int] = field(default_factory=dict)
     bytes_written: int = 0
@@ -103,13 +109,12 @@ def erase_from_table(
         work = _plan(warehouse, table, leaving, records)
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(path, work.to_json())
-    for place, (generation, change) in enumerate(work.replacements):
-        if _is_done(work, place):
-            continue
-        version = rewriting.replace_files(warehouse, table, change)
+    for place, (generation, change) in enumerate(work.replacements if not work.committed else ()):
+        version = rewriting.replace_files(warehouse, table, change, f"{work.mark}/{place}")
         if generation:
             work.versions[generation] = version
-        write_atomically(path, work.to_json())
+    work.committed = True  # from here on nobody looks for the commits in the log, which is cut later
+    write_atomically(path, work.to_json())
     return work
 
 
@@ -131,26 +136,28 @@ def names_hash(files: Iterable[StoredFile]) -> str:
     return fingerprints.names_hash({file.path: file.size for file in files})
 
 
-def _is_done(work: TableErasure, place: int) -> bool:
-    """True if a later process need not make the commit again: a generation knows its version, or a later one does."""
-    generations = [name for name, _ in work.replacements[place:]]
-    return any(name in work.versions for name in generations if name)
-
-
 def _plan(warehouse: Warehouse, table: str, leaving: Leaving, records: Sequence[NightRecord]) -> TableErasure:
-    """Write the files anew, and say which commits put them in place: earlier states of nights, then what stands."""
+    """Write the files anew, and say which commits put them in place.
+
+    First what stands, so that nobody who leaves is in any version after it; then, one after another, earlier states of
+    nights; then what stands of these nights again.
+    """
     work = TableErasure(table)
     delta = DeltaTable(warehouse.table_path(table))
     standing = standing_files(delta, table)
     rewriter = Rewriter(warehouse, table, partial(leaving.are_of, promised=contract(table)))
     work.names_before = {str(day): names_hash(files) for day, files in standing.items()}
-    restored: dict[date, set[str]] = {}
+    stands = _plan_standing(warehouse, work, standing, rewriter, leaving)
+    taken = {day: {file.path for file in files} for day, files in stands.items()}
+    restored = set()
     for record in sorted(records, key=lambda each: each.manifest.versions.get(table, -1)):
         earlier = _earlier_files(warehouse, table, record, standing)
         if earlier is not None and record.generation:
-            taken = restored.setdefault(record.run_date, {file.path for file in standing.get(record.run_date, [])})
-            _plan_earlier(work, record, earlier, taken, rewriter)
-    _plan_standing(warehouse, work, standing, set(restored), rewriter, leaving)
+            _plan_earlier(work, record, earlier, taken.setdefault(record.run_date, set()), rewriter)
+            restored.add(record.run_date)
+    for day in sorted(restored):
+        again = tuple((str(day), file) for file in stands.get(day, []))
+        work.replacements.append((None, Replacement((str(day),), None, again)))
     work.floor = int(delta.version()) + bool(work.replacements)
     work.bytes_written = sum(file.size for _, change in work.replacements for _, file in change.files)
     return work
@@ -197,41 +204,34 @@ def _plan_standing(
     warehouse: Warehouse,
     work: TableErasure,
     standing: Mapping[date, list[StoredFile]],
-    restored: set[date],
     rewriter: Rewriter,
     leaving: Leaving,
-) -> None:
-    """Plan the commits after which nobody who leaves is in the table."""
-    table, rewriter.removed = work.table, {}
-    of_them = _buckets(warehouse, table, leaving)
-    concerned = {
-        file.path
-        for files in standing.values()
-        for file in files
-        if (of_them is None or file.keys["bucket"] in of_them) and rewriter.concerns(file)
-    }
-    days = sorted(day for day, files in standing.items() if any(file.path in concerned for file in files))
+) -> dict[date, list[BucketFile]]:
+    """Plan the commit after which nobody who leaves stands in the table; returns its files then, by night."""
+    table, buckets = work.table, _buckets(warehouse, work.table, leaving)
+
+    def in_reach(file: StoredFile) -> bool:
+        return buckets is None or file.keys["bucket"] in buckets
+
+    days = [
+        day
+        for day, files in sorted(standing.items())
+        if any(in_reach(file) and rewriter.concerns(file) for file in files)
+    ]
+    stands = {day: [file.as_written() for file in files] for day, files in standing.items()}
+    written: list[tuple[str, BucketFile]] = []
     for day in days:
         work.files_before[str(day)] = fingerprints.file_hashes(Night(warehouse, day), table)
-    for day in sorted(restored):
-        kept = [
-            (file, rewriter.write(file) if file.path in concerned else file.as_written())
-            for file in standing.get(day, [])
+        anew = [rewriter.write(file) for file in standing[day] if in_reach(file)]
+        written += [(str(day), file) for file in anew if file]
+        stands[day] = [file.as_written() for file in standing[day] if not in_reach(file)] + [
+            each for each in anew if each
         ]
-        files = tuple((file.day, written) for file, written in kept if written)
-        work.replacements.append((None, Replacement((str(day),), None, files)))
-    others = [day for day in days if day not in restored]
-    if others:
-        written_files = []
-        buckets = None if of_them is None else sorted(of_them)
-        for day in others:
-            for file in standing[day]:
-                if buckets is None or file.keys["bucket"] in buckets:
-                    written = rewriter.write(file)
-                    written_files += [(file.day, written)] if written else []
-        change = Replacement(tuple(map(str, others)), None if buckets is None else tuple(buckets), tuple(written_files))
+    if days:
+        change = Replacement(tuple(map(str, days)), None if buckets is None else tuple(sorted(buckets)), tuple(written))
         work.replacements.append((None, change))
     work.accounts += _accounts(table, rewriter.removed, None)
+    return stands
 
 
 def _buckets(warehouse: Warehouse, table: str, leaving: Leaving) -> set[int] | None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from deltalake import DeltaTable
+from deltalake import CommitProperties, DeltaTable
 
 from nocturne.core.arrays import Mask
 from nocturne.core.errors import ServiceError
@@ -22,6 +22,7 @@ from nocturne.storage.contracts import contract
 from nocturne.storage.stored_rows import Keys, StoredRows
 
 _BATCH_ROWS = 2**15
+_MARK, _COMMITS_BACK = "nocturne.erasure", 1000
 
 Selects = Callable[[pa.RecordBatch], Mask]
 """True for the rows of a batch that leave."""
@@ -162,19 +163,24 @@ def stored_files(delta: DeltaTable, table: str) -> list[StoredFile]:
     return [StoredFile(path, size, rows, dict(zip(names, keys, strict=True))) for path, size, rows, *keys in told]
 
 
-def replace_files(warehouse: Warehouse, table: str, change: Replacement) -> int:
+def replace_files(warehouse: Warehouse, table: str, change: Replacement, mark: str) -> int:
     """Commit a replacement; returns the version that it made, or had made before.
+
+    Args:
+        mark: of the commit in the log, by which a process that goes on knows it again.
 
     Raises:
         ServiceError: somebody else wrote the table meanwhile.
     """
     delta, promised = DeltaTable(warehouse.table_path(table)), contract(table)
-    present = {file.path for file in stored_files(delta, table)}
-    if change.files and present.issuperset(file.path for _, file in change.files):
-        return int(delta.version())
+    for entry in delta.history(_COMMITS_BACK):
+        if entry.get(_MARK) == mark:
+            return int(entry["version"])
     filters: list[tuple[str, str, Any]] = [("run_date", "in", list(change.days))]
     if change.buckets is not None:
         filters.append(("bucket", "in", [str(bucket) for bucket in change.buckets]))
+    properties = fencing.commit_properties(delta, warehouse.token) or CommitProperties()
+    properties.custom_metadata = {_MARK: mark}
     with fencing.conflicts_as_errors(delta):
         delta.create_write_transaction(
             [file.add_action(day) for day, file in change.files],
@@ -182,7 +188,7 @@ def replace_files(warehouse: Warehouse, table: str, change: Replacement) -> int:
             schema=promised.arrow_schema,
             partition_by=list(promised.partitioned_by),
             partition_filters=filters,
-            commit_properties=fencing.commit_properties(delta, warehouse.token),
+            commit_properties=properties,
         )
     return int(DeltaTable(warehouse.table_path(table)).version())
 

@@ -90,6 +90,7 @@ def test_manifests_hold_and_a_rollback_serves_the_others(service: Night) -> None
     ask(service)
     done = carry_out(service)
     assert done is not None
+    assert done.found == []
     assert done.complete
     assert requests.pending(service.warehouse) == []
     for record in publications.all_records(service.warehouse):
@@ -145,6 +146,7 @@ def test_an_erasure_killed_anywhere_goes_on_and_ends_the_same(
             carry_out(service)
     done = carry_out(service)
     assert done is not None
+    assert done.found == []
     assert done.complete
     after_it = state(service)
     assert not [row for rows in after_it["rows"].values() for row in rows if "'ana'" in row]
@@ -167,6 +169,7 @@ def test_a_generation_of_a_night_that_was_run_again_is_rewritten_too(service: Ni
     ask(service)
     done = carry_out(service)
     assert done is not None
+    assert done.found == []
     assert done.complete
     after = publications.all_records(service.warehouse)
     assert [each.state for each in after] == ["published", "superseded", "published"]
