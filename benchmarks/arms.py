@@ -21,7 +21,7 @@ from pyspark.sql import SparkSession
 from scipy.sparse import csr_matrix
 
 from benchmarks.load import tell_load
-from benchmarks.spark_rank import DAY, simulated, write_index, write_matrix
+from benchmarks.spark_rank import DAY, ROUNDS, simulated, write_index, write_matrix
 from nocturne.core.console import print_rows
 from nocturne.core.night import Night, Warehouse
 from nocturne.core.settings import load_settings
@@ -31,9 +31,6 @@ from nocturne.pipeline.stages import STAGES
 from nocturne.storage import tables
 from nocturne.storage.warehouse import create_missing
 from nocturne.validation.validate_table import validate
-
-ROUNDS = 4
-"""Runs of each, the first of which is not counted."""
 
 EXPERIMENT = """
 hypothesis = "What does it cost?"

@@ -167,6 +167,7 @@ class Trial:
             scores[row] = index.get_scores([str(term) for term in best])
         return scores
 
+    @lru_cache(1)  # noqa: B019 - one trial a run
     def _terms(self, fold: int) -> csr_matrix:
         """How often each item's text has each word or tag; shape (items, terms)."""
         texts = self.texts.texts_without(np.flatnonzero(self.fold == fold))
@@ -267,16 +268,20 @@ def main() -> None:
         name: {metric: values[:, at] for at, metric in enumerate(METRICS[:2])} for name, values in results.items()
     }
     rows = [row for row in differences(scores, TEXT, {}) if row.segment == EVERYONE]
-    for row, shown in zip(means, summary_rows(means, rows), strict=True):
-        shares = {f"{metric} of warm": f"{means[row][metric] / means['warm ALS'][metric]:.1%}" for metric in METRICS}
-        if options.json:
-            print(json.dumps({"set": options.set, "seed": options.seed, "encoder": options.encoder} | shown | shares))
-    table = [
-        shown | {f"{metric} of warm": f"{means[str(shown['system'])][metric] / means['warm ALS'][metric]:.1%}"
-                 for metric in METRICS[:2]}
-        for shown in summary_rows(means, rows)
-    ]  # fmt: skip
-    print_rows(table, f"{options.set}, seed {options.seed}", stream=sys.stderr)
+    shares = {
+        system: {f"{metric} of warm": f"{of[metric] / means['warm ALS'][metric]:.1%}" for metric in METRICS}
+        for system, of in means.items()
+    }
+    table = [row | shares[str(row["system"])] for row in summary_rows(means, rows)]
+    if options.json:
+        for row in table:
+            print(json.dumps({"set": options.set, "seed": options.seed, "encoder": options.encoder} | row))
+    beyond = {f"{metric} of warm" for metric in METRICS[2:]}
+    print_rows(
+        [{name: row[name] for name in row if name not in beyond} for row in table],
+        f"{options.set}, seed {options.seed}",
+        stream=sys.stderr,
+    )
     per_thousand = 1000 * trial.seconds["encode"] / len(trial.hidden)
     encoder = make_encoder(options.encoder)
     print(

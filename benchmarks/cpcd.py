@@ -30,6 +30,14 @@ class Conversations(NamedTuple):
     turns: list[list[Turn]]
     tracks: dict[str, Track]
 
+    def names(self) -> dict[str, list[str]]:
+        """Titles and creators of the tracks."""
+        tracks = self.tracks.values()
+        return {
+            "titles": [track.title for track in tracks],
+            "creators": [artist for track in tracks for artist in track.artists],
+        }
+
 
 def read_cpcd(path: Path) -> Conversations:
     """The conversations of a folder or archive."""

@@ -24,7 +24,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
-from itertools import permutations, product
+from itertools import islice, permutations, product
 from pathlib import Path
 from typing import Any
 
@@ -92,14 +92,25 @@ class Domains:
     @property
     def both(self) -> Positions:
         """Listeners of this type and of others."""
-        return np.flatnonzero((np.diff(self.source.indptr) > 0) & (np.diff(self.target.indptr) > 0))
+        return listeners_of_both(self.source, self.target)
 
     def inside(self) -> Iterator["Domains"]:
         """Parts of the training listeners asked in their turn."""
-        dealt = np.random.default_rng(1).permutation(len(self.both)) % FOLDS
-        for fold in range(ASKED_INSIDE):
-            asked = self.both[dealt == fold]
-            yield Domains(self.user_ids, self.source, _without(self.target, asked), asked, self.target[asked])
+        return islice(folds_of(self.user_ids, self.source, self.target, 1), ASKED_INSIDE)
+
+
+def listeners_of_both(source: csr_matrix, target: csr_matrix) -> Positions:
+    """Listeners of two types."""
+    return np.flatnonzero((np.diff(source.indptr) > 0) & (np.diff(target.indptr) > 0))
+
+
+def folds_of(user_ids: pa.Array, source: csr_matrix, target: csr_matrix, seed: int) -> Iterator[Domains]:
+    """Listeners of both types dealt into FOLDS parts, each asked in its turn."""
+    both = listeners_of_both(source, target)
+    dealt = np.random.default_rng(seed).permutation(len(both)) % FOLDS
+    for fold in range(FOLDS):
+        asked = both[dealt == fold]
+        yield Domains(user_ids, source, _without(target, asked), asked, target[asked])
 
 
 Score = Callable[[Domains], Floats]
@@ -241,15 +252,7 @@ def douban(path: Path, seed: int) -> Iterator[tuple[str, Iterator[Domains]]]:
         rows = [place[user] for user, _ in part]
         heard[kind] = csr_matrix((np.ones(len(part)), (rows, columns)), (len(users), columns.max() + 1))
     for known, wanted in permutations(kinds):
-        yield f"{known} to {wanted}", _douban_folds(pa.array(users), heard[known], heard[wanted], seed)
-
-
-def _douban_folds(user_ids: pa.Array, source: csr_matrix, target: csr_matrix, seed: int) -> Iterator[Domains]:
-    shared = np.flatnonzero((np.diff(source.indptr) > 0) & (np.diff(target.indptr) > 0))
-    dealt = np.random.default_rng(seed).permutation(len(shared)) % FOLDS
-    for fold in range(FOLDS):
-        asked = shared[dealt == fold]
-        yield Domains(user_ids, source, _without(target, asked), asked, target[asked])
+        yield f"{known} to {wanted}", folds_of(pa.array(users), heard[known], heard[wanted], seed)
 
 
 def simulated(listeners: int, items: int, seed: int) -> Iterator[tuple[str, Iterator[Domains]]]:

@@ -183,10 +183,7 @@ def main() -> None:
     utterances = []
     for place, intent in enumerate(IN_SCOPE):
         utterances += read_snips(options.snips, intent, "train")[: options.sentences // (1 if place < 2 else 4)]
-    tracks = read_cpcd(options.cpcd).tracks.values()
-    strangers = entries_of({
-        "titles": [track.title for track in tracks], "creators": [name for track in tracks for name in track.artists],
-    })  # fmt: skip
+    strangers = entries_of(read_cpcd(options.cpcd).names())
     weights = fit(examples_of(utterances, options.seed, strangers), options.passes, options.seed)
     segments = _kept(weights)
     half = names_of(utterances[::2])

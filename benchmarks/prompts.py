@@ -102,10 +102,9 @@ def prompts_of(tagged: Tagged, count: int, seed: int) -> list[Prompt]:
     generator = random.Random(seed)  # noqa: S311
     counts = Counter(tag for tags in tagged.tags for tag in tags)
     usual = sorted(tag for tag, items in counts.items() if items >= K and words(tag))
-    pairs = Counter(
-        (a, b) for tags in tagged.tags for a in tags for b in tags if a != b and a in counts and b in counts
-    )
-    together = sorted(pair for pair, items in pairs.items() if items >= K and set(pair) <= set(usual))
+    pairs = Counter((a, b) for tags in tagged.tags for a in tags for b in tags if a != b)
+    known = set(usual)
+    together = sorted(pair for pair, items in pairs.items() if items >= K and known.issuperset(pair))
     apart = [pair for pair in together if counts[pair[0]] - pairs[pair] >= K]
     drawn = {
         name: generator.sample(each, min(count, len(each)))

@@ -24,7 +24,7 @@ from pyspark.sql import SparkSession
 from scipy.sparse import csr_matrix
 
 from benchmarks.load import tell_load
-from benchmarks.spark_rank import DAY, simulated, write_index, write_matrix
+from benchmarks.spark_rank import DAY, ROUNDS, simulated, write_index, write_matrix
 from nocturne.core.console import print_rows
 from nocturne.core.night import Night, Warehouse
 from nocturne.core.settings import load_settings
@@ -33,9 +33,6 @@ from nocturne.pipeline.stages import STAGES
 from nocturne.storage import tables, writing
 from nocturne.storage.contracts import contract
 from nocturne.storage.warehouse import create_missing
-
-ROUNDS = 4
-"""Runs of each, the first of which is not counted."""
 
 WAYS = {"without": "[]", "with": '["track", "podcast_episode", "audiobook"]'}
 NIGHTS = ("computed in full", "carried over", "1 % of the items merged")

@@ -18,7 +18,7 @@ NAMES: Mapping[str, str] = {
 """Slots that are names, and the field of a catalogue that has them."""
 
 SLOTS = ("artist", "track", "album", "genre", "year", "sort", "playlist", "music_item")
-"""Slot types that are scored, as the issue fixes them."""
+"""Slot types that are scored."""
 
 IN_SCOPE = ("PlayMusic", "AddToPlaylist", "SearchCreativeWork", "RateBook")
 OUT_OF_SCOPE = ("SearchScreeningEvent", "BookRestaurant", "GetWeather")

@@ -184,15 +184,15 @@ def measure(items: ServedItems, requests: int, seed: int) -> list[dict[str, obje
             if not plan.asks_softly and number % 10 == 0:
                 compared += 1
                 unequal += numbers_of(answer) != exact_list(items, row, allowed)
-        half = requests // 10
+        warm = requests // 10
         found.append(
             {
                 "plan": name,
-                "ours p50 ms": round(float(np.percentile(ours[half:], 50)), 2),
-                "ours p99 ms": round(float(np.percentile(ours[half:], 99)), 2),
-                "of the processor p99 ms": round(float(np.percentile(busy[half:], 99)), 2),
-                "NumPy p50 ms": round(float(np.percentile(brute[half:], 50)), 2),
-                "NumPy p99 ms": round(float(np.percentile(brute[half:], 99)), 2),
+                "ours p50 ms": round(float(np.percentile(ours[warm:], 50)), 2),
+                "ours p99 ms": round(float(np.percentile(ours[warm:], 99)), 2),
+                "of the processor p99 ms": round(float(np.percentile(busy[warm:], 99)), 2),
+                "NumPy p50 ms": round(float(np.percentile(brute[warm:], 50)), 2),
+                "NumPy p99 ms": round(float(np.percentile(brute[warm:], 99)), 2),
                 "lists compared": compared,
                 "unequal": unequal,
             }

@@ -172,11 +172,7 @@ def main() -> None:
         "all names": entries_of(both),
     }
     if options.cpcd:
-        tracks = read_cpcd(options.cpcd).tracks.values()
-        strangers = entries_of({
-            "titles": [track.title for track in tracks],
-            "creators": [each for track in tracks for each in track.artists],
-        })  # fmt: skip
+        strangers = entries_of(read_cpcd(options.cpcd).names())
         lexicons |= {f"{name} + CPCD's": [*entries, *strangers] for name, entries in list(lexicons.items())}
     parsers = {name: WordsParser(Lexicon(entries, load_language("en"))) for name, entries in lexicons.items()}
     taggers = {name: our_tagger(each) for name, each in parsers.items()}

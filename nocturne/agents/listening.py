@@ -2,10 +2,11 @@
 
 from collections.abc import Sequence
 from datetime import UTC, date, datetime
+from typing import Any
 
 from pydantic import Field
 
-from nocturne.agents.answers import Answer, Id, Part, Passage, Receipt, Text, Words
+from nocturne.agents.answers import Answer, Id, Part, Passage, Text, Words, served_receipt
 from nocturne.agents.service import Service
 from nocturne.agents.strangers import unmarked
 from nocturne.core.errors import UsageError
@@ -97,22 +98,9 @@ def now_playing(
 def _listening(
     served: Served, user_id: str, plan: Plan | None, answer: ranking.Answer, next_step: str, today: date | None
 ) -> Listening:
-    generation, items = served.generation, []
-    for rank, (number, score, why, _) in enumerate(answer.suggestions, start=1):
-        item = served.items.describe(number)
-        items.append(
-            ListedItem(
-                rank=rank,
-                item_id=item.item_id,
-                title=item.title,
-                creator=item.creator,
-                content_type=item.content_type,
-                score=round(score, 6),
-                why=why,
-            )
-        )
+    generation = served.generation
     return Listening(
-        receipt=Receipt(run_date=generation.run_date, generation=generation.name),
+        receipt=served_receipt(generation),
         next_step=next_step,
         user_id=user_id,
         plan=plan.in_words() if plan else None,
@@ -120,5 +108,22 @@ def _listening(
         arm=answer.arm,
         model_version=answer.model_version,
         age_days=((today or datetime.now(UTC).date()) - generation.run_date).days,
-        items=items,
+        items=[
+            ListedItem(**listed_members(served, rank, suggestion))
+            for rank, suggestion in enumerate(answer.suggestions, start=1)
+        ],
     )
+
+
+def listed_members(served: Served, rank: int, suggestion: ranking.Suggestion) -> dict[str, Any]:
+    """The members of a ListedItem."""
+    item = served.items.describe(suggestion.number)
+    return {
+        "rank": rank,
+        "item_id": item.item_id,
+        "title": item.title,
+        "creator": item.creator,
+        "content_type": item.content_type,
+        "score": round(suggestion.score, 6),
+        "why": suggestion.why,
+    }

@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 from pydantic import Field
 
-from nocturne.agents.answers import Answer, Id, Part, Passage, Receipt, Text, Words
-from nocturne.agents.listening import ListedItem
+from nocturne.agents.answers import Answer, Id, Part, Passage, Text, Words, served_receipt
+from nocturne.agents.listening import ListedItem, listed_members
 from nocturne.agents.service import Service
 from nocturne.agents.strangers import unmarked
+from nocturne.agents.tool import without
 from nocturne.core.errors import UsageError
 from nocturne.serving.because import Reason, reasons
 from nocturne.serving.cache.rows import ServedRow
@@ -151,8 +152,9 @@ class Steerer:
 
 def plan_argument() -> dict[str, Any]:
     """The schema of a plan as an agent needs it: names and values, without defaults and without a sentence a member."""
-    schema: dict[str, Any] = _bare(plan_schema())
-    return schema
+    schema: dict[str, Any] = without(plan_schema(), frozenset({"default", "title"}))
+    parts: dict[str, Any] = without({"$defs": schema["$defs"]}, frozenset({"description"}))
+    return schema | parts
 
 
 def explain_item(service: Service, user_id: str, item_id: str) -> Explained:
@@ -178,7 +180,7 @@ def explain_item(service: Service, user_id: str, item_id: str) -> Explained:
     described = items.describe(number)
     heard = bool(np.isin(number, row.heard))
     return Explained(
-        receipt=Receipt(run_date=served.generation.run_date, generation=served.generation.name),
+        receipt=served_receipt(served.generation),
         next_step="lineage of this user_id leads to the listens, and to the rows that landed",
         user_id=user_id,
         item_id=item_id,
@@ -229,22 +231,6 @@ def _unmarked(value: Any) -> Any:
     return [_unmarked(each) for each in value] if isinstance(value, list) else value
 
 
-def _bare(schema: Any, *, inside: bool = False) -> Any:
-    """A schema without defaults, and with descriptions of the outermost members alone."""
-    if isinstance(schema, list):
-        return [_bare(each, inside=inside) for each in schema]
-    if not isinstance(schema, dict):
-        return schema
-    dropped = {"default", "title"} | ({"description"} if inside else set())
-    return {
-        key: {name: _bare(each, inside=inside or key == "$defs") for name, each in value.items()}
-        if key in {"properties", "$defs"}
-        else _bare(value, inside=inside)
-        for key, value in schema.items()
-        if key in {"properties", "$defs"} or not (key in dropped and not isinstance(value, dict))
-    }
-
-
 def _steered(
     served: Served,
     user_id: str,
@@ -254,24 +240,16 @@ def _steered(
     taste: TasteReceipt | None,
 ) -> SteeredList:
     answer, account = steered
-    items = []
-    for rank, (suggestion, of_item) in enumerate(zip(answer.suggestions, account.items, strict=True), start=1):
-        item = served.items.describe(suggestion.number)
-        items.append(
-            SteeredItem(
-                rank=rank,
-                item_id=item.item_id,
-                title=item.title,
-                creator=item.creator,
-                content_type=item.content_type,
-                score=round(suggestion.score, 6),
-                why=suggestion.why,
-                wishes=[Moved(wish=wish, adds=round(adds, 6)) for wish, adds in of_item.wishes],
-                because=_because(served, of_item.because),
-            )
+    items = [
+        SteeredItem(
+            **listed_members(served, rank, suggestion),
+            wishes=[Moved(wish=wish, adds=round(adds, 6)) for wish, adds in of_item.wishes],
+            because=_because(served, of_item.because),
         )
+        for rank, (suggestion, of_item) in enumerate(zip(answer.suggestions, account.items, strict=True), start=1)
+    ]
     return SteeredList(
-        receipt=Receipt(run_date=served.generation.run_date, generation=served.generation.name),
+        receipt=served_receipt(served.generation),
         next_step=_next_step(plan, words.not_understood if words else ()),
         user_id=user_id,
         in_words=plan.in_words(),

@@ -23,6 +23,9 @@ _log = logging.getLogger(__name__)
 LONGEST_DETAIL = 5 * LONGEST
 MOST_PROBLEMS = 5
 
+_TITLES = frozenset({"title"})
+"""Titles of a schema repeat the names of members."""
+
 
 class CheckedTool(Tool):
     """A tool whose refusals quote nothing of what was sent."""
@@ -84,10 +87,10 @@ def as_tool(
     arguments = tool.fn_metadata.arg_model
     arguments.model_config["extra"] = "forbid"
     arguments.model_rebuild(force=True)
-    tool.parameters = without_titles(arguments.model_json_schema(by_alias=True))
+    tool.parameters = without(arguments.model_json_schema(by_alias=True), _TITLES)
     for name, schema in schemas.items():
         _describe(tool.parameters, name, schema)
-    tool.fn_metadata.output_schema = without_titles(tool.fn_metadata.output_schema or {})
+    tool.fn_metadata.output_schema = without(tool.fn_metadata.output_schema or {}, _TITLES)
     return tool
 
 
@@ -110,17 +113,19 @@ def _describe(parameters: dict[str, Any], name: str, schema: Mapping[str, Any]) 
     parameters["properties"][name] = {"anyOf": [{"$ref": f"#/$defs/{name}"}, *anything_else]} | described
 
 
-def without_titles(schema: Any) -> Any:
-    """A JSON schema without the titles that repeat the names of members: agents read all of it at every start."""
+def without(schema: Any, keywords: frozenset[str]) -> Any:
+    """A JSON schema without some of its keywords: agents read all of it at every start."""
     if isinstance(schema, list):
-        return [without_titles(each) for each in schema]
+        return [without(each, keywords) for each in schema]
     if not isinstance(schema, dict):
         return schema
     named = {"properties", "$defs"}
     return {
-        key: {name: without_titles(each) for name, each in value.items()} if key in named else without_titles(value)
+        key: {name: without(each, keywords) for name, each in value.items()}
+        if key in named
+        else without(value, keywords)
         for key, value in schema.items()
-        if not (key == "title" and isinstance(value, str))
+        if not (key in keywords and not isinstance(value, dict))
     }
 
 

@@ -14,10 +14,6 @@ Report = Callable[[float, float | None, str | None], Coroutine[Any, Any, None]]
 """Sends progress to the caller: done, of how much, what comes next."""
 
 
-def unreported(_done: int, _of: int, _next: str) -> None:
-    """Progress that nobody asked for."""
-
-
 async def in_thread(work: Callable[[Progress], Result], report: Report) -> Result:
     """Do work in a thread.
 

@@ -7,7 +7,6 @@ import pytest
 
 from nocturne.agents.lineage import lineage
 from nocturne.agents.service import Service
-from nocturne.agents.work import unreported
 from nocturne.core.errors import UsageError
 from tests.fixtures import two_listeners
 from tests.fixtures.landed_files import write_file
@@ -26,7 +25,7 @@ def tonight(night):
 def trace(night, user_id="ana", landing="", **asked):
     service = Service(night.warehouse, landing=landing)
     asked = {"run_date": TONIGHT, "last_nights": 7, "most_events": 5} | asked
-    return lineage(service, user_id, asked["run_date"], asked["last_nights"], asked["most_events"], unreported)
+    return lineage(service, user_id, asked["run_date"], asked["last_nights"], asked["most_events"], lambda *_: None)
 
 
 def test_without_cache_and_landing_zone_the_tables_are_told_and_what_is_missing(tonight):

@@ -7,7 +7,6 @@ import pytest
 
 from nocturne.agents import nights
 from nocturne.agents.service import Service
-from nocturne.agents.work import unreported
 from nocturne.core.errors import ServiceError
 from nocturne.core.night import Night
 from nocturne.pipeline import runner
@@ -31,7 +30,7 @@ def monday(night):
 
 
 def ask(night, run_date=None, last=7, rows=3):
-    return nights.nights(Service(night.warehouse), run_date, last, rows, unreported)
+    return nights.nights(Service(night.warehouse), run_date, last, rows, lambda *_: None)
 
 
 def fail(night, error):
@@ -103,11 +102,11 @@ NOT_AGAINST_A_CONSTRAINT = sorted(RULES.keys() - {("listens", "empty_keys")})
 def test_the_row_that_fails_is_found_among_sound_ones_and_none_among_those(night, table, metric):
     tonight = night(TONIGHT, *two_listeners.SETTINGS)
     two_listeners.write_sound_nights(tonight)
-    assert failing_rows(tonight, table, metric, 5, unreported) == []
+    assert failing_rows(tonight, table, metric, 5, lambda *_: None) == []
     sound = getattr(two_listeners, table)()
     broken = [*sound, spoilt(table, metric, sound[-1])]  # where nothing is changed, the last row is there twice
     two_listeners.write(tonight, table, broken)
-    (found,) = failing_rows(tonight, table, metric, 5, unreported)
+    (found,) = failing_rows(tonight, table, metric, 5, lambda *_: None)
     assert found.keys() == set(SHOWN[table])
     key = "item_id" if table in {"items", "item_factors"} else "user_id"
     assert found[key] == sound[-1][key]
@@ -117,7 +116,7 @@ def test_rejected_lines_stand_for_what_is_said_of_ingests(night):
     tonight = night(TONIGHT, *two_listeners.SETTINGS)
     two_listeners.write_sound_nights(tonight)
     row = {"reason": "unparsable", "file": "events.jsonl", "raw": "{"}
-    assert failing_rows(tonight, "ingests", "share_unparsable", 5, unreported) == [row]
-    assert failing_rows(tonight, "ingests", "share_bots", 5, unreported) == []
-    assert failing_rows(tonight, "ingests", "share_unusable", 0, unreported) == []
-    assert failing_rows(tonight, "listens", "listens_vs_recent", 5, unreported) == []
+    assert failing_rows(tonight, "ingests", "share_unparsable", 5, lambda *_: None) == [row]
+    assert failing_rows(tonight, "ingests", "share_bots", 5, lambda *_: None) == []
+    assert failing_rows(tonight, "ingests", "share_unusable", 0, lambda *_: None) == []
+    assert failing_rows(tonight, "listens", "listens_vs_recent", 5, lambda *_: None) == []

@@ -31,13 +31,19 @@ def test_all_that_is_in_a_text_can_be_seen(text):
     assert not kinds & {"Cc", "Cf", "Cn", "Co", "Cs", "Zl", "Zp"}
 
 
-@given(TEXTS)
-def test_different_texts_are_shown_differently_and_plain_ones_as_they_are(text):
-    assert (escaped(text) == text) == is_plain(text)
+@given(TEXTS, TEXTS)
+def test_different_texts_are_shown_differently(one, other):
+    assert (escaped(one) == escaped(other)) == (one == other)
+
+
+@pytest.mark.parametrize("text", ["a\\b", "a\nb", "a\u202eb", "a\u200bb", "⟦", "⟧"])
+def test_a_text_that_needs_an_escape_is_not_plain(text):
+    assert not is_plain(text)
 
 
 @pytest.mark.parametrize("text", ["Window & Wave", "Björk: Jóga", "椎名林檎", "Σ", "مرحبا", "🎵", "e\u0301"])
 def test_texts_of_any_script_are_shown_as_they_are(text):
+    assert is_plain(text)
     assert marked(text) == f"⟦{text}⟧"
 
 

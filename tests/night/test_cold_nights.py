@@ -12,46 +12,31 @@ from nocturne.pipeline.runner import run_nights, run_stage, run_validation
 from nocturne.serving.cache import open_cache
 from nocturne.storage import tables, writing
 from nocturne.training import registry
-from tests.fixtures.simulated_service import FIRST, Service, event
+from tests.fixtures.caves_and_lakes import KEEP_THE_MODEL, listen_all
+from tests.fixtures.simulated_service import FIRST, Service
 
-LISTENERS = 40
 NEW = "cave-new"
-KEEP_THE_MODEL = (
-    "als.retrain_every_nights=9",
-    "als.recipe=settings",
-    "als.regularization=1",
-    "reranking.fresh_slots=1",
-)
+SETTINGS = (*KEEP_THE_MODEL, "reranking.fresh_slots=1")
 
 
-def catalogue(*more: dict[str, object]) -> list[dict[str, object]]:
+def catalogue() -> list[dict[str, object]]:
     """Two tastes of six tracks, each with a word of its own in every title."""
-    tastes = [
+    return [
         {"item_id": f"{word}-{number}", "content_type": "track", "title": f"{word} song", "tags": [word]}
         for word in ("cave", "lake")
         for number in range(6)
-    ]
-    return [*tastes, *more]
-
-
-def listen_all(offset: int) -> list[dict[str, object]]:
-    """Each listener hears three of the six tracks of their taste on the first night, and the first one again later."""
-    return [
-        event(10 * user + place, f"u{user:02d}", f"{'cave' if user % 2 else 'lake'}-{(user // 2 + place) % 6}", offset)
-        for user in range(LISTENERS)
-        for place in range(3 if offset == 0 else 1)
     ]
 
 
 @pytest.fixture
 def service(land) -> Service:
     """Two nights of listening; on the second one the catalogue has a track more."""
-    return land({0: listen_all(0), 1: listen_all(1)}, catalogue())
+    return land({offset: listen_all(offset, tracks=6) for offset in range(2)}, catalogue())
 
 
 def name_a_new_item(service: Service) -> None:
     items = service.folder / "landing" / "items" / "items.jsonl"
-    added = '{"item_id": "cave-new", "content_type": "track", "title": "cave song", "tags": ["cave"]}'
+    added = f'{{"item_id": "{NEW}", "content_type": "track", "title": "cave song", "tags": ["cave"]}}'
     items.write_text(items.read_text() + added + "\n")
 
 
@@ -60,7 +45,7 @@ def lists_of(night: Night) -> dict[str, dict[str, object]]:
 
 
 def test_an_item_that_nobody_has_heard_is_listed_that_night_and_marked(spark: SparkSession, service: Service) -> None:
-    first, second = (service.night(offset, *KEEP_THE_MODEL) for offset in (0, 1))
+    first, second = (service.night(offset, *SETTINGS) for offset in (0, 1))
     run_nights([first])
     name_a_new_item(service)
     run_nights([second])
@@ -86,7 +71,7 @@ def test_an_item_that_nobody_has_heard_is_listed_that_night_and_marked(spark: Sp
 
 
 def test_nobody_is_ranked_anew_for_it_and_no_listener_is_moved_by_it(spark: SparkSession, service: Service) -> None:
-    first, second = (service.night(offset, *KEEP_THE_MODEL) for offset in (0, 1))
+    first, second = (service.night(offset, *SETTINGS) for offset in (0, 1))
     run_nights([first])
     before = registry.live_model(first)
     name_a_new_item(service)
@@ -122,7 +107,7 @@ def spoil(night: Night, table: str, column: str, value: list[float]) -> None:
 def test_a_spoilt_embedding_closes_the_gate_and_nobody_is_served_by_it(
     spark: SparkSession, service: Service, table: str, column: str, how, metric: str
 ) -> None:
-    first, second = (service.night(offset, *KEEP_THE_MODEL) for offset in (0, 1))
+    first, second = (service.night(offset, *SETTINGS) for offset in (0, 1))
     run_nights([first])
     name_a_new_item(service)
     run_nights([second])

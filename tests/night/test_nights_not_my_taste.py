@@ -14,9 +14,9 @@ from nocturne.flow import stage
 from nocturne.pipeline.runner import run_nights, run_stage, run_validation
 from nocturne.storage import tables, writing
 from tests.fixtures import landed_steers
+from tests.fixtures.caves_and_lakes import KEEP_THE_MODEL, catalogue, listen_all, lists_of
 from tests.fixtures.empty_warehouses import create_empty
 from tests.fixtures.simulated_service import FIRST, Service
-from tests.night.test_steered_nights import KEEP_THE_MODEL, catalogue, listen_all, lists_of
 
 NO_CAVES = {"not_taste": [{"tags": ["cave"]}], "holds": "always"}
 NOTHING = {"holds": "always"}

@@ -6,36 +6,15 @@ import pytest
 from pyspark.sql import SparkSession
 
 from nocturne.core.errors import GateClosed
-from nocturne.core.night import Night
 from nocturne.pipeline.runner import run_nights, run_validation
 from nocturne.serving.cache import open_cache
 from nocturne.storage import tables, writing
 from tests.fixtures import landed_steers
-from tests.fixtures.simulated_service import FIRST, Service, event
+from tests.fixtures.caves_and_lakes import KEEP_THE_MODEL, catalogue, listen_all, lists_of
+from tests.fixtures.simulated_service import FIRST, Service
 
-LISTENERS = 40
-KEEP_THE_MODEL = ("als.retrain_every_nights=9", "als.recipe=settings", "als.regularization=1")
 ONLY_LAKE, NO_EXPLICIT = {"only": [{"tags": ["lake"]}]}, {"never": [{"explicit": True}], "unknown": "barred"}
 UNTIL_THE_SECOND = str(FIRST + timedelta(days=1))
-
-
-def catalogue() -> list[dict[str, object]]:
-    """Two tastes of eight tracks; every other one is explicit."""
-    return [
-        {"item_id": f"{word}-{number}", "content_type": "track", "title": f"{word} {number}", "tags": [word]}
-        | {"explicit": number % 2 == 1}
-        for word in ("cave", "lake")
-        for number in range(8)
-    ]
-
-
-def listen_all(offset: int) -> list[dict[str, object]]:
-    """Each listener hears three of the eight tracks of their taste on the first night, and the first one again."""
-    return [
-        event(10 * user + place, f"u{user:02d}", f"{'cave' if user % 2 else 'lake'}-{(user // 2 + place) % 8}", offset)
-        for user in range(LISTENERS)
-        for place in range(3 if offset == 0 else 1)
-    ]
 
 
 def ask(service: Service, offset: int, **plans: dict[str, object]) -> None:
@@ -47,11 +26,6 @@ def ask(service: Service, offset: int, **plans: dict[str, object]) -> None:
 def service(land) -> Service:
     """Three nights of listening."""
     return land({offset: listen_all(offset) for offset in range(3)}, catalogue())
-
-
-def lists_of(night: Night) -> dict[str, list[str]]:
-    rows = tables.night_rows(night, "ranked_lists").to_pylist()
-    return {row["user_id"]: [entry["item_id"] for entry in row["items"]] for row in rows}
 
 
 def test_a_plan_is_obeyed_from_the_next_night_on_until_it_ends(service: Service) -> None:

@@ -1,24 +1,13 @@
 """Next items by hand: the parts of a score, what may be shown, and what follows where too little is left."""
 
-from collections.abc import Iterator
 from math import log2, sqrt
 
 import pytest
 
-from nocturne.serving.cache import open_cache
 from nocturne.serving.cache.rows import ServedRow
 from nocturne.serving.now_playing import Answer, Filters, nightly_list, now_playing, related
-from nocturne.serving.reader import Reader, Served
-from tests.fixtures.served_world import ITEMS, MODEL, serve_world
-
-
-@pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    with open_cache(f"lmdb:{tmp_path_factory.mktemp('cache')}") as cache:
-        serve_world(cache)
-        reader = Reader(cache)
-        yield reader.served()
-        reader.close()
+from nocturne.serving.reader import Served
+from tests.fixtures.served_world import ITEMS, MODEL
 
 
 def row_of(served: Served, user_id: str) -> ServedRow:

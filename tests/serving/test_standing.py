@@ -1,34 +1,23 @@
 """Plans that hold, at read time: lists go on under them, what comes next obeys, and requests refine them."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from nocturne.serving.cache import open_cache
 from nocturne.serving.now_playing import Answer, Filters
-from nocturne.serving.reader import Reader, Served
+from nocturne.serving.reader import Served
 from nocturne.serving.standing import nightly_list, now_playing, on_top
 from nocturne.steering.conditions import Rule
 from nocturne.steering.contradictions import contradictions
 from nocturne.steering.obedience import broken_rules
 from nocturne.steering.plan import ContradictionError, Plan, Size, Wish
 from tests.fixtures.random_generations import PLANS, WORLDS, World
-from tests.fixtures.served_world import ITEMS, serve_world
+from tests.fixtures.served_world import ITEMS
 
 NO_FIR = Plan(never=(Rule(item_ids=("fir",)),), holds="always")
 TRACKS = Plan(only=(Rule(content_types=("track",)),), holds="always")
-
-
-@pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    with open_cache(f"lmdb:{tmp_path_factory.mktemp('cache')}") as cache:
-        serve_world(cache)
-        reader = Reader(cache)
-        yield reader.served()
-        reader.close()
 
 
 def ids(answer: Answer) -> list[str]:

@@ -1,16 +1,13 @@
 """Lists by plans: obeyed by whoever asks, in the exact order, the night's own without a plan, and told of."""
 
-from collections.abc import Iterator
-
 import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from nocturne.serving.cache import open_cache
 from nocturne.serving.full_ranking import blended, rank_catalogue, scored
 from nocturne.serving.now_playing import Filters, nightly_list, not_let_back, now_playing
-from nocturne.serving.reader import Reader, Served
+from nocturne.serving.reader import Served
 from nocturne.serving.steered import Steered, SteerRequest, steer
 from nocturne.steering.bitmaps import MissingFieldError
 from nocturne.steering.conditions import Duration, Match, Rule, Years
@@ -18,16 +15,7 @@ from nocturne.steering.contradictions import contradictions
 from nocturne.steering.obedience import broken_rules
 from nocturne.steering.plan import ContradictionError, Leanings, Plan, Size, Wish
 from tests.fixtures.random_generations import PLANS, WORLDS, World, world
-from tests.fixtures.served_world import ITEMS, serve_world
-
-
-@pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    with open_cache(f"lmdb:{tmp_path_factory.mktemp('cache')}") as cache:
-        serve_world(cache)
-        reader = Reader(cache)
-        yield reader.served()
-        reader.close()
+from tests.fixtures.served_world import ITEMS
 
 
 def ask(served: Served, user_id: str, plan: Plan, **request: object) -> Steered:

@@ -7,12 +7,10 @@ from datetime import date
 import pytest
 
 from nocturne.ingestion.not_taste import NotTaste, as_text
-from nocturne.serving.cache import open_cache
 from nocturne.serving.cache.served_items import ServedItems
-from nocturne.serving.reader import Reader
+from nocturne.serving.reader import Served
 from nocturne.serving.taste import taste_receipt
 from nocturne.steering.plan import Plan
-from tests.fixtures.served_world import serve_world
 
 SLEEP, PARTY = (NotTaste(tags=("sleep",)),), (NotTaste(tags=("party",)),)
 NO_SLEEP = Plan(not_taste=SLEEP, holds="always")
@@ -22,12 +20,8 @@ KEPT = "12 listens are kept out since the night of 2025-02-27"
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServedItems]:
-    with open_cache(f"lmdb:{tmp_path_factory.mktemp('cache')}") as cache:
-        serve_world(cache)
-        reader = Reader(cache)
-        yield reader.served().items
-        reader.close()
+def world(served: Served) -> ServedItems:
+    return served.items
 
 
 @pytest.fixture
