@@ -22,6 +22,7 @@ from nocturne.serving.http.document import Operations, complete_document
 from nocturne.serving.http.exposures import Exposures
 from nocturne.serving.http.guard import Guard
 from nocturne.serving.http.metrics import Metrics
+from nocturne.serving.http.night_pages import ROOT, NightPages
 from nocturne.serving.http.page import page
 from nocturne.serving.http.problems import Refused, problem
 from nocturne.serving.http.queries import USUAL_ITEMS, Queries
@@ -77,6 +78,7 @@ class Worker:
         cache: its URL, with whatever password it came with: never printed.
         landing: the landing zone, for exposures; empty: none are kept.
         words: settings of what turns words into plans; None: the usual ones.
+        reports: folder of the pages of nights; empty: none are shown.
     """
 
     cache: str = field(repr=False)
@@ -84,6 +86,7 @@ class Worker:
     settings: ServiceSettings
     landing: str = ""
     words: WordsSettings | None = None
+    reports: str = ""
 
     def __call__(self) -> Guard:
         """The application, with the cache open.
@@ -102,13 +105,15 @@ class Worker:
         warm_up(reader)
         words = partial(parser_of, settings=self.words)
         if mapped:
-            return build_app(MappedCache(reader), now_playing, steered, standing, self.settings, self.landing, words)
+            mapped_cache = MappedCache(reader)
+            return build_app(
+                mapped_cache, now_playing, steered, standing, self.settings, self.landing, words, self.reports
+            )
         from nocturne.serving.cache.redis.row_reader import RowReader
 
         rows = RowReader(self.cache, self.cache_settings, PATIENCE_SECONDS)
-        return build_app(
-            CacheServer(reader, rows, seconds), now_playing, steered, standing, self.settings, self.landing, words
-        )
+        server = CacheServer(reader, rows, seconds)
+        return build_app(server, now_playing, steered, standing, self.settings, self.landing, words, self.reports)
 
 
 def build_app(
@@ -119,6 +124,7 @@ def build_app(
     settings: ServiceSettings,
     landing: str = "",
     words: ParserOf = parser_of,
+    reports: str = "",
 ) -> Guard:
     """The application of a worker.
 
@@ -130,11 +136,14 @@ def build_app(
         settings: of the service.
         landing: the landing zone, for exposures; empty: none are kept.
         words: makes the parser of a generation.
+        reports: folder of the pages of nights; empty: none are shown.
 
     Raises:
         UsageError: a file that the settings name cannot be read.
     """
-    tokens = Tokens(Path(settings.token_file)) if settings.token_file else None
+    tokens, page_tokens = (
+        Tokens(Path(file)) if file else None for file in (settings.token_file, settings.reports_token_file)
+    )
     requests = RequestLog(settings.log_key_file) if settings.log_requests else None
     metrics = Metrics()
     queries = Queries(settings)
@@ -174,7 +183,9 @@ def build_app(
     )
     _add_routes(app, routes, steering, Operations(queries))
     _add_pages(app, queries, settings)
-    return Guard(app, tokens, settings.max_target_bytes, metrics, requests)
+    if reports:
+        _add_night_pages(app, NightPages(Path(reports)))
+    return Guard(app, tokens, settings.max_target_bytes, metrics, requests, page_tokens)
 
 
 def document(queries: Queries, app: FastAPI) -> dict[str, Any]:
@@ -221,6 +232,13 @@ def _add_pages(app: FastAPI, queries: Queries, settings: ServiceSettings) -> Non
 
     app.add_api_route("/openapi.json", openapi, include_in_schema=False, response_model=None)
     app.add_api_route("/", front_page, include_in_schema=False, response_model=None)
+
+
+def _add_night_pages(app: FastAPI, pages: NightPages) -> None:
+    for path, handler in ((ROOT, pages.front), (f"{ROOT}/", pages.front), (f"{ROOT}/{{name}}", pages.page)):
+        app.router.add_api_route(
+            path, handler, route_class_override=DirectRoute, include_in_schema=False, response_model=None
+        )
 
 
 def _error_handlers(settings: ServiceSettings) -> dict[Any, Any]:
