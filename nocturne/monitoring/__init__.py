@@ -1,1 +1,1 @@
-"""Monitoring: what a night came to beside the nights before, for whoever is on call."""
+"""The night watched: its metrics against those of earlier nights, alerts, and pages for people."""

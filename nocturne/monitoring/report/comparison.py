@@ -16,6 +16,7 @@ from nocturne.monitoring.report.charts import HEIGHT, WIDTH
 from nocturne.monitoring.report.compared_lists import ComparedLists
 from nocturne.monitoring.report.page import PACKAGE
 from nocturne.monitoring.report.page import file_name as page_name
+from nocturne.monitoring.report.trends import WHOLE
 from nocturne.serving import publications
 from nocturne.serving.night_record import NightRecord
 from nocturne.storage import tables
@@ -88,7 +89,7 @@ def _told(record: NightRecord | None) -> dict[str, str]:
 
 def _metrics(first: Night, second: Night) -> list[Row]:
     """Metrics of both nights that differ, those that differ most first, by the ratio of the larger to the smaller."""
-    values = [_observed(night) for night in (first, second)]
+    values = [_measured(night) for night in (first, second)]
     rows = []
     for key in sorted(values[0].keys() & values[1].keys()):
         before, now = values[0][key], values[1][key]
@@ -112,10 +113,10 @@ def _apart(before: float, now: float) -> float:
     return round(abs(now - before) / max(abs(now), abs(before)), 9)
 
 
-def _observed(night: Night) -> Mapping[tuple[str, str], float]:
-    of_night = pc.field("run_date") == night.run_date
-    rows = tables.rows(night.warehouse, "validations", of_night, ["table", "expectation", "observed"]).to_pylist()
-    return {(row["table"], row["expectation"]): row["observed"] for row in rows if row["observed"] is not None}
+def _measured(night: Night) -> Mapping[tuple[str, str], float]:
+    whole = (pc.field("run_date") == night.run_date) & (pc.field("segment_kind") == WHOLE)
+    rows = tables.rows(night.warehouse, "night_metrics", whole, ["table", "metric", "value"]).to_pylist()
+    return {(row["table"], row["metric"]): row["value"] for row in rows}
 
 
 def _costs(first: Night, second: Night) -> list[Row]:

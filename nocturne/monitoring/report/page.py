@@ -46,7 +46,7 @@ def night_page(night: Night, status: Mapping[str, Any], experiments: Sequence[Ma
     night = night.at_one_time()
     listeners = names.Listeners(read_key(night.settings.service.log_key_file))
     records = publications.all_records(night.warehouse)
-    groups = alert_groups([])
+    groups = alert_groups(_rows(night, "alerts"))
     before = previous_night(night, "ranked_lists")
     compared = ComparedLists.of(before, night) if before and tables.count(night, "ranked_lists") else None
     changed = changes(compared, listeners) if compared else None

@@ -16,6 +16,8 @@ from nocturne.serving.night_record import GATE_CLOSED, ROLLED_BACK, SUPERSEDED, 
 from nocturne.storage import tables
 
 NIGHTS = 30
+WHOLE = "all"
+"""Kind of segment of a metric over a whole table."""
 
 METRICS = (
     ("ingests", "listens", "listens"),
@@ -24,20 +26,29 @@ METRICS = (
     ("ingests", "share_duplicates", "events that came twice"),
     ("ingests", "share_unusable", "events that cannot be used"),
     ("ingests", "share_bots", "events of bots"),
+    ("listens", "median_ms_played", "milliseconds of a play, median"),
+    ("items", "items", "items in the catalogue"),
     ("items", "share_unavailable", "items that may not be listed"),
-    ("interactions", "listeners_vs_last_night", "listeners beside last night"),
+    ("interactions", "share_changed", "listeners who listened, of all"),
+    ("item_factors", "cosine_to_last_model", "cosine to the last model"),
     ("models", "model_age_days", "age of the model, nights"),
-    ("ranked_lists", "churn", "new items in a list"),
-    ("ranked_lists", "rank_displacement", "places that an item moves"),
+    ("ranked_lists", "mean_churn", "new items in a list"),
+    ("ranked_lists", "mean_displacement", "places that an item moves"),
+    ("ranked_lists", "item_shift", "places that moved between items"),
     ("ranked_lists", "share_fallback", "lists without factors"),
-    ("ranked_lists", "share_short", "lists that are short"),
-    ("ranked_lists", "share_of_model_listed", "items of the model in any list"),
-    ("ranked_lists", "share_of_top_items", "places of the most listed items"),
-    ("ranked_lists", "gini", "inequality of items, Gini"),
-    ("ranked_lists", "cold_share", "places of cold items"),
-    ("ranked_lists", "calibration", "distance to the listeners' own mix"),
+    ("ranked_lists", "items_listed", "different items in lists"),
+    ("ranked_lists", "gini_of_items", "inequality of items, Gini"),
+    ("ranked_lists", "gini_of_creators", "inequality of creators, Gini"),
+    ("ranked_lists", "share_of_top_percent", "places of the most listed items"),
+    ("ranked_lists", "mean_popularity", "popularity of a place, listeners"),
+    ("ranked_lists", "share_tail", "places outside of the popular fifth"),
+    ("ranked_lists", "share_cold", "places of cold items"),
+    ("ranked_lists", "share_explored", "places that were drawn"),
+    ("ranked_lists", "share_steered", "lists by a standing plan"),
+    ("ranked_lists", "mean_type_divergence", "distance to the listener's own mix, bits"),
+    ("ranked_lists", "hit_rate", "lists of which something was heard"),
     ("exposures", "exposures", "exposures"),
-    ("exposures", "hit_rate", "lists with a play the day after"),
+    ("exposures", "share_as_computed", "shown places that are as computed"),
 )
 """Table, metric and words of the lines, in the order of the flow; those that no night has are left out."""
 
@@ -49,21 +60,17 @@ def metric_lines(night: Night) -> list[Line]:
     """A line per metric that some night of the month has."""
     values = metric_series(night)
     lines = [line(words, f"{table}.{metric}", values.get((table, metric), {})) for table, metric, words in METRICS]
-    return [each for each in lines if each and each.until == night.run_date]
+    return [each for each in lines if each]
 
 
 def metric_series(night: Night) -> dict[tuple[str, str], Series]:
     """Values over whole tables by table and metric, over the month that ends with the night."""
-    wanted = pc.field("table").isin(sorted({table for table, _, _ in METRICS}))
-    rows = tables.rows(night.warehouse, "validations", _month(night) & wanted)
+    of_tables = pc.field("table").isin(sorted({table for table, _, _ in METRICS}))
+    whole = (pc.field("segment_kind") == WHOLE) & of_tables
+    columns = ["run_date", "table", "metric", "value"]
     found: dict[tuple[str, str], Series] = defaultdict(dict)
-    for row in rows.to_pylist():
-        if row["observed"] is not None:
-            found[row["table"], row["expectation"]][row["run_date"]] = row["observed"]
-    ingests = tables.rows(night.warehouse, "ingests", _month(night), ["run_date", "listens", "listeners"])
-    for row in ingests.to_pylist():
-        for name in ("listens", "listeners"):
-            found["ingests", name][row["run_date"]] = float(row[name])
+    for row in tables.rows(night.warehouse, "night_metrics", _month(night) & whole, columns).to_pylist():
+        found[row["table"], row["metric"]][row["run_date"]] = row["value"]
     return found
 
 
