@@ -32,6 +32,7 @@ def report(
     from nocturne.experiments.overview import overview
     from nocturne.monitoring.report import comparison, page
     from nocturne.pipeline.status import read_status, show_in_data_docs
+    from nocturne.validation.data_docs import report_name
 
     if (run_date is None) == (compare is None):
         raise UsageError("name the night", expected="--run-date D, or --compare D1 D2")
@@ -45,7 +46,7 @@ def report(
         return
     assert run_date
     night = Night(stored, run_date.date())
-    path = out or _beside_data_docs(warehouse, page.file_name(night.run_date))
+    path = out or _beside_data_docs(warehouse, report_name(night.run_date))
     require_writable(path)
     status = read_status(stored, last=_EVERY_NIGHT)
     html = page.night_page(night, status.to_json(), overview(stored, night.run_date))

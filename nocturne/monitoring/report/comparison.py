@@ -15,11 +15,11 @@ from nocturne.monitoring.report.changes import changes
 from nocturne.monitoring.report.charts import HEIGHT, WIDTH
 from nocturne.monitoring.report.compared_lists import ComparedLists
 from nocturne.monitoring.report.page import PACKAGE
-from nocturne.monitoring.report.page import file_name as page_name
 from nocturne.monitoring.report.trends import WHOLE
 from nocturne.serving import publications
 from nocturne.serving.night_record import NightRecord
 from nocturne.storage import tables
+from nocturne.validation.data_docs import report_name
 
 MOST_METRICS = 40
 
@@ -54,7 +54,7 @@ def comparison_page(first: Night, second: Night) -> str:
         "comparison.html.jinja",
         title=f"Night {second.run_date} beside {first.run_date}",
         nights=(first.run_date, second.run_date),
-        pages=tuple(page_name(night.run_date) for night in (first, second)),
+        pages=tuple(report_name(night.run_date) for night in (first, second)),
         facts=_facts(records.get(first.run_date), records.get(second.run_date)),
         metrics=_metrics(first, second),
         changes=changes(ComparedLists.of(first, second), listeners),

@@ -31,11 +31,6 @@ RECENT_DECISIONS = 5
 PACKAGE = "nocturne.monitoring.report"
 
 
-def file_name(run_date: date) -> str:
-    """Name of a night's page in the folder of pages."""
-    return f"{run_date}-report.html"
-
-
 def night_page(night: Night, status: Mapping[str, Any], experiments: Sequence[Mapping[str, Any]]) -> str:
     """One page of HTML that fetches nothing and runs nothing; the same bytes from the same tables.
 
