@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
-from nocturne.cli.options import DAY, Conf, RunDate, Set, WarehouseFolder, open_warehouse, require_writable
-from nocturne.core.console import say
+from nocturne.cli.options import DAY, Conf, Json, RunDate, Set, WarehouseFolder, open_warehouse, require_writable
+from nocturne.core.console import print_json, say
 from nocturne.core.errors import UsageError
 
 
@@ -21,6 +21,7 @@ def report(
     out: Annotated[Path | None, typer.Option(help="the page; by default beside the Data Docs", metavar="FILE")] = None,
     conf: Conf = None,
     set_: Set = None,
+    as_json: Json = False,
 ) -> None:
     """Write the page of a night: published or not and why, what is served, what changed, what to do.
 
@@ -43,6 +44,8 @@ def report(
         require_writable(path)
         path.write_text(comparison.comparison_page(first, second), encoding="utf-8")
         say(f"{path} is written")
+        if as_json:
+            print_json({"page": str(path), "nights": [first.run_date, second.run_date]})
         return
     assert run_date
     night = Night(stored, run_date.date())
@@ -53,6 +56,10 @@ def report(
     path.write_text(html, encoding="utf-8")
     show_in_data_docs(stored)
     say(f"{path} is written")
+    if as_json:
+        told = [each for each in status.to_json()["nights"] if each["run_date"] == night.run_date]
+        print_json({"page": str(path), "night": told[0] if told else None, "to_do": status.to_do()})
+        return
     print(status.of_night(night.run_date))
 
 

@@ -1,10 +1,15 @@
 """The page of a night: what it says on good nights and bad, of whom, and that nobody's text becomes markup."""
 
 import re
+import time
 from datetime import date, timedelta
+from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from docs.tools.screenshots import browser
+from nocturne.cli.main import app
 from nocturne.core.errors import UsageError
 from nocturne.core.night import Night
 from nocturne.core.pseudonyms import pseudonym
@@ -25,6 +30,12 @@ pytestmark = pytest.mark.slow
 SUNDAY, MONDAY, TUESDAY = (date(2026, 3, day) for day in (1, 2, 3))
 MARKUP = "<script>alert(1)</script>"
 KEY = b"0123456789abcdef"
+WATCH = """
+window.troubles = [];
+addEventListener("error", (event) => troubles.push(event.message || event.target.outerHTML), true);
+const tell = console.error;
+console.error = (...words) => { troubles.push(words.join(" ")); tell(...words) };
+"""
 
 
 def write_items(night, **titles):
@@ -67,6 +78,13 @@ def verdict(html):
 
 def text(html):
     return " ".join(re.sub("<[^>]+>", " ", html).split())
+
+
+def wait_for(condition, seconds=60):
+    until = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < until, "it does not come"
+        time.sleep(0.05)
 
 
 @pytest.fixture
@@ -259,3 +277,37 @@ def test_every_expectation_can_be_told_as_failed(monday: Night):
     write_validations(monday, "0" * 16, critical_expectations(), outcome="failed")
     told = section(page_of(monday), "failed")
     assert told.count("closes the gate") == sum(map(len, critical_expectations().values()))
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(360, "light"), (360, "dark"), (820, "light"), (1440, "dark")])
+def test_a_browser_shows_the_page_on_a_phone_and_on_a_desk_without_a_complaint(closed_tuesday, tmp_path, width, scheme):
+    file = tmp_path / "page.html"
+    file.write_text(page_of(closed_tuesday), encoding="utf-8")
+    with browser(width, 800) as page:
+        page.do("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
+        page.do("Emulation.setDeviceMetricsOverride", width=width, height=800, deviceScaleFactor=1, mobile=width < 500)
+        page.do("Page.enable")
+        page.do("Page.addScriptToEvaluateOnNewDocument", source=WATCH)
+        page.do("Page.navigate", url=file.as_uri())
+        wait_for(lambda: page.value("document.readyState") == "complete")
+        assert page.value("troubles") == []
+        assert page.value("document.documentElement.scrollWidth <= window.innerWidth")
+        dark = page.value("getComputedStyle(document.body).backgroundColor") == "rgb(20, 24, 31)"
+        assert dark == (scheme == "dark")
+
+
+def test_the_command_writes_the_page_beside_the_data_docs_and_says_how_the_night_stands(closed_tuesday):
+    place = ("report", "--warehouse", closed_tuesday.warehouse.path)
+    done = CliRunner().invoke(app, [*place, "--run-date", str(TUESDAY)])
+    assert done.exit_code == 0
+    assert done.stdout.startswith(f"night {TUESDAY} gate closed: ranked_lists.lists_with_duplicates is 1")
+    folder = Path(closed_tuesday.warehouse.path) / "_data_docs"
+    assert "Gate closed" in (folder / f"{TUESDAY}-report.html").read_text()
+    assert CliRunner().invoke(app, [*place, "--compare", str(SUNDAY), str(MONDAY)]).exit_code == 0
+    assert (folder / f"{SUNDAY}-to-{MONDAY}.html").exists()
+
+
+@pytest.mark.parametrize("nights", [(), ("--run-date", str(MONDAY), "--compare", str(SUNDAY), str(MONDAY))])
+def test_the_command_wants_one_night_or_two(nights, tmp_path):
+    done = CliRunner().invoke(app, ["report", "--warehouse", str(tmp_path), *nights])
+    assert isinstance(done.exception, UsageError) or done.exit_code == 2
