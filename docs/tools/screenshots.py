@@ -1,4 +1,4 @@
-"""Pictures for the documentation: the page of the service, a finished night in Airflow's UI, the Data Docs, and the page of a night.
+"""Pictures for the documentation: the page of the service, a finished run in Airflow's UI, Data Docs, a night's page.
 
     docs/tools/screenshots.py [AIRFLOW_URL [WAREHOUSE [SERVICE_URL]]]
 

@@ -71,6 +71,7 @@ def _facts(first: NightRecord | None, second: NightRecord | None) -> list[Row]:
     return [
         {"name": name, "first": told[0][name], "second": told[1][name], "same": told[0][name] == told[1][name]}
         for name in told[0]
+        if told[0][name] or told[1][name]
     ]
 
 
