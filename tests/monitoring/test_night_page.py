@@ -207,18 +207,19 @@ def test_alerts_stand_by_their_root_the_worst_first_and_what_was_told_before_is_
         alert("bbbbbbbb", "cccccccc", severity="critical", silenced=True),
         alert("cccccccc", "cccccccc"),
         alert("dddddddd", "dddddddd", since=SUNDAY, silenced=True),
+        alert("ffffffff", "ffffffff", since=SUNDAY, silenced=True, severity="critical"),
         alert("eeeeeeee", "eeeeeeee", severity="critical", accepted=True),
     ]
     two_listeners.write(monday, "alerts", rows)
     html = page_of(monday)
     told = section(html, "alerts")
-    assert re.findall("meaning of (.)", told) == ["c", "b", "a", "e", "d"]
+    assert re.findall("meaning of (.)", told) == ["c", "b", "f", "a", "e", "d"]
     assert "listens listens, market SE: 50, expected 100; ratio 0.5, limit 0.8" in told
     assert "1 that follows from it" in told
     assert "critical, accepted" in told
     assert "Told on an earlier night already: 1" in told
     assert "since 2026-03-01" in told
-    assert "alerts 3 1 critical" in text(html)
+    assert "alerts 4 2 critical" in text(html)
 
 
 def measure(night, **values):

@@ -25,6 +25,11 @@ class AlertGroup:
     others: tuple[dict[str, Any], ...]
     severity: str
 
+    @property
+    def folded(self) -> bool:
+        """True of what was told on an earlier night and closes no gate."""
+        return bool(self.root["silenced"]) and self.severity != CRITICAL
+
 
 def alert_groups(rows: Iterable[Row]) -> list[AlertGroup]:
     """The groups: those with an alert that closes the gate first, then those with something new tonight."""
@@ -34,13 +39,13 @@ def alert_groups(rows: Iterable[Row]) -> list[AlertGroup]:
     groups = [_group(name, members) for name, members in by_group.items()]
     return sorted(
         groups,
-        key=lambda each: (each.severity != CRITICAL, each.root["silenced"], each.root["cause"], each.root["alert"]),
+        key=lambda each: (each.severity != CRITICAL, each.folded, each.root["cause"], each.root["alert"]),
     )
 
 
 def counted(groups: Iterable[AlertGroup]) -> dict[str, int]:
     """Groups by severity, without those that stood before and were told then."""
-    told = [each.severity for each in groups if not each.root["silenced"]]
+    told = [each.severity for each in groups if not each.folded]
     return {severity: told.count(severity) for severity in (CRITICAL, "warning")}
 
 

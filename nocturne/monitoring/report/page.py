@@ -57,7 +57,6 @@ def night_page(night: Night, status: Mapping[str, Any], experiments: Sequence[Ma
         serving=[_served(cache, records) for cache in status["serving"]],
         failures=failures(night, listeners),
         alerts=groups,
-        alerts_told=counted(groups),
         changes=changed,
         market_lines=trends.market_lines(night, records, _panels(compared)),
         lines=trends.metric_lines(night),

@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 from nocturne.core.night import Night
 from nocturne.flow import NIGHTLY
 from nocturne.monitoring.report.charts import Line, line
+from nocturne.monitoring.report.compared_lists import NO_MARKET
 from nocturne.monitoring.report.names import change, number, percent, shorten, size
 from nocturne.serving.night_record import GATE_CLOSED, ROLLED_BACK, SUPERSEDED, NightRecord
 from nocturne.storage import tables
@@ -81,9 +82,10 @@ def market_lines(night: Night, records: list[NightRecord], groups: list[str]) ->
     for record in records:  # of a date the row that counts comes last
         if first <= record.run_date <= night.run_date and record.state not in {GATE_CLOSED, SUPERSEDED, ROLLED_BACK}:
             for row in record.manifest.coverage:
-                if row["content_type"] == "" and row["market"] in groups:
-                    series["listeners", row["market"]][record.run_date] = float(row["listeners"])
-                    series["items", row["market"]][record.run_date] = float(row["items"])
+                market = row["market"] or NO_MARKET
+                if row["content_type"] == "" and market in groups:
+                    series["listeners", market][record.run_date] = float(row["listeners"])
+                    series["items", market][record.run_date] = float(row["items"])
     return {
         name: [drawn for market in groups if (drawn := line(shorten(market), words, series[name, market]))]
         for name, words in (("listeners", "listeners"), ("items", "different items"))
