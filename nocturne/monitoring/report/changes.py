@@ -28,7 +28,7 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True)
 class Changes:
-    """What the lists of two nights come to beside each other."""
+    """Two nights' lists beside each other, in figures and panels."""
 
     both: int
     new: int

@@ -66,7 +66,7 @@ def comparison_page(first: Night, second: Night) -> str:
 
 
 def _facts(first: NightRecord | None, second: NightRecord | None) -> list[Row]:
-    """What was the same for both nights, and what was not."""
+    """Facts of both nights, and whether they are the same."""
     told = [_told(record) for record in (first, second)]
     return [
         {"name": name, "first": told[0][name], "second": told[1][name], "same": told[0][name] == told[1][name]}

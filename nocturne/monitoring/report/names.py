@@ -72,7 +72,7 @@ def size(count: float | None) -> str:
 
 
 def change(now: float | None, usual: float | None) -> str:
-    """How much more or less than usual, in percent; "" where that says nothing."""
+    """Difference to what is usual, in percent; "" where that says nothing."""
     if now is None or not usual or not isfinite(now):
         return ""
     return f"{100 * (now / usual - 1):+.0f} %"

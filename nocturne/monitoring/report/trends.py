@@ -1,4 +1,4 @@
-"""Trends: what nights came to over a month, one line a metric, a market or a stage."""
+"""Trends over a month of nights, one line a metric, a market or a stage."""
 
 from collections import defaultdict
 from collections.abc import Mapping
