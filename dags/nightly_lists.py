@@ -12,9 +12,12 @@ until every critical expectation on every table holds.
 | `validate_<table>` | **the gate is closed** | its log says what was expected and found; mend; clear the job above it |
 | `refresh_cache` | the lists are sound, the cache did not take them | mend the cache; clear it |
 | `ingest_exposures` | the lists are served; what was shown is not counted yet | its log says what; mend; clear it |
+| `write_report` | the night is as it was; its page is missing | its log says what; mend; clear it |
 
 **Meanwhile** listeners get the lists served before: the last line of the failed task's log says of which night.
 Running a night again, or any of its tasks, changes nothing that was right.
+
+**The page of the night**, written however it ended, says more: `WAREHOUSE/_data_docs/<run_date>-report.html`.
 
 **By hand**: trigger with the param `run_date`. Without it: the last whole day before the logical date.
 **Backfill**: `airflow backfill create --dag-id nightly_lists --from-date D1 --to-date D2`; the nights go in order
@@ -180,4 +183,11 @@ with DAG(
         job = submit(stage)
         previous >> job
         previous = job >> validated(stage) if set(stage.writes) & set(VALIDATED_TABLES) else job
-    previous >> announce(RUN_DATE) >> release_lease.as_teardown(setups=take_lease)
+    announced = announce(RUN_DATE)
+    previous >> announced >> release_lease.as_teardown(setups=take_lease)
+    write_report = RunCommand(
+        task_id="write_report",
+        doc_md="the page of the night for whoever is on call, however the night ended; nothing depends on it",
+        arguments=["report", "--warehouse", WAREHOUSE, "--run-date", RUN_DATE, CONF],
+    )
+    announced >> write_report.as_teardown()  # runs whatever failed before it, and decides nothing about the run

@@ -14,5 +14,6 @@ PARTITIONED BY (run_date)
 TBLPROPERTIES (
   "delta.constraints.item_given" = "item_id <> ''",
   "delta.constraints.obeyed_already" = "from_night <= run_date",
+  "nocturne.listeners" = "none",
   "delta.enableDeletionVectors" = "false"
 )

@@ -37,6 +37,7 @@ from nocturne.cli.options import (
     nights_to_run,
 )
 from nocturne.cli.react import react
+from nocturne.cli.report import report
 from nocturne.cli.retain import retain
 from nocturne.cli.serve import serve
 from nocturne.cli.status import status
@@ -331,7 +332,7 @@ COMMANDS: dict[str, dict[str, Callable[..., None]]] = {
         "takedown": takedowns.takedown,
         "takedowns": takedowns.takedowns,
     },
-    "Looking at nights": {"status": status, "nights": nights, "validations": validations},
+    "Looking at nights": {"status": status, "report": report, "nights": nights, "validations": validations},
     "Models": {"tune": tune},
     "Data": {"simulate": simulate, "react": react, "import": import_source, "retain": retain, "erase": erase},
     "This machine": {"doctor": doctor, "settings": settings},

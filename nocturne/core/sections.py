@@ -324,6 +324,7 @@ class ServiceSettings(Section):
         ),
     ]
     takedown_token_file: Annotated[str, Field(description="the same of who may take items down; empty: nobody may")]
+    reports_token_file: Annotated[str, Field(description="file of tokens for the pages of nights alone, as token_file")]
     max_items: Annotated[int, Field(ge=1, le=1000, description="most items of an answer")]
     max_recent: Annotated[int, Field(ge=1, le=1000, description="most items that a request may name as just played")]
     max_body_bytes: Annotated[int, Field(ge=1024, description="largest body of a request")]

@@ -22,6 +22,7 @@ from nocturne.serving.http.document import Operations, complete_document
 from nocturne.serving.http.exposures import Exposures
 from nocturne.serving.http.guard import Guard
 from nocturne.serving.http.metrics import Metrics
+from nocturne.serving.http.night_pages import ROOT, NightPages
 from nocturne.serving.http.page import page
 from nocturne.serving.http.problems import Refused, problem
 from nocturne.serving.http.queries import USUAL_ITEMS, Queries
@@ -79,6 +80,7 @@ class Worker:
         cache: its URL, with whatever password it came with: never printed.
         landing: the landing zone, for exposures; empty: none are kept.
         words: settings of what turns words into plans; None: the usual ones.
+        reports: folder of the pages of nights; empty: none are shown.
     """
 
     cache: str = field(repr=False)
@@ -86,6 +88,7 @@ class Worker:
     settings: ServiceSettings
     landing: str = ""
     words: WordsSettings | None = None
+    reports: str = ""
 
     def __call__(self) -> Guard:
         """The application, with the cache open.
@@ -106,13 +109,31 @@ class Worker:
         if mapped:
             mapped_cache = MappedCache(reader)
             return build_app(
-                mapped_cache, now_playing, steered, standing, self.settings, self.landing, words, self._takes_down
+                mapped_cache,
+                now_playing,
+                steered,
+                standing,
+                self.settings,
+                self.landing,
+                words,
+                self._takes_down,
+                self.reports,
             )
         from nocturne.serving.cache.redis.row_reader import RowReader
 
         rows = RowReader(self.cache, self.cache_settings, PATIENCE_SECONDS)
         server = CacheServer(reader, rows, seconds)
-        return build_app(server, now_playing, steered, standing, self.settings, self.landing, words, self._takes_down)
+        return build_app(
+            server,
+            now_playing,
+            steered,
+            standing,
+            self.settings,
+            self.landing,
+            words,
+            self._takes_down,
+            self.reports,
+        )
 
     @property
     def _takes_down(self) -> TakesDown | None:
@@ -130,6 +151,7 @@ def build_app(
     landing: str = "",
     words: ParserOf = parser_of,
     takes_down: TakesDown | None = None,
+    reports: str = "",
 ) -> Guard:
     """The application of a worker.
 
@@ -142,12 +164,15 @@ def build_app(
         landing: the landing zone, for exposures; empty: none are kept.
         words: makes the parser of a generation.
         takes_down: takes items down; None: nothing is.
+        reports: folder of the pages of nights; empty: none are shown.
 
     Raises:
         UsageError: a file that the settings name cannot be read.
     """
-    tokens = Tokens(Path(settings.token_file)) if settings.token_file else None
-    of_takedowns = Tokens(Path(settings.takedown_token_file)) if settings.takedown_token_file else None
+    tokens, of_takedowns, of_pages = (
+        Tokens(Path(file)) if file else None
+        for file in (settings.token_file, settings.takedown_token_file, settings.reports_token_file)
+    )
     requests = RequestLog(settings.log_key_file) if settings.log_requests else None
     metrics = Metrics()
     queries = Queries(settings)
@@ -188,7 +213,9 @@ def build_app(
     taking_down = TakingDown(takes_down, queries, settings.max_body_bytes)
     _add_routes(app, routes, steering, taking_down, Operations(queries))
     _add_pages(app, queries, settings)
-    return Guard(app, tokens, settings.max_target_bytes, metrics, requests, of_takedowns)
+    if reports:
+        _add_night_pages(app, NightPages(Path(reports)))
+    return Guard(app, tokens, settings.max_target_bytes, metrics, requests, of_takedowns, of_pages)
 
 
 def document(queries: Queries, app: FastAPI) -> dict[str, Any]:
@@ -238,6 +265,13 @@ def _add_pages(app: FastAPI, queries: Queries, settings: ServiceSettings) -> Non
 
     app.add_api_route("/openapi.json", openapi, include_in_schema=False, response_model=None)
     app.add_api_route("/", front_page, include_in_schema=False, response_model=None)
+
+
+def _add_night_pages(app: FastAPI, pages: NightPages) -> None:
+    for path, handler in ((ROOT, pages.front), (f"{ROOT}/", pages.front), (f"{ROOT}/{{name}}", pages.page)):
+        app.router.add_api_route(
+            path, handler, route_class_override=DirectRoute, include_in_schema=False, response_model=None
+        )
 
 
 def _error_handlers(settings: ServiceSettings) -> dict[Any, Any]:
