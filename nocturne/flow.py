@@ -92,9 +92,15 @@ _RELATE_ITEMS = Stage(
     reads=("items", "item_index", "models", "item_factors", "cold_factors", "related_items", "validations"),
     writes=("related_items",),
 )
+_WATCH_NIGHT = Stage(
+    "watch_night",
+    "hold the night's metrics against those of earlier nights, and say what is wrong",
+    reads=("night_metrics", "alerts", "validations", "nights", "costs"),
+    writes=("alerts",),
+)
 _TABLE_STAGES = (
     *(_INGEST_EVENTS, _INGEST_STEERS, _BUILD_INTERACTIONS, _EMBED_ITEMS),
-    *(_TRAIN_ALS, _RANK_USERS, _RELATE_ITEMS),
+    *(_TRAIN_ALS, _RANK_USERS, _RELATE_ITEMS, _WATCH_NIGHT),
 )
 
 GATED_TABLES = tuple(table for stage in _TABLE_STAGES for table in stage.writes)
@@ -127,7 +133,7 @@ VALIDATION = Stage(
     "validate_table",
     "hold one table of the night against its suite",
     reads=(*VALIDATED_TABLES, "validations", COSTS, "nights"),
-    writes=("validations", "nights"),
+    writes=("validations", "nights", "night_metrics"),
 )
 PUBLICATION = Stage(
     "refresh_cache",

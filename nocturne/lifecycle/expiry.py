@@ -148,7 +148,7 @@ def expired_partitions(inventory: Inventory, limits: Limits, dedup_nights: int) 
     # So that nobody asks in vain why a generation was taken back.
     expired["nights"] = expired.get("nights", frozenset()) - inventory.rolled_back
     for table, days in inventory.dates.items():
-        left |= set() if table in {"validations", *ACCUMULATED, *OF_MODELS} else days - expired[table]
+        left |= set() if table in {"validations", "night_metrics", *ACCUMULATED, *OF_MODELS} else days - expired[table]
     expired["validations"] = expired.get("validations", frozenset()) - (inventory.closed & left)
     return expired
 

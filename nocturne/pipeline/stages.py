@@ -14,6 +14,7 @@ from nocturne.experiments.analyse_experiment import analyse_experiment
 from nocturne.ingestion.build_interactions import build_interactions
 from nocturne.ingestion.ingest_events import ingest_events
 from nocturne.ingestion.ingest_exposures import ingest_exposures
+from nocturne.monitoring.watch_night import watch_night
 from nocturne.ranking.rank_users import rank_users
 from nocturne.ranking.relate_items import relate_items
 from nocturne.serving.refresh_cache import refresh_cache
@@ -30,6 +31,7 @@ STAGES: dict[str, Callable[[SparkSession, Night, Progress], StageResult]] = {
         train_als,
         rank_users,
         relate_items,
+        watch_night,
         refresh_cache,
         ingest_exposures,
         analyse_experiment,

@@ -173,7 +173,7 @@ def kill_workers_at_every_point(
         jobs.append(job)
 
 
-LATER = ("embed_items", "train_als", "rank_users", "relate_items")
+LATER = ("embed_items", "train_als", "rank_users", "relate_items", "watch_night")
 
 
 @pytest.mark.parametrize(

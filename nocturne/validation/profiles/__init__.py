@@ -12,6 +12,7 @@ from pyspark.sql import SparkSession
 from nocturne.core.night import Night
 from nocturne.storage import fingerprints
 from nocturne.validation.profiles import (
+    alerts,
     arms,
     bridges,
     experiments,
@@ -56,6 +57,7 @@ _AND_HASHED: dict[str, Callable[[Night], Profile]] = {
     "bridge_factors": bridges.bridge_factors,
     "rankings": pools.rankings,
     "steers": steers.steers,
+    "alerts": alerts.alerts,
     "exposures": exposures.exposures,
     "exposure_rejects": exposures.exposure_rejects,
     "exposure_ingests": exposures.exposure_ingests,

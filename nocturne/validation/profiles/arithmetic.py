@@ -10,11 +10,33 @@ Profile = dict[str, float | None]
 
 
 @dataclass(frozen=True)
+class Metric:
+    """One number of a night's table, or of a segment of it: a row of `night_metrics`.
+
+    Attributes:
+        segment_kind: `all`, `market`, `content_type`, `quantile` …
+        count: rows, listeners or events that the value rests on.
+    """
+
+    name: str
+    value: float
+    segment_kind: str = "all"
+    segment: str = ""
+    count: float | None = None
+
+
+@dataclass(frozen=True)
 class Measured:
-    """The profile of a night's table, and the hash over the rows that it was taken of."""
+    """The profile of a night's table, the hash over the rows that it was taken of, and further metrics."""
 
     profile: Profile
     row_hash: str
+    metrics: tuple[Metric, ...] = ()
+
+    @property
+    def all_metrics(self) -> tuple[Metric, ...]:
+        """The metrics of the profile that have a value, and the further ones."""
+        return *(Metric(name, value) for name, value in self.profile.items() if value is not None), *self.metrics
 
 
 def share(part: float, whole: float) -> float:
