@@ -32,7 +32,7 @@ def by_creator(amounts: Floats, creators: Positions) -> Floats:
         creators: number of the creator of each item; -1 without one; aligned with the amounts.
     """
     last = int(creators.max(initial=-1)) + 1
-    sums: Floats = np.bincount(np.where(creators < 0, last, creators), amounts, minlength=last + 1)
+    sums: Floats = np.bincount(np.where(creators < 0, last, creators), amounts, minlength=last + 1).astype(np.float64)
     return sums
 
 
