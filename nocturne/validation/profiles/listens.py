@@ -21,6 +21,9 @@ from nocturne.core.xxhash import buckets_of
 from nocturne.storage import fingerprints, tables, writing
 from nocturne.storage.history import usual
 from nocturne.storage.stored_rows import StoredRows
+from nocturne.validation.metrics.id_numbers import IdNumbers
+from nocturne.validation.metrics.item_traits import ItemTraits
+from nocturne.validation.metrics.listens import add_listeners, add_listens, listen_metrics
 from nocturne.validation.profiles.arithmetic import Measured, Profile, ratio, share, total
 from nocturne.validation.profiles.bucket_sums import Sums, deal
 
@@ -50,6 +53,7 @@ class ListenMeasurement:
     """The measurement of files of listens, as a task runs it.
 
     Attributes:
+        items: the night's catalogue.
         earliest, end: when a listen of the night may have begun, UTC; the end itself not.
         day: when the night's own day begins, UTC.
         ranges: into which all hashes are divided, count.
@@ -57,6 +61,7 @@ class ListenMeasurement:
     """
 
     rows: StoredRows
+    items: StoredRows
     earliest: datetime
     day: datetime
     end: datetime
@@ -67,12 +72,17 @@ class ListenMeasurement:
 
     def measure(self, paths: Iterable[str]) -> Iterator[tuple[int, Sums | bytes]]:
         """Hashes of event ids by range, and sums of the metrics."""
-        sums, hashes = Sums(dict.fromkeys(_COUNTED, 0.0)), []
+        sums, hashes, plays = Sums(dict.fromkeys(_COUNTED, 0.0)), [], []
+        catalogue = self.items.to_table()
+        numbers, traits = IdNumbers(catalogue["item_id"].combine_chunks()), ItemTraits.of(catalogue)
         last = (-1, "")
         for batch in self.rows.in_files(list(paths)):
             sums.add_rows(batch, "listens")
             sums.add(self._measure_batch(batch))
+            item = numbers.find_repeating(batch["item_id"])
+            add_listens(sums.segments, batch, item, traits, self.day.date())
             users = batch["user_id"]
+            plays.append((users, batch["plays"].to_numpy()))
             sums.add({"unordered": (batch["bucket"][0].as_py(), users[0].as_py()) < last})
             last = batch["bucket"][-1].as_py(), users[-1].as_py()
             hashes.append(hash_rows(batch.select(["event_id"])))
@@ -80,6 +90,7 @@ class ListenMeasurement:
                 yield from self._by_range(hashes)
                 hashes = []
         yield from self._by_range(hashes)
+        add_listeners(sums.segments, plays)
         yield _SUMS, sums
 
     def _by_range(self, hashes: list[Hashes]) -> Iterator[tuple[int, bytes]]:
@@ -114,6 +125,7 @@ def listens(spark: SparkSession, night: Night) -> Measured:
         rows=StoredRows.at(
             night, "listens", fingerprints.hashed_columns("listens"), batch_rows=_BATCH_ROWS, dictionaries=_REPEATING
         ),
+        items=StoredRows.at(night, "items", ("item_id", *ItemTraits.COLUMNS)),
         earliest=day - timedelta(days=limits.late_days),
         day=day,
         end=day + timedelta(days=1),
@@ -142,7 +154,9 @@ def listens(spark: SparkSession, night: Night) -> Measured:
         "unordered": sums["unordered"],
         "share_late": share(sums["late"], count),
     }
-    return Measured(profile, measured.row_hash(spark, night, "listens", count))
+    traits = ItemTraits.of(tables.night_rows(night, "items", ItemTraits.COLUMNS))
+    metrics = listen_metrics(measured.segments, traits)
+    return Measured(profile, measured.row_hash(spark, night, "listens", count), metrics)
 
 
 def _measure(spark: SparkSession, night: Night, task: ListenMeasurement) -> Sums:
