@@ -44,13 +44,19 @@ def collapse_metrics(vectors: np.ndarray) -> list[Metric]:
         return []
     cosine = cosines(vectors, *random_pairs(len(vectors)))
     unit = _unit(vectors)
-    spectrum = np.clip(np.linalg.eigvalsh(unit.T @ unit), 0, None)
-    spectrum = spectrum[spectrum > 0] / spectrum.sum()
-    rank = float(np.exp(-(spectrum * np.log(spectrum)).sum())) if len(spectrum) else 0.0
     return [
         metric("mean_random_cosine", float(cosine.mean()), count=float(len(cosine))),
-        metric("effective_rank", rank, count=float(len(vectors))),
+        *rank_metrics(np.linalg.eigvalsh(unit.T @ unit)),
     ]
+
+
+def rank_metrics(spectrum: np.ndarray) -> list[Metric]:
+    """How many directions vectors really have, by the eigenvalues of their Gram matrix."""
+    some = spectrum[np.isfinite(spectrum) & (spectrum > 0)]
+    if not len(some):
+        return []
+    parts = some / some.sum()
+    return [metric("effective_rank", float(np.exp(-(parts * np.log(parts)).sum())), count=float(len(spectrum)))]
 
 
 def agreement_metrics(vectors: np.ndarray, one: Positions, other: Positions, name: str) -> list[Metric]:
