@@ -128,7 +128,7 @@ def _of_places(lists: Lists, traits: ItemTraits) -> dict[str, np.ndarray]:
     """Places of each list by the traits of their items."""
     items = lists.items.items
     of_places = {
-        "unknown": items < 0,
+        "unknown": traits.type_of[items] == traits.type_of[-1],
         "explicit": traits.explicit[items],
         "new": traits.new[items],
         "cold": lists.cold,
