@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from nocturne.validation.metrics.interactions import add_rows, interaction_metrics
 from nocturne.validation.metrics.item_traits import ItemTraits
-from nocturne.validation.metrics.listens import add_listeners, add_listens, listen_metrics
+from nocturne.validation.metrics.listens import ListenerRuns, add_listens, listen_metrics
 from nocturne.validation.metrics.pools import add_pools, pool_metrics
 from nocturne.validation.metrics.sums import SegmentSums
 
@@ -68,7 +68,10 @@ def summed(*parts: list[dict[str, object]]) -> SegmentSums:
     batches = [pa.RecordBatch.from_pylist(part, schema=SCHEMA) for part in parts]
     for batch in batches:
         add_listens(sums, batch, batch["item"].to_numpy(), TRAITS, TONIGHT)
-    add_listeners(sums, [(batch["user_id"], batch["plays"].to_numpy()) for batch in batches])
+    runs = ListenerRuns()
+    for batch in batches:
+        runs.add(sums, batch["user_id"], batch["plays"].to_numpy())
+    runs.close(sums)
     return sums
 
 
