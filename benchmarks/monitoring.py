@@ -1,4 +1,4 @@
-"""What the further metrics of a night cost: validating its tables with and without them, beside the whole night.
+"""Cost of the further metrics of a night: validating its tables with and without them, beside the whole night.
 
     .venv/bin/python -m benchmarks.monitoring --listeners 100000 [--items 10000] [--repeats 3] [--json]
 

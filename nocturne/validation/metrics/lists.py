@@ -68,7 +68,7 @@ class Rows(NamedTuple):
         return Rows.of(self.items[some], self.per_row(some))
 
     def per_row(self, some: np.ndarray) -> np.ndarray:
-        """How many, or how much, of the items of each row; shape (rows,)."""
+        """Count of some of the items of each row, or the sum of their numbers; shape (rows,)."""
         return np.bincount(self.owners, some, minlength=len(self.offsets) - 1)
 
 
