@@ -19,6 +19,7 @@ from nocturne.core.sections import (
     ExperimentSettings,
     InteractionSettings,
     ListenSettings,
+    MonitoringSettings,
     NowPlayingSettings,
     PromotionSettings,
     RankingSettings,
@@ -50,6 +51,7 @@ class Settings(Section):
     cache: CacheSettings
     service: ServiceSettings
     words: WordsSettings
+    monitoring: MonitoringSettings
     retention: RetentionSettings
     erasure: ErasureSettings
     tables: TableSettings

@@ -69,7 +69,7 @@ def test_usual_is_the_median_of_the_last_seven_nights_that_had_exposures(tonight
         ]
         two_listeners.write(tonight.on(day), "exposure_ingests", accounts)
     write(tonight, exposures=two_listeners.exposures())
-    assert exposures.exposures(tonight)["exposures_vs_recent"] == 1.0
+    assert exposures.exposures(tonight)[0]["exposures_vs_recent"] == 1.0
 
 
 def test_exposures_that_repeat_are_of_another_day_or_cannot_be_are_counted(tonight: Night) -> None:
@@ -78,7 +78,7 @@ def test_exposures_that_repeat_are_of_another_day_or_cannot_be_are_counted(tonig
     chances = [{"item_id": item, "propensity": chance} for item, chance in (("a", 0.0), ("b", None), ("c", 1.5))]
     long_ago |= {"differences": [("bold", 1), ("calm", 2), ("loud", 3), ("mild", 0), ("soft", None)]}
     write(tonight, exposures=[ana, ana, ben | {"items": chances}, long_ago])
-    found = exposures.exposures(tonight)
+    found, _ = exposures.exposures(tonight)
     assert found == {
         "exposures_vs_recent": None,
         "duplicate_exposures": 1,
