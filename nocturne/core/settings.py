@@ -13,7 +13,6 @@ from nocturne.core.erasure import ErasureSettings
 from nocturne.core.errors import UsageError
 from nocturne.core.sections import (
     AlsSettings,
-    CacheSettings,
     ContentSettings,
     EvaluationSettings,
     ExperimentSettings,
@@ -27,9 +26,12 @@ from nocturne.core.sections import (
     RerankingSettings,
     RetentionSettings,
     Section,
-    ServiceSettings,
     SparkSettings,
     TableSettings,
+)
+from nocturne.core.service_sections import (
+    CacheSettings,
+    ServiceSettings,
     WordsSettings,
 )
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from nocturne.core.errors import UsageError
-from nocturne.core.sections import CacheSettings
+from nocturne.core.service_sections import CacheSettings
 from nocturne.core.settings import load_settings
 from nocturne.serving.cache.base import (
     Cache,

@@ -15,7 +15,11 @@ from starlette.convertors import Convertor, register_url_convertor
 from starlette.exceptions import HTTPException
 
 from nocturne.core.errors import NocturneError
-from nocturne.core.sections import CacheSettings, ServiceSettings, WordsSettings
+from nocturne.core.service_sections import (
+    CacheSettings,
+    ServiceSettings,
+    WordsSettings,
+)
 from nocturne.serving.http import problems
 from nocturne.serving.http.cache_access import PATIENCE_SECONDS, CacheAccess, CacheServer, MappedCache
 from nocturne.serving.http.document import Operations, complete_document

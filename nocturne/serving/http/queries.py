@@ -8,7 +8,7 @@ from urllib.parse import parse_qsl
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, create_model
 
-from nocturne.core.sections import ServiceSettings
+from nocturne.core.service_sections import ServiceSettings
 from nocturne.ingestion.takedown_lines import LONGEST_WHY
 from nocturne.serving.http.problems import INVALID, MALFORMED, Refused, Violation, problem
 from nocturne.serving.now_playing import Filters

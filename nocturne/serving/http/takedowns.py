@@ -9,7 +9,7 @@ import orjson
 from starlette.requests import Request
 
 from nocturne.core.errors import UsageError
-from nocturne.core.sections import CacheSettings
+from nocturne.core.service_sections import CacheSettings
 from nocturne.serving.http import problems
 from nocturne.serving.http.problems import Violation, problem
 from nocturne.serving.http.queries import Queries

@@ -35,7 +35,7 @@ def items(night: Night) -> Metrics:
     columns = [*dict.fromkeys((*COLUMNS, *Catalogue.COLUMNS))]
     rows = tables.night_rows(night, "items", columns)
     blocked = night.settings.ranking.explicit_blocked_markets
-    rules = Catalogue(rows, night.run_date, blocked)
+    rules = Catalogue(rows, night.run_date, blocked, tables.night_rows(night, "takedowns", Catalogue.WORDS))
     nowhere = np.all([rules.barred(market) for market in (*sorted(rules.markets), None)], axis=0)
     previous = previous_night(night, "items")
     return catalogue_metrics(rows, nowhere, tables.night_rows(previous, "items", COLUMNS) if previous else None)

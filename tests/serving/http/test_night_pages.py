@@ -6,7 +6,7 @@ from hashlib import sha256
 import pytest
 
 from nocturne.core.errors import UsageError
-from nocturne.core.sections import CacheSettings
+from nocturne.core.service_sections import CacheSettings
 from nocturne.core.settings import load_settings
 from nocturne.serving.http import server
 from nocturne.serving.http.app import Worker

@@ -6,7 +6,7 @@ from typing import cast
 
 import redis
 
-from nocturne.core.sections import CacheSettings
+from nocturne.core.service_sections import CacheSettings
 from nocturne.serving.cache.overlay import NO_OVERLAY, Overlay, read_overlay
 from nocturne.serving.cache.redis.connection import connect, errors
 from nocturne.serving.cache.redis.generations import (

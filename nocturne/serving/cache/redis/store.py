@@ -23,7 +23,7 @@ from time import sleep
 from typing import IO, cast
 
 from nocturne.core.errors import ServiceError
-from nocturne.core.sections import CacheSettings
+from nocturne.core.service_sections import CacheSettings
 from nocturne.serving.cache.base import ParallelMap, Progress, RowBatches
 from nocturne.serving.cache.open_generation import OpenGeneration
 from nocturne.serving.cache.overlay import Overlay
