@@ -26,20 +26,18 @@ def alerts(
     """
     from nocturne.monitoring.watch_night import told
     from nocturne.pipeline.status import read_status
-    from nocturne.storage import tables
+    from nocturne.validation.recorded import verdicts
 
     stored, night = open_warehouse(warehouse, conf, set_), run_date.date()
-    if night not in tables.dates(stored, "night_metrics"):
+    if not verdicts(stored, night, ["alerts"]):
         raise UsageError(
             "the night was not watched",
             where=warehouse,
-            found=f"no row of `night_metrics` for {night}",
-            expected="a night that was run",
-            fix="`nocturne nights` lists them",
+            found=f"no validation of the alerts of {night}",
+            expected="a night that came as far as `watch_night`",
+            fix="`nocturne status` says how far it came, `nocturne validations` what closed its gate",
         )
-    rows = sorted(
-        told(stored, night).values(), key=lambda row: (row["severity"], row["group"] != row["alert"], row["alert"])
-    )
+    rows = sorted(told(stored, night).values(), key=lambda row: (row["severity"], row["cause"], row["segment"]))
     served = [str(each) for each in read_status(stored, "", stored.settings.cache).serving]
     if as_json:
         print_json({"run_date": night, "served": served, "alerts": rows})
@@ -47,7 +45,8 @@ def alerts(
         for row in rows:
             if row["group"] == row["alert"]:
                 print(_text(row, [each for each in rows if each["group"] == row["alert"] != each["alert"]]))
-        print("\n".join(served))
+        for line in served:
+            print(line)
         say(f"night {night}: {len(rows)} alerts" if rows else f"night {night}: nothing that is not as usual")
     standing = [row for row in rows if row["severity"] == "critical" and not row["accepted"]]
     if standing:

@@ -5,6 +5,7 @@ Metrics are literal; the stage, its validation, the gate and the refresh are tho
 
 import json
 import shutil
+import tomllib
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import date, timedelta
@@ -13,6 +14,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
+from click.testing import Result
 from typer.testing import CliRunner
 
 from nocturne.cli.main import app
@@ -101,6 +103,11 @@ def accepting(night: Night, rows: list[dict[str, object]]) -> Night:
     return night.with_settings(with_values(night.settings, {"monitoring.accepted": accepted}))
 
 
+def monitor(command: str, night: Night, *options: str) -> Result:
+    """`nocturne monitor` on the warehouse of a night."""
+    return CliRunner().invoke(app, ["monitor", command, "--warehouse", night.warehouse.path, *options])
+
+
 def served(service: Night) -> date:
     with open_cache(service.cache) as cache:
         return cache.pointer().served.run_date
@@ -119,9 +126,7 @@ def test_a_fault_closes_the_gate_until_people_accept_it(night):
     )
     assert (volume["cause"], volume["segment"], volume["group"]) == ("listens.volume", "SE", volume["alert"])
     assert (churn["cause"], churn["group"]) == ("ranked_lists.churn", volume["alert"])
-    told = CliRunner().invoke(
-        app, ["monitor", "alerts", "--warehouse", night.warehouse.path, "--run-date", str(night.run_date), "--json"]
-    )
+    told = monitor("alerts", night, "--run-date", str(night.run_date), "--json")
     assert told.exit_code == 3
     assert {row["alert"] for row in json.loads(told.stdout)["alerts"]} == {row["alert"] for row in rows}
 
@@ -168,3 +173,17 @@ def test_a_night_whose_gate_closed_says_nothing_about_what_is_usual(night):
     after = night.on(night.run_date + timedelta(days=5))
     run(after, USUAL)
     assert pc.sum(pc.equal(tables.night_rows(after, "alerts")["severity"], "critical")).as_py() in {0, None}
+
+
+def test_people_are_told_what_a_sound_night_has_and_that_a_night_was_not_watched(night):
+    last = night.on(night.run_date - timedelta(days=1))
+    told = monitor("alerts", last, "--run-date", str(last.run_date))
+    assert (told.exit_code, "nothing that is not as usual" in told.stderr) == (0, True)
+    assert monitor("alerts", night, "--run-date", str(night.run_date)).exit_code == 2
+
+
+def test_limits_of_sound_nights_are_printed_as_settings(night):
+    told = monitor("calibrate", night)
+    assert told.exit_code == 0
+    assert tomllib.loads(told.stdout) == {"monitoring": {"limits": {}}}
+    assert json.loads(monitor("calibrate", night, "--json").stdout)["nights"] == SOUND_NIGHTS - 5
