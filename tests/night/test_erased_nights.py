@@ -226,7 +226,7 @@ def test_duckdb_polars_and_delta_rs_read_every_night(served: Service, erased: di
             assert lazily.collect().height == rows.num_rows
             dataset = delta.to_pyarrow_dataset()
             query = f"SELECT count(*) FROM dataset WHERE run_date = DATE '{record.run_date}'"
-            assert duckdb.sql(query).fetchone()[0] == rows.num_rows
+            assert duckdb.sql(query).fetchall()[0][0] == rows.num_rows
             assert dataset is not None
 
 
