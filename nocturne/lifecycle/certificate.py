@@ -35,7 +35,7 @@ class Erased:
 
 @dataclass(frozen=True)
 class OfTable:
-    """What became of a table.
+    """The outcome of a table.
 
     Attributes:
         rows: that left.

@@ -123,16 +123,15 @@ def test_a_reader_whose_generation_is_dropped_after_it_read_the_pointer_reads_th
     monday_served: Cache,
 ):
     with open_cache(cache_url, read_only=True) as reader:
-        read_head = reader.head
+        look = reader._look
 
-        def slow() -> tuple[Pointer | None, bytes]:
-            found = read_head()
-            if found[0] == Pointer(MONDAY):
-                serve_tuesday(monday_served)
-                monday_served.drop(MONDAY.name)
-            return found
+        def slow(user_id: str) -> tuple[Pointer | None, bytes, bytes | None]:
+            seen = look(user_id)
+            serve_tuesday(monday_served)
+            monday_served.drop(MONDAY.name)
+            return seen
 
-        reader.head = slow
+        reader._look = slow
         assert reader.get("ann") == listed("tuesday")
 
 
