@@ -2,12 +2,13 @@
 
     .venv/bin/python -m benchmarks.faults_of_meaning --nights 365 --seed 1 [--check] [--kinds clock_shift …] [--json]
                                                      [--listeners 2000] [--items 1000] [--keep DIR] [--kept DIR]
+                                                     [--page FILE]
 
 The year has weekdays, holidays, growth, new items and listeners, and experiments; its nights are made in memory by the
 project's own functions. A fork of a night is that night with one fault, made again from there on, measured as the night
 is, and judged against the clean nights before it. It hurts by the simulator's truth: `benchmarks.arena.truth`. With
 --check, status 1 if less than 95 % of what hurts is blocked or alerted, or more than one clean night is blocked. --keep
-writes what was measured to a folder, and --kept judges that of a folder again.
+writes what was measured to a folder, and --kept judges that of a folder again. --page writes docs/faults-of-meaning.md.
 """
 
 import argparse
@@ -29,6 +30,7 @@ from benchmarks.arena import (
 from benchmarks.arena.course import Measured, plan, take_course
 from benchmarks.arena.judging import Verdict, judge_all
 from benchmarks.arena.kinds import KINDS
+from benchmarks.arena.page import page
 from benchmarks.arena.scores import clean_summary, row_of, summaries
 from benchmarks.arena.stored import keep, kept
 from benchmarks.arena.year import Year
@@ -87,6 +89,7 @@ def main() -> int:
     parser.add_argument("--kept", type=Path, help="judge what was measured into this folder")
     parser.add_argument("--check", action="store_true", help="status 1 if the goals are missed")
     parser.add_argument("--json", action="store_true")
+    parser.add_argument("--page", type=Path, help="write the page to this file")
     options = parser.parse_args()
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
@@ -94,6 +97,11 @@ def main() -> int:
         if options.keep:
             keep(nights, options.keep)
         verdicts = judge_year(nights, bar)
+    if options.page:
+        forks = [row_of(verdict) for verdict in verdicts if verdict.night.fork is not None]
+        command = f".venv/bin/python -m benchmarks.faults_of_meaning --nights {options.nights} --seed {options.seed}"
+        command += f" --listeners {options.listeners} --items {options.items} --check"
+        options.page.write_text(page(forks, summaries(verdicts), clean_summary(verdicts), command), encoding="utf-8")
     report(verdicts, as_json=options.json)
     return int(options.check and not passes(verdicts))
 

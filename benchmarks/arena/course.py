@@ -15,7 +15,7 @@ from benchmarks.arena.kinds import KINDS, Kind
 from benchmarks.arena.measures import measure
 from benchmarks.arena.night import Before, Night, Recipe, arrive, build, run
 from benchmarks.arena.truth import Truth, expected_plays, truth_of
-from benchmarks.arena.year import WARM_UP, Year
+from benchmarks.arena.year import Year
 
 if TYPE_CHECKING:
     from nocturne.core.arrays import Floats
@@ -92,7 +92,7 @@ def plan(year: Year, kinds: Sequence[str], seed: int) -> list[Fork]:
 
 def forked_nights(year: Year) -> list[int]:
     """Nights over the year, every other one of which is one of a new model."""
-    first = WARM_UP + min(SETTLED, year.nights - 2)
+    first = year.warm_up + min(SETTLED, year.nights - 2)
     spread = np.linspace(first, year.last - 1, FORKED).astype(int)
     return sorted({_on_training(int(n)) if place % 2 else int(n) for place, n in enumerate(spread.tolist())})
 
@@ -120,10 +120,10 @@ def take_course(year: Year, forks: Sequence[Fork], progress: Progress = lambda *
         for number in range(year.last):
             progress(number, year.last, "nights")
             day, past = live(year, number, before.lists, past)
-            night = arrive(year, number, before, day, Recipe.usual(), trains=trains(number))
-            first_list = WARM_UP - LISTED_BEFORE
+            night = arrive(year, number, before, day, Recipe.usual(), trains=trains(number) or before.model is None)
+            first_list = max(1, year.warm_up - LISTED_BEFORE)
             night = build(night) if number < first_list else run(night)
-            if number >= WARM_UP:
+            if number >= year.warm_up:
                 usual = _usual(counts[-RECENT:])
                 clean = _measured(night, usual)
                 yield clean

@@ -52,18 +52,20 @@ class Year:
     """A service and its nights, numbered from START.
 
     Attributes:
-        nights: that are judged, behind WARM_UP.
+        nights: that are judged.
+        warm_up: nights before those.
     """
 
     world: World
     audience: Audience
     nights: int
+    warm_up: int
 
     @classmethod
-    def of(cls, listeners: int, items: int, nights: int, seed: int) -> "Year":
+    def of(cls, listeners: int, items: int, nights: int, seed: int, warm_up: int = WARM_UP) -> "Year":
         """A service of so many listeners and items on the last night."""
         world = World.of(Scenario(listeners, items, seed, START, 0.0))
-        last = WARM_UP + nights
+        last = warm_up + nights
         rng = np.random.default_rng((seed, 1))
         appears = np.where(rng.random(items) < APPEARING, rng.integers(1, last, items), 0)
         leaves = np.where(
@@ -74,12 +76,12 @@ class Year:
         people = make_listeners(world.scenario, world.items, 0)
         joins = np.where(rng.random(listeners) < JOINING, rng.integers(1, last, listeners), 0)
         people = replace(people, first_night=joins, bot=np.zeros(listeners, bool), rate=np.minimum(people.rate, 60))
-        return cls(world, Audience(world, people, 0, hash_ids(people.ids, seed)), nights)
+        return cls(world, Audience(world, people, 0, hash_ids(people.ids, seed)), nights, warm_up)
 
     @property
     def last(self) -> int:
         """Number of the night after the last one."""
-        return WARM_UP + self.nights
+        return self.warm_up + self.nights
 
     @property
     def ids(self) -> pa.Array:
@@ -126,6 +128,6 @@ class Year:
 
     def experiment(self, number: int) -> str | None:
         """The experiment that runs on a night."""
-        since = number - WARM_UP - FIRST_EXPERIMENT
+        since = number - self.warm_up - FIRST_EXPERIMENT
         turn, night = divmod(since, EXPERIMENT + BETWEEN)
         return f"calibration-{turn + 1}" if since >= 0 and night < EXPERIMENT else None
