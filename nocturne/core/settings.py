@@ -18,6 +18,7 @@ from nocturne.core.sections import (
     ExperimentSettings,
     InteractionSettings,
     ListenSettings,
+    MonitoringSettings,
     NowPlayingSettings,
     PromotionSettings,
     RankingSettings,
@@ -49,6 +50,7 @@ class Settings(Section):
     cache: CacheSettings
     service: ServiceSettings
     words: WordsSettings
+    monitoring: MonitoringSettings
     retention: RetentionSettings
     tables: TableSettings
     spark: SparkSettings
