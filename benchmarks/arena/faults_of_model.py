@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from benchmarks.arena.kinds import LEARN, RANK, Rng, kind, some
-from benchmarks.arena.night import Night
+from benchmarks.arena.night import Learned, Night
 from nocturne.training.als import train
 from nocturne.training.model import Model
 
@@ -207,7 +207,7 @@ def model_of_few(night: Night, _: Rng, share: float) -> Night:
 def _learned_from(night: Night, rows: pa.Table) -> Night:
     batches = rows.combine_chunks().to_batches()
     trained = train(batches, night.ids, night.run_date, night.recipe.half_life_days, night.recipe.als)
-    return replace(night, model=trained.model, loss=trained.losses[-1])
+    return replace(night, model=trained.model, learned=Learned.of(trained))
 
 
 @kind(LEARN, 2, 1, 0)

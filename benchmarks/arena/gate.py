@@ -129,6 +129,9 @@ def _of_models(night: Night) -> Profile:
     return {
         "model_age_days": float((night.run_date - night.model.anchor_date).days),
         "not_finite": float((~np.isfinite(night.model.spectrum)).sum()),
+        "items": float(len(night.model.item_ids)),
+        "listeners": float(night.learned.listeners),
+        "entries": float(night.learned.entries),
     }
 
 
@@ -141,6 +144,7 @@ def _of_factors(night: Night) -> Profile:
         "not_finite": float(len(norms) - len(finite)),
         "share_zero": share(float((finite == 0).sum()), float(len(finite))),
         "largest_norm_vs_usual": share(float(finite.max(initial=0.0)), float(np.median(finite))),
+        "share_of_index": share(float(len(norms)), float(len(night.ids))),
         "unlike_index": float(mask(pc.not_equal(ids, night.model.item_ids)).sum()),
     }
 

@@ -93,7 +93,9 @@ def of_item_factors(night: Night) -> list[Metric]:
     rows = cells(night.interactions)
     pairs = factors.heard_together(positions(model.item_indexes, len(night.ids))[rows.item], rows.offsets)
     near = model.neighbours
-    of_neighbours = np.repeat(np.arange(len(near)), near.shape[1])[near.ravel() >= 0], near[near >= 0]
+    of_item, place = np.nonzero(near >= 0)
+    drawn = np.random.default_rng(len(place)).permutation(len(place))[: factors.PAIRS]
+    of_neighbours = of_item[drawn], near[of_item[drawn], place[drawn]]
     metrics = [
         *factors.norm_metrics(model.factors),
         *factors.collapse_metrics(model.factors),
@@ -111,8 +113,7 @@ def of_item_factors(night: Night) -> list[Metric]:
 def of_models(night: Night) -> list[Metric]:
     """Of `models`."""
     spectrum = night.model.spectrum if night.model else np.zeros(0)
-    share = spectrum[spectrum > 0] / max(spectrum.sum(), 1e-300)
-    return [metric("loss", night.loss), metric("effective_rank", float(np.exp(-(share * np.log(share)).sum())))]
+    return [metric("loss", night.learned.loss), *factors.rank_metrics(spectrum)]
 
 
 def of_pools(night: Night) -> list[Metric]:
@@ -197,7 +198,7 @@ MEASURES: dict[str, tuple[Measure, tuple[str, ...]]] = {
     "items": (of_items, ("catalogue", "before")),
     "interactions": (of_interactions, ("interactions", "before")),
     "item_factors": (of_item_factors, ("model", "interactions")),
-    "models": (of_models, ("model", "loss")),
+    "models": (of_models, ("model", "learned")),
     "pools": (of_pools, ("pools",)),
     "ranked_lists": (of_ranked_lists, ("lists", "ranked", "pools", "model", "catalogue", "interactions")),
     "assignments": (of_assignments, ("lists",)),

@@ -24,7 +24,7 @@ from nocturne.ranking.ranker import Ranker
 from nocturne.ranking.reranker import Reranker
 from nocturne.ranking.stats import RankingStats
 from nocturne.storage.contracts import contract
-from nocturne.training.als import train
+from nocturne.training.als import Training, train
 from nocturne.training.model import Model
 
 ROWS_AT_ONCE = 512
@@ -69,11 +69,30 @@ class Recipe:
 
 
 @dataclass(frozen=True)
+class Learned:
+    """How a model was learned.
+
+    Attributes:
+        loss: after the last iteration.
+        listeners, entries: that it was learned from, count.
+    """
+
+    loss: float = 0.0
+    listeners: int = 0
+    entries: int = 0
+
+    @classmethod
+    def of(cls, training: Training) -> "Learned":
+        """Of a training."""
+        return cls(training.losses[-1], training.listeners, training.entries)
+
+
+@dataclass(frozen=True)
 class Before:
     """What the night before left.
 
     Attributes:
-        model: live since `trained_on`, a night's number.
+        learned: how the model was.
         models: the last ones, the live one last.
     """
 
@@ -82,8 +101,7 @@ class Before:
     lists: pa.Table | None = None
     catalogue: pa.Table | None = None
     model: Model | None = None
-    loss: float = 0.0
-    trained_on: int = -1
+    learned: Learned = field(default_factory=Learned)
     day: Day | None = None
     models: tuple[Model, ...] = ()
 
@@ -110,7 +128,7 @@ class Night:
     interactions: pa.Table = field(default_factory=lambda: NO_ROWS)
     built: pa.Table = field(default_factory=lambda: NO_ROWS)
     model: Model | None = None
-    loss: float = 0.0
+    learned: Learned = field(default_factory=Learned)
     pools: pa.Table = field(default_factory=lambda: NO_POOLS)
     lists: pa.Table | None = None
     ranked: pa.Table | None = None
@@ -125,8 +143,7 @@ class Night:
             lists=self.lists,
             catalogue=self.catalogue,
             model=self.model,
-            loss=self.loss,
-            trained_on=self.number if trained else self.before.trained_on,
+            learned=self.learned,
             day=self.day,
             models=(*self.before.models, self.model)[-MODELS:] if trained and self.model else self.before.models,
         )
@@ -164,10 +181,10 @@ def build(night: Night) -> Night:
 def learn(night: Night) -> Night:
     """The model of the night: a new one where one is due."""
     if not night.trains:
-        return replace(night, model=night.before.model, loss=night.before.loss)
+        return replace(night, model=night.before.model, learned=night.before.learned)
     batches = night.interactions.combine_chunks().to_batches()
     trained = train(batches, night.ids, night.run_date, night.recipe.half_life_days, night.recipe.als)
-    return replace(night, model=trained.model, loss=trained.losses[-1])
+    return replace(night, model=trained.model, learned=Learned.of(trained))
 
 
 def rank(night: Night) -> Night:
