@@ -262,9 +262,9 @@ def arm_gets_nothing_of_its_own(night: Night, _: Rng, share: float) -> Night:
     return _dealt(night, order)
 
 
-@kind(RANK, 14, 7, 1)
-def heard_items_let_back(night: Night, _: Rng, days: float) -> Night:
-    """Heard items that are let back too soon: days, for 21."""
+@kind(RANK, 7, 30, 300)
+def heard_items_kept_away(night: Night, _: Rng, days: float) -> Night:
+    """Heard items that are let back too late: days, for 3."""
     ranking = night.recipe.ranking.model_copy(update={"let_back_after_days": int(days)})
     return replace(night, recipe=replace(night.recipe, ranking=ranking))
 

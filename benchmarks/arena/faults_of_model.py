@@ -234,10 +234,10 @@ def few_factors(night: Night, _: Rng, factors: float) -> Night:
     return _fit(night, factors=int(factors))
 
 
-@kind(LEARN, 50, 200, 600)
-def items_need_many_listeners(night: Night, _: Rng, listeners: float) -> Night:
-    """A model of the items alone that many have heard: listeners of an item."""
-    return _fit(night, min_item_listeners=int(listeners))
+@kind(LEARN, 0.05, 0.2, 0.4)
+def items_need_many_listeners(night: Night, _: Rng, share: float) -> Night:
+    """A model of the items alone that many have heard: share of the listeners."""
+    return _fit(night, min_item_listeners=int(1 + share * night.interactions.num_rows))
 
 
 @kind(LEARN, 0.8, 1.5, 2.0)

@@ -50,13 +50,13 @@ class Recipe:
     @classmethod
     @cache
     def usual(cls) -> "Recipe":
-        """The project's defaults, with fewer factors and shorter lists, and heard items let back after three weeks."""
+        """The project's defaults, with fewer factors and shorter lists, and heard items let back after three days."""
         settings = load_settings()
         als = {"factors": 32, "iterations": 6, "neighbours": 20, "threads": 1, "recipe": "settings"}
         ranking = {
             "top_k": 30,
             "candidates": 60,
-            "let_back_after_days": 21,
+            "let_back_after_days": 3,
             "explicit_blocked_markets": ("JP", "SE"),
             "shelf_types": (),
         }
