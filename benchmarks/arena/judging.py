@@ -77,8 +77,7 @@ def judge_all(nights: Sequence[Measured], progress: Callable[[int, int, str], No
             alerts = _alerts(whole, night, settings)
             seen[night.number] = {_key(alert) for alert in alerts}
         else:
-            back = [clean[n] for n in range(night.number - NIGHTS, night.number) if n in clean]
-            alerts = _alerts(_history([*back, night]), night, settings)
+            alerts = _alerts(_instead(whole, night), night, settings)
             alerts = [alert for alert in alerts if _key(alert) not in seen[night.number]]
         verdicts.append(Verdict(night, tuple(alerts), _nights_until(night, alerts)))
     return verdicts
@@ -99,6 +98,27 @@ def _history(nights: Iterable[Measured]) -> MetricHistory:
     rows = pa.concat_tables(night.metrics for night in nights).combine_chunks()
     days: set[date] = set(rows["run_date"].unique().to_pylist())
     return MetricHistory.of(rows, days)
+
+
+def _instead(history: MetricHistory, night: Measured) -> MetricHistory:
+    """The nights up to one, with a fork in that one's place."""
+    fork = _history([night])
+    last = (fork.first - history.first).days
+    first = max(0, last - NIGHTS)
+    segments, values, counts = {}, {}, {}
+    for measure in history.segments.keys() | fork.segments.keys():
+        before, tonight = (each.segments.get(measure, []) for each in (history, fork))
+        names = [*before, *(name for name in tonight if name not in before)]
+        rows = [names.index(name) for name in tonight]
+        segments[measure] = names
+        for joined, old, new in ((values, history.values, fork.values), (counts, history.counts, fork.counts)):
+            joined[measure] = np.full((len(names), last - first + 1), np.nan)
+            if before:
+                joined[measure][: len(before), :-1] = old[measure][:, first:last]
+            if tonight:
+                joined[measure][rows, -1] = new[measure][:, 0]
+    sound = np.append(history.sound[first:last], True)
+    return MetricHistory(history.first + timedelta(days=first), sound, segments, values, counts)
 
 
 def _alerts(history: MetricHistory, night: Measured, settings: MonitoringSettings) -> list[Alert]:

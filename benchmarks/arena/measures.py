@@ -73,7 +73,7 @@ def of_interactions(night: Night) -> list[Metric]:
     changed = ~known | mask(pc.fill_null(pc.not_equal(rows["digest"], earlier["digest"]), True))
     now, then = cells(rows), cells(earlier)
     periods = rows["period"].to_numpy() - pc.fill_null(earlier["period"], 0).to_numpy()
-    faded = then.plays / 2.0 ** periods[then.row]
+    faded = then.plays / 2.0 ** np.clip(periods, 0, 63)[then.row]
     spot = np.searchsorted(now.keys, then.keys).clip(max=max(0, len(now.keys) - 1))
     gained, familiar = now.plays.copy(), np.zeros(len(now.keys))
     same = now.keys[spot] == then.keys
