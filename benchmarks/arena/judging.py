@@ -6,17 +6,17 @@ from datetime import date, timedelta
 
 import numpy as np
 import pyarrow as pa
-from nocturne.monitoring.baseline import NIGHTS
-from nocturne.monitoring.deviations import deviations
-from nocturne.monitoring.judge import CRITICAL, Alert, judge
-from nocturne.monitoring.metric_history import MetricHistory
-from nocturne.monitoring.watches import AFTER, watches
 
 from benchmarks.arena.course import Measured
 from benchmarks.arena.gate import PROOFS
 from benchmarks.arena.year import HOLIDAYS
 from nocturne.core.sections import MonitoringSettings
 from nocturne.core.settings import load_settings
+from nocturne.monitoring.baseline import NIGHTS
+from nocturne.monitoring.deviations import deviations
+from nocturne.monitoring.judge import CRITICAL, Alert, judge
+from nocturne.monitoring.metric_history import MetricHistory
+from nocturne.monitoring.watches import AFTER, watches
 
 
 @dataclass(frozen=True)
