@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
 import typer
 from rich.console import Console
 
-from nocturne.cli import experiments, mcp, models, serving
+from nocturne.cli import experiments, mcp, models, monitor, serving
 from nocturne.cli.evaluate import evaluate_app
 from nocturne.cli.help import Command, Group, program
 from nocturne.cli.options import (
@@ -346,6 +346,7 @@ for panel, commands in COMMANDS.items():
         app.command(name, cls=Command, rich_help_panel=panel)(function)
 app.add_typer(lease_app, name="lease", rich_help_panel="A night")
 app.add_typer(mcp.app, name="mcp", rich_help_panel="What is served")
+app.add_typer(monitor.app, name="monitor", rich_help_panel="Looking at nights")
 app.add_typer(models.app, name="models", rich_help_panel="Models")
 app.add_typer(experiments.app, name="experiments", rich_help_panel="Models")
 app.add_typer(evaluate_app, name="evaluate", rich_help_panel="Models")

@@ -51,7 +51,7 @@ def collapse_metrics(vectors: np.ndarray) -> list[Metric]:
 
 
 def rank_metrics(spectrum: np.ndarray) -> list[Metric]:
-    """How many directions vectors really have, by the eigenvalues of their Gram matrix."""
+    """Number of directions that vectors really have, by the eigenvalues of their Gram matrix."""
     some = spectrum[np.isfinite(spectrum) & (spectrum > 0)]
     if not len(some):
         return []
@@ -60,7 +60,7 @@ def rank_metrics(spectrum: np.ndarray) -> list[Metric]:
 
 
 def agreement_metrics(vectors: np.ndarray, one: Positions, other: Positions, name: str) -> list[Metric]:
-    """How much nearer pairs that belong together are than the same items in other pairs.
+    """Gain in cosine of pairs that belong together, beside the same items in other pairs.
 
     Vectors that are those of other items, by a shift of one index or by a shuffle, bring it to about 0.
 

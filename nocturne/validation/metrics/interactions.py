@@ -28,7 +28,7 @@ def add_rows(
         batch: market, item_indexes and play_sums of each row.
         changed: rows that tonight's listens changed; shape (rows,).
         known: rows of listeners who had one last night; shape (rows,).
-        gains: decayed plays that each row gained since last night; shape (rows,).
+        gains: decayed plays that each row gained since last night, in units of 2^-20 plays; shape (rows,).
         familiar: of these, plays of items that it had already; shape (rows,).
         previous_market: market of each row last night; null of none.
     """
@@ -41,8 +41,8 @@ def add_rows(
         "changed": changed,
         "new": ~known,
         "entries": lengths,
-        "gains": np.where(changed & known, gains, 0.0),
-        "familiar": np.where(changed & known, familiar, 0.0),
+        "gains": np.where(changed & known, gains / _UNIT, 0.0),
+        "familiar": np.where(changed & known, familiar / _UNIT, 0.0),
         "changed_in_market": both & changed,
         "moved": moved & changed,
     }

@@ -1,9 +1,8 @@
 """Metrics of `listens`: who heard how much of what, when and where.
 
-`add_listens` sums a batch up, `add_listeners` the listeners of a file; `listen_metrics` is made of both.
+`add_listens` sums a batch up, `ListenerRuns` the listeners of a file; `listen_metrics` is made of both.
 """
 
-from collections.abc import Iterable
 from datetime import date
 
 import numpy as np
@@ -74,24 +73,40 @@ def add_listens(sums: SegmentSums, batch: pa.RecordBatch, item: Positions, trait
     sums.add_of_items("plays", np.bincount(item[known], plays[known], minlength=len(traits)))
 
 
-def add_listeners(sums: SegmentSums, batches: Iterable[tuple[pa.Array, Counts]]) -> None:
-    """Add the listeners of a file, which has the listens of each side by side.
+class ListenerRuns:
+    """Plays of listeners whose listens come side by side, a batch at a time; the last one is open until the end."""
 
-    Args:
-        batches: listener and plays of each listen.
-    """
-    names, amounts = [], []
-    for users, plays in batches:
-        if len(users):
-            starts = np.append(0, 1 + np.flatnonzero(pc.not_equal(users[1:], users[:-1]).to_numpy(False)))
-            names.append(users.take(pa.array(starts)))
-            amounts.append(np.add.reduceat(plays, starts))
-    if names:
-        together = pa.concat_arrays(names)
-        starts = np.append(0, 1 + np.flatnonzero(pc.not_equal(together[1:], together[:-1]).to_numpy(False)))
-        of_listeners = np.add.reduceat(np.concatenate(amounts), starts)
-        sums.add("listeners", len(of_listeners))
-        sums.add_numbers("plays_per_listener", of_listeners)
+    def __init__(self) -> None:
+        self._user: str | None = None
+        self._plays = 0
+
+    def add(self, sums: SegmentSums, users: pa.Array, plays: Counts) -> None:
+        """Add listens, in the order of listeners: who is complete is added to sums.
+
+        Args:
+            users, plays: of each listen; shape (listens,).
+        """
+        if not len(users):
+            return
+        starts = np.append(0, 1 + np.flatnonzero(pc.not_equal(users[1:], users[:-1]).to_numpy(zero_copy_only=False)))
+        of_listeners = np.add.reduceat(plays, starts)
+        if users[0].as_py() == self._user:
+            of_listeners[0] += self._plays
+        else:
+            self.close(sums)
+        self._user, self._plays = users[-1].as_py(), int(of_listeners[-1])
+        _add_listeners(sums, of_listeners[:-1])
+
+    def close(self, sums: SegmentSums) -> None:
+        """Add the open one to sums."""
+        if self._user is not None:
+            _add_listeners(sums, np.array([self._plays]))
+        self._user = None
+
+
+def _add_listeners(sums: SegmentSums, plays: Counts) -> None:
+    sums.add("listeners", len(plays))
+    sums.add_numbers("plays_per_listener", plays)
 
 
 def listen_metrics(sums: SegmentSums, traits: ItemTraits) -> tuple[Metric, ...]:

@@ -68,7 +68,7 @@ class Rows(NamedTuple):
         return Rows.of(self.items[some], self.per_row(some))
 
     def per_row(self, some: np.ndarray) -> np.ndarray:
-        """How many, or how much, of the items of each row; shape (rows,)."""
+        """Count of some of the items of each row, or the sum of their numbers; shape (rows,)."""
         return np.bincount(self.owners, some, minlength=len(self.offsets) - 1)
 
 
@@ -128,7 +128,7 @@ def _of_places(lists: Lists, traits: ItemTraits) -> dict[str, np.ndarray]:
     """Places of each list by the traits of their items."""
     items = lists.items.items
     of_places = {
-        "unknown": items < 0,
+        "unknown": traits.type_of[items] == traits.type_of[-1],
         "explicit": traits.explicit[items],
         "new": traits.new[items],
         "cold": lists.cold,

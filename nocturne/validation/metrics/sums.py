@@ -19,7 +19,7 @@ _DIGITS = 9
 
 
 class Key(NamedTuple):
-    """What a sum is of."""
+    """The metric and the segment that a sum is of."""
 
     metric: str
     kind: str = ALL
@@ -126,7 +126,7 @@ class SegmentSums:
         return self.amounts.get(Key(metric, kind, segment), 0.0)
 
     def segments_of(self, metric: str) -> list[Key]:
-        """What a number was added of, all rows first, then by kind and name."""
+        """Keys of the sums of a metric, that of all rows first, then by kind and name."""
         return sorted((key for key in self.amounts if key.metric == metric), key=lambda key: (key.kind != ALL, key))
 
 

@@ -124,7 +124,7 @@ def item_texts(night: Night) -> Metrics:
 
 
 def _of_texts(night: Night, vectors: np.ndarray, item_ids: pa.ChunkedArray) -> Metrics:
-    """What vectors that follow from texts have in common, above all those of one creator."""
+    """Metrics of vectors that follow from texts: alike above all where they are of one creator."""
     catalogue = tables.night_rows(night, "items", ["item_id", "creator"])
     place = pc.index_in(item_ids, value_set=catalogue["item_id"].combine_chunks())
     creator = catalogue["creator"].combine_chunks().take(place.combine_chunks()).dictionary_encode()

@@ -24,7 +24,7 @@ _INDEX = ("item_index", "item_id", "first_night")
 
 @dataclass(frozen=True)
 class ListComparison:
-    """What lists of a night are held against beside their rules, as a task has it.
+    """Catalogue, popularity and plans that lists of a night are compared with, as a task has them.
 
     Attributes:
         items: the night's catalogue.
@@ -41,7 +41,7 @@ class ListComparison:
 
     @classmethod
     def of(cls, night: Night) -> "ListComparison":
-        """What is known on a night."""
+        """Those of a night."""
         learned = tables.night_rows(night, "item_factors", ["item_index", "listeners"])
         popularity = np.zeros(int(pc.max(learned["item_index"]).as_py() or -1) + 1)
         popularity[learned["item_index"].to_numpy()] = learned["listeners"].to_numpy()

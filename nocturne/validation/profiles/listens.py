@@ -21,11 +21,9 @@ from nocturne.core.xxhash import buckets_of
 from nocturne.storage import fingerprints, tables, writing
 from nocturne.storage.history import usual
 from nocturne.storage.stored_rows import StoredRows
-from nocturne.validation.metrics.id_numbers import IdNumbers
-from nocturne.validation.metrics.item_traits import ItemTraits
-from nocturne.validation.metrics.listens import add_listeners, add_listens, listen_metrics
 from nocturne.validation.profiles.arithmetic import Measured, Profile, ratio, share, total
 from nocturne.validation.profiles.bucket_sums import Sums, deal
+from nocturne.validation.profiles.listen_tally import ListenTally, tally_metrics
 
 _KEYS = ("event_id", "user_id", "item_id")
 _REPEATING = ("context", "device", "market")
@@ -72,17 +70,14 @@ class ListenMeasurement:
 
     def measure(self, paths: Iterable[str]) -> Iterator[tuple[int, Sums | bytes]]:
         """Hashes of event ids by range, and sums of the metrics."""
-        sums, hashes, plays = Sums(dict.fromkeys(_COUNTED, 0.0)), [], []
-        catalogue = self.items.to_table()
-        numbers, traits = IdNumbers(catalogue["item_id"].combine_chunks()), ItemTraits.of(catalogue)
+        sums, hashes = Sums(dict.fromkeys(_COUNTED, 0.0)), []
+        tally = ListenTally(self.items, self.day.date())
         last = (-1, "")
         for batch in self.rows.in_files(list(paths)):
             sums.add_rows(batch, "listens")
             sums.add(self._measure_batch(batch))
-            item = numbers.find_repeating(batch["item_id"])
-            add_listens(sums.segments, batch, item, traits, self.day.date())
+            tally.add(sums.segments, batch)
             users = batch["user_id"]
-            plays.append((users, batch["plays"].to_numpy()))
             sums.add({"unordered": (batch["bucket"][0].as_py(), users[0].as_py()) < last})
             last = batch["bucket"][-1].as_py(), users[-1].as_py()
             hashes.append(hash_rows(batch.select(["event_id"])))
@@ -90,7 +85,7 @@ class ListenMeasurement:
                 yield from self._by_range(hashes)
                 hashes = []
         yield from self._by_range(hashes)
-        add_listeners(sums.segments, plays)
+        tally.close(sums.segments)
         yield _SUMS, sums
 
     def _by_range(self, hashes: list[Hashes]) -> Iterator[tuple[int, bytes]]:
@@ -125,7 +120,7 @@ def listens(spark: SparkSession, night: Night) -> Measured:
         rows=StoredRows.at(
             night, "listens", fingerprints.hashed_columns("listens"), batch_rows=_BATCH_ROWS, dictionaries=_REPEATING
         ),
-        items=StoredRows.at(night, "items", ("item_id", *ItemTraits.COLUMNS)),
+        items=StoredRows.at(night, "items", ListenTally.COLUMNS),
         earliest=day - timedelta(days=limits.late_days),
         day=day,
         end=day + timedelta(days=1),
@@ -154,8 +149,7 @@ def listens(spark: SparkSession, night: Night) -> Measured:
         "unordered": sums["unordered"],
         "share_late": share(sums["late"], count),
     }
-    traits = ItemTraits.of(tables.night_rows(night, "items", ItemTraits.COLUMNS))
-    metrics = listen_metrics(measured.segments, traits)
+    metrics = tally_metrics(night, measured.segments)
     return Measured(profile, measured.row_hash(spark, night, "listens", count), metrics)
 
 

@@ -40,6 +40,7 @@ from nocturne.validation.profiles.models import live_models
 from nocturne.validation.profiles.obeyed_plans import HELD_TO_PLANS, ObeyedPlans
 from nocturne.validation.profiles.recomputed_lists import SAMPLED, recompute_sample
 
+_OF_MARKETS = ["user_id", "market", "candidates"]
 _COUNTED = (
     *("lists", "slots", "short", "empty", "too_long", "lists_with_duplicates", "unordered", "not_finite"),
     *(
@@ -126,9 +127,7 @@ class ListMeasurement:
             hashes.append(of_lists)
             if self.comparison and traits:
                 self.comparison.add(sums.segments, batch, item, of_listeners, previous, items, traits)
-            self._add_markets(
-                sums, batch.filter(pa.array(ruled)), previous.drop_columns("items").filter(pa.array(ruled))
-            )
+            self._add_markets(sums, batch.filter(pa.array(ruled)), previous.select(_OF_MARKETS).filter(pa.array(ruled)))
         listed_users = pa.chunked_array(users, pa.string())
         listeners = replace(self.listeners.in_bucket(bucket), columns=("user_id",)).to_table()["user_id"]
         sums.add(

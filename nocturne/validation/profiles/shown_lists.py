@@ -1,4 +1,4 @@
-"""What was shown of lists beside what was computed, of the listeners of a sample of buckets."""
+"""Lists as they were shown beside those that were computed, of the listeners of a sample of buckets."""
 
 from collections.abc import Collection
 
