@@ -29,7 +29,7 @@ test: $(READY) ## install, then run the whole suite
 
 check: $(READY) ## before a commit: format, lint, types, layers, docs in step, the quick tests
 	@setup/environment.sh --tests
-	@ops/check.sh
+	@$(BIN)/python ops/check.py
 
 soak: $(READY) ## nights in a row with random faults, on LMDB and Redis: NIGHTS=10 SEED=1
 	@setup/environment.sh --tests
