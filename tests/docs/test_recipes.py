@@ -16,6 +16,8 @@ EACH_RECIPE = pytest.mark.parametrize("recipe", RECIPES, ids=lambda recipe: reci
 COPIED = ("nocturne", "tests", "schemas", "expectations", "conf", "pyproject.toml")
 ALONE = ("--noconftest", "-p", "no:cacheprovider", "-p", "no:xdist", "-o", "addopts=--import-mode=importlib -q")
 """Options of pytest: what tests of recipes need is theirs, and Spark would take longer to import than they take."""
+WRAPPING = ("-W", "ignore:overflow encountered:RuntimeWarning")
+"""Hashes count on arithmetic that wraps around, of which plain Python warns."""
 
 
 def patches(recipe: Path) -> list[str]:
@@ -38,7 +40,7 @@ def apply(patch: str, folder: Path, *options: str) -> None:
 def run(tests: list[str], folder: Path) -> tuple[int, str]:
     """Run tests of a copy of the tree against that copy; compiled loops as plain Python."""
     environment = {**os.environ, "PYTHONPATH": str(folder), "NUMBA_DISABLE_JIT": "1", "PYTHONDONTWRITEBYTECODE": "1"}
-    command = [sys.executable, "-m", "pytest", *ALONE, *tests]
+    command = [sys.executable, "-m", "pytest", *ALONE, *WRAPPING, *tests]
     ended = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
     return ended.returncode, ended.stdout + ended.stderr
 
