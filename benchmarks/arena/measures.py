@@ -40,8 +40,9 @@ def of_listens(night: Night) -> list[Metric]:
     batch = rows.select([name for name in listens.COLUMNS if name != "item_id"]).combine_chunks().to_batches()
     if batch:
         listens.add_listens(sums, batch[0], item, traits, night.run_date)
-        plays = rows["plays"].to_numpy()
-        listens.add_listeners(sums, [(rows["user_id"].combine_chunks(), plays)])
+        runs = listens.ListenerRuns()
+        runs.add(sums, rows["user_id"].combine_chunks(), rows["plays"].to_numpy())
+        runs.close(sums)
     return [*listens.listen_metrics(sums, traits)]
 
 
