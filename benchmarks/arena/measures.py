@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 from benchmarks.arena.night import Night
 from benchmarks.arena.rows import beside, cells, day_number, list_rows, places
 from nocturne.core.masks import mask
+from nocturne.ingestion.interactions import UNIT
 from nocturne.storage.contracts import contract
 from nocturne.training.confidences import positions
 from nocturne.validation.metrics import (
@@ -83,7 +84,7 @@ def of_interactions(night: Night) -> list[Metric]:
     gains, of_familiar = (np.bincount(now.row, values, minlength=rows.num_rows) for values in (gained, familiar))
     batch = rows.select(["market", "item_indexes", "play_sums"]).to_batches()[0]
     market = earlier["market"].combine_chunks()
-    interactions.add_rows(sums, batch, changed, known, gains, of_familiar, market)
+    interactions.add_rows(sums, batch, changed, known, gains * UNIT, of_familiar * UNIT, market)
     return [*interactions.interaction_metrics(sums)]
 
 
