@@ -95,7 +95,7 @@ _RELATE_ITEMS = Stage(
 _WATCH_NIGHT = Stage(
     "watch_night",
     "hold the night's metrics against those of earlier nights, and say what is wrong",
-    reads=("night_metrics", "alerts", "validations", "nights", "costs"),
+    reads=("night_metrics", "alerts", "nights", "costs"),
     writes=("alerts",),
 )
 _TABLE_STAGES = (

@@ -1,7 +1,6 @@
 """Sections of the settings: the type, range and meaning of every value."""
 
 from collections.abc import Mapping
-from datetime import date
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -366,34 +365,6 @@ class WordsSettings(Section):
     ]
     endpoint_model: Annotated[str, Field(description="model that the endpoint is asked for")]
     endpoint_seconds: Annotated[float, Field(gt=0, le=60, description="seconds that an answer may take")]
-
-
-class MonitoringSettings(Section):
-    """The judgement on a night by its metrics: what is usual, and what people have accepted."""
-
-    accepted: Annotated[
-        list[Annotated[str, Field(pattern=r"^[0-9a-f]{8}@\d{4}-\d{2}-\d{2}$")]],
-        Field(description="critical alerts that people looked at and accept for a night, as alert@run_date"),
-    ]
-    holidays: Annotated[
-        list[Annotated[date, Field(strict=False)]],
-        Field(strict=False, description="days unlike others: limits are wide, and no night is held against them"),
-    ]
-    min_nights: Annotated[int, Field(ge=2, description="earlier nights that it takes to expect anything")]
-    min_nights_to_block: Annotated[int, Field(ge=2, description="earlier nights that it takes to close the gate")]
-    min_count: Annotated[
-        int,
-        Field(ge=0, description="events, listeners or rows that a number rests on at least, where they are counted"),
-    ]
-    warn_spreads: Annotated[
-        float,
-        Field(ge=0, description="times the usual spread of nights that an effect is, beside its limit, to be told"),
-    ]
-    block_spreads: Annotated[float, Field(ge=0, description="the same to close the gate")]
-    limits: Annotated[
-        dict[str, dict[str, Annotated[float, Field(gt=0)]]],
-        Field(strict=False, description="warn and block by cause, in place of a watch's own; docs/monitoring.md"),
-    ]
 
 
 class RetentionSettings(Section):

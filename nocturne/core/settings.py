@@ -10,6 +10,7 @@ from pydantic import Field, ValidationError
 
 from nocturne import ROOT
 from nocturne.core.errors import UsageError
+from nocturne.core.monitoring_section import MonitoringSettings
 from nocturne.core.sections import (
     AlsSettings,
     CacheSettings,
@@ -18,7 +19,6 @@ from nocturne.core.sections import (
     ExperimentSettings,
     InteractionSettings,
     ListenSettings,
-    MonitoringSettings,
     NowPlayingSettings,
     PromotionSettings,
     RankingSettings,

@@ -22,7 +22,7 @@ _NORMAL = 1.4826
 
 
 class Baseline(NamedTuple):
-    """What is expected of each series, each of shape (series,).
+    """Expected values of series and the usual spread about them, each of shape (series,).
 
     Attributes:
         expected: NaN where no night says anything.
@@ -38,7 +38,7 @@ class Baseline(NamedTuple):
 
 
 def baseline(values: Floats, alike: Mask | None = None) -> Baseline:
-    """What the nights before let one expect: the weekday's level, moved by growth and by what the last week was like.
+    """Expect of a night the weekday's level, moved by growth and by what the last week was like.
 
     Growth is the median of the differences to a week before; so is the spread, which weekdays do not touch.
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date
 
-from nocturne.core.sections import MonitoringSettings
+from nocturne.core.monitoring_section import MonitoringSettings
 from nocturne.monitoring.deviations import deviations
 from nocturne.monitoring.judge import CRITICAL, severity
 from nocturne.monitoring.metric_history import MetricHistory
@@ -77,6 +77,6 @@ def calibrate(history: MetricHistory, nights: Iterable[date], settings: Monitori
 
 
 def _rounded_up(value: float) -> float:
-    """To three significant digits."""
+    """Rounded up to three significant digits."""
     step = 10.0 ** (math.floor(math.log10(value)) - 2)
-    return float(f"{math.ceil(value / step) * step:.3g}")
+    return float(f"{math.ceil(round(value / step, 6)) * step:.3g}")  # 2.2 is not a little more than 2.2

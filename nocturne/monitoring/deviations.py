@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from nocturne.core.arrays import Floats, Mask
-from nocturne.core.sections import MonitoringSettings
+from nocturne.core.monitoring_section import MonitoringSettings
 from nocturne.monitoring import effects
 from nocturne.monitoring.baseline import NIGHTS, SEEN_TWICE, WEEK, Baseline, baseline, count, median
 from nocturne.monitoring.metric_history import MetricHistory, Window

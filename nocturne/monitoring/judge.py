@@ -7,7 +7,7 @@ from datetime import date
 from functools import cache
 from typing import Any
 
-from nocturne.core.sections import MonitoringSettings
+from nocturne.core.monitoring_section import MonitoringSettings
 from nocturne.flow import NIGHTLY, TABLES
 from nocturne.monitoring.deviations import Deviation
 from nocturne.monitoring.watches import WATCHES
