@@ -51,7 +51,7 @@ class Fork:
 
     @property
     def magnitude(self) -> float:
-        """How much of the fault."""
+        """The size of the fault."""
         return self.kind.magnitudes[self.step]
 
     @property

@@ -25,7 +25,7 @@ _DAY = 86_400_000_000
 
 @dataclass(frozen=True)
 class Day:
-    """What a landing day brings.
+    """A landing day.
 
     Attributes:
         listens: of `listens`, by listener.
@@ -42,7 +42,7 @@ class Day:
 
 @dataclass(frozen=True)
 class Past:
-    """What listeners remember, and events that are still to land.
+    """The memories of listeners, and events that are still to land.
 
     Attributes:
         memories: rows of MEMORIES of each of the last days, oldest first.

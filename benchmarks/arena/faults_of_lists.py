@@ -218,7 +218,7 @@ def scores_scaled(night: Night, _: Rng, scale: float) -> Night:
 
 @kind(SERVE, 0.05, 0.3, 1.0)
 def fallbacks_for_many(night: Night, _: Rng, share: float) -> Night:
-    """What their market hears most: for a share of the listeners."""
+    """Popular items of their market: for a share of the listeners."""
     lists, model = _lists(night), night.model
     assert model is not None
     offsets, ids, scores = _structs(lists)

@@ -21,7 +21,7 @@ from nocturne.monitoring.watches import AFTER, watches
 
 @dataclass(frozen=True)
 class Verdict:
-    """What the gate and the watches say of a night.
+    """The verdict of gate and watches on a night.
 
     Attributes:
         alerts: of the watches; of a fork without those that the clean night has as well.
@@ -84,7 +84,7 @@ def judge_all(nights: Sequence[Measured], progress: Callable[[int, int, str], No
 
 
 def _key(alert: Alert) -> tuple[str, str, str]:
-    """What an alert is, with its severity: one that closes the gate is more than one that warns."""
+    """An alert with its severity: one that closes the gate is more than one that warns."""
     return alert.alert, alert.severity, alert.cause
 
 

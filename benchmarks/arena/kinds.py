@@ -44,7 +44,7 @@ class Kind:
 
     @property
     def meaning(self) -> str:
-        """What goes wrong."""
+        """The sentence that says what goes wrong."""
         return (self.change.__doc__ or "").strip().splitlines()[0]
 
 

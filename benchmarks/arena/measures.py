@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 from benchmarks.arena.night import Night
 from benchmarks.arena.rows import beside, cells, day_number, list_rows, places
 from nocturne.core.masks import mask
+from nocturne.ingestion.interactions import UNIT
 from nocturne.storage.contracts import contract
 from nocturne.training.confidences import positions
 from nocturne.validation.metrics import (
@@ -40,8 +41,9 @@ def of_listens(night: Night) -> list[Metric]:
     batch = rows.select([name for name in listens.COLUMNS if name != "item_id"]).combine_chunks().to_batches()
     if batch:
         listens.add_listens(sums, batch[0], item, traits, night.run_date)
-        plays = rows["plays"].to_numpy()
-        listens.add_listeners(sums, [(rows["user_id"].combine_chunks(), plays)])
+        runs = listens.ListenerRuns()
+        runs.add(sums, rows["user_id"].combine_chunks(), rows["plays"].to_numpy())
+        runs.close(sums)
     return [*listens.listen_metrics(sums, traits)]
 
 
@@ -82,7 +84,7 @@ def of_interactions(night: Night) -> list[Metric]:
     gains, of_familiar = (np.bincount(now.row, values, minlength=rows.num_rows) for values in (gained, familiar))
     batch = rows.select(["market", "item_indexes", "play_sums"]).to_batches()[0]
     market = earlier["market"].combine_chunks()
-    interactions.add_rows(sums, batch, changed, known, gains, of_familiar, market)
+    interactions.add_rows(sums, batch, changed, known, gains * UNIT, of_familiar * UNIT, market)
     return [*interactions.interaction_metrics(sums)]
 
 

@@ -70,7 +70,7 @@ class Recipe:
 
 @dataclass(frozen=True)
 class Learned:
-    """How a model was learned.
+    """The learning of a model.
 
     Attributes:
         loss: after the last iteration.
@@ -89,7 +89,7 @@ class Learned:
 
 @dataclass(frozen=True)
 class Before:
-    """What the night before left.
+    """The tables and models that the night before left.
 
     Attributes:
         learned: how the model was.
@@ -135,7 +135,7 @@ class Night:
 
     @property
     def after(self) -> Before:
-        """What this night leaves."""
+        """The tables and models that this night leaves."""
         trained = self.model is not self.before.model
         return Before(
             interactions=self.interactions,

@@ -38,7 +38,7 @@ def row_of(verdict: Verdict) -> Row:
 
 
 def causes(verdict: Verdict) -> list[str]:
-    """What tells, first along the flow: the gate's expectations, then watches, those that close the gate first."""
+    """Causes that tell: the gate's expectations, then watches, those that close the gate and are furthest first."""
     alerts = sorted(verdict.alerts, key=lambda alert: (alert.severity, -alert.effect / alert.threshold))
     return [*verdict.night.closed_by, *dict.fromkeys(alert.cause for alert in alerts)][:4]
 

@@ -14,12 +14,12 @@ from nocturne.ingestion.simulator.memory import Memory
 from nocturne.validation.profiles.catalogue_rules import Catalogue
 
 LOSS, LOSS_OF_ONE, SHARE_OF_LISTENERS = 0.02, 0.1, 0.01
-"""What hurts: this part of all plays lost, or this part of theirs for this share of the listeners."""
+"""Limits of harm: this part of all plays lost, or this part of theirs for this share of the listeners."""
 
 
 @dataclass(frozen=True)
 class Truth:
-    """What a fork does to listeners.
+    """The harm that a fork does to listeners.
 
     Attributes:
         lost: share of the expected plays of all lists together.
@@ -61,7 +61,7 @@ def expected_plays(year: Year, number: int, lists: pa.Table, memory: Memory) -> 
 
 
 def truth_of(fork: Night, clean: Night, usual: Floats, plays: Floats) -> Truth:
-    """What a fork does.
+    """The harm that a fork does.
 
     Args:
         clean: the same night without the fault.
