@@ -74,7 +74,7 @@ class Alternatives:
             self._alternative(condition, bundle, terms)
 
     def _bundle(self, terms: Iterable[Term]) -> tuple[Bundle, Bundle]:
-        """What stands beside each other; and the tags beyond those for which a condition has fields."""
+        """Alternatives that stand beside each other; and the tags beyond those for which a condition has fields."""
         bundle: Bundle = {}
         beyond: Bundle = {}
         for term in terms:
