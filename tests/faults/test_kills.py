@@ -147,7 +147,7 @@ def test_exposures_killed_at_any_commit_leave_the_lists_served_and_end_as_undist
     kills = kill_at_every_point(fork_server, service, command, alike)
     assert kills.errors == []
     written = {point.split()[-2] for point in kills.points if " write " in point}
-    assert written == {*EXPOSURES, "costs", "validations"}
+    assert written == {*EXPOSURES, "costs", "validations", "night_metrics"}
     assert fork_server.start("job", "ingest_exposures", *reference.options(1, "--validate")).wait() == 0
     assert compare_warehouses(reference.warehouse, service.warehouse) == []
     assert read_pointer(service.cache) == read_pointer(undisturbed.cache)
