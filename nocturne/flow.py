@@ -53,7 +53,7 @@ _INGEST_EVENTS = Stage(
 _INGEST_TAKEDOWNS = Stage(
     "ingest_takedowns",
     "take in what may not be listed from now on, by order, and what may be again",
-    reads=("landing", "takedowns", "validations"),
+    reads=("landing", "items", "takedowns", "validations"),
     writes=("takedowns",),
 )
 _INGEST_STEERS = Stage(
