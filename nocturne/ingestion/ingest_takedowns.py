@@ -53,6 +53,4 @@ def landed_takedowns(night: Night) -> tuple[list[Takedown], Counter[str]]:
 
 def _unknown(night: Night, takedowns: Takedowns) -> int:
     """Items that are taken down and the night's catalogue does not name: they may be mistyped, or be yet to come."""
-    if not takedowns.item_ids:
-        return 0
     return len(takedowns.item_ids - set(tables.night_rows(night, "items", ["item_id"])["item_id"].to_pylist()))
