@@ -144,9 +144,6 @@ For {service.listeners / 1e6:,.0f} million listeners and {service.items / 1e6:,.
 .venv/bin/python -m benchmarks.cost data/events.jsonl data/stored.jsonl data/serving.jsonl > docs/cost.md
 ```
 
-These runs were made before nights had shelves, texts of items, bridges, steers and listens set aside, seven tables and two stages more:
-[every kind of content](content.md) says what shelves add, the others are in no line below.
-
 | measured | | run |
 | --- | --- | --- |
 | ingesting an event (wall time of both cores) | {measured.ingest * 1e6:,.1f} core microseconds | events |
