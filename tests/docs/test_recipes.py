@@ -1,4 +1,4 @@
-"""Every recipe's test fails before its patch and passes after it, in a copy of the tree."""
+"""The tests of recipes fail before their patches and pass after them, in a copy of the tree; recipes fit together."""
 
 import os
 import re
@@ -13,6 +13,7 @@ from tests.docs.pages import ROOT, blocks
 
 RECIPES = sorted(page for page in (ROOT / "docs" / "recipes").glob("*.md") if page.name != "README.md")
 EACH_RECIPE = pytest.mark.parametrize("recipe", RECIPES, ids=lambda recipe: recipe.stem)
+OF_TESTS = "diff --git a/tests/"
 COPIED = ("nocturne", "tests", "schemas", "expectations", "conf", "pyproject.toml")
 ALONE = ("--noconftest", "-p", "no:cacheprovider", "-p", "no:xdist", "-o", "addopts=--import-mode=importlib -q")
 """Options of pytest: what tests of recipes need is theirs, and Spark would take longer to import than they take."""
@@ -24,7 +25,7 @@ def patches(recipe: Path) -> list[str]:
     """The patches of the files that a recipe changes, those of tests first."""
     (patch,) = (block.code for block in blocks(recipe) if block.language == "diff")
     files = re.split(r"^(?=diff --git )", patch, flags=re.MULTILINE)[1:]
-    return sorted(files, key=lambda of_file: not of_file.startswith("diff --git a/tests/"))
+    return sorted(files, key=lambda of_file: not of_file.startswith(OF_TESTS))
 
 
 def apply(patch: str, folder: Path, *options: str) -> None:
@@ -40,7 +41,7 @@ def apply(patch: str, folder: Path, *options: str) -> None:
 def run(tests: list[str], folder: Path) -> tuple[int, str]:
     """Run tests of a copy of the tree against that copy; compiled loops as plain Python."""
     environment = {**os.environ, "PYTHONPATH": str(folder), "NUMBA_DISABLE_JIT": "1"}
-    command = [sys.executable, "-m", "pytest", *ALONE, *WRAPPING, *tests]
+    command = [sys.executable, "-m", "pytest", *ALONE, *WRAPPING, "--continue-on-collection-errors", *tests]
     ended = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
     return ended.returncode, ended.stdout + ended.stderr
 
@@ -51,20 +52,28 @@ def test_the_patch_of_a_recipe_fits_the_tree(recipe):
         apply(patch, ROOT, "--check")
 
 
-@pytest.mark.slow  # two processes each
-@EACH_RECIPE
-def test_the_test_of_a_recipe_fails_before_it_and_passes_after_it(recipe, tmp_path):
-    for name in COPIED:  # with what was compiled of it, but for loops
+@pytest.fixture(scope="module")
+def tree(tmp_path_factory):
+    """A copy of the tree, with what was compiled of it, but for loops, and the tests of all recipes."""
+    folder = tmp_path_factory.mktemp("tree")
+    for name in COPIED:
         copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy2
         options = {"ignore": shutil.ignore_patterns("*.nbi", "*.nbc")} if (ROOT / name).is_dir() else {}
-        copy(ROOT / name, tmp_path / name, **options)
-    of_tests = [patch for patch in patches(recipe) if patch.startswith("diff --git a/tests/")]
-    tests = [re.match(r"diff --git a/(\S+)", patch)[1] for patch in of_tests]
-    for patch in of_tests:
-        apply(patch, tmp_path)
-    status, printed = run(tests, tmp_path)
-    assert status in {pytest.ExitCode.TESTS_FAILED, pytest.ExitCode.INTERRUPTED}, printed
-    for patch in patches(recipe)[len(of_tests) :]:
-        apply(patch, tmp_path)
-    status, printed = run(tests, tmp_path)
-    assert status == pytest.ExitCode.OK, printed
+        copy(ROOT / name, folder / name, **options)
+    for patch in (patch for recipe in RECIPES for patch in patches(recipe) if patch.startswith(OF_TESTS)):
+        apply(patch, folder)
+    return folder
+
+
+@pytest.mark.slow  # two processes
+def test_the_tests_of_all_recipes_fail_before_them_and_pass_after_them(tree):
+    tests_by_recipe = {recipe.stem: set(re.findall(rf"^{OF_TESTS}(\S+)", "".join(patches(recipe)), re.MULTILINE))
+                       for recipe in RECIPES}  # fmt: skip
+    tests = sorted(f"tests/{name}" for names in tests_by_recipe.values() for name in names)
+    _, before = run(tests, tree)
+    broken = set(re.findall(r"^(?:FAILED|ERROR) tests/([^\s:]+)", before, re.MULTILINE))
+    assert [recipe for recipe, names in tests_by_recipe.items() if not names & broken] == [], before
+    for patch in (patch for recipe in RECIPES for patch in patches(recipe) if not patch.startswith(OF_TESTS)):
+        apply(patch, tree)
+    status, after = run(tests, tree)
+    assert status == pytest.ExitCode.OK, after
