@@ -38,7 +38,8 @@ def items(night: Night) -> Metrics:
     rules = Catalogue(rows, night.run_date, blocked, tables.night_rows(night, "takedowns", Catalogue.WORDS))
     nowhere = np.all([rules.barred(market) for market in (*sorted(rules.markets), None)], axis=0)
     previous = previous_night(night, "items")
-    return catalogue_metrics(rows, nowhere, tables.night_rows(previous, "items", COLUMNS) if previous else None)
+    own = nowhere[: rows.num_rows]  # behind them stand items that are taken down and that the catalogue lacks
+    return catalogue_metrics(rows, own, tables.night_rows(previous, "items", COLUMNS) if previous else None)
 
 
 def quarantine(night: Night) -> Metrics:
