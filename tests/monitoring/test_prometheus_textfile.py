@@ -1,6 +1,6 @@
 """The textfile of Prometheus: of the newest night, bounded in its labels, replaced whole or not at all."""
 
-from datetime import timedelta
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -11,19 +11,28 @@ from nocturne.core.night import Night
 from nocturne.monitoring import prometheus_textfile
 from nocturne.monitoring.judge import judge
 from nocturne.monitoring.night_verdict import NightVerdict
+from nocturne.serving.cache.pointer import Generation, Pointer, to_json
+from nocturne.serving.night_record import PUBLISHED, Manifest, NightRecord
 from tests.fixtures import metric_years, two_listeners
-from tests.fixtures.published_nights import serve_two_nights
 from tests.monitoring.test_judge import deviation
 
 DAY = 86_400
 
 
+def published(run_date: date) -> dict[str, Any]:
+    """A row of `nights`: one listener, served by one cache."""
+    generation = f"{run_date}-8f14e45f"
+    manifest = Manifest(run_date, generation, 1, None, None, "", "", {}, (), (), {}, {})
+    pointers = {"lmdb:cache": to_json(Pointer(Generation(generation, run_date))).decode()}
+    return NightRecord(manifest, manifest.checksum, PUBLISHED, None, (), pointers).to_row()
+
+
 @pytest.fixture(scope="module")
 def served(night_of_module: Any, tmp_path_factory: pytest.TempPathFactory) -> Night:
-    """Two nights that are published and served, the second with metrics, costs and two alerts."""
+    """A night that is published and served, with metrics, costs and three alerts."""
     file = tmp_path_factory.mktemp("collector") / "nocturne.prom"
     tonight: Night = night_of_module(metric_years.MONDAY, f"monitoring.prometheus_textfile={file}")
-    serve_two_nights(tonight, "a b")
+    two_listeners.write(tonight, "nights", [published(tonight.run_date)])
     measured = [
         ("listens", "listens", "all", "", 12.0),
         ("listens", "listens", "market", "SE", 5.0),
