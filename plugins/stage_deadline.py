@@ -1,6 +1,8 @@
 """The deadline of a stage of the nightly DAG, and the plugin that makes it known to Airflow."""
 
+import json
 import logging
+import os
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -38,19 +40,29 @@ class StageDeadline(BaseDeadlineReference):
         from airflow.models.dagrun import DagRun
 
         (run,) = DagRun.find(dag_id=dag_id, run_id=run_id, session=session)
-        return due(run.run_type, run.data_interval_end, self.hours_now())
+        return due(run.run_type, run.data_interval_end, self.hours_by(variable(session)))
 
-    def hours_now(self) -> float | None:
+    def hours_by(self, text: str | None) -> float | None:
         """Hours by the Variable, or by the DAG where it does not say, or cannot be understood."""
-        from airflow.models.variable import Variable
-
         try:
-            told = Variable.get(VARIABLE, default_var={}, deserialize_json=True)
-            hours = told.get(self.stage, self.hours)
+            hours = json.loads(text or "{}").get(self.stage, self.hours)
             return None if hours is None else float(hours)
-        except Exception:  # a run must not fail to start for it
+        except (AttributeError, TypeError, ValueError):  # a run must not fail to start for it
             log.exception('%s is not understood: expected JSON such as {"refresh_cache": 7}', VARIABLE)
             return self.hours
+
+
+def variable(session: Any) -> str | None:
+    """The Variable, from the environment or Airflow's database; None where neither has it.
+
+    Airflow's own `Variable.get` would end the transaction in which the run is being made.
+    """
+    from airflow.models.variable import Variable
+
+    if told := os.environ.get(f"AIRFLOW_VAR_{VARIABLE.upper()}"):
+        return told
+    row = session.query(Variable).filter(Variable.key == VARIABLE).one_or_none()
+    return row.get_val() if row else None
 
 
 def due(run_type: str, day_ends: datetime | None, hours: float | None) -> datetime | None:

@@ -89,12 +89,17 @@ def test_scheduled_runs_alone_are_due_so_many_hours_after_their_day(run_type, da
         ("[7]", 7.0),
     ],
 )
-def test_a_variable_says_other_hours_and_a_mistake_in_it_lets_no_run_fail(monkeypatch, variable, expected):
+def test_a_variable_says_other_hours_and_a_mistake_in_it_lets_no_run_fail(variable, expected):
     from stage_deadline import StageDeadline
 
-    monkeypatch.delenv("AIRFLOW_VAR_NOCTURNE_DUE", raising=False)
-    monkeypatch.setenv("AIRFLOW_VAR_NOCTURNE_DUE", "{}" if variable is None else variable)
-    assert StageDeadline("refresh_cache", 7.0).hours_now() == expected
+    assert StageDeadline("refresh_cache", 7.0).hours_by(variable) == expected
+
+
+def test_the_environment_says_the_variable_without_a_database(monkeypatch):
+    from stage_deadline import variable
+
+    monkeypatch.setenv("AIRFLOW_VAR_NOCTURNE_DUE", '{"refresh_cache": 5}')
+    assert variable(None) == '{"refresh_cache": 5}'
 
 
 def test_when_a_deadline_is_missed_nocturne_is_asked_about_the_stage_and_the_night(asked, caplog):
