@@ -17,7 +17,14 @@ from nocturne.validation.suites import CRITICAL, metric_names
 
 ROOT = Path(__file__).resolve().parents[1]
 MODULES = sorted((ROOT / "nocturne").rglob("*.py"))
-BESIDE_DAGS = {"nocturne.flow", "airflow", "tasks", "upcoming_cron"} | sys.stdlib_module_names
+BESIDE_DAGS = {
+    "nocturne.flow",
+    "airflow",
+    "tasks",
+    "deadlines",
+    "upcoming_cron",
+    "stage_deadline",
+} | sys.stdlib_module_names
 
 
 @cache

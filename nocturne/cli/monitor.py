@@ -1,7 +1,7 @@
 """`nocturne monitor ...`: the alerts of a night, and the limits that they are raised by."""
 
 from functools import partial
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 
@@ -9,6 +9,7 @@ from nocturne.cli.help import Command, Group
 from nocturne.cli.options import Conf, Json, OneNight, Set, WarehouseFolder, open_warehouse
 from nocturne.core.console import print_json, say
 from nocturne.core.errors import GateClosed, UsageError
+from nocturne.flow import NIGHTLY
 
 app = typer.Typer(cls=Group, no_args_is_help=True, help="Monitoring: alerts of nights, and their limits.")
 command = partial(app.command, cls=Command)
@@ -87,6 +88,45 @@ def calibrate(warehouse: WarehouseFolder, conf: Conf = None, set_: Set = None, a
     if done.warnings:
         counted = ", ".join(f"{cause} {nights}" for cause, nights in done.warnings.items())
         say(f"nights with a warning, of {done.nights}: {counted}")
+
+
+@command("deadline")
+def deadline(
+    warehouse: WarehouseFolder,
+    run_date: OneNight,
+    stage: Annotated[str, typer.Option(help="stage of the flow that is due", metavar="STAGE")],
+    due: Annotated[str, typer.Option(help="when it was due, told as it is given")] = "",
+    conf: Conf = None,
+    set_: Set = None,
+    as_json: Json = False,
+) -> None:
+    """Say whether a stage of a night is done, and if it is not, tell the webhook: what a scheduler runs at a deadline.
+
+    Example: nocturne monitor deadline --warehouse data/warehouse --run-date 2025-01-03 --stage refresh_cache
+    """
+    from nocturne.core.night import Warehouse
+    from nocturne.core.settings import load_settings
+    from nocturne.monitoring import webhook
+    from nocturne.monitoring.late_stage import LateStage, is_done, served_meanwhile
+    from nocturne.pipeline.status import read_status
+    from nocturne.storage import tables
+
+    if stage not in (names := [each.name for each in NIGHTLY]):
+        raise UsageError("no such stage", found=stage, expected=", ".join(names))
+    stored, night = Warehouse(warehouse, load_settings(conf or None, set_ or ())), run_date.date()
+    if is_done(stored, night, stage):
+        if as_json:
+            print_json({"run_date": night, "stage": stage, "late": False})
+        say(f"night {night}: {stage} is done")
+        return
+    nights = read_status(stored).nights if tables.is_warehouse(stored) else ()
+    state = next((each.state for each in nights if each.run_date == night), "not begun")
+    late = LateStage(warehouse, night, stage, due, state, served_meanwhile(stored))
+    told = webhook.post(late.document(), stored.settings.monitoring, say)
+    if as_json:
+        print_json(late.document() | {"late": True, "webhook_told": told})
+    else:
+        print(f"{late.sentence}. Next: {late.next_step}")
 
 
 def _text(row: Row, following: list[Row]) -> str:

@@ -53,7 +53,8 @@ def serve(
     }
     settings = with_values(settings, {name: file for name, file in given.items() if file})
     require_cache(cache)
-    worker = Worker(cache, settings.cache, settings.service, landing, settings.words, reports)
+    night_metrics = settings.monitoring.prometheus_textfile
+    worker = Worker(cache, settings.cache, settings.service, landing, settings.words, reports, night_metrics)
     listening = server.listen(worker, host, port)
     shown = f"[{host}]" if ":" in host else host
     say(f"listening on http://{shown}:{listening.getsockname()[1]}/, stopped by Ctrl-C")

@@ -34,3 +34,26 @@ class MonitoringSettings(Section):
         dict[str, dict[str, Annotated[float, Field(gt=0)]]],
         Field(strict=False, description="warn and block by cause, in place of a watch's own; docs/monitoring.md"),
     ]
+    prometheus_textfile: Annotated[
+        str,
+        Field(
+            pattern=r"^(.+\.prom)?$",
+            description="file of the newest night's metrics in Prometheus' format, for node_exporter and the service; "
+            "empty: none is written",
+        ),
+    ]
+    openlineage_folder: Annotated[
+        str, Field(description="folder of OpenLineage events, a file a night; empty: none are written")
+    ]
+    webhook_url_file: Annotated[
+        str,
+        Field(
+            description="file that holds the URL which a night's verdict is posted to; empty: the environment variable "
+            "NOCTURNE_WEBHOOK_URL is the URL, and without it nothing is posted"
+        ),
+    ]
+    webhook_seconds: Annotated[float, Field(gt=0, le=60, description="seconds that an answer of the webhook may take")]
+    webhook_tries: Annotated[int, Field(ge=1, le=10, description="times that a post is tried")]
+    webhook_plain_http: Annotated[
+        bool, Field(description="let posts to other machines go by http, where whoever is on the way reads them")
+    ]

@@ -85,6 +85,7 @@ class Worker:
         landing: the landing zone, for exposures; empty: none are kept.
         words: settings of what turns words into plans; None: the usual ones.
         reports: folder of the pages of nights; empty: none are shown.
+        night_metrics: textfile of the newest night, shown among the metrics; empty: none is.
     """
 
     cache: str = field(repr=False)
@@ -93,6 +94,7 @@ class Worker:
     landing: str = ""
     words: WordsSettings | None = None
     reports: str = ""
+    night_metrics: str = ""
 
     def __call__(self) -> Guard:
         """The application, with the cache open.
@@ -122,6 +124,7 @@ class Worker:
                 words,
                 self._takes_down,
                 self.reports,
+                self.night_metrics,
             )
         from nocturne.serving.cache.redis.row_reader import RowReader
 
@@ -137,6 +140,7 @@ class Worker:
             words,
             self._takes_down,
             self.reports,
+            self.night_metrics,
         )
 
     @property
@@ -156,6 +160,7 @@ def build_app(
     words: ParserOf = parser_of,
     takes_down: TakesDown | None = None,
     reports: str = "",
+    night_metrics: str = "",
 ) -> Guard:
     """The application of a worker.
 
@@ -169,6 +174,7 @@ def build_app(
         words: makes the parser of a generation.
         takes_down: takes items down; None: nothing is.
         reports: folder of the pages of nights; empty: none are shown.
+        night_metrics: textfile of the newest night; empty: none is shown.
 
     Raises:
         UsageError: a file that the settings name cannot be read.
@@ -178,7 +184,7 @@ def build_app(
         for file in (settings.token_file, settings.takedown_token_file, settings.reports_token_file)
     )
     requests = RequestLog(settings.log_key_file) if settings.log_requests else None
-    metrics = Metrics()
+    metrics = Metrics(night_metrics)
     queries = Queries(settings)
     exposures = (
         Exposures(Path(landing), settings.exposure_flush_seconds, settings.exposure_memory_mb * 2**20, metrics.exposed)
