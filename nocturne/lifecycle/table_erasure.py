@@ -34,7 +34,7 @@ _JOURNAL = "journal"
 
 @dataclass(frozen=True)
 class Account:
-    """What left a night's rows of a table.
+    """Rows that left a night of a table, summed up.
 
     Attributes:
         generation: of a night that was run again, whose rows these were; None of rows as they stand.

@@ -43,8 +43,9 @@ class ListComparison:
     def of(cls, night: Night) -> "ListComparison":
         """Those of a night."""
         learned = tables.night_rows(night, "item_factors", ["item_index", "listeners"])
-        popularity = np.zeros(int(pc.max(learned["item_index"]).as_py() or -1) + 1)
-        popularity[learned["item_index"].to_numpy()] = learned["listeners"].to_numpy()
+        number = learned["item_index"].to_numpy()
+        popularity = np.zeros(int(number.max(initial=-1)) + 1)
+        popularity[number] = learned["listeners"].to_numpy()
         return cls(
             run_date=night.run_date,
             items=StoredRows.at(night, "items", ("item_id", *ItemTraits.COLUMNS)),
