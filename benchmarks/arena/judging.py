@@ -1,6 +1,6 @@
 """Judgement of measured nights by the project's own watches, each held against the clean nights before it."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 
@@ -9,8 +9,8 @@ import pyarrow as pa
 
 from benchmarks.arena.course import Measured
 from benchmarks.arena.gate import PROOFS
-from benchmarks.arena.year import HOLIDAYS
-from nocturne.core.sections import MonitoringSettings
+from benchmarks.arena.year import HOLIDAYS, rearranged
+from nocturne.core.monitoring_section import MonitoringSettings
 from nocturne.core.settings import load_settings
 from nocturne.monitoring.baseline import NIGHTS
 from nocturne.monitoring.deviations import deviations
@@ -60,24 +60,24 @@ class Verdict:
 
 def monitoring_settings() -> MonitoringSettings:
     """The project's defaults, with the holidays of the arena's year."""
-    holidays = sorted(day + timedelta(days=shift) for day in HOLIDAYS for shift in (0,))
-    return load_settings().monitoring.model_copy(update={"holidays": tuple(holidays)})
+    return load_settings().monitoring.model_copy(update={"holidays": tuple(sorted(HOLIDAYS))})
 
 
 def judge_all(nights: Sequence[Measured], progress: Callable[[int, int, str], None] = lambda *_: None) -> list[Verdict]:
     """The verdict on every measured night, in their order."""
     settings = monitoring_settings()
     clean = {night.number: night for night in nights if night.fork is None}
+    changed = rearranged(min(clean), max(clean))
     whole = _history(clean.values())
     seen: dict[int, set[tuple[str, str, str]]] = {}
     verdicts = []
     for done, night in enumerate(nights):
         progress(done, len(nights), "judged")
         if night.fork is None:
-            alerts = _alerts(whole, night, settings)
+            alerts = _alerts(whole, night, settings, changed)
             seen[night.number] = {_key(alert) for alert in alerts}
         else:
-            alerts = _alerts(_instead(whole, night), night, settings)
+            alerts = _alerts(_instead(whole, night), night, settings, changed)
             alerts = [alert for alert in alerts if _key(alert) not in seen[night.number]]
         verdicts.append(Verdict(night, tuple(alerts), _nights_until(night, alerts)))
     return verdicts
@@ -121,10 +121,12 @@ def _instead(history: MetricHistory, night: Measured) -> MetricHistory:
     return MetricHistory(history.first + timedelta(days=first), sound, segments, values, counts)
 
 
-def _alerts(history: MetricHistory, night: Measured, settings: MonitoringSettings) -> list[Alert]:
+def _alerts(
+    history: MetricHistory, night: Measured, settings: MonitoringSettings, changed: Collection[date]
+) -> list[Alert]:
     """Alerts of the night's tables, those that are complete the night after among them."""
     day = night.metrics["run_date"][0].as_py()
-    far = deviations(history, watches(settings.limits), day, settings)
+    far = deviations(history, watches(settings.limits), day, settings, changed)
     return judge(far, day, settings, NOTHING_TOLD)
 
 

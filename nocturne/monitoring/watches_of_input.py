@@ -30,8 +30,11 @@ LISTENS = (
           "More listens are late: tonight's lists lack them.", _PRODUCER, direction="rise"),
     Watch("listens.length", "ms_played", (QUANTILE,), "wasserstein", 0.3, 0.6,
           "Plays are much longer or shorter: seconds for milliseconds, or another meaning of the field.", _UNIT),
-    Watch("listens.lengths", "median_ms_played", ("market", "content_type"), "ratio", 1.5, 2.5,
-          "Plays of this segment are much longer or shorter: its producer counts otherwise.", _UNIT),
+    Watch("listens.lengths", "median_ms_played", ("content_type",), "ratio", 1.5, 2.5,
+          "Plays of this content type are much longer or shorter: its producer counts otherwise.", _UNIT),
+    Watch("listens.lengths_by_market", "median_ms_played", ("market",), "ratio", 1.5, None,
+          "Plays of this market are much longer or shorter: other types are played, or its producer counts otherwise.",
+          _UNIT),
     Watch("listens.part_played", "share_of_length", (QUANTILE,), "wasserstein", 0.3, 0.6,
           "Another part of items is played: lengths of plays or of items are in another unit.", _UNIT),
     Watch("listens.timed", "share_timed", ("all", "market"), "difference", 0.1, None,
@@ -81,8 +84,9 @@ ACCOUNTS = (
 )  # fmt: skip
 
 _CHANGED = (
-    ("title", 0.05, 0.3), ("creator", 0.03, 0.15), ("content_type", 0.01, 0.05), ("explicit", 0.01, 0.05),
-    ("markets", 0.03, 0.15), ("duration_ms", 0.05, 0.3),
+    ("title", 0.05, 0.3), ("creator", 0.03, 0.15), ("content_type", 0.01, 0.05), ("explicit", 0.005, 0.02),
+    ("markets", 0.01, 0.04), ("available_from", 0.005, 0.02), ("available_until", 0.005, 0.02),
+    ("duration_ms", 0.05, 0.3),
 )  # fmt: skip
 ITEMS = (
     Watch("items.volume", "items", ("all", "content_type"), "ratio", 1.1, 1.3,
@@ -104,12 +108,12 @@ ITEMS = (
           "Another share of items is bound to markets.", _CATALOGUE, noise="share"),
     Watch("items.licensed", "share_licensed", ("market",), "difference", 0.1, 0.3,
           "Another share of the restricted items may be played in this market.", _CATALOGUE, noise="share"),
-    Watch("items.licences_lifted", "share_licences_lifted", ("all",), "difference", 0.02, 0.15,
+    Watch("items.licences_lifted", "share_licences_lifted", ("all",), "difference", 0.01, 0.03,
           "Items bound to other markets last night may be played here tonight: licences may be missing.",
           _CATALOGUE, direction="rise"),
-    Watch("items.marks_lifted", "share_explicit_lifted", ("all",), "difference", 0.02, 0.15,
+    Watch("items.marks_lifted", "share_explicit_lifted", ("all",), "difference", 0.01, 0.03,
           "Items marked explicit last night are not so tonight: marks may be missing.", _CATALOGUE, direction="rise"),
-    Watch("items.listable", "least_listable_vs_last_night", ("all",), "ratio", 1.02, 1.1,
+    Watch("items.listable", "least_listable_vs_last_night", ("all",), "ratio", 1.01, 1.03,
           "Fewer items than last night may be listed in a market: dates or licences changed at once.",
           _CATALOGUE, direction="fall"),
     Watch("items.without_creator", "share_without_creator", ("all",), "difference", 0.05, None,
