@@ -10,7 +10,7 @@ import pyarrow as pa
 from benchmarks.arena.course import Measured
 from benchmarks.arena.gate import PROOFS
 from benchmarks.arena.year import HOLIDAYS
-from nocturne.core.sections import MonitoringSettings
+from nocturne.core.monitoring_section import MonitoringSettings
 from nocturne.core.settings import load_settings
 from nocturne.monitoring.baseline import NIGHTS
 from nocturne.monitoring.deviations import deviations
