@@ -10,7 +10,7 @@ import numpy as np
 from nocturne.core.arrays import Floats, Mask
 from nocturne.core.monitoring_section import MonitoringSettings
 from nocturne.monitoring import effects
-from nocturne.monitoring.baseline import NIGHTS, SEEN_TWICE, WEEK, Baseline, baseline, count, median
+from nocturne.monitoring.baseline import NIGHTS, SEEN_TWICE, WEEK, baseline, count, median
 from nocturne.monitoring.metric_history import MetricHistory, Window
 from nocturne.monitoring.watch import QUANTILE, Watch
 
@@ -38,6 +38,7 @@ class Deviation:
         strength: the same in terms of the watch's limits.
         spreads: how many times the usual spread it is.
         nights: nights that it is held against, count.
+        known: nights that say how the service is: of a metric that jumps with models, those without a new one too.
         wide: whether limits are twice as far: a holiday, or a weekday that was not seen twice.
         scale: of Wasserstein distances the size of what is expected, of which limits are parts.
         events: number that the metric rests on, where it is counted.
@@ -53,6 +54,7 @@ class Deviation:
     strength: float
     spreads: float
     nights: int
+    known: int
     wide: bool
     scale: float = 1.0
     moved: str = ""
@@ -163,6 +165,7 @@ def _of_segments(
         trouble &= (observed < expected) == (watch.direction == "fall")
     trouble &= (np.fmax(observed, expected) >= watch.at_least) & ~(expected > watch.at_most)
     trouble &= ~(events < min_count)  # NaN where nothing was counted
+    known = count(before[:, :NIGHTS]) if watch.of_model else usual.nights
     for place in np.flatnonzero(trouble).tolist():
         yield Deviation(
             watch,
@@ -175,6 +178,7 @@ def _of_segments(
             float(strength[place]),
             float(spreads[place]),
             int(usual.nights[place]),
+            int(known[place]),
             bool(wide[place]),
             events=float(events[place]) if np.isfinite(events[place]) else None,
         )
@@ -214,7 +218,8 @@ def _of_distribution(
         effect,
         strength,
         (effect - typical) / max(spread, _OF_NOTHING),
-        _nights(usual),
+        _most(usual.nights),
+        _most(count(past[:, :NIGHTS]) if watch.of_model else usual.nights),
         wide,
         scale,
         levels[moved],
@@ -239,8 +244,8 @@ def _of_past(distances: Floats, usable: Mask) -> tuple[float, float]:
     return typical, _NORMAL * float(median(np.abs(distances - typical)[None, :])[0])
 
 
-def _nights(usual: Baseline) -> int:
-    return int(usual.nights.max(initial=0))
+def _most(nights: Floats) -> int:
+    return int(nights.max(initial=0))
 
 
 def _noise(watch: Watch, expected: Floats, events: Floats) -> Floats:

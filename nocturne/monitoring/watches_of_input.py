@@ -85,7 +85,7 @@ ACCOUNTS = (
 
 _CHANGED = (
     ("title", 0.05, 0.3), ("creator", 0.03, 0.15), ("content_type", 0.01, 0.05), ("explicit", 0.005, 0.02),
-    ("markets", 0.01, 0.04), ("available_from", 0.005, 0.02), ("available_until", 0.005, 0.02),
+    ("markets", 0.01, 0.04), ("available_from", 0.003, 0.01), ("available_until", 0.003, 0.01),
     ("duration_ms", 0.05, 0.3),
 )  # fmt: skip
 ITEMS = (

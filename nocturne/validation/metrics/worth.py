@@ -46,14 +46,16 @@ class Judge(NamedTuple):
         counts = np.where(lists.items >= 0, 1.0 / np.log2(place + 2.0), 0.0)
         scores = np.einsum("ij,ij->i", self.listeners[owner], self.items[np.maximum(lists.items, 0)])
         whole, weight = lists.per_row(counts * scores), lists.per_row(counts)
-        return np.divide(whole, weight, out=np.full(len(weight), np.nan), where=weight > 0)
+        mean: Floats = np.divide(whole, weight, out=np.full(len(weight), np.nan), where=weight > 0)
+        return mean
 
     def scores(self, items: Positions) -> Floats:
         """Scores of some items, in units of each listener's spread about their mean; shape (listeners, items)."""
         scores = (self.listeners @ self.items[items].T).astype(np.float64)
         scores -= scores.mean(axis=1, keepdims=True)
         length = np.linalg.norm(scores, axis=1, keepdims=True)
-        return np.divide(scores, length, out=np.zeros_like(scores), where=length > 0)
+        in_units: Floats = np.divide(scores, length, out=np.zeros_like(scores), where=length > 0)
+        return in_units
 
 
 def add_worth(sums: SegmentSums, judge: Judge, now: Rows, then: Rows, segments: Segments) -> None:
@@ -101,8 +103,11 @@ def worth_metrics(sums: SegmentSums) -> tuple[Metric, ...]:
         for key in sums.segments_of("judged")
         if (count := sums.amounts[key])
     ]
+    whole = next((each.value for each in of_lists if each.segment_kind == ALL), 0.0)
+    beside = [each for each in of_lists if each.segment_kind == "arm" and whole > 0]
     return (
         *of_lists,
+        *(metric("worth_beside_all", each.value / whole, "arm", each.segment, each.count) for each in beside),
         *ratios(sums, "share_worse", "worse", "judged", _EVERY),
         *quantiles(sums, "worth_kept"),
         *ratios(sums, "mean_taste_kept", "alike", "tasting", _EVERY),

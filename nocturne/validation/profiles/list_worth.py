@@ -43,10 +43,11 @@ class _KnownModel(NamedTuple):
     """Items of a night's model.
 
     Attributes:
+        numbers: of the items.
         items: factors times the multiplier of the item's scores; shape (items, factors).
     """
 
-    ids: pa.Array
+    numbers: IdNumbers
     items: np.ndarray
 
     @classmethod
@@ -59,7 +60,7 @@ class _KnownModel(NamedTuple):
         if not rows.num_rows:
             return None
         vectors = _vectors(rows["factors"], len(rows["factors"][0]))
-        return cls(rows["item_id"].combine_chunks(), vectors * rows["score_multiplier"].to_numpy()[:, None])
+        return cls(IdNumbers(rows["item_id"].combine_chunks()), vectors * rows["score_multiplier"].to_numpy()[:, None])
 
     def judge(self, pools: pa.Table) -> Judge:
         """The judge for the listeners of some pools."""
@@ -80,9 +81,9 @@ def _add_bucket(
     of_some, of_also = (
         {kind: each.take(np.flatnonzero(those)) for kind, each in labels.items()} for those in (some, also)
     )
-    judge, numbers = models[1].judge(last_night.take(pa.array(rows[1][some]))), IdNumbers(models[1].ids)
-    both = now.filter(pa.array(some)), then.take(pa.array(rows[0][some]))
-    add_worth(sums, judge, *(_items(each, numbers) for each in both), of_some)
+    judge, numbers = models[1].judge(last_night.take(pa.array(rows[1][some]))), models[1].numbers
+    listed = _items(now.filter(pa.array(some)), numbers)
+    add_worth(sums, judge, listed, _items(then.take(pa.array(rows[0][some])), numbers), of_some)
     of_tonight = models[0].judge(tonight.take(pa.array(rows[2][also])))
     of_last_night = models[1].judge(last_night.take(pa.array(rows[1][also])))
     asked = _asked(models)
@@ -91,9 +92,10 @@ def _add_bucket(
 
 def _asked(models: tuple[_KnownModel, _KnownModel]) -> list[np.ndarray]:
     """Places in both models of the items that are compared."""
-    known = models[1].ids.filter(pc.is_in(models[1].ids, value_set=models[0].ids))
+    tonight, last_night = (each.numbers for each in models)
+    known = last_night.ids.filter(pa.array(tonight.find(last_night.ids) >= 0))
     ids = known.take(pa.array(asked_items(known)))
-    return [pc.index_in(ids, value_set=each.ids).to_numpy() for each in models]
+    return [each.find(ids) for each in (tonight, last_night)]
 
 
 def _with_factors(night: Night, bucket: int, width: int) -> pa.Table:
