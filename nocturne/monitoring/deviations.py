@@ -254,7 +254,8 @@ def _noise(watch: Watch, expected: Floats, events: Floats) -> Floats:
     if watch.noise == "count":
         return 1.0 / np.sqrt(some)
     if watch.noise == "share":
-        part = np.minimum(some, 1.0)
+        least = np.nan_to_num(1.0 / np.maximum(events, 1.0))
+        part = np.clip(some, least, 1.0)  # where none was expected, one says little
         of_share = np.sqrt(part * (1 - part) / np.where(events > 0, events, np.inf))
         noise: Floats = of_share / part if watch.effect_size == "ratio" else of_share
         return noise

@@ -28,7 +28,7 @@ LISTENS = (
       for name, kind, meaning, block in _SHARES),
     Watch("listens.late", "share_late", ("all",), "difference", 0.05, None,
           "More listens are late: tonight's lists lack them.", _PRODUCER, direction="rise"),
-    Watch("listens.length", "ms_played", (QUANTILE,), "wasserstein", 0.3, 0.6,
+    Watch("listens.length", "ms_played", (QUANTILE,), "wasserstein", 0.4, 0.6,
           "Plays are much longer or shorter: seconds for milliseconds, or another meaning of the field.", _UNIT),
     Watch("listens.lengths", "median_ms_played", ("content_type",), "ratio", 1.5, 2.5,
           "Plays of this content type are much longer or shorter: its producer counts otherwise.", _UNIT),

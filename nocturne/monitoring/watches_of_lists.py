@@ -52,7 +52,7 @@ LISTS = (
     Watch("ranked_lists.worth", "worth", _MARKETS, "ratio", 1.006, 1.01,
           "Lists are worth less, or more, to their listeners than last night's, as last night's model has it.",
           _COMPARE, of_model=True),
-    Watch("ranked_lists.worth_of_arms", "worth_beside_all", ("arm",), "ratio", 1.01, 1.02,
+    Watch("ranked_lists.worth_of_arms", "worth_beside_all", ("arm",), "ratio", 1.006, 1.012,
           "The lists of an arm are worth less, or more, than usual beside those of all.",
           "See the arm's settings and model: `nocturne experiments show`."),
     Watch("ranked_lists.worse", "share_worse", _MARKETS, "difference", 0.005, 0.01,

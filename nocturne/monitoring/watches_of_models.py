@@ -34,7 +34,7 @@ _EITHER = tuple(
 
 FACTORS = (
     *_EITHER,
-    Watch("item_factors.meaning", "gain_of_heard_together", ("all",), "ratio", 1.1, 1.4,
+    Watch("item_factors.meaning", "gain_of_heard_together", ("all",), "ratio", 1.3, 1.6,
           "Items that are heard together are no longer near each other: factors may be those of other items.",
           _MODEL, direction="fall", of_model=True),
     Watch("item_factors.neighbours", "gain_of_neighbours", ("all",), "ratio", 1.05, 1.2,
