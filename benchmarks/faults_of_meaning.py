@@ -101,7 +101,9 @@ def main() -> int:
         forks = [row_of(verdict) for verdict in verdicts if verdict.night.fork is not None]
         command = f".venv/bin/python -m benchmarks.faults_of_meaning --nights {options.nights} --seed {options.seed}"
         command += f" --listeners {options.listeners} --items {options.items} --check"
-        options.page.write_text(page(forks, summaries(verdicts), clean_summary(verdicts), command), encoding="utf-8")
+        above = options.page.read_text(encoding="utf-8")
+        told = page(above, forks, summaries(verdicts), clean_summary(verdicts), command)
+        options.page.write_text(told, encoding="utf-8")
     report(verdicts, as_json=options.json)
     return int(options.check and not passes(verdicts))
 

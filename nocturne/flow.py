@@ -111,7 +111,7 @@ _RELATE_ITEMS = Stage(
 _WATCH_NIGHT = Stage(
     "watch_night",
     "hold the night's metrics against those of earlier nights, and say what is wrong",
-    reads=("night_metrics", "alerts", "nights", "costs"),
+    reads=("night_metrics", "alerts", "nights", "experiment_results", "costs"),
     writes=("alerts",),
 )
 _TABLE_STAGES = (

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from benchmarks.arena.night import Night, arms_of
+from benchmarks.arena.night import NO_TAKEDOWNS, Night, arms_of
 from benchmarks.arena.rows import beside, list_rows, places
 from nocturne.core.masks import mask
 from nocturne.core.settings import load_settings
@@ -94,8 +94,8 @@ def _of_items(night: Night) -> Profile:
     if night.before.catalogue is None:
         return {}
     blocked, earlier = night.recipe.ranking.explicit_blocked_markets, night.before.catalogue
-    tonight = Catalogue(night.catalogue, night.run_date, blocked)
-    before = Catalogue(earlier, night.run_date, blocked)
+    tonight = Catalogue(night.catalogue, night.run_date, blocked, NO_TAKEDOWNS)
+    before = Catalogue(earlier, night.run_date, blocked, NO_TAKEDOWNS)
     place = places(earlier["item_id"], night.catalogue["item_id"])
     then = np.flatnonzero(place >= 0)
     now = place[then]
@@ -159,7 +159,7 @@ def _of_lists(night: Night) -> Profile:
     scores = pc.struct_field(batch["items"].flatten(), "score").to_numpy(zero_copy_only=False)
     shape = shapes(row, scores, batch.num_rows)
     markets = batch["market"].dictionary_encode()
-    catalogue = Catalogue(night.catalogue, night.run_date, settings.explicit_blocked_markets)
+    catalogue = Catalogue(night.catalogue, night.run_date, settings.explicit_blocked_markets, NO_TAKEDOWNS)
     barred, unknown = catalogue.judge(night.ids, markets.dictionary)
     market = markets.indices.fill_null(len(markets.dictionary)).to_numpy()[row]
     full = np.minimum(batch["candidates"].to_numpy(), settings.top_k)

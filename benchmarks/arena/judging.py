@@ -1,15 +1,16 @@
 """Judgement of measured nights by the project's own watches, each held against the clean nights before it."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from benchmarks.arena.course import Measured
 from benchmarks.arena.gate import PROOFS
-from benchmarks.arena.year import HOLIDAYS
+from benchmarks.arena.year import HOLIDAYS, rearranged
 from nocturne.core.monitoring_section import MonitoringSettings
 from nocturne.core.settings import load_settings
 from nocturne.monitoring.baseline import NIGHTS
@@ -60,24 +61,25 @@ class Verdict:
 
 def monitoring_settings() -> MonitoringSettings:
     """The project's defaults, with the holidays of the arena's year."""
-    holidays = sorted(day + timedelta(days=shift) for day in HOLIDAYS for shift in (0,))
-    return load_settings().monitoring.model_copy(update={"holidays": tuple(holidays)})
+    return load_settings().monitoring.model_copy(update={"holidays": tuple(sorted(HOLIDAYS))})
 
 
 def judge_all(nights: Sequence[Measured], progress: Callable[[int, int, str], None] = lambda *_: None) -> list[Verdict]:
     """The verdict on every measured night, in their order."""
     settings = monitoring_settings()
     clean = {night.number: night for night in nights if night.fork is None}
+    changed = rearranged(min(clean), max(clean))
     whole = _history(clean.values())
     seen: dict[int, set[tuple[str, str, str]]] = {}
     verdicts = []
     for done, night in enumerate(nights):
         progress(done, len(nights), "judged")
         if night.fork is None:
-            alerts = _alerts(whole, night, settings)
+            alerts = _alerts(whole, night, settings, changed, None)
             seen[night.number] = {_key(alert) for alert in alerts}
         else:
-            alerts = _alerts(_instead(whole, night), night, settings)
+            tables = differing(night.metrics, clean[night.number].metrics)
+            alerts = _alerts(_instead(whole, night, tables), night, settings, changed, tables)
             alerts = [alert for alert in alerts if _key(alert) not in seen[night.number]]
         verdicts.append(Verdict(night, tuple(alerts), _nights_until(night, alerts)))
     return verdicts
@@ -100,13 +102,22 @@ def _history(nights: Iterable[Measured]) -> MetricHistory:
     return MetricHistory.of(rows, days)
 
 
-def _instead(history: MetricHistory, night: Measured) -> MetricHistory:
-    """The nights up to one, with a fork in that one's place."""
+def differing(metrics: pa.Table, clean: pa.Table) -> set[str]:
+    """Tables whose metrics are not those of the night without the fault: no others can tell of it."""
+    names: set[str] = {*metrics["table"].unique().to_pylist(), *clean["table"].unique().to_pylist()}
+    own = ((each.filter(pc.equal(each["table"], name)) for each in (metrics, clean)) for name in names)
+    return {name for name, (one, other) in zip(names, own, strict=True) if not one.equals(other)}
+
+
+def _instead(history: MetricHistory, night: Measured, tables: Collection[str]) -> MetricHistory:
+    """Metrics of some tables on the nights up to one, with a fork in that one's place."""
     fork = _history([night])
     last = (fork.first - history.first).days
     first = max(0, last - NIGHTS)
     segments, values, counts = {}, {}, {}
-    for measure in history.segments.keys() | fork.segments.keys():
+    for measure in sorted(history.segments.keys() | fork.segments.keys()):
+        if measure[0] not in {*tables, "models"}:  # the age of the model says which nights are alike
+            continue
         before, tonight = (each.segments.get(measure, []) for each in (history, fork))
         names = [*before, *(name for name in tonight if name not in before)]
         rows = [names.index(name) for name in tonight]
@@ -121,10 +132,17 @@ def _instead(history: MetricHistory, night: Measured) -> MetricHistory:
     return MetricHistory(history.first + timedelta(days=first), sound, segments, values, counts)
 
 
-def _alerts(history: MetricHistory, night: Measured, settings: MonitoringSettings) -> list[Alert]:
-    """Alerts of the night's tables, those that are complete the night after among them."""
+def _alerts(
+    history: MetricHistory,
+    night: Measured,
+    settings: MonitoringSettings,
+    changed: Collection[date],
+    tables: Collection[str] | None,
+) -> list[Alert]:
+    """Alerts of some of the night's tables, those that are complete the night after among them; None: of all."""
     day = night.metrics["run_date"][0].as_py()
-    far = deviations(history, watches(settings.limits), day, settings)
+    some = [watch for watch in watches(settings.limits) if tables is None or watch.table in tables]
+    far = deviations(history, some, day, settings, changed)
     return judge(far, day, settings, NOTHING_TOLD)
 
 

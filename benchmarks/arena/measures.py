@@ -13,6 +13,7 @@ from nocturne.core.masks import mask
 from nocturne.ingestion.interactions import UNIT
 from nocturne.storage.contracts import contract
 from nocturne.training.confidences import positions
+from nocturne.training.model import Model
 from nocturne.validation.metrics import (
     accounts,
     arms,
@@ -23,6 +24,7 @@ from nocturne.validation.metrics import (
     listens,
     lists,
     pools,
+    worth,
 )
 from nocturne.validation.metrics.item_traits import ItemTraits
 from nocturne.validation.metrics.metric import Metric
@@ -103,6 +105,7 @@ def of_item_factors(night: Night) -> list[Metric]:
         *factors.collapse_metrics(model.factors),
         *factors.agreement_metrics(model.factors, *pairs, "gain_of_heard_together"),
         *factors.agreement_metrics(model.factors, *of_neighbours, "gain_of_neighbours"),
+        *factors.weight_metrics(model.similarities[near >= 0]),
     ]
     if night.model is not night.before.model and night.before.model is not None:
         earlier = night.before.model
@@ -158,7 +161,36 @@ def of_ranked_lists(night: Night) -> list[Metric]:
         ),
         traits,
     )
-    return [*lists.list_metrics(sums, traits)]
+    _add_worth(sums, night, rows)
+    return [*lists.list_metrics(sums, traits), *worth.worth_metrics(sums)]
+
+
+def _add_worth(sums: SegmentSums, night: Night, rows: pa.Table) -> None:
+    """Add what last night's model says of lists, and how tastes go with last night's."""
+    before, model, tonight = night.before.lists, night.before.model, night.model
+    if before is None or model is None or tonight is None:
+        return
+    users = rows["user_id"]
+    pools, earlier = beside(night.pools, users), beside(night.before.pools, users)
+    some = mask(pc.is_valid(earlier["factors"])) & (places(users, before["user_id"]) >= 0)
+    rows, earlier, pools = (each.filter(pa.array(some)).combine_chunks() for each in (rows, earlier, pools))
+    segments = {kind: Labels.of(rows[kind]) for kind in worth.KINDS}
+    judge = _judge(earlier, model)
+    now, then = (list_rows(each, model.item_ids) for each in (rows, beside(before, rows["user_id"])))
+    worth.add_worth(sums, judge, now, then, segments)
+    ids = model.item_ids.filter(pa.array(places(model.item_ids, tonight.item_ids) >= 0))
+    asked = ids.take(pa.array(worth.asked_items(ids)))
+    also = mask(pc.is_valid(pools["factors"]))
+    judges = _judge(pools.filter(pa.array(also)), tonight), _judge(earlier.filter(pa.array(also)), model)
+    scores = (each.scores(places(asked, of.item_ids)) for each, of in zip(judges, (tonight, model), strict=True))
+    worth.add_tastes(sums, *scores, {kind: each.take(np.flatnonzero(also)) for kind, each in segments.items()})
+
+
+def _judge(pools: pa.Table, model: Model) -> worth.Judge:
+    """A model, and the listeners of some pools with factors."""
+    vectors = model.factors * model.score_multipliers[:, None]
+    listeners = pools["factors"].combine_chunks().flatten().to_numpy()
+    return worth.Judge(listeners.reshape(-1, vectors.shape[1]), vectors)
 
 
 def of_assignments(night: Night) -> list[Metric]:
@@ -202,7 +234,7 @@ MEASURES: dict[str, tuple[Measure, tuple[str, ...]]] = {
     "item_factors": (of_item_factors, ("model", "interactions")),
     "models": (of_models, ("model", "learned")),
     "pools": (of_pools, ("pools",)),
-    "ranked_lists": (of_ranked_lists, ("lists", "ranked", "pools", "model", "catalogue", "interactions")),
+    "ranked_lists": (of_ranked_lists, ("lists", "ranked", "pools", "model", "catalogue", "interactions", "before")),
     "assignments": (of_assignments, ("lists",)),
     "exposures": (of_exposures, ("day", "before")),
     "exposure_ingests": (of_exposure_ingests, ("day",)),

@@ -35,6 +35,7 @@ IN_EXPERIMENT = 0.5
 """Share of the listeners who are in an experiment, if one runs."""
 
 NO_POOLS = contract("pools").arrow_schema.empty_table().select(POOL_COLUMNS)
+NO_TAKEDOWNS = contract("takedowns").arrow_schema.empty_table()
 NO_ROWS = with_digests(ROW.empty_table())
 
 

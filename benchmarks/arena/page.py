@@ -7,26 +7,27 @@ from benchmarks.arena.kinds import KINDS
 
 Row = Mapping[str, Any]
 
-_HEAD = """# Faults of meaning
-What a night's gate and watches make of faults that leave every table well-formed and mean something else. `lost` is
-the share of the plays of all lists that a fault costs by the simulator's truth; `losing` the share of the listeners
-who lose a tenth of theirs, less those who gain as much; `broken` places that market, mark or date forbid. A fault
-*hurts* from 2 % of all plays, 1 % of the listeners, or one broken place on. *proof*: a table is made again from what it
-was made of, and differs; *limit*: another critical expectation fails; *watch*: a critical alert; *told*: a warning.
-What does not hurt is listed too. A kind marked * is held out: no limit was ever tuned by it.
-"""
+SCORES = "## Scores"
+"""Heading from which on the page is written by the command; the text above it is people's."""
+
+_LEGEND = """
+`lost`: share of the plays of all lists; `losing`: share of the listeners who lose a tenth of theirs, less those who
+gain as much; `broken`: places that a rule forbids. *proof*: a table is not as it is made again; *limit*: another
+critical expectation fails; *watch*: a critical alert; *told*: a warning. A kind marked * is held out."""
 
 
-def page(forks: Sequence[Row], scores: Sequence[Row], clean: Row, command: str) -> str:
+def page(above: str, forks: Sequence[Row], scores: Sequence[Row], clean: Row, command: str) -> str:
     """The page.
 
     Args:
+        above: as it is, of which what stands above the scores is kept.
         forks, scores, clean: as `scores` gives them.
         command: that repeats it.
     """
-    lines = [_HEAD, f'```sh not-run="takes a quarter of an hour"\n{command}\n```\n', *_of_scores(scores, clean)]
+    lines = [f"{above.partition(SCORES)[0].rstrip()}\n", SCORES, f"By `{command}`:\n"]
+    lines += [*_of_scores(scores, clean), _LEGEND]
     for group in dict.fromkeys(row["group"] for row in forks):
-        lines += ["", f"## Of {group}", "| kind | magnitude | lost | losing | broken | hurts | what tells |"]
+        lines += ["", f"### Of {group}", "| kind | magnitude | lost | losing | broken | hurts | what tells |"]
         lines.append("| --- | ---: | ---: | ---: | ---: | --- | --- |")
         lines += [_line(row) for row in forks if row["group"] == group]
         lines += ["", *_meanings([row["kind"] for row in forks if row["group"] == group])]

@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from benchmarks.arena.night import Night
+from benchmarks.arena.night import NO_TAKEDOWNS, Night
 from benchmarks.arena.rows import list_rows
 from benchmarks.arena.year import Year
 from nocturne.core.arrays import Floats
@@ -78,7 +78,8 @@ def broken_rules(fork: Night, clean: Night) -> int:
     lists = fork.lists
     assert lists is not None
     markets = lists["market"].combine_chunks().dictionary_encode()
-    rules = Catalogue(clean.catalogue, clean.run_date, clean.recipe.ranking.explicit_blocked_markets)
+    blocked = clean.recipe.ranking.explicit_blocked_markets
+    rules = Catalogue(clean.catalogue, clean.run_date, blocked, NO_TAKEDOWNS)
     barred, _ = rules.judge(fork.ids, markets.dictionary)
     items = list_rows(lists, fork.ids)
     market = pc.fill_null(markets.indices, len(markets.dictionary)).to_numpy()[items.owners]

@@ -131,3 +131,9 @@ class Year:
         since = number - self.warm_up - FIRST_EXPERIMENT
         turn, night = divmod(since, EXPERIMENT + BETWEEN)
         return f"calibration-{turn + 1}" if since >= 0 and night < EXPERIMENT else None
+
+
+def rearranged(first: int, last: int) -> set[date]:
+    """Nights on which an experiment begins, or no longer runs, of a year whose first judged night has a number."""
+    begins = range(first + FIRST_EXPERIMENT, last + 1, EXPERIMENT + BETWEEN)
+    return {START + timedelta(days=number + after) for number in begins for after in (0, EXPERIMENT)}

@@ -73,11 +73,12 @@ def calibrate(warehouse: WarehouseFolder, conf: Conf = None, set_: Set = None, a
     from nocturne.monitoring import calibration
     from nocturne.monitoring.metric_history import MetricHistory
     from nocturne.monitoring.watch_night import metric_rows, sound_nights
+    from nocturne.storage.running_experiments import rearranged
 
     stored = open_warehouse(warehouse, conf, set_)
     sound = sound_nights(stored)
     history = MetricHistory.of(metric_rows(stored, date.min, date.max), sound)
-    done = calibration.calibrate(history, sound, stored.settings.monitoring)
+    done = calibration.calibrate(history, sound, stored.settings.monitoring, rearranged(stored))
     if as_json:
         closed = {str(night): causes for night, causes in done.closed.items()}
         print_json({**vars(done), "closed": closed, "excused": [str(night) for night in done.excused]})

@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date
 
@@ -42,11 +42,14 @@ class Calibration:
         return "\n".join([*lines, *(f'"{cause}" = {{ block = {limit:g} }}' for cause, limit in self.limits.items())])
 
 
-def calibrate(history: MetricHistory, nights: Iterable[date], settings: MonitoringSettings) -> Calibration:
+def calibrate(
+    history: MetricHistory, nights: Iterable[date], settings: MonitoringSettings, rearranged: Collection[date] = ()
+) -> Calibration:
     """Judge sound nights, each by those before it, and move the limits that closed too many gates.
 
     Args:
         nights: those that are known to have been sound.
+        rearranged: as `deviations`.
     """
     watched = [watch for watch in watches(settings.limits) if watch.table not in AFTER]
     block = {watch.cause: watch.block for watch in watched if watch.block is not None}
@@ -54,7 +57,7 @@ def calibrate(history: MetricHistory, nights: Iterable[date], settings: Monitori
     warnings: Counter[str] = Counter()
     judged = sorted(nights)[settings.min_nights :]
     for night in judged:
-        far = deviations(history, watched, night, settings)
+        far = deviations(history, watched, night, settings, rearranged)
         for deviation in far:
             if severity(deviation, settings) == CRITICAL:
                 causes = beyond.setdefault(night, {})

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
 from typing import NamedTuple
 
 import numpy as np
@@ -10,7 +10,7 @@ import numpy as np
 from nocturne.core.arrays import Floats, Mask
 from nocturne.core.monitoring_section import MonitoringSettings
 from nocturne.monitoring import effects
-from nocturne.monitoring.baseline import NIGHTS, SEEN_TWICE, WEEK, Baseline, baseline, count, median
+from nocturne.monitoring.baseline import NIGHTS, SEEN_TWICE, WEEK, baseline, count, median
 from nocturne.monitoring.metric_history import MetricHistory, Window
 from nocturne.monitoring.watch import QUANTILE, Watch
 
@@ -22,6 +22,7 @@ _SAME_WEEKDAYS = 4
 """Nights of the same weekday whose distributions say enough about how far one is from the next."""
 
 _NORMAL = 1.4826
+_DAY = timedelta(days=1)
 _MODEL_AGE = ("models", "model_age_days", "all")
 
 
@@ -37,6 +38,7 @@ class Deviation:
         strength: the same in terms of the watch's limits.
         spreads: how many times the usual spread it is.
         nights: nights that it is held against, count.
+        known: nights that say how the service is: of a metric that jumps with models, those without a new one too.
         wide: whether limits are twice as far: a holiday, or a weekday that was not seen twice.
         scale: of Wasserstein distances the size of what is expected, of which limits are parts.
         events: number that the metric rests on, where it is counted.
@@ -52,6 +54,7 @@ class Deviation:
     strength: float
     spreads: float
     nights: int
+    known: int
     wide: bool
     scale: float = 1.0
     moved: str = ""
@@ -69,19 +72,29 @@ class Season(NamedTuple):
     Attributes:
         alike: those on which the same can be expected; shape (nights,).
         same_model: of these, those that another model came in on, if one did on this night, and the others otherwise.
+        same_arms: of these, those since experiments last began or ended by their dates, of the arms of lists.
         holiday: whether the night is one.
     """
 
     alike: Mask
     same_model: Mask
+    same_arms: Mask
     holiday: bool
 
 
 def deviations(
-    history: MetricHistory, watches: Iterable[Watch], day: date, settings: MonitoringSettings
+    history: MetricHistory,
+    watches: Iterable[Watch],
+    day: date,
+    settings: MonitoringSettings,
+    rearranged: Collection[date] = (),
 ) -> list[Deviation]:
-    """Every metric of a night that a watch has to say something about, in the order of watches and segments."""
-    season = season_of(history, day, settings.holidays)
+    """Every metric of a night that a watch has to say something about, in the order of watches and segments.
+
+    Args:
+        rearranged: nights on which experiments began, or no longer ran, by their dates.
+    """
+    season = season_of(history, day, settings.holidays, rearranged)
     return [
         deviation
         for watch in watches
@@ -94,15 +107,21 @@ def deviations(
     ]
 
 
-def season_of(history: MetricHistory, day: date, holidays: Collection[date]) -> Season:
+def season_of(
+    history: MetricHistory, day: date, holidays: Collection[date], rearranged: Collection[date] = ()
+) -> Season:
     """The nights before one that are of its kind: holidays are no nights like others."""
-    ordinary = np.array([back not in holidays for back in history.days_back(day)])
+    before = history.days_back(day)
+    ordinary = np.array([back not in holidays for back in before])
+    # What is shown on the day of a night are the lists of the night before: its arms are a night late.
+    begun = max((each + _DAY for each in rearranged if each <= day), default=before[-1])
+    since = np.array([back >= begun for back in before])
     ages = history.window(_MODEL_AGE, day)
     same = np.ones(NIGHTS, dtype=bool)
     if ages and np.isfinite(ages.values[0, 0]):
         changed = _new_model(ages.values[0])
         same = changed[1:] == changed[0]
-    return Season(ordinary, ordinary & same, day in holidays)
+    return Season(ordinary, ordinary & same, ordinary & since, day in holidays)
 
 
 def _new_model(ages: Floats) -> Floats:
@@ -117,7 +136,7 @@ def _new_model(ages: Floats) -> Floats:
 def _deviations(
     window: Window, watch: Watch, kind: str, day: date, season: Season, settings: MonitoringSettings
 ) -> Iterator[Deviation]:
-    alike = season.same_model if watch.of_model else season.alike
+    alike = season.same_model if watch.of_model else season.same_arms if watch.of_arms else season.alike
     if watch.over_segments:
         yield from _of_distribution(window, watch, kind, day, alike, season.holiday, settings.min_count)
     else:
@@ -144,8 +163,9 @@ def _of_segments(
     trouble = np.isfinite(observed) & np.isfinite(expected) & (strength >= watch.warn)
     if watch.direction != "both":
         trouble &= (observed < expected) == (watch.direction == "fall")
-    trouble &= np.fmax(observed, expected) >= watch.at_least
+    trouble &= (np.fmax(observed, expected) >= watch.at_least) & ~(expected > watch.at_most)
     trouble &= ~(events < min_count)  # NaN where nothing was counted
+    known = count(before[:, :NIGHTS]) if watch.of_model else usual.nights
     for place in np.flatnonzero(trouble).tolist():
         yield Deviation(
             watch,
@@ -158,6 +178,7 @@ def _of_segments(
             float(strength[place]),
             float(spreads[place]),
             int(usual.nights[place]),
+            int(known[place]),
             bool(wide[place]),
             events=float(events[place]) if np.isfinite(events[place]) else None,
         )
@@ -197,7 +218,8 @@ def _of_distribution(
         effect,
         strength,
         (effect - typical) / max(spread, _OF_NOTHING),
-        _nights(usual),
+        _most(usual.nights),
+        _most(count(past[:, :NIGHTS]) if watch.of_model else usual.nights),
         wide,
         scale,
         levels[moved],
@@ -222,8 +244,8 @@ def _of_past(distances: Floats, usable: Mask) -> tuple[float, float]:
     return typical, _NORMAL * float(median(np.abs(distances - typical)[None, :])[0])
 
 
-def _nights(usual: Baseline) -> int:
-    return int(usual.nights.max(initial=0))
+def _most(nights: Floats) -> int:
+    return int(nights.max(initial=0))
 
 
 def _noise(watch: Watch, expected: Floats, events: Floats) -> Floats:
@@ -232,7 +254,8 @@ def _noise(watch: Watch, expected: Floats, events: Floats) -> Floats:
     if watch.noise == "count":
         return 1.0 / np.sqrt(some)
     if watch.noise == "share":
-        part = np.minimum(some, 1.0)
+        least = np.nan_to_num(1.0 / np.maximum(events, 1.0))
+        part = np.clip(some, least, 1.0)  # where none was expected, one says little
         of_share = np.sqrt(part * (1 - part) / np.where(events > 0, events, np.inf))
         noise: Floats = of_share / part if watch.effect_size == "ratio" else of_share
         return noise

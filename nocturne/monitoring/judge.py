@@ -62,7 +62,7 @@ def severity(deviation: Deviation, settings: MonitoringSettings) -> str:
         block is not None
         and deviation.strength >= block
         and deviation.spreads >= settings.block_spreads
-        and deviation.nights >= settings.min_nights_to_block
+        and deviation.known >= settings.min_nights_to_block
     )
     return CRITICAL if closes else WARNING
 

@@ -1,5 +1,6 @@
 """Watch: one thing that may go wrong, the metric that tells, and how far it may go."""
 
+import math
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -27,6 +28,7 @@ class Watch:
         noise: chance that is known: the metric counts events, or is a share of its count.
         of_model: whether it jumps on the night of another model, which only such nights are compared with.
         at_least: in the metric's unit: neither numbers nor, of a distribution, distances below are worth a word.
+        at_most: in the metric's unit: nothing is said where more than this is expected.
     """
 
     cause: str
@@ -41,11 +43,17 @@ class Watch:
     noise: Literal["", "count", "share"] = ""
     of_model: bool = False
     at_least: float = 0.0
+    at_most: float = math.inf
 
     @property
     def table(self) -> str:
         """The table that the metric is of."""
         return self.cause.partition(".")[0]
+
+    @property
+    def of_arms(self) -> bool:
+        """True if it is of the sizes of arms, which experiments that begin or end change by their dates."""
+        return self.kinds == ("arm",)
 
     @property
     def over_segments(self) -> bool:

@@ -18,6 +18,7 @@ from nocturne.monitoring.watches import AFTER, watches
 from nocturne.serving.night_record import PUBLISHED, STALE
 from nocturne.storage import tables, writing
 from nocturne.storage.contracts import contract
+from nocturne.storage.running_experiments import rearranged
 from nocturne.validation.metrics.accounts import cost_metrics
 
 _MARGIN = 7
@@ -38,12 +39,13 @@ def watch_night(spark: SparkSession, night: Night, progress: Progress) -> StageR
 
 def alerts_of(night: Night, history: MetricHistory, last_night: date | None) -> list[Alert]:
     """The alerts of a night: of its own tables, and of last night's that are complete only after lists are served."""
-    settings = night.settings.monitoring
+    settings, changed = night.settings.monitoring, rearranged(night.warehouse)
     all_watches = watches(settings.limits)
     of_night = [watch for watch in all_watches if watch.table not in AFTER]
-    far = deviations(history, of_night, night.run_date, settings)
+    far = deviations(history, of_night, night.run_date, settings, changed)
     if last_night:
-        far += deviations(history, [watch for watch in all_watches if watch.table in AFTER], last_night, settings)
+        late = [watch for watch in all_watches if watch.table in AFTER]
+        far += deviations(history, late, last_night, settings, changed)
     return judge(far, night.run_date, settings, told(night.warehouse, last_night))
 
 

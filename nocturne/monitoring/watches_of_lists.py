@@ -3,11 +3,16 @@
 from nocturne.monitoring.watch import QUANTILE, SHARE, Direction, Watch
 
 _MARKETS = ("all", "market")
+_EVERY = (*_MARKETS, "arm")
 _COMPARE = (
     "`nocturne report --compare` of both nights shows whose lists changed; look at the first alert of the flow first."
 )
 _RULES = "Compare the landed catalogue with last night's (`items`, both nights): marks, markets, dates."
 _RANKING = "See settings of [ranking] and [reranking], the live model, and the night's alerts before `ranked_lists`."
+_TASTES = (
+    "Join `interactions` of both nights by listener; then compare the live model's settings with last night's "
+    "(`nocturne models list`)."
+)
 _SHOWN = "Compare `exposures` with `ranked_lists` of that night by listener; ask whoever runs the players."
 
 _SHARES: tuple[tuple[str, str, Direction, float, float, str, str], ...] = (
@@ -35,20 +40,41 @@ LISTS = (
     Watch("ranked_lists.arms", SHARE, ("arm",), "jensen_shannon", 0.01, None,
           "Arms have other shares of the listeners: an experiment began or ended, or an arm has no lists.",
           "`nocturne experiments list` says what should run."),
-    *(Watch(f"ranked_lists.{name}", metric, _MARKETS, "difference", warn, block, meaning, step,
+    *(Watch(f"ranked_lists.{name}", metric, _EVERY, "difference", warn, block, meaning, step,
             direction=direction, noise="share")
       for name, metric, direction, warn, block, meaning, step in _SHARES),
-    Watch("ranked_lists.popularity", "mean_popularity", _MARKETS, "ratio", 1.4, 2.2,
+    Watch("ranked_lists.explicit_let_in", "share_explicit", ("market",), "difference", 0.005, 0.02,
+          "Explicit items are listed in a market that had hardly any: a rule or marks may be missing.", _RULES,
+          direction="rise", at_most=0.005),
+    Watch("ranked_lists.explicit_kept_out", "share_explicit", _MARKETS, "ratio", 1.6, 3.0,
+          "Explicit items are hardly listed any longer where they were: a rule or marks may be too many.", _RULES,
+          direction="fall", noise="share", at_least=0.02),
+    Watch("ranked_lists.worth", "worth", _MARKETS, "ratio", 1.006, 1.01,
+          "Lists are worth less, or more, to their listeners than last night's, as last night's model has it.",
+          _COMPARE, of_model=True),
+    Watch("ranked_lists.worth_of_arms", "worth_beside_all", ("arm",), "ratio", 1.006, 1.012,
+          "The lists of an arm are worth less, or more, than usual beside those of all.",
+          "See the arm's settings and model: `nocturne experiments show`."),
+    Watch("ranked_lists.worse", "share_worse", _MARKETS, "difference", 0.005, 0.01,
+          "Some have far worse lists than last night, as last night's model has it: those of others, or of less than "
+          "is known of them.", _COMPARE, direction="rise", noise="share", of_model=True),
+    Watch("ranked_lists.tastes", "mean_taste_kept", _MARKETS, "difference", 0.005, 0.01,
+          "Items are scored for listeners otherwise than last night: rows, factors or how they are used changed.",
+          _TASTES, direction="fall", of_model=True),
+    Watch("ranked_lists.other_tastes", "share_of_other_taste", _MARKETS, "difference", 0.005, 0.01,
+          "Some listeners are taken for others than last night: rows or factors may be those of others.",
+          _TASTES, direction="rise", noise="share", of_model=True),
+    Watch("ranked_lists.popularity", "mean_popularity", _EVERY, "ratio", 1.4, 2.2,
           "Lists are of far more or less popular items.", _RANKING, of_model=True),
-    Watch("ranked_lists.candidates", "mean_candidates", _MARKETS, "ratio", 1.2, 1.8,
+    Watch("ranked_lists.candidates", "mean_candidates", _EVERY, "ratio", 1.2, 1.8,
           "Far fewer items could have been listed.", _RULES, direction="fall"),
-    Watch("ranked_lists.churn", "mean_churn", _MARKETS, "difference", 0.12, 0.3,
+    Watch("ranked_lists.churn", "mean_churn", _EVERY, "difference", 0.12, 0.3,
           "Lists changed far more, or far less, than from one night to the next.", _COMPARE, of_model=True),
     Watch("ranked_lists.churns", "churn", (QUANTILE,), "wasserstein", 0.5, 0.9,
           "Lists of some changed far more, or far less, than usual.", _COMPARE, of_model=True, at_least=0.1),
-    Watch("ranked_lists.displacement", "mean_displacement", _MARKETS, "ratio", 1.8, 4.0,
+    Watch("ranked_lists.displacement", "mean_displacement", _EVERY, "ratio", 1.8, 4.0,
           "Items that stayed moved much further.", _COMPARE, of_model=True, direction="rise", at_least=1.0),
-    Watch("ranked_lists.frozen", "share_unchanged", _MARKETS, "difference", 0.12, 0.3,
+    Watch("ranked_lists.frozen", "share_unchanged", _EVERY, "difference", 0.12, 0.3,
           "Far more lists are last night's: listeners are frozen.",
           "See `rankings.reasons`, and whether their rows of `interactions` changed.",
           direction="rise", noise="share", of_model=True),
@@ -61,9 +87,9 @@ LISTS = (
           _RANKING),
     Watch("ranked_lists.top_score", "top_score", (QUANTILE,), "wasserstein", 0.3, 0.6, "Scores are on another scale.",
           _RANKING),
-    Watch("ranked_lists.calibration", "mean_type_divergence", _MARKETS, "difference", 0.05, 0.15,
+    Watch("ranked_lists.calibration", "mean_type_divergence", _EVERY, "difference", 0.05, 0.15,
           "Lists are of other content types than their listeners hear.", _RANKING, direction="rise"),
-    Watch("ranked_lists.familiar", "share_familiar_creators", _MARKETS, "ratio", 1.25, 1.8,
+    Watch("ranked_lists.familiar", "share_familiar_creators", _EVERY, "ratio", 1.06, 1.25,
           "Lists have far less of creators that their listeners know: they may be those of others.",
           _COMPARE, direction="fall", noise="share"),
     Watch("ranked_lists.coverage", "items_listed", _MARKETS, "ratio", 1.25, 1.8,

@@ -120,6 +120,23 @@ def test_churn_of_a_new_model_is_held_against_other_new_models():
     assert [alert.cause for alert in alerts_on(series, 57, count=1_000)] == ["ranked_lists.churn"]
 
 
+def test_arms_that_begin_and_end_by_their_dates_say_nothing_and_those_that_lose_listeners_do():
+    nights = np.arange(60)
+    runs = (nights >= 20) & (nights < 50)
+    arms = {"control": np.where(runs, 0.5, 1.0), "one/treatment": np.where(runs, 0.5, np.nan)}
+    series = {("ranked_lists", "share", "arm", name): values for name, values in arms.items()}
+    dates = [on(20), on(50)]
+
+    def told(offset):
+        far = deviations(history(series, count=5_000), WATCHES, on(offset), settings(), dates)
+        return [deviation.watch.cause for deviation in far]
+
+    assert [told(offset) for offset in (19, 20, 21, 25, 30, 49, 50, 51, 55, 59)] == [[]] * 10
+    series["ranked_lists", "share", "arm", "control"][45] = 1.0
+    series["ranked_lists", "share", "arm", "one/treatment"][45] = np.nan
+    assert told(45) == ["ranked_lists.arms"]
+
+
 def test_only_the_direction_of_trouble_is_told():
     series = {("ranked_lists", "hit_rate", "all", ""): np.array([0.2] * 30 + [0.6])}
     assert alerts_on(series, 30, count=5_000) == []

@@ -15,7 +15,7 @@ BEFORE = date(2025, 3, 1)
 def deviation(cause: str, segment: str = "", strength: float = 5.0, kind: str = "all") -> Deviation:
     """A deviation far beyond its limit, or nearer."""
     kind = "market" if segment else kind
-    return Deviation(watch(cause), MONDAY, kind, segment, 1.0, 2.0, strength, strength, 20.0, 30, wide=False)
+    return Deviation(watch(cause), MONDAY, kind, segment, 1.0, 2.0, strength, strength, 20.0, 30, 30, wide=False)
 
 
 def judged(*deviations: Deviation, accepted: tuple[str, ...] = (), last_night: tuple[Alert, ...] = ()) -> list[Alert]:

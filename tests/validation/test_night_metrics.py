@@ -32,7 +32,10 @@ def told(published: Service) -> dict[tuple[str, str, str, str], float]:
 def ask(published: Service) -> Any:
     """The answer of DuckDB to a query over the tables of the published nights."""
     connection = duckdb.connect()
-    for table in ("listens", "items", "interactions", "item_index", "ranked_lists", "pools", "quarantine"):
+    for table in (
+        *("listens", "items", "interactions", "item_index", "ranked_lists", "pools", "quarantine"),
+        *("item_factors", "cold_factors"),
+    ):
         stored = DeltaTable(f"{published.warehouse}/{table}").to_pyarrow_table()  # noqa: F841 - DuckDB reads it by name
         connection.execute(f"CREATE TABLE {table} AS SELECT * FROM stored")
     return lambda query: connection.execute(query.format(tonight=TONIGHT, last=LAST)).fetchall()
@@ -171,6 +174,39 @@ def test_scores_of_pools_are_told(told: Any, ask: Any) -> None:
 
     assert told["pools", "top_score", "quantile", "0.5"] == pytest.approx(median, rel=0.04)
     assert told["pools", "share_carried", "source", "als"] == pytest.approx(carried, abs=1e-8)
+
+
+def test_lists_are_judged_by_last_nights_model(told: Any, ask: Any) -> None:
+    of_listeners = dict(
+        ask("SELECT user_id, factors FROM pools WHERE run_date = '{last}' AND factors IS NOT NULL AND source = 'als'")
+    )
+    of_items = {
+        item: multiplier * np.array(factors)
+        for item, multiplier, factors in ask(
+            "SELECT item_id, score_multiplier, factors FROM "
+            "(SELECT run_date, model_version, item_id, score_multiplier, factors FROM item_factors UNION ALL "
+            "SELECT run_date, model_version, item_id, score_multiplier, factors FROM cold_factors) "
+            "WHERE run_date <= '{last}' AND model_version IN "
+            "(SELECT model_version FROM pools WHERE run_date = '{last}' AND source = 'als')"
+        )
+    }
+
+    def worth(user: str, items: list[str]) -> float:
+        places = [(place, item) for place, item in enumerate(items) if item in of_items]
+        scores = [of_items[item] @ np.array(of_listeners[user]) for _, item in places]
+        return float(np.average(scores, weights=[1 / np.log2(place + 2) for place, _ in places]))
+
+    now, then = lists(ask, TONIGHT), lists(ask, LAST)
+    both = sorted(now.keys() & then.keys() & of_listeners.keys())
+    pairs = [(worth(user, now[user]), worth(user, then[user])) for user in both]
+    pairs = [pair for pair in pairs if pair[1] > 0]
+
+    assert told["ranked_lists", "worth", "all", ""] == pytest.approx(
+        sum(tonight for tonight, _ in pairs) / sum(last for _, last in pairs), rel=1e-4
+    )
+    worse = np.mean([tonight < 0.9 * last for tonight, last in pairs])
+    assert told["ranked_lists", "share_worse", "all", ""] == pytest.approx(worse, abs=0.01)
+    assert 0 < told["ranked_lists", "mean_taste_kept", "all", ""] <= 1
 
 
 def test_every_segment_is_of_a_metric_and_a_kind_that_the_page_explains(told: Any, published: Service) -> None:

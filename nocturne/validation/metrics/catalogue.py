@@ -10,8 +10,17 @@ from nocturne.validation.metrics.concentration import CREATOR_RANKS
 from nocturne.validation.metrics.metric import Metric
 from nocturne.validation.metrics.sums import ALL, Labels, SegmentSums, counted, metric, quantiles, ratios, shares
 
-COLUMNS = ("item_id", "content_type", "title", "creator", "duration_ms", "explicit", "markets", "absent")
-_COMPARED = ("title", "creator", "content_type", "explicit", "markets", "duration_ms")
+_COMPARED = (
+    "title",
+    "creator",
+    "content_type",
+    "explicit",
+    "markets",
+    "available_from",
+    "available_until",
+    "duration_ms",
+)
+COLUMNS = ("item_id", *_COMPARED, "absent")
 _EVERY = (ALL, "content_type")
 
 

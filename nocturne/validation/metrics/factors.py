@@ -24,6 +24,13 @@ def norm_metrics(vectors: np.ndarray, name: str = "norm") -> list[Metric]:
     return quantiles(sums, name)
 
 
+def weight_metrics(weights: np.ndarray) -> list[Metric]:
+    """Quantiles of the weights of neighbours, of either sign; of no neighbours none."""
+    sums = SegmentSums()
+    sums.add_numbers("neighbour_weight", weights)
+    return quantiles(sums, "neighbour_weight")
+
+
 def random_pairs(items: int, pairs: int = PAIRS) -> tuple[Positions, Positions]:
     """Places of different items, the same whenever asked."""
     draw = np.random.default_rng(items)

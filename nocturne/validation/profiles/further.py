@@ -26,6 +26,7 @@ Metrics = tuple[Metric, ...]
 _LISTENERS = 2_000
 """Whose rows say which items are heard together."""
 
+_NEIGHBOURS = ("neighbours", "similarities")
 _OF_INGESTS = ("rows_read", "listens", "duplicates", "quarantined", "late", "listeners")
 _OF_EXPOSURES = ("lines", "accepted", "duplicates", "rejected", "late")
 
@@ -87,7 +88,7 @@ def models(night: Night) -> Metrics:
 
 def item_factors(night: Night) -> Metrics:
     """Of the factors of the live model."""
-    rows = tables.night_rows(night, "item_factors", ["item_index", "factors", "neighbours"]).combine_chunks()
+    rows = tables.night_rows(night, "item_factors", ["item_index", "factors", *_NEIGHBOURS]).combine_chunks()
     vectors, number = _vectors(rows["factors"]), rows["item_index"].to_numpy()
     if not len(vectors):
         return ()
@@ -102,6 +103,7 @@ def item_factors(night: Night) -> Metrics:
         *factors.collapse_metrics(vectors),
         *factors.agreement_metrics(vectors, one, other, "gain_of_heard_together"),
         *factors.agreement_metrics(vectors, of_item[drawn], near[drawn], "gain_of_neighbours"),
+        *factors.weight_metrics(pc.list_flatten(rows["similarities"].combine_chunks()).to_numpy(zero_copy_only=False)),
         *_beside_last_model(night, vectors, number),
     )
 

@@ -34,6 +34,7 @@ from nocturne.validation.profiles.list_contents import (
     measure_repeats,
 )
 from nocturne.validation.profiles.list_metrics import ListComparison
+from nocturne.validation.profiles.list_worth import list_worth
 from nocturne.validation.profiles.listed_items import ListedItems
 from nocturne.validation.profiles.model_items import cold_indexes
 from nocturne.validation.profiles.models import live_models
@@ -255,6 +256,7 @@ def ranked_lists(spark: SparkSession, night: Night) -> Measured:
     )
     with ThreadPoolExecutor(1) as beside:  # while this process waits for Spark's
         recomputed = beside.submit(_recompute, night, live, dealt.like_control)
+        worth = beside.submit(list_worth, night, previous)
         measured = sum_over_buckets(spark, night, "ranked_lists", task.measure)
     sums, of_index = measured.totals, measured.of_items["slots"]
     unindexed = [value for (metric, _), value in measured.of_names.items() if metric == "slots"]
@@ -283,7 +285,8 @@ def ranked_lists(spark: SparkSession, night: Night) -> Measured:
         **recomputed.result(),
     }
     metrics = task.comparison.metrics(measured.segments) if task.comparison else ()
-    return Measured(profile, measured.row_hash(spark, night, "ranked_lists", sums["lists"]), metrics)
+    row_hash = measured.row_hash(spark, night, "ranked_lists", sums["lists"])
+    return Measured(profile, row_hash, (*metrics, *worth.result()))
 
 
 def _recompute(night: Night, live: list[ModelRecord], arms: pa.Array) -> dict[str, float | None]:

@@ -1,6 +1,6 @@
 """Metrics of the catalogue, of accounts, of arms and of what was shown, derived by hand."""
 
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 
 import numpy as np
 import pyarrow as pa
@@ -29,6 +29,8 @@ CATALOGUE = pa.schema(
         "duration_ms": pa.int64(),
         "explicit": pa.bool_(),
         "markets": pa.list_(pa.string()),
+        "available_from": pa.date32(),
+        "available_until": pa.date32(),
         "absent": pa.bool_(),
     }
 )
@@ -77,7 +79,10 @@ def test_the_catalogue_is_told_by_type_market_and_creator() -> None:
 
 def test_the_catalogue_is_compared_with_last_nights_item_by_item() -> None:
     before = items(
-        a={"title": "another"}, b={"creator": "bo", "markets": ["SE"]}, c={"item_id": "gone"}, d={"absent": False}
+        a={"title": "another"},
+        b={"creator": "bo", "markets": ["SE"], "available_until": date(2025, 3, 1)},
+        c={"item_id": "gone"},
+        d={"absent": False},
     )
     found = told(catalogue_metrics(items(), np.zeros(4, bool), before))
 
@@ -90,6 +95,8 @@ def test_the_catalogue_is_compared_with_last_nights_item_by_item() -> None:
         "share_changed_content_type": 0,
         "share_changed_explicit": 0,
         "share_changed_markets": 0.5,
+        "share_changed_available_from": 0,
+        "share_changed_available_until": 0.5,
         "share_changed_duration_ms": 0,
     }
 
