@@ -94,7 +94,7 @@ def test_a_backfill_goes_in_order_and_its_night_is_published_and_served_and_equa
         state = backfill_runs(airflow)["2026-01-01"]["state"]
         return state if state in ("success", "failed") else None
 
-    assert until(ended, 900, "the night to end") == "success", airflow.log()
+    assert until(ended, 1800, "the night to end") == "success", airflow.log()
     run = quote(runs["2026-01-01"]["dag_run_id"])
     tasks = airflow.ask(f"{DAG}/dagRuns/{run}/taskInstances?limit=100")["task_instances"]
     assert {task["task_id"]: task["state"] for task in tasks if task["state"] != "success"} == {}
