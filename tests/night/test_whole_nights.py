@@ -203,7 +203,7 @@ def test_an_earlier_night_made_anew_marks_later_ones_stale_and_leaves_the_pointe
 
 
 def test_tiny_and_odd_nights_publish(spark: SparkSession, land: Callable[..., Service]) -> None:
-    hoarder = [event(n, "hoarder", f"item-{n:06d}", offset=2) for n in range(100_000)]
+    hoarder = [event(n, "hoarder", f"item-{n:06d}", offset=2) for n in range(30_000)]
     others = [event(200_000 + n, f"u{n}", f"item-{n % 7:06d}", offset=2, minute=n) for n in range(30)]
     service = land(
         {
