@@ -27,7 +27,7 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True)
 class Served:
-    """What one cache serves.
+    """Generation that one cache serves.
 
     Attributes:
         held: why it is held; "" if it is not.

@@ -42,7 +42,7 @@ class Written(NamedTuple):
 
 @dataclass
 class StageRun:
-    """What a run of a stage read and wrote, as far as it is known.
+    """Tables that a run of a stage read and wrote, as far as they are known.
 
     Attributes:
         inputs: tables and `landing`.
