@@ -11,7 +11,7 @@ $(READY): uv.lock pyproject.toml setup/environment.sh
 	@setup/environment.sh
 	@touch $@
 
-.PHONY: help night ten-nights test check soak campaign airflow screenshots cluster-night package docs bench clean
+.PHONY: help night ten-nights test check mutants soak campaign airflow screenshots cluster-night package docs site bench clean
 
 help: ## list these targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | while IFS=$$'\t' read -r name does; do \
@@ -29,7 +29,11 @@ test: $(READY) ## install, then run the whole suite
 
 check: $(READY) ## before a commit: format, lint, types, layers, docs in step, the quick tests
 	@setup/environment.sh --tests
-	@ops/check.sh
+	@$(BIN)/python ops/check.py
+
+mutants: $(READY) ## small faults in what decides what is served, against the tests of `make check`: MUTANTS=200 SEED=1
+	@setup/environment.sh --group mutants
+	@$(BIN)/python -m tests.tools.mutants --mutants $(or $(MUTANTS),200) --seed $(or $(SEED),1)
 
 soak: $(READY) ## nights in a row with random faults, on LMDB and Redis: NIGHTS=10 SEED=1
 	@setup/environment.sh --tests
@@ -59,6 +63,10 @@ docs: $(READY) ## write docs/tables.md from the contracts, docs/openapi.json fro
 	@$(BIN)/python -m docs.tools.document_tables > docs/tables.md
 	@$(BIN)/python -m docs.tools.document_service > docs/openapi.json
 	@$(BIN)/python -m docs.tools.document_plans > docs/plan.schema.json
+
+site: $(READY) ## the pages as a site, links checked, into dist/site
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict # quiet, it would not count its warnings
+	@echo "open dist/site/index.html"
 
 bench: $(READY) ## the main claims of speed and quality, beside their peers (half an hour), on data/sets: docs/data.md
 	@$(BIN)/python -m benchmarks.rank

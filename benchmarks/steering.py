@@ -27,8 +27,9 @@ from threadpoolctl import threadpool_limits
 
 from nocturne.core.console import print_rows
 from nocturne.serving.cache import ListKind
+from nocturne.serving.cache.listable import EVERYWHERE
 from nocturne.serving.cache.rows import ServedRow
-from nocturne.serving.cache.served_items import EVERYWHERE, ItemsInfo, ServedItems, with_info, write_items
+from nocturne.serving.cache.served_items import ItemsInfo, ServedItems, with_info, write_items
 from nocturne.serving.now_playing import not_let_back
 from nocturne.serving.steered import Steered, SteerRequest, steer
 from nocturne.steering.bitmaps import obeying

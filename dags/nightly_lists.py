@@ -12,16 +12,22 @@ until every critical expectation on every table holds.
 | `validate_<table>` | **the gate is closed** | its log says what was expected and found; mend; clear the job above it |
 | `refresh_cache` | the lists are sound, the cache did not take them | mend the cache; clear it |
 | `ingest_exposures` | the lists are served; what was shown is not counted yet | its log says what; mend; clear it |
+| `write_report` | the night is as it was; its page is missing | its log says what; mend; clear it |
 
 **Meanwhile** listeners get the lists served before: the last line of the failed task's log says of which night.
 Running a night again, or any of its tasks, changes nothing that was right.
+
+**The page of the night**, written however it ended, says more: `WAREHOUSE/_data_docs/<run_date>-report.html`.
+
+**Late**: of a scheduled run, a stage that is not done by its hour (`refresh_cache` by seven, UTC) is told to the
+webhook of the settings and to the log of the deadline. The Variable `nocturne_due` says other hours.
 
 **By hand**: trigger with the param `run_date`. Without it: the last whole day before the logical date.
 **Backfill**: `airflow backfill create --dag-id nightly_lists --from-date D1 --to-date D2`; the nights go in order
 of date, one at a time, and never move the serving cache back to an older night.
 **Downstream**: schedule on an Asset such as `nocturne.ranked_lists`; its event says which `run_date` was published.
 
-Variables: `nocturne_landing`, `nocturne_warehouse`, `nocturne_cache`, and optionally `nocturne_conf`.
+Variables: `nocturne_landing`, `nocturne_warehouse`, `nocturne_cache`, and optionally `nocturne_conf`, `nocturne_due`.
 """
 
 import logging
@@ -33,6 +39,7 @@ from typing import Any
 
 from airflow.sdk import DAG, Asset, Context, TaskGroup, Variable, task
 from airflow.sdk.exceptions import AirflowFailException
+from deadlines import DEADLINES
 from tasks import (
     CACHE,
     CONF,
@@ -138,6 +145,7 @@ with DAG(
     description="Every listener's list for tomorrow, from today's listening",
     doc_md=__doc__,
     schedule=UpcomingCronTimetable("0 0 * * *", timezone="UTC"),
+    deadline=DEADLINES,
     # The lease serialises nights. Here a limit of 1 would let a night that waits for its landing block one by hand.
     max_active_runs=4,
     params={
@@ -180,4 +188,11 @@ with DAG(
         job = submit(stage)
         previous >> job
         previous = job >> validated(stage) if set(stage.writes) & set(VALIDATED_TABLES) else job
-    previous >> announce(RUN_DATE) >> release_lease.as_teardown(setups=take_lease)
+    announced = announce(RUN_DATE)
+    previous >> announced >> release_lease.as_teardown(setups=take_lease)
+    write_report = RunCommand(
+        task_id="write_report",
+        doc_md="the page of the night for whoever is on call, however the night ended; nothing depends on it",
+        arguments=["report", "--warehouse", WAREHOUSE, "--run-date", RUN_DATE, CONF],
+    )
+    announced >> write_report.as_teardown()  # runs whatever failed before it, and decides nothing about the run

@@ -47,13 +47,19 @@ class Stage:
 _INGEST_EVENTS = Stage(
     "ingest_events",
     "clean the day's listening events and take a snapshot of the catalogue",
-    reads=("landing", "items", "listens", "validations"),
+    reads=("landing", "items", "listens", "validations", "tombstones"),
     writes=("items", "listens", "quarantine", "ingests"),
+)
+_INGEST_TAKEDOWNS = Stage(
+    "ingest_takedowns",
+    "take in what may not be listed from now on, by order, and what may be again",
+    reads=("landing", "items", "takedowns", "validations"),
+    writes=("takedowns",),
 )
 _INGEST_STEERS = Stage(
     "ingest_steers",
     "take in the plans that listeners asked for and that hold from now on",
-    reads=("landing", "steers", "validations"),
+    reads=("landing", "steers", "validations", "tombstones"),
     writes=("steers",),
 )
 _BUILD_INTERACTIONS = Stage(
@@ -82,19 +88,35 @@ _RANK_USERS = Stage(
     "write the exact top of the catalogue for every listener, computing only what can have changed",
     reads=(
         *("items", "item_index", "interactions", "models", "item_factors", "cold_factors", "pools", "validations"),
-        *("bridges", "bridge_factors", "steers", "nights", "arm_pools", "triggers", "rankings", "experiment_results"),
+        *("bridges", "bridge_factors", "steers", "takedowns", "nights", "arm_pools", "triggers", "rankings"),
+        "experiment_results",
     ),
     writes=("pools", "ranked_lists", "shelf_lists", "arm_pools", "arm_lists", "assignments", "triggers", "rankings"),
 )
 _RELATE_ITEMS = Stage(
     "relate_items",
     "write what goes best with every item, computing only what can have changed",
-    reads=("items", "item_index", "models", "item_factors", "cold_factors", "related_items", "validations"),
+    reads=(
+        "items",
+        "item_index",
+        "models",
+        "item_factors",
+        "cold_factors",
+        "takedowns",
+        "related_items",
+        "validations",
+    ),
     writes=("related_items",),
 )
+_WATCH_NIGHT = Stage(
+    "watch_night",
+    "hold the night's metrics against those of earlier nights, and say what is wrong",
+    reads=("night_metrics", "alerts", "nights", "experiment_results", "costs"),
+    writes=("alerts",),
+)
 _TABLE_STAGES = (
-    *(_INGEST_EVENTS, _INGEST_STEERS, _BUILD_INTERACTIONS, _EMBED_ITEMS),
-    *(_TRAIN_ALS, _RANK_USERS, _RELATE_ITEMS),
+    *(_INGEST_EVENTS, _INGEST_TAKEDOWNS, _INGEST_STEERS, _BUILD_INTERACTIONS, _EMBED_ITEMS),
+    *(_TRAIN_ALS, _RANK_USERS, _RELATE_ITEMS, _WATCH_NIGHT),
 )
 
 GATED_TABLES = tuple(table for stage in _TABLE_STAGES for table in stage.writes)
@@ -103,7 +125,7 @@ GATED_TABLES = tuple(table for stage in _TABLE_STAGES for table in stage.writes)
 _INGEST_EXPOSURES = Stage(
     "ingest_exposures",
     "take in what listeners were shown, when their lists are served already",
-    reads=("landing", "exposures"),
+    reads=("landing", "exposures", "tombstones"),
     writes=("exposures", "exposure_rejects", "exposure_ingests"),
 )
 
@@ -123,11 +145,14 @@ VALIDATED_TABLES = (*GATED_TABLES, *_INGEST_EXPOSURES.writes, *_ANALYSE_EXPERIME
 COSTS = "costs"
 """Written by whatever runs a stage, when it is done."""
 
+TOMBSTONES = "tombstones"
+"""Written when somebody asks for the erasure of a listener, at any time."""
+
 VALIDATION = Stage(
     "validate_table",
     "hold one table of the night against its suite",
     reads=(*VALIDATED_TABLES, "validations", COSTS, "nights"),
-    writes=("validations", "nights"),
+    writes=("validations", "nights", "night_metrics"),
 )
 PUBLICATION = Stage(
     "refresh_cache",
@@ -142,7 +167,7 @@ AFTER_PUBLICATION = (_INGEST_EXPOSURES, _ANALYSE_EXPERIMENT)
 NIGHTLY = (*_TABLE_STAGES, PUBLICATION, *AFTER_PUBLICATION)
 """The stages of a night, in order; after each the tables that it wrote are validated."""
 
-TABLES = (*VALIDATED_TABLES, *VALIDATION.writes, COSTS)
+TABLES = (*VALIDATED_TABLES, *VALIDATION.writes, COSTS, TOMBSTONES)
 
 
 def stage(name: str) -> Stage:

@@ -19,6 +19,7 @@ CREATE TABLE arm_lists (
 USING DELTA
 PARTITIONED BY (run_date, bucket, experiment, arm)
 TBLPROPERTIES (
+  "nocturne.listeners" = "user_id",
   "delta.constraints.source_known" = "source IN ('als', 'previous', 'market_popular', 'global_popular')",
   "delta.constraints.drafted_with_a_seed" = "teams IS NULL OR draft_seed IS NOT NULL",
   "delta.dataSkippingStatsColumns" = "source",

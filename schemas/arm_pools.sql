@@ -24,6 +24,7 @@ CREATE TABLE arm_pools (
 USING DELTA
 PARTITIONED BY (run_date, bucket, experiment, arm)
 TBLPROPERTIES (
+  "nocturne.listeners" = "user_id",
   "delta.constraints.source_known" = "source IN ('als', 'previous')",
   "delta.dataSkippingStatsColumns" = "source",
   "delta.enableDeletionVectors" = "false"

@@ -9,6 +9,7 @@ CREATE TABLE assignments (
 USING DELTA
 PARTITIONED BY (run_date, bucket)
 TBLPROPERTIES (
+  "nocturne.listeners" = "user_id",
   "delta.constraints.experiment_given" = "experiment <> ''",
   "delta.constraints.arm_given" = "arm <> ''",
   "delta.dataSkippingStatsColumns" = "experiment",

@@ -10,6 +10,7 @@ CREATE TABLE bridge_factors (
 USING DELTA
 PARTITIONED BY (run_date, model_version)
 TBLPROPERTIES (
+  "nocturne.listeners" = "none",
   "delta.constraints.side_known" = "side IN ('source', 'target')",
   "delta.dataSkippingStatsColumns" = "item_index",
   "delta.enableDeletionVectors" = "false"

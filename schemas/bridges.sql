@@ -14,6 +14,7 @@ CREATE TABLE bridges (
 USING DELTA
 PARTITIONED BY (run_date)
 TBLPROPERTIES (
+  "nocturne.listeners" = "none",
   "delta.constraints.content_type_known" = "content_type IN ('track', 'podcast_episode', 'audiobook', 'other')",
   "delta.constraints.listeners_counted" = "listeners >= 0",
   "delta.dataSkippingStatsColumns" = "content_type",

@@ -14,6 +14,7 @@ CREATE TABLE cold_factors (
 USING DELTA
 PARTITIONED BY (run_date, model_version)
 TBLPROPERTIES (
+  "nocturne.listeners" = "none",
   "delta.constraints.multiplier_positive" = "score_multiplier > 0",
   "delta.dataSkippingStatsColumns" = "item_index",
   "delta.enableDeletionVectors" = "false"

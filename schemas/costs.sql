@@ -10,6 +10,7 @@ CREATE TABLE costs (
 USING DELTA
 PARTITIONED BY (run_date)
 TBLPROPERTIES (
+  "nocturne.listeners" = "none",
   "delta.constraints.seconds_counted" = "seconds >= 0",
   "delta.enableDeletionVectors" = "false"
 )

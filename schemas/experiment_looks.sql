@@ -15,6 +15,7 @@ CREATE TABLE experiment_looks (
 USING DELTA
 PARTITIONED BY (run_date)
 TBLPROPERTIES (
+  "nocturne.listeners" = "none",
   "delta.constraints.day_counts_from_one" = "day >= 1",
   "delta.constraints.listeners_counted" = "listeners >= 0",
   "delta.enableDeletionVectors" = "false"

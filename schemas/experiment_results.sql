@@ -34,6 +34,7 @@ CREATE TABLE experiment_results (
 USING DELTA
 PARTITIONED BY (run_date)
 TBLPROPERTIES (
+  "nocturne.listeners" = "none",
   "delta.constraints.kind_known" = "kind IN ('metric', 'check', 'decision', 'conclusion')",
   "delta.enableDeletionVectors" = "false"
 )

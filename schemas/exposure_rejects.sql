@@ -9,6 +9,7 @@ CREATE TABLE exposure_rejects (
 USING DELTA
 PARTITIONED BY (run_date)
 TBLPROPERTIES (
+  "nocturne.listeners" = "text of raw",
   "delta.dataSkippingStatsColumns" = "writer,reason",
   "delta.enableDeletionVectors" = "false"
 )

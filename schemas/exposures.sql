@@ -19,6 +19,7 @@ CREATE TABLE exposures (
 USING DELTA
 PARTITIONED BY (run_date)
 TBLPROPERTIES (
+  "nocturne.listeners" = "user_id",
   "delta.constraints.exposure_id_given" = "exposure_id <> ''",
   "delta.constraints.user_id_given" = "user_id <> ''",
   "delta.constraints.surface_known" = "surface IN ('list', 'now_playing', 'steer')",

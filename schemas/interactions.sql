@@ -18,6 +18,7 @@ CREATE TABLE interactions (
 USING DELTA
 PARTITIONED BY (run_date, bucket)
 TBLPROPERTIES (
+  "nocturne.listeners" = "user_id",
   "delta.constraints.user_id_given" = "user_id <> ''",
   "delta.dataSkippingStatsColumns" = "changed_on",
   "delta.enableDeletionVectors" = "false"

@@ -17,6 +17,7 @@ CREATE TABLE item_factors (
 USING DELTA
 PARTITIONED BY (run_date, model_version)
 TBLPROPERTIES (
+  "nocturne.listeners" = "none",
   "delta.constraints.weights_positive" = "confidence_weight > 0 AND score_multiplier > 0",
   "delta.constraints.heard_by_someone" = "listeners > 0",
   "delta.dataSkippingStatsColumns" = "item_index",

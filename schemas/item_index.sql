@@ -7,6 +7,7 @@ CREATE TABLE item_index (
 USING DELTA
 PARTITIONED BY (first_night)
 TBLPROPERTIES (
+  "nocturne.listeners" = "none",
   "delta.constraints.item_index_from_0" = "item_index >= 0",
   "delta.dataSkippingStatsColumns" = "item_index,item_id",
   "delta.enableDeletionVectors" = "false"

@@ -10,6 +10,7 @@ CREATE TABLE item_texts (
 USING DELTA
 PARTITIONED BY (run_date)
 TBLPROPERTIES (
+  "nocturne.listeners" = "none",
   "delta.dataSkippingStatsColumns" = "item_index",
   "delta.enableDeletionVectors" = "false"
 )

@@ -20,6 +20,7 @@ CREATE TABLE items (
 USING DELTA
 PARTITIONED BY (run_date)
 TBLPROPERTIES (
+  "nocturne.listeners" = "none",
   "delta.constraints.item_id_given" = "item_id <> ''",
   "delta.constraints.content_type_known" = "content_type IN ('track', 'podcast_episode', 'audiobook', 'other')",
   "delta.dataSkippingStatsColumns" = "item_id",

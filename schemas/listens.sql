@@ -16,6 +16,7 @@ CREATE TABLE listens (
 USING DELTA
 PARTITIONED BY (run_date, bucket)
 TBLPROPERTIES (
+  "nocturne.listeners" = "user_id",
   "delta.constraints.event_id_given" = "event_id <> ''",
   "delta.constraints.user_id_given" = "user_id <> ''",
   "delta.constraints.item_id_given" = "item_id <> ''",

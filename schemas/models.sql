@@ -24,6 +24,7 @@ CREATE TABLE models (
 USING DELTA
 PARTITIONED BY (run_date, model_version)
 TBLPROPERTIES (
+  "nocturne.listeners" = "none",
   "delta.constraints.state_known" = "state IN ('candidate', 'live', 'retired', 'rejected')",
   "delta.constraints.origin_known" = "origin IN ('train_als', 'retrain', 'tune', 'experiment')",
   "delta.constraints.regularization_positive" = "regularization > 0",

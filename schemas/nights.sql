@@ -14,6 +14,7 @@ CREATE TABLE nights (
   coverage      ARRAY<STRUCT<market: STRING, content_type: STRING, listeners: BIGINT, personal: BIGINT, full: BIGINT, slots: BIGINT, items: BIGINT>> NOT NULL COMMENT 'Counts by market and content type: listeners with such an item in their list, of these with a personal list, of these with a full list; such items listed, and different ones. Market is empty where there is none, and * over all; content_type is empty over all types, and unknown for items that are not in the catalogue',
   versions      MAP<STRING, BIGINT> NOT NULL COMMENT 'Delta version at which to read each input and output table of the night (measured)',
   files         MAP<STRING, STRING> NOT NULL COMMENT 'Hash of the names of the data files that belong to the night at that version, by table (measured)',
+  erasures      ARRAY<STRUCT<erased_on: DATE, table: STRING, rows: BIGINT, changed: BIGINT, before: STRING, removed: STRING, added: STRING, after: STRING>> COMMENT 'What left the night since it was published, by table: on the night of the erasure, rows that went and rows of accounts that changed, counts; hash over the rows before, of those removed, of those in their place, and after: after = before - removed + added, modulo 2^64; empty if nothing did',
   costs         ARRAY<STRUCT<stage: STRING, seconds: DOUBLE, rows_read: BIGINT, rows_written: BIGINT, bytes_written: BIGINT>> NOT NULL COMMENT 'What every stage took, validation of its tables apart; not part of the hash (measured)',
   manifest      STRING NOT NULL COMMENT 'Hash over the row but for state, reason, costs and pointers: the seal of the manifest (measured)',
   pointers      MAP<STRING, STRING> NOT NULL COMMENT 'Pointer of each serving cache, by place, as it was last moved to this night; the one with the highest move is what the cache serves (measured)'
@@ -21,6 +22,7 @@ CREATE TABLE nights (
 USING DELTA
 PARTITIONED BY (run_date)
 TBLPROPERTIES (
+  "nocturne.listeners" = "none",
   "delta.constraints.state_known" = "state IN ('published', 'gate_closed', 'stale', 'superseded', 'rolled_back')",
   "delta.enableDeletionVectors" = "false"
 )

@@ -22,6 +22,7 @@ CREATE TABLE pools (
 USING DELTA
 PARTITIONED BY (run_date, bucket)
 TBLPROPERTIES (
+  "nocturne.listeners" = "user_id",
   "delta.constraints.source_known" = "source IN ('als', 'previous')",
   "delta.dataSkippingStatsColumns" = "source",
   "delta.enableDeletionVectors" = "false"

@@ -8,6 +8,7 @@ CREATE TABLE quarantine (
 USING DELTA
 PARTITIONED BY (run_date)
 TBLPROPERTIES (
+  "nocturne.listeners" = "text of raw",
   "delta.dataSkippingStatsColumns" = "reason",
   "delta.enableDeletionVectors" = "false"
 )

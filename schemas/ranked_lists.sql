@@ -16,6 +16,7 @@ CREATE TABLE ranked_lists (
 USING DELTA
 PARTITIONED BY (run_date, bucket)
 TBLPROPERTIES (
+  "nocturne.listeners" = "user_id",
   "delta.constraints.source_known" = "source IN ('als', 'previous', 'market_popular', 'global_popular')",
   "delta.constraints.candidates_counted" = "candidates >= 0",
   "delta.dataSkippingStatsColumns" = "source",

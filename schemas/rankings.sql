@@ -17,6 +17,7 @@ CREATE TABLE rankings (
 USING DELTA
 PARTITIONED BY (run_date)
 TBLPROPERTIES (
+  "nocturne.listeners" = "none",
   "delta.constraints.nobody_twice" = "personal <= listeners",
   "delta.enableDeletionVectors" = "false"
 )

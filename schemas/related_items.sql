@@ -14,6 +14,7 @@ CREATE TABLE related_items (
 USING DELTA
 PARTITIONED BY (run_date)
 TBLPROPERTIES (
+  "nocturne.listeners" = "none",
   "delta.constraints.content_type_known" = "content_type IN ('track', 'podcast_episode', 'audiobook', 'other')",
   "delta.constraints.source_known" = "source IN ('model', 'text', 'creator', 'none')",
   "delta.dataSkippingStatsColumns" = "item_id,content_type",

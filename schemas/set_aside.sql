@@ -21,6 +21,7 @@ CREATE TABLE set_aside (
 USING DELTA
 PARTITIONED BY (run_date)
 TBLPROPERTIES (
+  "nocturne.listeners" = "user_id",
   "delta.constraints.user_id_given" = "user_id <> ''",
   "delta.constraints.listens_counted" = "listens >= 0",
   "delta.enableDeletionVectors" = "false"

@@ -14,6 +14,7 @@ CREATE TABLE shelf_lists (
 USING DELTA
 PARTITIONED BY (run_date, bucket)
 TBLPROPERTIES (
+  "nocturne.listeners" = "user_id",
   "delta.constraints.source_known" = "source IN ('als', 'bridge', 'market_popular', 'global_popular')",
   "delta.constraints.content_type_known" = "content_type IN ('track', 'podcast_episode', 'audiobook', 'other')",
   "delta.constraints.candidates_counted" = "candidates >= 0",

@@ -11,6 +11,7 @@ CREATE TABLE steers (
 USING DELTA
 PARTITIONED BY (run_date)
 TBLPROPERTIES (
+  "nocturne.listeners" = "user_id",
   "delta.constraints.listener_given" = "user_id <> ''",
   "delta.constraints.still_holds" = "holds_until IS NULL OR holds_until >= run_date",
   "delta.enableDeletionVectors" = "false"

@@ -13,6 +13,7 @@ CREATE TABLE triggers (
 USING DELTA
 PARTITIONED BY (run_date, bucket)
 TBLPROPERTIES (
+  "nocturne.listeners" = "user_id",
   "delta.constraints.different_is_triggered" = "first_difference IS NULL OR triggered_on IS NOT NULL",
   "delta.constraints.treatment_is_not_control" = "treatment <> 'control'",
   "delta.dataSkippingStatsColumns" = "experiment",

@@ -14,6 +14,7 @@ CREATE TABLE validations (
 USING DELTA
 PARTITIONED BY (run_date)
 TBLPROPERTIES (
+  "nocturne.listeners" = "none",
   "delta.constraints.severity_known" = "severity IN ('critical', 'warning')",
   "delta.constraints.outcome_known" = "outcome IN ('success', 'failed', 'skipped')",
   "delta.enableDeletionVectors" = "false"

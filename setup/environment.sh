@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Installs what Nocturne runs on: uv, the locked environment, a Java runtime, Delta's jars. Safe to run again.
 # `setup/environment.sh --tests` installs what tests need besides: redis-server, openssl, Chromium.
+# `setup/environment.sh --group NAME` adds a group of pyproject.toml that few need.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 export PATH="$PATH:$HOME/.local/bin:$HOME/.cargo/bin:$PWD/.uv/bin"
@@ -68,6 +69,9 @@ if [ "${1:-}" = --tests ]; then
     command -v redis-server >/dev/null || apt_install redis-server
     command -v openssl >/dev/null || apt_install openssl # certificates of a server with TLS
     command -v chromium >/dev/null || command -v google-chrome >/dev/null || apt_install chromium fonts-dejavu-core
+elif [ "${1:-}" = --group ]; then
+    install_uv
+    work "adding the group $2 to .venv/" uv sync --frozen --inexact --python 3.11 --quiet --group "$2"
 else
     install_uv
     install_environment

@@ -1,4 +1,4 @@
-"""Pictures for the documentation: the page of the service, a finished night in Airflow's UI, and the Data Docs.
+"""Pictures for the documentation: the page of the service, a finished run in Airflow's UI, Data Docs, a night's page.
 
     docs/tools/screenshots.py [AIRFLOW_URL [WAREHOUSE [SERVICE_URL]]]
 
@@ -144,6 +144,17 @@ def newest_docs(warehouse: Path) -> Path:
     return nights[-1]
 
 
+def picture_report(warehouse: Path) -> None:
+    """The page of the newest night that has one."""
+    pages = sorted((warehouse.resolve() / "_data_docs").glob("????-??-??-report.html"))
+    if not pages:
+        print("no page of a night: `nocturne report` writes one", file=sys.stderr)
+        return
+    with browser(1280, 1500) as page:
+        page.show(pages[-1].as_uri(), "What changed")
+        page.picture(IMAGES / "night-report.png")
+
+
 def first_plot(report: Path) -> str:
     """The first plot of a backtest's page."""
     drawn = re.search(r"<svg.*?</svg>", report.read_text(encoding="utf-8"), re.DOTALL)
@@ -187,6 +198,7 @@ def main(
     with browser(1600, 1000) as page:
         page.show(newest_docs(Path(warehouse)).as_uri(), "listens")
         page.picture(IMAGES / "data-docs.png")
+    picture_report(Path(warehouse))
     if (report := ROOT / "data" / "backtest.html").exists():
         (IMAGES / "backtest.svg").write_text(first_plot(report), encoding="utf-8")
 

@@ -9,7 +9,6 @@ import pyarrow.compute as pc
 from pydantic import Field
 
 from nocturne.agents.answers import Answer, Part, Text, Words, receipt
-from nocturne.agents.failing_rows import can_be_found, failing_rows
 from nocturne.agents.service import Service
 from nocturne.core.errors import UsageError
 from nocturne.core.night import Night
@@ -18,6 +17,7 @@ from nocturne.pipeline.status import NightStatus, Serving, read_status
 from nocturne.serving import publications
 from nocturne.serving.night_record import GATE_CLOSED, NightRecord
 from nocturne.storage import tables
+from nocturne.validation.failing_rows import can_be_found, failing_rows
 from nocturne.validation.recorded import closing, meaning, verdicts
 
 NIGHTS_BEFORE = 3

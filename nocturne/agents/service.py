@@ -4,7 +4,7 @@ import threading
 
 from nocturne.core.errors import UsageError
 from nocturne.core.night import Warehouse
-from nocturne.core.sections import CacheSettings
+from nocturne.core.service_sections import CacheSettings
 from nocturne.core.settings import load_settings
 from nocturne.serving.cache import Cache, open_cache
 from nocturne.serving.opened_cache import require_cache, serves_nothing

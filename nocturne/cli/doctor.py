@@ -15,7 +15,7 @@ from rich.console import Console
 from nocturne import ROOT
 from nocturne.core.console import print_json
 from nocturne.core.errors import NocturneError, ServiceError, UsageError
-from nocturne.core.sections import CacheSettings
+from nocturne.core.service_sections import CacheSettings
 from nocturne.core.settings import load_settings
 from nocturne.flow import ExitStatus
 

@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
 import typer
 from rich.console import Console
 
-from nocturne.cli import experiments, mcp, models, serving
+from nocturne.cli import experiments, mcp, models, monitor, serving, takedowns
+from nocturne.cli.erase import erase
 from nocturne.cli.evaluate import evaluate_app
 from nocturne.cli.help import Command, Group, program
 from nocturne.cli.options import (
@@ -36,6 +37,7 @@ from nocturne.cli.options import (
     nights_to_run,
 )
 from nocturne.cli.react import react
+from nocturne.cli.report import report
 from nocturne.cli.retain import retain
 from nocturne.cli.serve import serve
 from nocturne.cli.status import status
@@ -327,10 +329,12 @@ COMMANDS: dict[str, dict[str, Callable[..., None]]] = {
         "served": serving.served,
         "rollback": serving.rollback,
         "release": serving.release,
+        "takedown": takedowns.takedown,
+        "takedowns": takedowns.takedowns,
     },
-    "Looking at nights": {"status": status, "nights": nights, "validations": validations},
+    "Looking at nights": {"status": status, "report": report, "nights": nights, "validations": validations},
     "Models": {"tune": tune},
-    "Data": {"simulate": simulate, "react": react, "import": import_source, "retain": retain},
+    "Data": {"simulate": simulate, "react": react, "import": import_source, "retain": retain, "erase": erase},
     "This machine": {"doctor": doctor, "settings": settings},
 }
 """Commands in the order of the help, by the heading that they stand under."""
@@ -346,6 +350,7 @@ for panel, commands in COMMANDS.items():
         app.command(name, cls=Command, rich_help_panel=panel)(function)
 app.add_typer(lease_app, name="lease", rich_help_panel="A night")
 app.add_typer(mcp.app, name="mcp", rich_help_panel="What is served")
+app.add_typer(monitor.app, name="monitor", rich_help_panel="Looking at nights")
 app.add_typer(models.app, name="models", rich_help_panel="Models")
 app.add_typer(experiments.app, name="experiments", rich_help_panel="Models")
 app.add_typer(evaluate_app, name="evaluate", rich_help_panel="Models")

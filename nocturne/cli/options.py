@@ -44,6 +44,7 @@ def nights_to_run(
     """
     from nocturne.core.errors import UsageError
     from nocturne.core.settings import load_settings
+    from nocturne.monitoring.watches import watches
     from nocturne.serving.cache import check_url
     from nocturne.validation.suites import check_all_thresholds
 
@@ -59,6 +60,7 @@ def nights_to_run(
     settings = load_settings(conf or None, overrides or ())
     check_url(cache)
     check_all_thresholds(settings.expectations)
+    watches(settings.monitoring.limits)
     days = (start.date() + timedelta(days=offset) for offset in range((end - start).days + 1))
     return [Night(Warehouse(warehouse, settings), day, landing, cache) for day in days]
 

@@ -21,12 +21,23 @@ def serve(
     token_file: Annotated[
         str, typer.Option(help="bearer tokens, one a line; by default service.token_file", metavar="FILE")
     ] = "",
+    takedown_token_file: Annotated[
+        str,
+        typer.Option(help="tokens of who may take items down; by default service.takedown_token_file", metavar="FILE"),
+    ] = "",
+    reports: Annotated[
+        str, typer.Option(help="pages of nights, such as WAREHOUSE/_data_docs, shown under /nights", metavar="DIR")
+    ] = "",
+    reports_token_file: Annotated[
+        str, typer.Option(help="tokens for them, one a line; by default service.reports_token_file", metavar="FILE")
+    ] = "",
     conf: Conf = None,
     set_: Set = None,
 ) -> None:
     """Answer over HTTP with the night's lists, and with what comes next given what plays; until SIGTERM or Ctrl-C.
 
     A page for people is at /, the OpenAPI document at /openapi.json, metrics for Prometheus at /metrics.
+    Pages of nights are at /nights, if --reports names their folder.
 
     Example: nocturne serve --cache lmdb:data/cache --landing data/landing
     """
@@ -35,10 +46,15 @@ def serve(
     from nocturne.serving.http.app import Worker
 
     settings = load_settings(conf, set_ or ())
-    if token_file:
-        settings = with_values(settings, {"service.token_file": token_file})
+    given = {
+        "service.token_file": token_file,
+        "service.takedown_token_file": takedown_token_file,
+        "service.reports_token_file": reports_token_file,
+    }
+    settings = with_values(settings, {name: file for name, file in given.items() if file})
     require_cache(cache)
-    worker = Worker(cache, settings.cache, settings.service, landing, settings.words)
+    night_metrics = settings.monitoring.prometheus_textfile
+    worker = Worker(cache, settings.cache, settings.service, landing, settings.words, reports, night_metrics)
     listening = server.listen(worker, host, port)
     shown = f"[{host}]" if ":" in host else host
     say(f"listening on http://{shown}:{listening.getsockname()[1]}/, stopped by Ctrl-C")

@@ -54,6 +54,7 @@ def list_user(
         served = store.get(user)
         if served is None and store.pointer() is None:
             raise serves_nothing(store)
+        takedowns = store.overlay().takedowns
     if served is None:
         raise UsageError("no list is served to this listener", found=user, fix="check the id, and --cache")
     head = {"user_id": user, "run_date": served.run_date, "arm": served.arm, "source": served.source}
@@ -61,7 +62,8 @@ def list_user(
     if content_type:
         shelf = _shelf(warehouse, served.run_date, user, content_type)
         head |= {"content_type": content_type, "arm": "control"} | {each: shelf[each] for each in _OF_SHELF}
-        items = tuple((entry["item_id"], entry["score"]) for entry in shelf["items"])
+        barred = takedowns.barred(None)  # the table does not say in which market the listener is
+        items = tuple((each["item_id"], each["score"]) for each in shelf["items"] if each["item_id"] not in barred)
     names = _names(warehouse, served.run_date, [item for item, _ in items]) if warehouse else {}
     rows = [
         {"rank": rank, "item_id": item, **names.get(item, {}), "score": score}

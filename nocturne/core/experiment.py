@@ -12,7 +12,12 @@ from pydantic import Field, ValidationError, model_validator
 
 from nocturne import ROOT
 from nocturne.core.errors import UsageError
-from nocturne.core.sections import OPERATIONAL, AlsSettings, ExperimentSettings, Section
+from nocturne.core.sections import (
+    OPERATIONAL,
+    AlsSettings,
+    ExperimentSettings,
+    Section,
+)
 from nocturne.core.settings import Settings, with_values
 
 SLOTS = 1000

@@ -9,10 +9,11 @@ from typing import Annotated, Any
 from pydantic import Field, ValidationError
 
 from nocturne import ROOT
+from nocturne.core.erasure import ErasureSettings
 from nocturne.core.errors import UsageError
+from nocturne.core.monitoring_section import MonitoringSettings
 from nocturne.core.sections import (
     AlsSettings,
-    CacheSettings,
     ContentSettings,
     EvaluationSettings,
     ExperimentSettings,
@@ -25,9 +26,12 @@ from nocturne.core.sections import (
     RerankingSettings,
     RetentionSettings,
     Section,
-    ServiceSettings,
     SparkSettings,
     TableSettings,
+)
+from nocturne.core.service_sections import (
+    CacheSettings,
+    ServiceSettings,
     WordsSettings,
 )
 
@@ -49,7 +53,9 @@ class Settings(Section):
     cache: CacheSettings
     service: ServiceSettings
     words: WordsSettings
+    monitoring: MonitoringSettings
     retention: RetentionSettings
+    erasure: ErasureSettings
     tables: TableSettings
     spark: SparkSettings
     expectations: Annotated[

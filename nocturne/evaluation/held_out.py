@@ -28,6 +28,7 @@ from nocturne.storage import tables
 from nocturne.storage.contracts import contract
 from nocturne.storage.history import closed_dates
 from nocturne.storage.stored_rows import StoredRows
+from nocturne.storage.takedowns import stored_takedowns
 from nocturne.training.confidences import heard_items
 from nocturne.training.hold_out import are_asked
 
@@ -197,7 +198,7 @@ def held_out_from(night: Night, listens: pa.Table, sample: ListenerSample = ALL_
     item_ids = index[: len(known)]
     catalogue = tables.night_rows(night, "items")
     blocked = night.settings.ranking.explicit_blocked_markets
-    markets = eligibility.markets(item_ids, catalogue, night.run_date, blocked)
+    markets = eligibility.markets(item_ids, catalogue, night.run_date, blocked, stored_takedowns(night))
     masks = markets.masks & known
     classes = markets.of(batch.column("market"))
     heard = _already_heard(batch, len(item_ids), night)

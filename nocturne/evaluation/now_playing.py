@@ -28,6 +28,7 @@ from nocturne.evaluation.sessions import Questions, questions_of, read_sessions
 from nocturne.evaluation.significance import Difference, differences
 from nocturne.serving import publications
 from nocturne.serving.cache import Generation, open_cache
+from nocturne.serving.cache.served_items import ServedItems
 from nocturne.serving.generation import generation_of
 from nocturne.serving.reader import Served
 
@@ -123,7 +124,7 @@ def served_night(night: Night, folder: Path) -> Iterator[Served]:
         with cache.snapshot_of(generation) as snapshot:
             file = snapshot.items_file()
             assert file
-            yield Served(snapshot, file)
+            yield Served(snapshot, ServedItems(file))
 
 
 def read_asked(night: Night, served: Served, days: int, truth: Path | None, listeners: int | None) -> Asked:

@@ -5,7 +5,7 @@ Then duplicates are marked, which are counted but not stored, and bots among the
 """
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
 
 import numpy as np
@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from nocturne.core.arrays import Mask, Positions
+from nocturne.core.erasure import Tombstones
 from nocturne.core.hashing import hash_ids
 from nocturne.core.masks import mask
 from nocturne.core.sections import ListenSettings
@@ -36,10 +37,12 @@ REASONS = (
 )
 DUPLICATE = "duplicate"
 LISTEN = "listen"
+ERASED = "erased"
+"""Of a listener who was erased since: counted, and stored nowhere."""
 UNREADABLE = "unreadable"
 """No event at all: the message of a file that could not be read to its end."""
 
-OUTCOMES = (LISTEN, *REASONS, DUPLICATE, UNREADABLE)
+OUTCOMES = (LISTEN, *REASONS, DUPLICATE, UNREADABLE, ERASED)
 
 CHECKED = pa.schema(
     [
@@ -70,11 +73,13 @@ class Rules:
 
     Attributes:
         known_items: ids of the night's catalogue, if events of other items are rejected.
+        tombstones: of listeners whose events of before are not taken in.
     """
 
     run_date: date
     settings: ListenSettings
     known_items: pa.Array | None = None
+    tombstones: Tombstones = field(default_factory=Tombstones)
 
 
 def check_events(landed: pa.RecordBatch, rules: Rules) -> pa.RecordBatch:
@@ -109,6 +114,8 @@ def check_events(landed: pa.RecordBatch, rules: Rules) -> pa.RecordBatch:
     outcome = np.zeros(landed.num_rows, np.int8)
     for reason, rows in reversed(failed.items()):
         outcome[mask(rows)] = OUTCOMES.index(reason)
+    if rules.tombstones:
+        outcome[_are_erased(landed, outcome, times, rules.tombstones)] = OUTCOMES.index(ERASED)
     raw = pc.coalesce(landed["failure"], landed["raw"])
     without_line = pc.and_(pa.array(outcome != 0), pc.is_null(raw))
     if without_line.true_count:
@@ -124,6 +131,15 @@ def check_events(landed: pa.RecordBatch, rules: Rules) -> pa.RecordBatch:
         **kept,
     }
     return pa.record_batch([columns[name] for name in CHECKED.names], schema=CHECKED)
+
+
+def _are_erased(landed: pa.RecordBatch, outcome: np.ndarray, times: pa.Array, tombstones: Tombstones) -> Mask:
+    """True for rows of erased listeners; of rows that could not be taken apart those whose text names one."""
+    erased = tombstones.are_erased(landed["user_id"], times)
+    unparsable = np.flatnonzero(outcome == OUTCOMES.index("unparsable"))
+    erased[unparsable] = tombstones.name_one(landed["raw"].take(pa.array(unparsable)).to_pylist())
+    read: Mask = outcome != OUTCOMES.index(UNREADABLE)
+    return erased & read
 
 
 def mark_duplicates(checked: pa.Table, recent: pa.Array) -> pa.Table:

@@ -6,7 +6,7 @@ from datetime import date
 from itertools import islice
 from typing import Any
 
-from nocturne.ingestion.cleaning import DUPLICATE
+from nocturne.ingestion.cleaning import DUPLICATE, ERASED
 from nocturne.ingestion.exposure_files import TORN, UNFINISHED, CountedFile, Writer
 from nocturne.ingestion.exposure_rows import REASONS
 
@@ -65,6 +65,7 @@ def account(writer: Writer, counts: Counts, run_date: date) -> dict[str, Any]:
         "accepted": accepted,
         "duplicates": rows.get(DUPLICATE, (0, 0))[0],
         "rejected": sum(reasons.values()),
+        "erased": rows.get(ERASED, (0, 0))[0],
         "late": late,
         "reasons": list(reasons.items()),
     }

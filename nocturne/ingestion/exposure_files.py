@@ -102,6 +102,15 @@ def list_writers(landing: str, run_date: date, kind: str = "exposures") -> list[
     return [_look_at(day, name, kind) for name, kind in found if not name.startswith(("_", "."))]
 
 
+def list_files(landing: str, kind: str) -> Writer:
+    """The files of lines of a folder that all producers write, as if one writer had, their lines not counted yet.
+
+    Args:
+        kind: of the lines, and the folder; without one there are no files.
+    """
+    return _look_at(landing, kind, FileType.Directory)
+
+
 def count_lines(file: LandedFile) -> CountedFile:
     """Count the lines of a file, blank ones aside, as far as it can be read."""
     lines, size, seen = 0, 0, False

@@ -6,13 +6,15 @@ A line is checked in the order of REASONS. Whatever is wrong with it, it stays o
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any, NoReturn
 
 import pyarrow as pa
 
+from nocturne.core.erasure import Tombstones
 from nocturne.core.sections import ListenSettings
+from nocturne.ingestion.cleaning import ERASED
 from nocturne.ingestion.exposure_files import LONGEST_LINE
 from nocturne.ingestion.landed_rows import is_blank
 from nocturne.ingestion.times import parse_time
@@ -63,18 +65,21 @@ class Rules:
     Attributes:
         max_id_bytes: longest id, bytes of UTF-8.
         earliest, day, end: the first time that is accepted, and the beginning and the end of the landing day.
+        tombstones: of listeners whose exposures of before are not taken in.
     """
 
     max_id_bytes: int
     earliest: datetime
     day: datetime
     end: datetime
+    tombstones: Tombstones = field(default_factory=Tombstones)
 
     @classmethod
-    def of(cls, run_date: date, settings: ListenSettings) -> "Rules":
+    def of(cls, run_date: date, settings: ListenSettings, tombstones: Tombstones | None = None) -> "Rules":
         """The rules of a night."""
         day = datetime.combine(run_date, time(), UTC)
-        return cls(settings.max_id_bytes, day - timedelta(days=settings.late_days), day, day + timedelta(days=1))
+        earliest, end = day - timedelta(days=settings.late_days), day + timedelta(days=1)
+        return cls(settings.max_id_bytes, earliest, day, end, tombstones or Tombstones())
 
 
 def parse_lines(writer: str, file: str, lines: Sequence[bytes], rules: Rules) -> pa.RecordBatch:
@@ -84,7 +89,20 @@ def parse_lines(writer: str, file: str, lines: Sequence[bytes], rules: Rules) ->
 
 
 def parse_line(line: bytes, rules: Rules) -> Values:
-    """The values of a line: `raw`, and either `reason` or those of `exposures`."""
+    """The values of a line: `raw`, and either `reason` or those of `exposures`; no text of an erased listener's."""
+    values = _parse_line(line, rules)
+    if rules.tombstones and _is_erased(values, rules.tombstones):
+        return {"raw": "", "reason": ERASED}
+    return values
+
+
+def _is_erased(values: Values, tombstones: Tombstones) -> bool:
+    if "reason" not in values:
+        return tombstones.is_erased(values["user_id"], values["shown_at"])
+    return bool(tombstones.name_one([values["raw"]])[0])
+
+
+def _parse_line(line: bytes, rules: Rules) -> Values:
     if len(line) > LONGEST_LINE:
         return {"raw": line[:LONGEST_LINE].decode(errors="backslashreplace"), "reason": "long_line"}
     try:

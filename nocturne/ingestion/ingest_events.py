@@ -20,6 +20,7 @@ from nocturne.ingestion.catalogue import keep_absent_items, parse_items
 from nocturne.ingestion.cleaning import (
     CHECKED,
     DUPLICATE,
+    ERASED,
     REASONS,
     Rules,
     accepted,
@@ -29,7 +30,7 @@ from nocturne.ingestion.cleaning import (
 )
 from nocturne.ingestion.event_exchange import Account, EventExchange, read_checked
 from nocturne.ingestion.landing_files import LandedFile
-from nocturne.storage import tables, writing
+from nocturne.storage import tables, tombstones, writing
 from nocturne.storage.contracts import contract
 from nocturne.storage.history import closed_dates, previous_night
 from nocturne.storage.proofs import require_unchanged
@@ -63,7 +64,8 @@ def ingest_events(spark: SparkSession, night: Night, progress: Progress) -> Stag
             fix="wait for the missing files, or ask the producer",
         )
     known = catalogue["item_id"].combine_chunks() if settings.unknown_items == "quarantine" else None
-    account, listens, quarantine = _judge(spark, night, files, Rules(night.run_date, settings, known))
+    rules = Rules(night.run_date, settings, known, tombstones.read(night.warehouse))
+    account, listens, quarantine = _judge(spark, night, files, rules)
     if account.failures:
         raise InputError(min(account.failures))
     landing.require_every_row(files, _sums(account.rows, by=0))
@@ -72,7 +74,8 @@ def ingest_events(spark: SparkSession, night: Night, progress: Progress) -> Stag
     ingest = _ingest(night, rows_read, account)
     writing.replace_night(ingest, "ingests", night)
     quarantined = ingest["quarantined"][0].as_py()
-    return StageResult(rows_read, rejected=quarantined + ingest["duplicates"][0].as_py())
+    dropped = sum(ingest[name][0].as_py() for name in ("duplicates", "erased"))
+    return StageResult(rows_read, rejected=quarantined + dropped)
 
 
 def _last_catalogue(night: Night) -> pa.Table:
@@ -146,6 +149,7 @@ def _ingest(night: Night, rows_read: int, account: Account) -> pa.Table:
         "listens": tables.count(night, "listens"),
         "duplicates": outcomes[DUPLICATE],
         "quarantined": sum(reasons.values()),
+        "erased": outcomes[ERASED],
     }
     quarantined = tables.count(night, "quarantine")
     if sum(counts.values()) != rows_read or quarantined != counts["quarantined"]:
@@ -153,7 +157,7 @@ def _ingest(night: Night, rows_read: int, account: Account) -> pa.Table:
             "rows were lost or invented between the landing zone and the tables",
             where=f"{night.landing}/events/date={night.run_date}",
             found=f"{rows_read} rows read, {counts}, {quarantined} in quarantine",
-            expected="rows_read = listens + duplicates + quarantined",
+            expected="rows_read = listens + duplicates + quarantined + erased",
             fix="check that no producer was still writing, and run the night again",
         )
     row = {

@@ -17,6 +17,7 @@ from nocturne.core.errors import InputError
 from nocturne.core.night import Night
 from nocturne.core.spark.session import map_on_executors, scale_shuffles
 from nocturne.core.stage import Progress, StageResult
+from nocturne.ingestion.cleaning import ERASED
 from nocturne.ingestion.exposure_accounts import ACCEPTED, Counts, account, tell, with_counts, without_changed_files
 from nocturne.ingestion.exposure_files import CountedFile, Writer, count_lines, list_writers, read_lines
 from nocturne.ingestion.exposure_outcomes import count_few, count_many, judge_few, judge_many
@@ -24,7 +25,7 @@ from nocturne.ingestion.exposure_rows import SCHEMA, Rules, parse_lines
 from nocturne.ingestion.landed_rows import Part
 from nocturne.ingestion.landing import share_out
 from nocturne.ingestion.landing_files import LandedFile
-from nocturne.storage import tables, writing
+from nocturne.storage import tables, tombstones, writing
 from nocturne.storage.contracts import contract, spark_type
 
 _FEW_BYTES = 32 * 2**20
@@ -48,7 +49,7 @@ def ingest_exposures(spark: SparkSession, night: Night, progress: Progress) -> S
     _replace(
         pa.Table.from_pylist(accounts, schema=contract("exposure_ingests").arrow_schema), "exposure_ingests", night
     )
-    dropped = sum(row["duplicates"] + row["rejected"] for row in accounts)
+    dropped = sum(row["duplicates"] + row["rejected"] + row["erased"] for row in accounts)
     return StageResult(sum(row["lines"] for row in accounts), rejected=dropped, remark=tell(writers))
 
 
@@ -60,7 +61,7 @@ def _count(spark: SparkSession, files: Sequence[LandedFile]) -> list[CountedFile
 
 def _ingest_few(night: Night, writers: Sequence[Writer]) -> _Ingested:
     """Ingest so few lines that this process can hold them; Spark has nothing to do."""
-    rules = Rules.of(night.run_date, night.settings.listens)
+    rules = Rules.of(night.run_date, night.settings.listens, tombstones.read(night.warehouse))
     batches = [batch for share in share_out(_files(writers)) for batch in _parse(share, rules)]
     rows = pa.Table.from_batches(batches, schema=SCHEMA)
     read = rows.group_by(["writer", "file"]).aggregate([([], "count_all")]).to_pylist()
@@ -70,7 +71,7 @@ def _ingest_few(night: Night, writers: Sequence[Writer]) -> _Ingested:
         rows = rows.filter(pc.invert(pc.is_in(paths, pa.array(left_out))))
     judged = judge_few(rows, _seen(night, rows["exposure_id"]))
     accepted = pc.equal(judged["outcome"], ACCEPTED)
-    is_rejected = pc.is_valid(judged["reason"])
+    is_rejected = pc.fill_null(pc.not_equal(judged["reason"], ERASED), False)
     _replace(_of_night(judged.filter(is_rejected), "exposure_rejects", night), "exposure_rejects", night)
     _replace(_of_night(judged.filter(accepted), "exposures", night), "exposures", night)
     return stable, count_few(judged)
@@ -78,7 +79,10 @@ def _ingest_few(night: Night, writers: Sequence[Writer]) -> _Ingested:
 
 def _ingest_many(spark: SparkSession, night: Night, writers: Sequence[Writer], lines: int) -> _Ingested:
     """Ingest any number of lines."""
-    rules, run_date = Rules.of(night.run_date, night.settings.listens), F.lit(night.run_date)
+    rules, run_date = (
+        Rules.of(night.run_date, night.settings.listens, tombstones.read(night.warehouse)),
+        F.lit(night.run_date),
+    )
     with ExitStack() as cleanup, scale_shuffles(spark, lines, night.settings.spark):
 
         def hold(few: DataFrame) -> DataFrame:
@@ -98,7 +102,7 @@ def _ingest_many(spark: SparkSession, night: Night, writers: Sequence[Writer], l
         counts = count_many(judged)
         judged = judged.withColumn("run_date", run_date)
         for table, which in (
-            ("exposure_rejects", F.col("reason").isNotNull()),
+            ("exposure_rejects", F.col("reason") != ERASED),
             # Last, because Delta makes Spark forget whatever was computed from a table that is written.
             ("exposures", F.col("outcome") == ACCEPTED),
         ):
@@ -161,13 +165,15 @@ def _replace(rows: pa.Table, table: str, night: Night) -> None:
 
 def _require_every_line(night: Night, accounts: Sequence[dict[str, Any]]) -> None:
     """Raise InputError unless the tables hold as many rows as the accounts say."""
-    told = {name: sum(row[name] for row in accounts) for name in ("lines", "accepted", "duplicates", "rejected")}
+    told = {
+        name: sum(row[name] for row in accounts) for name in ("lines", "accepted", "duplicates", "rejected", "erased")
+    }
     stored = {"accepted": tables.count(night, "exposures"), "rejected": tables.count(night, "exposure_rejects")}
-    if told["lines"] != told["duplicates"] + sum(stored.values()) or told | stored != told:
+    if told["lines"] != told["duplicates"] + told["erased"] + sum(stored.values()) or told | stored != told:
         raise InputError(
             "rows were lost or invented between the landing zone and the tables",
             where=f"{night.landing}/exposures/date={night.run_date}",
             found=f"{told}, and in the tables {stored}",
-            expected="lines = accepted + duplicates + rejected, as many as the tables hold",
+            expected="lines = accepted + duplicates + rejected + erased, as many as the tables hold",
             fix="run the night again; if it stays, report it",
         )

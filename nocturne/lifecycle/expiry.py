@@ -19,7 +19,7 @@ from nocturne.storage.model_transitions import CANDIDATE, REFUSED, ModelRecord, 
 from nocturne.storage.tables import ACCUMULATED, OF_MODELS
 
 _STANDING = frozenset({PUBLISHED, STALE, ROLLED_BACK})
-_BUILT_ON = ("interactions", "set_aside", "pools", "arm_pools", "triggers", "related_items", "steers")
+_BUILT_ON = ("interactions", "set_aside", "pools", "arm_pools", "triggers", "related_items", "steers", "takedowns")
 MOST_DAYS_AFTER = 14
 """Days after the newest night on which retention may still run."""
 NIGHTS_BUILT_ON = 2
@@ -148,7 +148,7 @@ def expired_partitions(inventory: Inventory, limits: Limits, dedup_nights: int) 
     # So that nobody asks in vain why a generation was taken back.
     expired["nights"] = expired.get("nights", frozenset()) - inventory.rolled_back
     for table, days in inventory.dates.items():
-        left |= set() if table in {"validations", *ACCUMULATED, *OF_MODELS} else days - expired[table]
+        left |= set() if table in {"validations", "night_metrics", *ACCUMULATED, *OF_MODELS} else days - expired[table]
     expired["validations"] = expired.get("validations", frozenset()) - (inventory.closed & left)
     return expired
 

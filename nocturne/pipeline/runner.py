@@ -24,7 +24,9 @@ from nocturne.flow import (
     Stage,
 )
 from nocturne.ingestion import landing
-from nocturne.pipeline import costs, status
+from nocturne.lifecycle import erasure
+from nocturne.monitoring.openlineage import told_as_run
+from nocturne.pipeline import costs, outlets, status
 from nocturne.pipeline.progress import console, show_progress
 from nocturne.pipeline.stages import STAGES
 from nocturne.serving import publications
@@ -51,9 +53,23 @@ def working_on(
     if app not in {NIGHTLY[0].name, "night"}:
         tables.require_warehouse(warehouse)
     with leased(warehouse, nights[0].run_date, lease_holder) as writable, ExitStack() as session:
+        if app in {NIGHTLY[0].name, "night"}:
+            _erase_who_asked(replace(nights[0], warehouse=writable))
         with show_progress("spark", "starts"):
             spark = session.enter_context(spark_session(warehouse.settings.spark, app))
         yield spark, [replace(night, warehouse=writable) for night in nights]
+
+
+def _erase_who_asked(night: Night) -> None:
+    """Erase listeners before anything of the night is built on rows of theirs; in most nights nobody asked."""
+    if erasure.is_due(night.warehouse, night.landing):
+        erasure.carry_out(
+            night.warehouse,
+            night.landing,
+            [night.cache],
+            night.run_date,
+            lambda text: console.print(f"erasure: {text}", markup=False, soft_wrap=True),
+        )
 
 
 def _record_early_failure(night: Night, app: str, error: NocturneError, lease_holder: str | None) -> None:
@@ -140,9 +156,12 @@ def run_stage(spark: SparkSession, night: Night, stage: Stage) -> None:
     """Run one stage and print what it read, wrote and rejected, and how long it took."""
     started = time.monotonic()
     ends = stage in (PUBLICATION, *AFTER_PUBLICATION)
-    with _attempt(night, stage.name, ends=ends), show_progress(stage.name, stage.does, spark) as progress:
-        result = STAGES[stage.name](spark, night.under(Access(stage)), progress)
-    costs.record(night, stage, time.monotonic() - started, result.read)
+    with told_as_run(night, stage, outlets.warn) as run:
+        with _attempt(night, stage.name, ends=ends), show_progress(stage.name, stage.does, spark) as progress:
+            result = STAGES[stage.name](spark, night.under(Access(stage)), progress)
+        run.written = costs.record(night, stage, time.monotonic() - started, result.read)
+    if ends:
+        outlets.tell_of_publication(night)
     written = ", ".join(f"{table} {tables.count(night, table):,}" for table in stage.writes)
     rejected = f", rejected {result.rejected:,}" if result.rejected else ""
     remark = f" ({escape(result.remark)})" if result.remark else ""
@@ -160,11 +179,15 @@ def run_validation(spark: SparkSession, night: Night, names: Sequence[str], *, c
     if not names:
         return
     access, ends = Access(VALIDATION), not set(names) & set(GATED_TABLES)
-    with _attempt(night, VALIDATION.name, ends=ends), show_progress("validation", f"of {', '.join(names)}", spark):
-        verdicts = validate(spark, night.under(access), names)
-    if any(verdict.closed for verdict in verdicts):
+    with told_as_run(night, VALIDATION, outlets.warn, names) as run:
+        with _attempt(night, VALIDATION.name, ends=ends), show_progress("validation", f"of {', '.join(names)}", spark):
+            verdicts = validate(spark, night.under(access), names)
+        run.expectations = {verdict.table: verdict.rows.to_pylist() for verdict in verdicts}
+    closed = any(verdict.closed for verdict in verdicts)
+    if closed:
         publications.record_closed_gate(night.under(access), critical_failures(night.under(access)))
         attempts.clear(night)
+    outlets.tell_of_verdicts(night, names, closed=closed)
     status.show_in_data_docs(night.warehouse)
     for verdict in verdicts:
         console.print(_summary(verdict))

@@ -14,6 +14,8 @@ from nocturne.experiments.analyse_experiment import analyse_experiment
 from nocturne.ingestion.build_interactions import build_interactions
 from nocturne.ingestion.ingest_events import ingest_events
 from nocturne.ingestion.ingest_exposures import ingest_exposures
+from nocturne.ingestion.ingest_takedowns import ingest_takedowns
+from nocturne.monitoring.watch_night import watch_night
 from nocturne.ranking.rank_users import rank_users
 from nocturne.ranking.relate_items import relate_items
 from nocturne.serving.refresh_cache import refresh_cache
@@ -24,12 +26,14 @@ STAGES: dict[str, Callable[[SparkSession, Night, Progress], StageResult]] = {
     stage.__name__: stage
     for stage in (
         ingest_events,
+        ingest_takedowns,
         ingest_steers,
         build_interactions,
         embed_items,
         train_als,
         rank_users,
         relate_items,
+        watch_night,
         refresh_cache,
         ingest_exposures,
         analyse_experiment,

@@ -7,7 +7,7 @@ from typing import Any
 
 from nocturne.core.errors import NocturneError
 from nocturne.core.night import Warehouse
-from nocturne.core.sections import CacheSettings
+from nocturne.core.service_sections import CacheSettings
 from nocturne.serving import publications
 from nocturne.serving.cache import Pointer, open_cache
 from nocturne.serving.night_record import GATE_CLOSED, PUBLISHED, STALE, NightRecord

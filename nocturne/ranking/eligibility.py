@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from nocturne.core.arrays import Codes, Mask
+from nocturne.core.takedowns import NONE, Takedowns
 from nocturne.ingestion.catalogue import CONTENT_TYPES, UNNAMED_TYPE
 
 Classes = npt.NDArray[np.int32]
@@ -77,17 +78,22 @@ class Markets:
 
 
 def markets(
-    item_ids: pa.Array, catalogue: pa.Table, run_date: date, explicit_blocked_markets: Collection[str]
+    item_ids: pa.Array,
+    catalogue: pa.Table,
+    run_date: date,
+    explicit_blocked_markets: Collection[str],
+    takedowns: Takedowns = NONE,
 ) -> Markets:
     """The rules of every market, for some items.
 
     An item that the catalogue never named has no rules against it; one that it no longer names may not be listed.
-    A listener without a market gets nothing that is restricted to markets, and nothing explicit if any market
-    blocks that.
+    A listener without a market gets nothing that is restricted to markets, nothing that is taken down in any, and
+    nothing explicit if any market blocks that.
 
     Args:
         item_ids: the items; shape (items,).
         catalogue: rows of `items` of the night.
+        takedowns: that the night obeys.
     """
     place = pc.index_in(item_ids, value_set=catalogue["item_id"].combine_chunks())
     rows_of_items = catalogue.take(place)
@@ -109,17 +115,21 @@ def markets(
         if market in licensed_markets:
             licensed[licensed_item[codes == licensed_markets.index(market)]] = True
         may: Mask = available & licensed & ~(explicit & blocked)
-        return may
+        return may & ~_among(item_ids, takedowns.barred(market))
 
     everywhere = EVERYWHERE in explicit_blocked_markets
     rules = {
         market: mask(market, everywhere or market in explicit_blocked_markets)
-        for market in sorted({*licensed_markets, *explicit_blocked_markets} - {EVERYWHERE, None})
+        for market in sorted({*licensed_markets, *explicit_blocked_markets, *takedowns.markets} - {EVERYWHERE, None})
     }
-    other, without = mask(None, everywhere), mask(None, bool(explicit_blocked_markets))
+    other, without = mask(EVERYWHERE, everywhere), mask(None, bool(explicit_blocked_markets))
     content_types = pc.fill_null(rows_of_items["content_type"].combine_chunks(), UNNAMED_TYPE)
     types = pc.index_in(content_types, value_set=pa.array(CONTENT_TYPES)).to_numpy().astype(np.int32)
     return _grouped({**rules, None: without}, other, types)
+
+
+def _among(item_ids: pa.Array, some: Collection[str]) -> Mask:
+    return np.asarray(pc.is_in(item_ids, value_set=pa.array(sorted(some), pa.string())))
 
 
 def mask_digest(mask: Mask, types: Codes | None = None) -> str:

@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from nocturne.core.arrays import Codes, Mask
+from nocturne.core.takedowns import NONE, Takedowns
 from nocturne.ingestion.catalogue import UNNAMED_TYPE
 from nocturne.ranking import eligibility
 
@@ -33,15 +34,21 @@ class KnownItems:
 
     @classmethod
     def of(
-        cls, ids: pa.Array, catalogue: pa.Table, run_date: date, explicit_blocked_markets: Collection[str]
+        cls,
+        ids: pa.Array,
+        catalogue: pa.Table,
+        run_date: date,
+        explicit_blocked_markets: Collection[str],
+        takedowns: Takedowns = NONE,
     ) -> "KnownItems":
         """Look items up in a night's catalogue.
 
         Args:
             catalogue: rows of `items` of the night.
+            takedowns: that the night obeys.
         """
         rows = catalogue.take(pc.index_in(ids, value_set=catalogue["item_id"].combine_chunks()))
-        markets = eligibility.markets(ids, catalogue, run_date, explicit_blocked_markets)
+        markets = eligibility.markets(ids, catalogue, run_date, explicit_blocked_markets, takedowns)
         creators = rows["creator"].combine_chunks().dictionary_encode().indices.fill_null(-1)
         return cls(
             ids=ids,

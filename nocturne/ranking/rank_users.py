@@ -44,6 +44,7 @@ from nocturne.storage.model_transitions import model_of_arm
 from nocturne.storage.proofs import require_unchanged
 from nocturne.storage.running_experiments import running
 from nocturne.storage.stored_rows import StoredRows
+from nocturne.storage.takedowns import stored_takedowns
 from nocturne.training import registry
 from nocturne.training.bridges import StoredBridge, stored_bridges
 from nocturne.training.model import Model
@@ -308,7 +309,7 @@ def _tune(ranker: Ranker, rows: StoredRows, previous: StoredRows | None, listene
 def _markets(night: Night, model: Model) -> eligibility.Markets:
     blocked = night.settings.ranking.explicit_blocked_markets
     catalogue = tables.night_rows(night, "items")
-    markets = eligibility.markets(model.item_ids, catalogue, night.run_date, blocked)
+    markets = eligibility.markets(model.item_ids, catalogue, night.run_date, blocked, stored_takedowns(night))
     markets = markets.among(model.known_on(night.run_date))
     planned = planned_listeners(night, model)
     return with_plans(markets, planned, fields_of(model.item_ids, catalogue)) if planned else markets

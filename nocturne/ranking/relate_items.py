@@ -15,6 +15,7 @@ from nocturne.storage import tables, writing
 from nocturne.storage.contracts import contract
 from nocturne.storage.history import previous_night
 from nocturne.storage.proofs import require_unchanged
+from nocturne.storage.takedowns import stored_takedowns
 from nocturne.training import registry
 from nocturne.training.model import Model
 
@@ -39,7 +40,7 @@ def relate_items(spark: SparkSession, night: Night, progress: Progress) -> Stage
     ids = all_ids(catalogue, tables.night_rows(night, "item_index", ["item_id"]))
     related = RelatedNight(
         run_date=night.run_date,
-        known=KnownItems.of(ids, catalogue, night.run_date, night.settings.ranking.explicit_blocked_markets),
+        known=_known(ids, catalogue, night),
         model=model,
         settings=night.settings.related,
         memory_mb=night.settings.ranking.batch_memory_mb,
@@ -59,6 +60,11 @@ def relate_items(spark: SparkSession, night: Night, progress: Progress) -> Stage
     return StageResult(len(ids), remark=f"{named}, {carried:,} of {table.num_rows:,} rows carried over")
 
 
+def _known(ids: pa.Array, catalogue: pa.Table, night: Night) -> KnownItems:
+    blocked = night.settings.ranking.explicit_blocked_markets
+    return KnownItems.of(ids, catalogue, night.run_date, blocked, stored_takedowns(night))
+
+
 def _previous(night: Night, model: Model) -> Previous | None:
     """The last sound night, where the same model was live."""
     earlier = previous_night(night, "related_items")
@@ -68,9 +74,8 @@ def _previous(night: Night, model: Model) -> Previous | None:
     versions = tables.night_rows(earlier, "related_items", ["model_version"])["model_version"]
     if model.version not in pc.unique(versions).to_pylist():
         return None
-    blocked = night.settings.ranking.explicit_blocked_markets
     catalogue = tables.night_rows(earlier, "items", _OF_CATALOGUE)
-    then = KnownItems.of(model.item_ids, catalogue, earlier.run_date, blocked)
+    then = _known(model.item_ids, catalogue, night.on(earlier.run_date))
     known = replace(then, listable=then.listable & model.known_on(earlier.run_date))
     return Previous(tables.night_rows(earlier, "related_items"), known)
 

@@ -2,11 +2,16 @@
 
 from collections.abc import Sequence
 
+import pyarrow as pa
+
 from nocturne.core.night import Night
 from nocturne.serving.cache import GenerationInfo, ListKind
+from nocturne.serving.cache.listable import EVERYWHERE
+from nocturne.serving.cache.served_items import info_of
 from nocturne.serving.coverage import EVERY_MARKET
 from nocturne.serving.items_table import items_table
 from nocturne.serving.night_record import NightRecord
+from nocturne.serving.reserves import Reserves, popular_of
 from nocturne.serving.served_rows import ServedRows, served_rows
 from nocturne.storage.model_transitions import live_on
 from nocturne.storage.stored_rows import StoredRows
@@ -35,7 +40,15 @@ def generation_of(
         markets=markets,
         items=items,
     )
-    return info, served_rows(night, model, manifest.versions)
+    return info, served_rows(night, model, manifest.versions, _reserves(items, markets))
+
+
+def _reserves(items: pa.Table, markets: Sequence[str]) -> Reserves:
+    about = info_of(items)
+    classes = {market: about.classes.get(market, about.classes[EVERYWHERE]) for market in markets}
+    columns: dict[str | None, str] = {market: f"class_{number}" for market, number in classes.items()}
+    columns[None] = f"class_{about.no_market}"
+    return Reserves(popular_of(items, about.popular, columns), frozenset(about.planned))
 
 
 def _kinds(night: Night, version: int) -> list[ListKind]:

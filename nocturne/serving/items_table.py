@@ -16,11 +16,13 @@ from nocturne.core.settings import Settings
 from nocturne.ranking import eligibility
 from nocturne.ranking.arms import Cell
 from nocturne.ranking.eligibility import Markets
-from nocturne.serving.cache.served_items import EVERYWHERE, SOURCES, ItemsInfo, with_info
+from nocturne.serving.cache.listable import EVERYWHERE
+from nocturne.serving.cache.served_items import SOURCES, ItemsInfo, with_info
 from nocturne.steering.plan import Plan
 from nocturne.storage import tables
 from nocturne.storage.history import first_retained_listens
 from nocturne.storage.running_experiments import running
+from nocturne.storage.takedowns import stored_takedowns
 from nocturne.training import registry
 from nocturne.training.model import Model
 
@@ -48,7 +50,8 @@ def items_table(night: Night) -> pa.Table:
     in_model = np.zeros(len(ids), bool)
     if model:
         in_model[model.item_indexes] = True
-    markets = eligibility.markets(ids, catalogue, night.run_date, night.settings.ranking.explicit_blocked_markets)
+    blocked = night.settings.ranking.explicit_blocked_markets
+    markets = eligibility.markets(ids, catalogue, night.run_date, blocked, stored_takedowns(night))
     described = {name: rows[name].combine_chunks() for name in _DESCRIBED}
     described["content_type"] = described["content_type"].fill_null("other")
     described["creator"] = described["creator"].dictionary_encode()

@@ -20,7 +20,7 @@ from nocturne.serving.night_record import GATE_CLOSED, PUBLISHED, ROLLED_BACK, M
 from nocturne.storage import fingerprints, tables
 
 FOLDER = "_manifests"
-NOT_RESULTS = ("spark", "cache", "retention")
+NOT_RESULTS = ("spark", "cache", "retention", "erasure")
 """Sections of the settings on which no table depends."""
 
 

@@ -15,6 +15,7 @@ OUTSIDE_CHECKSUM = ("state", "reason", "costs", "manifest", "pointers")
 """Columns that can change after the night, or depend on how fast it went."""
 
 _MAPS = ("content", "versions", "files", "pointers")
+_LISTS = ("expectations", "coverage", "erasures")
 _COLUMN_OF = {"row_hashes": "content", "file_names_hashes": "files"}
 
 
@@ -29,6 +30,7 @@ class Manifest:
         expectations: result of every critical expectation.
         coverage: counts by market and content type.
         versions: Delta version of each table.
+        erasures: by table what left the night since it was published, as in the column of `nights`.
         file_names_hashes: by table, the column `files`.
     """
 
@@ -44,17 +46,18 @@ class Manifest:
     coverage: tuple[Mapping[str, Any], ...]
     versions: Mapping[str, int]
     file_names_hashes: Mapping[str, str]
+    erasures: tuple[Mapping[str, Any], ...] = ()
 
     @classmethod
     def from_columns(cls, columns: Mapping[str, Any]) -> "Manifest":
         """From values by column of `nights`; maps are dicts."""
-        values = {name: columns[_COLUMN_OF.get(name, name)] for name in cls.__dataclass_fields__}
-        return cls(**values | {name: tuple(values[name]) for name in ("expectations", "coverage")})
+        values = {name: columns.get(_COLUMN_OF.get(name, name)) for name in cls.__dataclass_fields__}
+        return cls(**values | {name: tuple(values[name] or ()) for name in _LISTS})
 
     def columns(self) -> dict[str, Any]:
         """Values by column of `nights`; maps are dicts."""
         values = {_COLUMN_OF.get(name, name): value for name, value in vars(self).items()}
-        lists = {name: list(values[name]) for name in ("expectations", "coverage")}
+        lists = {name: list(values[name]) for name in _LISTS}
         return values | {name: dict(values[name]) for name in _MAPS if name in values} | lists
 
     @property

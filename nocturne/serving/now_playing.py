@@ -134,7 +134,7 @@ def now_playing(
         recent: items played before it, oldest first.
     """
     market = row.market if row is not None and filters.market is None else filters.market
-    context = context_of(items, playing, recent)
+    context = context_of(items, playing, recent, market)
     if row is not None and not len(context):
         return nightly_list(items, row, filters)
     barred = context if row is None or filters.allow_heard else np.concatenate([context, not_let_back(items, row)])
@@ -154,9 +154,9 @@ def now_playing(
 
 
 def related(items: ServedItems, item_id: str, filters: Filters) -> Answer | None:
-    """Items that go with an item, best first; None if there is no such item."""
+    """Items that go with an item, best first; None if there is no such item, or none that may be named."""
     number = items.number(item_id)
-    if number is None:
+    if number is None or number in items.taken_down(filters.market):
         return None
     numbers, scores, _ = items.related(number)
     kept = np.flatnonzero(_may_be_shown(items, numbers, filters.market, filters))
@@ -184,10 +184,14 @@ def explain(
     return reasons(items, row, [suggestion.number for suggestion in answer.suggestions], nameable)
 
 
-def context_of(items: ServedItems, playing: str | None, recent: Sequence[str]) -> Indexes:
-    """Numbers of the items of the context that are known, the one that plays first; each once."""
+def context_of(items: ServedItems, playing: str | None, recent: Sequence[str], market: str | None) -> Indexes:
+    """Numbers of the items of the context that are known, the one that plays first; each once.
+
+    What is taken down is none of them: a reason would name it.
+    """
     played = [items.number(item_id) for item_id in (*recent, playing) if item_id is not None]
-    return np.array(list(dict.fromkeys(number for number in reversed(played) if number is not None)), np.int32)
+    known = np.array(list(dict.fromkeys(number for number in reversed(played) if number is not None)), np.int32)
+    return known[~np.isin(known, items.taken_down(market))]
 
 
 def _answer(

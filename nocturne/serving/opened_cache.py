@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from nocturne.core.errors import UsageError
-from nocturne.core.sections import CacheSettings
+from nocturne.core.service_sections import CacheSettings
 from nocturne.serving import cache
 from nocturne.serving.cache import Cache
 

@@ -166,9 +166,14 @@ def mark_rolled_back(nights: Nights, generations: Collection[str], reason: str) 
     _amend(nights, generations, lambda record: replace(record, state=ROLLED_BACK, reason=reason))
 
 
+def amend(nights: Nights, generations: Collection[str | None], change: Callable[[NightRecord], NightRecord]) -> None:
+    """Change rows of `nights` by their generations, None of those whose gate closed, whoever else writes the table."""
+    _amend(nights, generations, change)
+
+
 @retry(retry=retry_if_exception_type((CommitFailedError, ServiceError)), stop=stop_after_attempt(5), reraise=True,
        wait=wait_random(0, 0.1))  # fmt: skip
-def _amend(nights: Nights, generations: Collection[str], change: Callable[[NightRecord], NightRecord]) -> None:
+def _amend(nights: Nights, generations: Collection[str | None], change: Callable[[NightRecord], NightRecord]) -> None:
     """Change rows whoever else writes the table: a rollback waits for no night."""
     for record in nights.records():
         if record.generation in generations and (changed := change(record)) != record:

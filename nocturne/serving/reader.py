@@ -3,12 +3,11 @@
 import threading
 import time
 from contextlib import ExitStack
-from functools import cached_property
-from pathlib import Path
 from typing import NamedTuple
 
 from nocturne.core.errors import ServiceError
 from nocturne.serving.cache import Cache, Generation, Snapshot
+from nocturne.serving.cache.overlay import NO_OVERLAY, Overlay
 from nocturne.serving.cache.rows import ServedRow
 from nocturne.serving.cache.served_items import ServedItems
 
@@ -19,17 +18,24 @@ class Served:
     Attributes:
         generation: the generation.
         snapshot: of it, in the cache.
+        items: its items, mapped into memory, under the takedowns that are obeyed.
     """
 
-    def __init__(self, snapshot: Snapshot, items_file: Path) -> None:
+    def __init__(
+        self, snapshot: Snapshot, items: ServedItems, overlay: Overlay = NO_OVERLAY, whole: ServedItems | None = None
+    ) -> None:
+        """Args: whole: the items without takedowns, where `items` are not."""
         self.generation: Generation = snapshot.generation
         self.snapshot = snapshot
-        self._items_file = items_file
+        self.items = items
+        self._overlay = overlay
+        self._whole = whole or items
 
-    @cached_property
-    def items(self) -> ServedItems:
-        """Its items, mapped into memory."""
-        return ServedItems(self._items_file)
+    def under(self, overlay: Overlay) -> "Served":
+        """The same generation under these takedowns, and no others."""
+        if overlay.stamp == self._overlay.stamp:
+            return self
+        return Served(self.snapshot, self._whole.under(overlay.takedowns), overlay, self._whole)
 
     def is_current(self) -> bool:
         """True if the cache has the generation as it was when it was opened."""
@@ -65,7 +71,9 @@ class Reader:
         self._before: _Open | None = None
 
     def served(self) -> Served:
-        """The generation that is served; the pointer is looked at once in `check_seconds` at most.
+        """The generation that is served, under the takedowns of this moment.
+
+        The pointer is looked at once in `check_seconds` at most.
 
         Raises:
             ServiceError: the cache is away, serves nothing, or serves lists alone.
@@ -76,7 +84,10 @@ class Reader:
             self._follow()
             self._check_at = now + self._check_seconds
         assert self._open
-        return self._open.served
+        served = self._open.served.under(self._cache.overlay())
+        if served is not self._open.served:
+            self._open = self._open._replace(served=served)
+        return served
 
     def history(self) -> tuple[Generation, ...]:
         """The generation that is served, then those that a rollback could serve.
@@ -117,11 +128,10 @@ class Reader:
                     expected="a generation with its items",
                     fix="run refresh_cache for a night with this release",
                 )
-            served = Served(snapshot, file)
             try:
-                len(served.items)
+                items = ServedItems(file)
             except OSError as error:
                 raise ServiceError(
                     "the items of a generation cannot be read", where=str(file), found=str(error)
                 ) from error
-            return _Open(served, hold.pop_all())
+            return _Open(Served(snapshot, items), hold.pop_all())

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 
 from nocturne.core.errors import ServiceError, UsageError
 from nocturne.core.night import Night, Warehouse
-from nocturne.serving import publications
+from nocturne.serving import publications, takedowns
 from nocturne.serving.cache import (
     Cache,
     Generation,
@@ -30,6 +30,7 @@ from nocturne.serving.manifest import verify
 from nocturne.serving.night_record import ROLLED_BACK, Manifest, NightRecord
 from nocturne.serving.publications import Nights
 from nocturne.storage.stored_rows import StoredRows
+from nocturne.storage.takedowns import stored_takedowns
 from nocturne.validation.suites import critical_expectations
 
 SAMPLED_BUCKETS = 16
@@ -104,6 +105,8 @@ def refresh(
     advanced = advance(recovered, new, night.warehouse.folder, night.settings.cache.generations, moves)
     target = recovered if recovered and stays else advanced
     moved = target != pointer
+    if target.served == new:
+        takedowns.obey(cache, stored_takedowns(night).words)  # what producers landed, and what an emptied cache lost
     if moved:
         names = critical_expectations() if target.served == new else OF_ITS_TIME
         puts_back = recovered is not None and recovered.served == target.served

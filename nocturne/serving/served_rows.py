@@ -10,6 +10,7 @@ import pyarrow as pa
 from nocturne.core.arrays import Counts, Floats, Indexes
 from nocturne.core.night import Night
 from nocturne.core.sections import AlsSettings
+from nocturne.serving.reserves import NO_RESERVES, Reserves
 from nocturne.storage.aligned_rows import AlignedRows
 from nocturne.storage.model_transitions import ModelRecord
 from nocturne.storage.stored_rows import StoredRows
@@ -18,7 +19,7 @@ from nocturne.training.confidences import ages, confidences, heard_items, streng
 LISTS = ("user_id", "market", "arm", "source", "model_version", "items", "propensities")
 """Columns of `ranked_lists` that the cache takes."""
 
-_POOLS = ("user_id", "factors")
+_POOLS = ("user_id", "factors", "items", "listed")
 _ROWS = ("user_id", "period", "item_indexes", "play_sums", "second_sums", "last_heard", "recent_items")
 _FARTHEST = 0xFFFF
 _MOST_ROWS, _FEWEST_ROWS, _ROWS_IN_ALL = 4096, 64, 2**16
@@ -34,6 +35,7 @@ class ServedRows:
         settings: of the model that weighs what was heard; None without one.
         anchor_date: of the model.
         let_back_after_days: days after which a heard item may be listed again; 0: never.
+        reserves: of what moves up where items are taken down.
     """
 
     lists: StoredRows
@@ -44,17 +46,20 @@ class ServedRows:
     half_life_days: float
     run_date: date
     let_back_after_days: int
+    reserves: Reserves
 
     def __iter__(self) -> Iterator[pa.RecordBatch]:
-        """Rows of LISTS, with factors, and heard, weights and days of what was heard."""
+        """Rows of LISTS, with factors, heard, weights and days of what was heard, and what is in reserve."""
         pools = AlignedRows("pools", _POOLS, self.pools)
         interactions = AlignedRows("interactions", _ROWS, self.interactions)
         for batch in self.lists:
             if not batch.num_rows:
                 continue
             columns = {name: batch[name] for name in LISTS}
-            columns["factors"] = pools.of(batch["user_id"])["factors"].combine_chunks()
+            of_pools = pools.of(batch["user_id"])
+            columns["factors"] = of_pools["factors"].combine_chunks()
             columns |= self._heard(interactions.of(batch["user_id"]))
+            columns["reserve"] = self.reserves.of(batch, of_pools, columns["heard"])
             yield pa.RecordBatch.from_pydict(columns)
 
     def _heard(self, rows: pa.Table) -> dict[str, pa.Array]:
@@ -92,12 +97,15 @@ class ServedRows:
         return offsets, items, weights
 
 
-def served_rows(night: Night, model: ModelRecord | None, versions: Mapping[str, int]) -> list[ServedRows]:
+def served_rows(
+    night: Night, model: ModelRecord | None, versions: Mapping[str, int], reserves: Reserves = NO_RESERVES
+) -> list[ServedRows]:
     """The rows of a night, a part a bucket.
 
     Args:
         model: the live model; None without one.
         versions: of the tables that are read, as far as they are on record.
+        reserves: of what moves up where items are taken down.
     """
     buckets = night.settings.tables.buckets
     at_once = min(_MOST_ROWS, max(_FEWEST_ROWS, _ROWS_IN_ALL // buckets))
@@ -116,6 +124,7 @@ def served_rows(night: Night, model: ModelRecord | None, versions: Mapping[str, 
             night.settings.interactions.half_life_days,
             night.run_date,
             night.settings.ranking.let_back_after_days,
+            reserves,
         )
         for bucket in range(buckets)
     ]

@@ -167,7 +167,7 @@ def steer(items: ServedItems, row: ServedRow | None, request: SteerRequest) -> S
     if not request.stands:
         require_fields(plan, items.fields)
     market = row.market if row is not None and request.market is None else request.market
-    context = context_of(items, request.playing, request.recent)
+    context = context_of(items, request.playing, request.recent, market)
     heard = _NOBODY if row is None else row.heard
     listed = items.may_list(market).copy()
     listed[context] = False

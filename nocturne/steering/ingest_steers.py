@@ -7,11 +7,12 @@ from pyspark.sql import SparkSession
 
 from nocturne.core.night import Night
 from nocturne.core.stage import Progress, StageResult
+from nocturne.ingestion.cleaning import ERASED
 from nocturne.ingestion.exposure_files import count_lines, list_writers, read_lines
 from nocturne.ingestion.landing import share_out
 from nocturne.steering.plan import Plan
 from nocturne.steering.steer_rows import NoSteer, Rules, Steer, parse_line, standing
-from nocturne.storage import tables, writing
+from nocturne.storage import tables, tombstones, writing
 from nocturne.storage.contracts import contract
 from nocturne.storage.history import previous_night
 
@@ -45,16 +46,21 @@ def ingest_steers(spark: SparkSession, night: Night, progress: Progress) -> Stag
 
 def landed_steers(night: Night) -> tuple[list[Steer], Counter[str]]:
     """Steers of the landing day, and how many lines are none, by reason."""
-    rules = Rules(night.run_date, night.settings.listens.max_id_bytes)
+    rules, erased = Rules(night.run_date, night.settings.listens.max_id_bytes), tombstones.read(night.warehouse)
     writers = list_writers(night.landing, night.run_date, FOLDER)
     files = [count_lines(file).file for writer in writers for file in writer.files]
     lines = (line for share in share_out(files) for part in share for batch in read_lines(part) for line in batch)
     asked, refused = [], Counter[str]()
     for line in lines:
         try:
-            asked.append(parse_line(line, rules))
+            steer = parse_line(line, rules)
         except NoSteer as reason:
             refused[str(reason)] += 1
+        else:
+            if erased.is_erased(steer.user_id, steer.asked_at):
+                refused[ERASED] += 1
+            else:
+                asked.append(steer)
     return asked, refused
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping
 from typing import Literal, NamedTuple, Protocol
 
-from nocturne.core.sections import WordsSettings
+from nocturne.core.service_sections import WordsSettings
 from nocturne.steering.plan import Plan
 
 Intent = Literal["steer", "add_to_playlist", "search", "rate", "not_understood"]

@@ -18,6 +18,7 @@ _COLUMN = re.compile(r"^  `?(\w+)`?\s+(.+?)\s+(NOT NULL\s+)?COMMENT '(.*)',?$", 
 _PROPERTY = re.compile(r'^  "(.+?)" = "(.*)",?$', re.MULTILINE)
 _PARTITIONS = re.compile(r"^PARTITIONED BY \((.+)\)$", re.MULTILINE)
 _CONSTRAINT = "delta.constraints."
+_LISTENERS, _TEXT, _NOBODY = "nocturne.listeners", "text of ", "none"
 _MEASURED = "(measured)"
 
 _ARROW_TYPES = {
@@ -70,6 +71,26 @@ class Contract:
     def plain_properties(self) -> dict[str, str]:
         """Table properties other than row checks."""
         return {name: value for name, value in self.properties.items() if not name.startswith(_CONSTRAINT)}
+
+    @property
+    def says_whom_it_holds(self) -> bool:
+        """True if the property `nocturne.listeners` says which columns name listeners, or that none does."""
+        return _LISTENERS in self.properties
+
+    @property
+    def listener_columns(self) -> tuple[str, ...]:
+        """Columns that hold the id of a listener, whose rows an erasure removes."""
+        return tuple(name for name in self._naming if not name.startswith(_TEXT))
+
+    @property
+    def listener_texts(self) -> tuple[str, ...]:
+        """Columns of text in which the id of a listener may stand: their rows go as well."""
+        return tuple(name.removeprefix(_TEXT) for name in self._naming if name.startswith(_TEXT))
+
+    @property
+    def _naming(self) -> list[str]:
+        told = self.properties.get(_LISTENERS, _NOBODY)
+        return [] if told == _NOBODY else told.split(", ")
 
     @property
     def arrow_schema(self) -> pa.Schema:

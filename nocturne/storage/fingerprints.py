@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from nocturne.core.night import Night
+from nocturne.flow import COSTS
 from nocturne.storage import tables
 from nocturne.storage.contracts import contract
 from nocturne.storage.stored_rows import StoredRows
@@ -23,11 +25,14 @@ _SMALL_BYTES = 64 * 2**20
 _DECIDED_LATER = ("state", "moves", "metrics")
 """Columns of `models` that change long after the night that they belong to."""
 
+_MEASURED_ROWS = {"alerts": ("table", COSTS)}
+"""A column of a table and its value in rows about what is measured: the same night may take longer on another day."""
+
 
 def row_hashes(spark: "SparkSession", night: Night, names: Sequence[str]) -> dict[str, str]:
     """Hash over the rows of tables that belong to the night, by table: 16 hexadecimal digits.
 
-    It depends on the rows alone, not on their order, their files, or columns that are measured: a multiset hash,
+    It depends on the rows alone, not on their order, their files, or what of them is measured: a multiset hash,
     the sum of the 64-bit hashes of all rows modulo 2^64 (Clarke et al. 2003, section 3, MSet-Add-Hash).
     Large tables are read on the executors.
     """
@@ -97,7 +102,7 @@ def _row_hash(spark: "SparkSession", night: Night, table: str) -> str:
     paths, sizes = _paths_and_sizes(tables.files(night, table))
     if not paths:
         return as_text(0)
-    total = partial(_total_of_hashes, StoredRows.at(night, table, hashed_columns(table)))
+    total = partial(_total_of_hashes, StoredRows.at(night, table, hashed_columns(table)), _MEASURED_ROWS.get(table))
     if sum(sizes) <= _SMALL_BYTES:
         return as_text(total(paths))
     from nocturne.core.spark.session import map_on_executors  # which a rollback does without
@@ -105,9 +110,13 @@ def _row_hash(spark: "SparkSession", night: Night, table: str) -> str:
     return as_text(sum(map_on_executors(spark)(total, [[path] for path in paths])))
 
 
-def _total_of_hashes(rows: StoredRows, paths: Sequence[str]) -> int:
-    """Sum of the hashes of all rows in some of the data files."""
-    return sum(map(sum_of_hashes, rows.in_files(paths)))
+def _total_of_hashes(rows: StoredRows, measured: tuple[str, str] | None, paths: Sequence[str]) -> int:
+    """Sum of the hashes of all rows in some of the data files, but for rows about what is measured."""
+    return sum(sum_of_hashes(_without(batch, measured)) for batch in rows.in_files(paths))
+
+
+def _without(batch: pa.RecordBatch, measured: tuple[str, str] | None) -> pa.RecordBatch:
+    return batch.filter(pc.not_equal(batch[measured[0]], measured[1])) if measured else batch
 
 
 def _versions(night: Night) -> list[str]:

@@ -1,6 +1,6 @@
 """Experiments of a night: those whose files say that they run, unless somebody concluded them before."""
 
-from datetime import date
+from datetime import date, timedelta
 from typing import Any
 
 import pyarrow.compute as pc
@@ -22,6 +22,17 @@ def running(night: Night) -> tuple[Experiment, ...]:
     due = [each for each in experiments_of(night.settings) if each.runs_on(night.run_date)]
     concluded = conclusions(night.warehouse)
     return tuple(each for each in due if not concludes_by(concluded, each, night.run_date))
+
+
+def rearranged(warehouse: Warehouse) -> frozenset[date]:
+    """Nights from which on an experiment runs, or no longer does, by its dates or by a conclusion.
+
+    Raises:
+        UsageError: as `running`.
+    """
+    experiments = experiments_of(warehouse.settings)
+    by_dates = {day for each in experiments for day in (each.start, each.end + timedelta(days=1))}
+    return frozenset(by_dates | {row["run_date"] for row in conclusions(warehouse).values()})
 
 
 def conclusions(warehouse: Warehouse) -> dict[str, dict[str, Any]]:

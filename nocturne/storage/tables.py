@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 OF_MODELS = ("models", "item_factors")
 """Tables with a partition a model: to a night belongs that of the model live on it."""
 
-ACCUMULATED = ("item_index", "item_texts", "cold_factors", "bridges", "bridge_factors")
+ACCUMULATED = ("item_index", "item_texts", "cold_factors", "bridges", "bridge_factors", "tombstones")
 """Tables whose rows stay as they were when they were added: to a night belong those of every night so far."""
 
 BUCKETED = (

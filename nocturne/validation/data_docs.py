@@ -5,7 +5,7 @@ Great Expectations' own take their styles and scripts from nine other hosts and 
 """
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from contextlib import suppress
 from datetime import date
 from itertools import groupby
@@ -23,10 +23,16 @@ from nocturne.validation import suites
 FOLDER = "_data_docs"
 _PACKAGE = "nocturne.validation"
 _DETAILED_NIGHTS = 60
+_REPORT = "-report.html"
 _OUTCOMES_WORST_FIRST = ("failed", "skipped", "success")
 
 Row = dict[str, Any]
 """A row of `validations`."""
+
+
+def report_name(run_date: date) -> str:
+    """Name of the page that `nocturne report` writes of a night, beside that of its expectations."""
+    return f"{run_date}{_REPORT}"
 
 
 def write_night_page(night: Night) -> None:
@@ -36,7 +42,7 @@ def write_night_page(night: Night) -> None:
     tonight = tables.rows(night.warehouse, "validations", pc.field("run_date") == night.run_date).to_pylist()
     folder = Path(night.warehouse.path) / FOLDER
     folder.mkdir(parents=True, exist_ok=True)
-    _write(folder / f"{night.run_date}.html", night_page(night.run_date, tonight))
+    _write(folder / f"{night.run_date}.html", night_page(night.run_date, tonight, report_name(night.run_date)))
 
 
 def write_index(warehouse: Warehouse, status: Row) -> None:
@@ -48,11 +54,16 @@ def write_index(warehouse: Warehouse, status: Row) -> None:
     since = pc.field("run_date") >= written[:_DETAILED_NIGHTS][-1]
     columns = ["run_date", "table", "severity", "outcome"]
     recent = tables.rows(warehouse, "validations", since, columns).to_pylist()
-    _write(folder / "index.html", index_page(status, recent, written[_DETAILED_NIGHTS:]))
+    reports = {date.fromisoformat(path.name.removesuffix(_REPORT)) for path in folder.glob(f"????-??-??{_REPORT}")}
+    _write(folder / "index.html", index_page(status, recent, written[_DETAILED_NIGHTS:], reports))
 
 
-def night_page(run_date: date, rows: Iterable[Row]) -> str:
-    """A night's page: a section per validated table, its expectations with the worst outcomes first."""
+def night_page(run_date: date, rows: Iterable[Row], report: str = "") -> str:
+    """A night's page: a section per validated table, its expectations with the worst outcomes first.
+
+    Args:
+        report: name of the page that `nocturne report` writes of the night.
+    """
     rows_by_table = _group_by_table(rows)
     return render_page(
         _PACKAGE,
@@ -60,16 +71,18 @@ def night_page(run_date: date, rows: Iterable[Row]) -> str:
         title=f"Night {run_date}",
         sections=[_section(table, rows_by_table[table]) for table in VALIDATED_TABLES if table in rows_by_table],
         not_validated=[table for table in VALIDATED_TABLES if table not in rows_by_table],
+        report=report,
     )
 
 
-def index_page(status: Row, rows: Iterable[Row], older: Iterable[date]) -> str:
+def index_page(status: Row, rows: Iterable[Row], older: Iterable[date], reports: Collection[date] = ()) -> str:
     """The index: the state of the service; then nights newest first, with what failed in each table.
 
     Args:
         status: of the warehouse when the page was written: nights, serving, to_do.
         rows: run_date, table, severity and outcome of the nights that are shown in detail.
         older: nights that are linked only.
+        reports: nights of which `nocturne report` wrote a page.
     """
     newest_first = sorted(rows, key=lambda row: row["run_date"], reverse=True)
     nights = [
@@ -84,6 +97,7 @@ def index_page(status: Row, rows: Iterable[Row], older: Iterable[date]) -> str:
         tables=VALIDATED_TABLES,
         nights=nights,
         older=older,
+        reports={run_date: report_name(run_date) for run_date in sorted(reports)},
     )
 
 

@@ -31,6 +31,7 @@ class Verdict:
 
     Attributes:
         rows: rows of `validations`.
+        metrics: rows of `night_metrics`.
         seconds: time it took, beside that of other tables, apart from writing down the result.
         closed: whether a critical expectation failed.
         failures: a sentence per failed expectation, critical ones first.
@@ -38,6 +39,7 @@ class Verdict:
 
     table: str
     rows: pa.Table
+    metrics: pa.Table
     seconds: float
     closed: bool
     failures: list[str]
@@ -46,7 +48,8 @@ class Verdict:
 def validate(spark: SparkSession, night: Night, table_names: Sequence[str]) -> list[Verdict]:
     """Hold tables of the night against their suites and record the outcome.
 
-    Writes `validations` in one commit, and the night's page of the Data Docs; it neither opens a gate nor closes one.
+    Writes `validations` and `night_metrics` in one commit each, and the night's page of the Data Docs; it neither opens
+    a gate nor closes one.
 
     Args:
         table_names: tables of flow.VALIDATED_TABLES.
@@ -69,10 +72,11 @@ def validate(spark: SparkSession, night: Night, table_names: Sequence[str]) -> l
             spark.sparkContext.cancelAllJobs()  # which the threads would wait for
             raise
     names = ", ".join(f"'{table}'" for table in table_names)
+    where = f"run_date = '{night.run_date}' AND `table` IN ({names})"
+    metrics = pa.concat_tables([verdict.metrics for verdict in verdicts])
+    writing.replace_rows(metrics, "night_metrics", night.warehouse, where=where)
     rows = pa.concat_tables([verdict.rows for verdict in verdicts])
-    writing.replace_rows(
-        rows, "validations", night.warehouse, where=f"run_date = '{night.run_date}' AND `table` IN ({names})"
-    )
+    writing.replace_rows(rows, "validations", night.warehouse, where=where)
     write_night_page(night)
     return verdicts
 
@@ -94,6 +98,7 @@ def _judge(night: Night, table: str, measured: Measured, files: str, seconds: fl
     return Verdict(
         table=table,
         rows=_rows(night, table, outcomes, seconds, {"content": measured.row_hash, "files": files}),
+        metrics=_metrics(night, table, measured),
         seconds=seconds,
         closed=any(each.closes_gate for each in outcomes),
         failures=[_sentence(table, each) for each in failed],
@@ -116,6 +121,23 @@ def _rows(night: Night, table: str, outcomes: list[Outcome], seconds: float, has
         for each in outcomes
     ]
     return pa.Table.from_pylist(rows, schema=contract("validations").arrow_schema)
+
+
+def _metrics(night: Night, table: str, measured: Measured) -> pa.Table:
+    """The rows of `night_metrics` of a table."""
+    rows = [
+        {
+            "run_date": night.run_date,
+            "table": table,
+            "metric": metric.name,
+            "segment_kind": metric.segment_kind,
+            "segment": metric.segment,
+            "value": metric.value,
+            "count": metric.count,
+        }
+        for metric in measured.all_metrics
+    ]
+    return pa.Table.from_pylist(rows, schema=contract("night_metrics").arrow_schema)
 
 
 def critical_failures(night: Night) -> list[str]:

@@ -6,7 +6,6 @@ from datetime import UTC, date, datetime
 import pytest
 
 from nocturne.agents import nights
-from nocturne.agents.failing_rows import RULES, SHOWN, failing_rows
 from nocturne.agents.service import Service
 from nocturne.core.errors import ServiceError
 from nocturne.core.night import Night
@@ -14,6 +13,7 @@ from nocturne.pipeline import runner
 from nocturne.serving import rollout
 from nocturne.serving.cache import open_cache
 from nocturne.storage.warehouse import leased
+from nocturne.validation.failing_rows import RULES, SHOWN, failing_rows
 from nocturne.validation.suites import metric_names
 from tests.fixtures import two_listeners
 from tests.fixtures.published_nights import serve_two_nights

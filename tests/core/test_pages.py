@@ -17,6 +17,7 @@ INDEX = {
     "tables": ("items",),
     "nights": [("<night>", {"items": {"critical": 1, "warning": 2}})],
     "older": [],
+    "reports": {},
 }
 
 

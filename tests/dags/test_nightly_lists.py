@@ -203,6 +203,17 @@ def test_a_night_waits_for_its_landing_then_for_the_lease_and_gives_it_back_what
     assert not release.on_failure_fail_dagrun
 
 
+def test_the_page_of_a_night_is_written_however_it_ended_and_decides_nothing(dag):
+    write = dag.get_task("write_report")
+    assert write.upstream_task_ids == {"announce"}
+    assert write.downstream_task_ids == set()
+    assert write.is_teardown  # which is no leaf, whose state the run would have
+    assert write.trigger_rule == "all_done_setup_success"
+    assert not write.on_failure_fail_dagrun
+    arguments = ["report", "--warehouse", "/data/warehouse", "--run-date", "2026-01-31", "--conf="]
+    assert rendered_arguments(dag, "write_report", params={"run_date": "2026-01-31"}) == arguments
+
+
 def test_the_tables_are_announced_by_the_last_task_and_by_no_other(dag):
     outlets = {task.task_id: {asset.name for asset in task.outlets} for task in dag.tasks if task.outlets}
     assert outlets == {"announce": {f"nocturne.{table}" for table in TABLES}}

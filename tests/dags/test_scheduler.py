@@ -1,19 +1,11 @@
 """Airflow's own scheduler runs a whole night: nothing is imitated here."""
 
 import json
-import os
-import re
-import socket
 import subprocess
-import time
-import urllib.error
-import urllib.request
-from collections.abc import Callable, Iterator
-from contextlib import suppress
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 from urllib.parse import quote
 
 import psutil
@@ -22,105 +14,25 @@ from pyspark.sql import SparkSession
 
 from nocturne.core.night import Night, Warehouse
 from nocturne.core.settings import load_settings
-from nocturne.flow import TABLES
+from nocturne.flow import NIGHTLY, TABLES
 from nocturne.pipeline.runner import run_nights
 from nocturne.storage import lease, lease_state
+from tests.fixtures.standalone_airflow import DAG, Airflow, standalone_airflow, until
 from tests.tools.compare_warehouses import compare_warehouses
 
 ROOT = Path(__file__).parents[2]
 NOCTURNE = ROOT / ".venv" / "bin" / "nocturne"
-DAG = "dags/nightly_lists"
 LISTENER = "u00000003"
-T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class Airflow:
-    """A standalone Airflow on a warehouse of its own."""
-
-    port: int
-    folder: Path
-    processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
-
-    def start(self, *component: str) -> None:
-        """All of it, or a component alone."""
-        self.processes.append(subprocess.Popen([ROOT / "ops" / "airflow.sh", *component], env=self.environment()))
-
-    def scheduler(self) -> psutil.Process | None:
-        """The scheduler's own process, above those of its tasks."""
-        for process in self.processes:
-            for child in [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]:
-                with suppress(psutil.NoSuchProcess):
-                    if "airflow scheduler" in " ".join(child.cmdline()):
-                        return child
-        return None
-
-    def environment(self) -> dict[str, str]:
-        places = {name: str(self.folder / name.lower()) for name in ("LANDING", "WAREHOUSE")}
-        home = {"AIRFLOW_HOME": str(self.folder / "airflow"), "PORT": str(self.port)}
-        return {
-            **os.environ,
-            **places,
-            **home,
-            "CACHE": f"lmdb:{self.folder}/cache",
-            "CONF": f"{self.folder}/conf.toml",
-        }
-
-    def ask(self, path: str, method: str = "GET", body: dict[str, Any] | None = None) -> Any:
-        request = urllib.request.Request(f"http://127.0.0.1:{self.port}/api/v2/{path}", method=method)
-        if body is not None:
-            request.data = json.dumps(body).encode()
-            request.add_header("Content-Type", "application/json")
-        with urllib.request.urlopen(request, timeout=120) as answer:
-            return json.loads(answer.read() or "null")
-
-    def command(self, *arguments: str) -> None:
-        subprocess.run([ROOT / "ops" / "airflow.sh", *arguments], env=self.environment(), check=True, timeout=120)
-
-    def log(self) -> str:
-        """The end of the log of every task that failed."""
-        failed = []
-        for path in sorted((self.folder / "airflow" / "logs").rglob("attempt=*.log")):
-            text = path.read_text(encoding="utf-8")
-            if '"level":"error"' in text:
-                failed.append(f"{path.parent.name}\n" + "\n".join(re.findall(r'"event":"(.*?)","', text)[-30:]))
-        return "\n\n".join(failed)
-
-
-def until(answer: Callable[[], T | None], seconds: float, waiting_for: str) -> T:
-    """The first answer that is not None."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if (found := answer()) is not None:
-            return found
-        time.sleep(1)
-    pytest.fail(f"waited {seconds} s for {waiting_for}")
 
 
 @pytest.fixture(scope="module")
 def airflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Airflow]:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        airflow = Airflow(free.getsockname()[1], tmp_path_factory.mktemp("night"))
+    folder = tmp_path_factory.mktemp("night")
     sizes = ["--listeners", "200", "--items", "150", "--nights", "2", "--seed", "1", "--start", "2026-01-01"]
-    subprocess.run([NOCTURNE, "simulate", "--landing", airflow.folder / "landing", *sizes], check=True, timeout=120)
-    (airflow.folder / "conf.toml").write_text("[als]\nfactors = 8\niterations = 3\n", encoding="utf-8")
-    airflow.start()
-    try:
-        until(lambda: loaded(airflow), 240, "Airflow to answer with the DAG")
+    subprocess.run([NOCTURNE, "simulate", "--landing", folder / "landing", *sizes], check=True, timeout=120)
+    outlets = f'[monitoring]\nopenlineage_folder = "{folder}/lineage"\nprometheus_textfile = "{folder}/night.prom"\n'
+    with standalone_airflow(folder, f"[als]\nfactors = 8\niterations = 3\n{outlets}") as airflow:
         yield airflow
-    finally:
-        for process in airflow.processes:
-            for member in [*psutil.Process(process.pid).children(recursive=True), process]:
-                member.kill()
-            process.wait()
-
-
-def loaded(airflow: Airflow) -> dict[str, Any] | None:
-    try:
-        return airflow.ask(DAG)
-    except (urllib.error.URLError, ConnectionError):
-        return None
 
 
 def backfill_runs(airflow: Airflow) -> dict[str, dict[str, Any]]:
@@ -182,7 +94,7 @@ def test_a_backfill_goes_in_order_and_its_night_is_published_and_served_and_equa
         state = backfill_runs(airflow)["2026-01-01"]["state"]
         return state if state in ("success", "failed") else None
 
-    assert until(ended, 900, "the night to end") == "success", airflow.log()
+    assert until(ended, 1800, "the night to end") == "success", airflow.log()
     run = quote(runs["2026-01-01"]["dag_run_id"])
     tasks = airflow.ask(f"{DAG}/dagRuns/{run}/taskInstances?limit=100")["task_instances"]
     assert {task["task_id"]: task["state"] for task in tasks if task["state"] != "success"} == {}
@@ -199,6 +111,16 @@ def test_a_backfill_goes_in_order_and_its_night_is_published_and_served_and_equa
     events = airflow.ask("assets/events?limit=100")["asset_events"]
     assert {event["name"] for event in events} == {f"nocturne.{table}" for table in TABLES}
     assert {event["extra"]["run_date"] for event in events} == {"2026-01-01"}
+
+    # Every stage tells its lineage, also one that was killed and tried again; the textfile is that of the night.
+    lines = (airflow.folder / "lineage" / "2026-01-01.ndjson").read_text(encoding="utf-8").splitlines()
+    lineage = [json.loads(line) for line in lines]
+    ended = [event["job"]["name"] for event in lineage if event["eventType"] == "COMPLETE"]
+    assert [name for name in ended if name != "night.validate_table"] == [f"night.{stage.name}" for stage in NIGHTLY]
+    begun = {event["run"]["runId"]: event["job"]["name"] for event in lineage if event["eventType"] == "START"}
+    assert set(begun.values()) >= set(ended)  # what was killed may have died before it told anything
+    assert len({event["run"]["facets"]["parent"]["run"]["runId"] for event in lineage}) == 1
+    assert "nocturne_night_published 1.0\n" in (airflow.folder / "night.prom").read_text(encoding="utf-8")
 
     # The tables are those of the same night in one process.
     again = Warehouse(str(airflow.folder / "again"), load_settings(str(airflow.folder / "conf.toml")))

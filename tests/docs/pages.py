@@ -18,7 +18,7 @@ PAGES = sorted(
     + [page for page in (ROOT / "docs").rglob("*.md") if page.parent.name != "tools"]
 )
 RUNNABLE = {"sh", "python"}
-SHOWN = {"text", "toml", "json"}
+SHOWN = {"text", "toml", "json", "diff"}
 
 
 @dataclass(frozen=True)

@@ -3,8 +3,9 @@
 python -m tests.faults.campaign --minutes 10 --seed 1
 
 The property tests run with many more examples than in the suite, then the soak with a night for each kind of fault,
-then a month of sound nights, of which no gate may close; then all again with the next seed. A turn takes its share of
-the time at most, but the soak finishes the night it is in, and runs one at least, and the month is always whole.
+then a month of sound nights, of which no gate may close, then every fault of meaning on two months in memory; then all
+again with the next seed. A turn takes its share of the time at most, but the soak finishes the night it is in, and runs
+one at least, and the months are always whole.
 Progress is on stderr. Ends with each failure as the command that repeats it, and
 `campaign minutes=... seed=... searches=... failures=...`; status 1 if anything failed.
 """
@@ -89,6 +90,14 @@ def publish_a_month(seed: int, _: float) -> list[str]:
     return [shlex.join(command) for command in (commands if failed else [])]
 
 
+def catch_faults_of_meaning(seed: int, _: float) -> list[str]:
+    """Try every kind of fault of meaning on nights of a service of another seed: what hurts is told."""
+    options = ["--nights", "60", "--listeners", "600", "--items", "500", "--seed", str(seed), "--check"]
+    command = ["-m", "benchmarks.faults_of_meaning", *options]
+    finished = subprocess.run([sys.executable, *command], cwd=ROOT, check=False, stdout=sys.stderr)
+    return [shlex.join([PYTHON, *command])] if finished.returncode else []
+
+
 def take_turns(searches: Sequence[Search], minutes: float, seed: int) -> tuple[int, list[str]]:
     """Searches in turn until the time is up, or Ctrl-C: how many began, and the commands that repeat their failures."""
     deadline = time.monotonic() + 60 * minutes
@@ -109,7 +118,9 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1, help="of the first turns; by default 1")
     options = parser.parse_args()
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background process ignores it, as would pytest
-    searches, failures = take_turns([search_properties, soak, publish_a_month], options.minutes, options.seed)
+    searches, failures = take_turns(
+        [search_properties, soak, publish_a_month, catch_faults_of_meaning], options.minutes, options.seed
+    )
     for command in failures:
         print(f"to repeat: {command}")
     print(f"campaign minutes={options.minutes:g} seed={options.seed} searches={searches} failures={len(failures)}")

@@ -94,34 +94,34 @@ def spoil(night: Night, table: str, column: str, value: list[float]) -> None:
     writing.replace_night(pa.concat_tables([first, own.slice(1)]), table, night)
 
 
-@pytest.mark.parametrize(
-    ("table", "column", "how", "metric"),
-    [
-        ("item_texts", "embedding", lambda vector: [-number for number in vector], "unlike_encoded"),
-        ("item_texts", "embedding", lambda vector: [2 * number for number in vector], "not_unit"),
-        ("item_texts", "embedding", lambda vector: vector[1:], "wrong_length"),
-        ("cold_factors", "factors", lambda vector: vector[::-1], "unlike_digest"),
-        ("cold_factors", "factors", lambda vector: [float("nan"), *vector[1:]], "not_finite"),
-    ],
+SPOILS = (
+    ("item_texts", "embedding", lambda vector: [-number for number in vector], "unlike_encoded"),
+    ("item_texts", "embedding", lambda vector: [2 * number for number in vector], "not_unit"),
+    ("item_texts", "embedding", lambda vector: vector[1:], "wrong_length"),
+    ("cold_factors", "factors", lambda vector: vector[::-1], "unlike_digest"),
+    ("cold_factors", "factors", lambda vector: [float("nan"), *vector[1:]], "not_finite"),
 )
-def test_a_spoilt_embedding_closes_the_gate_and_nobody_is_served_by_it(
-    spark: SparkSession, service: Service, table: str, column: str, how, metric: str
-) -> None:
+
+
+def test_a_spoilt_embedding_closes_the_gate_and_nobody_is_served_by_it(spark: SparkSession, service: Service) -> None:
     first, second = (service.night(offset, *SETTINGS) for offset in (0, 1))
     run_nights([first])
     name_a_new_item(service)
     run_nights([second])
     with open_cache(service.cache, read_only=True) as cache:
         before = cache.pointer()
-    rows = tables.night_rows(second, table)
-    own = rows.filter(pc.equal(rows["run_date"], pa.scalar(second.run_date)))
-    spoil(second, table, column, how(own[column][0].as_py()))
-    with pytest.raises(GateClosed, match=metric):
+    for table, column, how, metric in SPOILS:
+        rows = tables.night_rows(second, table)
+        own = rows.filter(pc.equal(rows["run_date"], pa.scalar(second.run_date)))
+        spoil(second, table, column, how(own[column][0].as_py()))
+        with pytest.raises(GateClosed, match=metric):
+            run_validation(spark, second, [table], close=True)
+        with pytest.raises(GateClosed, match=metric):
+            run_stage(spark, second, stage("refresh_cache"))
+        with open_cache(service.cache, read_only=True) as cache:
+            assert cache.pointer() == before
+        writing.replace_night(rows, table, second)
         run_validation(spark, second, [table], close=True)
-    with pytest.raises(GateClosed, match=metric):
-        run_stage(spark, second, stage("refresh_cache"))
-    with open_cache(service.cache, read_only=True) as cache:
-        assert cache.pointer() == before
 
 
 def test_a_night_that_does_without_them_lists_none(spark: SparkSession, service: Service) -> None:

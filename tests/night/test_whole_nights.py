@@ -50,6 +50,8 @@ def test_every_night_is_published_and_the_last_one_is_served(published: Service)
 
 OF_EXPERIMENTS = ("arm_pools", "arm_lists", "assignments", "triggers", "experiment_looks", "experiment_results")
 """Tables that are empty where no experiment runs."""
+WHERE_ALL_IS_WELL = ("alerts", "takedowns", "tombstones")
+"""Tables that are empty where nothing is unusual, and nobody asked for anything to be taken away."""
 
 EXPERIMENT = """
 hypothesis = "Fewer of a creator are played more."
@@ -158,7 +160,7 @@ def test_duckdb_polars_delta_rs_and_spark_read_every_table_alike(
         "polars": pl.read_delta(path).height,
     }
     assert len(set(counts.values())) == 1, counts
-    assert counts["spark"] > 0 or table in OF_EXPERIMENTS
+    assert counts["spark"] > 0 or table in {*OF_EXPERIMENTS, *WHERE_ALL_IS_WELL}
 
 
 def test_running_a_night_again_changes_nothing(copied: Service, published: Service) -> None:
@@ -201,7 +203,7 @@ def test_an_earlier_night_made_anew_marks_later_ones_stale_and_leaves_the_pointe
 
 
 def test_tiny_and_odd_nights_publish(spark: SparkSession, land: Callable[..., Service]) -> None:
-    hoarder = [event(n, "hoarder", f"item-{n:06d}", offset=2) for n in range(100_000)]
+    hoarder = [event(n, "hoarder", f"item-{n:06d}", offset=2) for n in range(30_000)]
     others = [event(200_000 + n, f"u{n}", f"item-{n % 7:06d}", offset=2, minute=n) for n in range(30)]
     service = land(
         {

@@ -12,7 +12,7 @@ from nocturne.storage.contracts import contract
 from nocturne.storage.warehouse import create_missing
 from tests.tools.compare_warehouses import compare_warehouses
 
-COUNTS = {"rows_read": 3, "listens": 1, "duplicates": 0, "quarantined": 2, "late": 0, "listeners": 1}
+COUNTS = {"rows_read": 3, "listens": 1, "duplicates": 0, "quarantined": 2, "late": 0, "listeners": 1, "erased": 0}
 ITEMS = [{"item_id": item, "content_type": "track", "absent": False} for item in ("a", "b")]
 
 

@@ -69,7 +69,7 @@ def test_usual_is_the_median_of_the_last_seven_nights_that_had_exposures(tonight
         ]
         two_listeners.write(tonight.on(day), "exposure_ingests", accounts)
     write(tonight, exposures=two_listeners.exposures())
-    assert exposures.exposures(tonight)["exposures_vs_recent"] == 1.0
+    assert exposures.exposures(tonight)[0]["exposures_vs_recent"] == 1.0
 
 
 def test_exposures_that_repeat_are_of_another_day_or_cannot_be_are_counted(tonight: Night) -> None:
@@ -78,7 +78,7 @@ def test_exposures_that_repeat_are_of_another_day_or_cannot_be_are_counted(tonig
     chances = [{"item_id": item, "propensity": chance} for item, chance in (("a", 0.0), ("b", None), ("c", 1.5))]
     long_ago |= {"differences": [("bold", 1), ("calm", 2), ("loud", 3), ("mild", 0), ("soft", None)]}
     write(tonight, exposures=[ana, ana, ben | {"items": chances}, long_ago])
-    found = exposures.exposures(tonight)
+    found, _ = exposures.exposures(tonight)
     assert found == {
         "exposures_vs_recent": None,
         "duplicate_exposures": 1,
@@ -141,3 +141,29 @@ def test_the_record_of_a_night_is_the_same_before_and_after_its_exposures_were_v
     write_sound(tonight)
     validate(None, tonight, TABLES)
     assert build_record(tonight, 2, "abcdef0123456789", ()).manifest == before.manifest
+
+
+def test_what_was_shown_is_held_against_the_lists_of_the_night_that_it_came_from(tonight: Night) -> None:
+    ana, ben = two_listeners.ranked_lists(two_listeners.YESTERDAY)
+    cleo = ben | {"user_id": "cleo", "arm": "bold/wide"}
+    two_listeners.write(tonight.on(two_listeners.YESTERDAY), "ranked_lists", [ana, ben, cleo])
+    same, other = two_listeners.exposures()
+    turned = {"items": [{"item_id": item, "propensity": 1.0} for item in ("e", "c", "z")]}
+    two_listeners.write(tonight, "exposures", [same, other | turned])
+
+    _, metrics = exposures.exposures(tonight)
+
+    found = {(each.name, each.segment_kind, each.segment): each.value for each in metrics}
+    assert found["share_as_computed", "all", ""] == pytest.approx(4 / 5)
+    assert found["share_in_place", "arm", "control"] == pytest.approx(2 / 5)
+    assert found["share_of_lists_shown", "all", ""] == pytest.approx(2 / 3)
+    assert found["share_of_lists_shown", "arm", "bold/wide"] == 0
+
+
+def test_lists_of_a_night_that_is_gone_are_compared_with_nothing(tonight: Night) -> None:
+    two_listeners.write(tonight, "exposures", two_listeners.exposures())
+
+    _, metrics = exposures.exposures(tonight)
+
+    assert {each.name for each in metrics} & {"share_as_computed", "share_of_lists_shown"} == set()
+    assert any(each.name == "exposures" and each.value == 2 for each in metrics)

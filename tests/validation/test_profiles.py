@@ -11,7 +11,6 @@ from nocturne.core.night import Night
 from nocturne.storage.contracts import contract
 from nocturne.validation.profiles import ingestion, interactions, models
 from nocturne.validation.profiles.catalogue_rules import Catalogue
-from nocturne.validation.profiles.ranked_lists import overlap
 from tests.fixtures import two_listeners
 
 
@@ -22,7 +21,7 @@ def tonight(night: Callable[..., Night]) -> Night:
 
 def catalogue(*blocked: str) -> Catalogue:
     rows = pa.Table.from_pylist(two_listeners.items(), schema=contract("items").arrow_schema)
-    return Catalogue(rows, two_listeners.TONIGHT, blocked)
+    return Catalogue(rows, two_listeners.TONIGHT, blocked, contract("takedowns").arrow_schema.empty_table())
 
 
 def barred(judge: Catalogue) -> list[list[str]]:
@@ -48,25 +47,6 @@ def test_items_that_the_catalogue_does_not_know_are_told_apart() -> None:
     _, unknown = catalogue().judge(pa.array(["e", "unheard of"]), pa.array([], pa.string()))
 
     assert unknown.tolist() == [False, True]
-
-
-def test_overlap_is_the_share_of_a_list_that_was_in_the_same_listeners_list_before() -> None:
-    def lists(arm: str, **items: list[str]) -> pa.Table:
-        rows = [
-            {"user_id": user, "arm": arm, "items": [{"item_id": item, "score": 1.0} for item in ids]}
-            for user, ids in items.items()
-        ]
-        schema = contract("ranked_lists").arrow_schema
-        return pa.Table.from_pylist(
-            rows, schema=pa.schema([schema.field(name) for name in ("user_id", "arm", "items")])
-        )
-
-    now, before = (
-        lists("bold/control", ana=["a", "b", "c", "d"], ben=["a"], cleo=["a"], dan=[]),
-        lists("control", ana=["d", "x"], ben=["y"], dan=["a"]),
-    )
-
-    assert overlap(now, before) == {"compared": 2, "overlap": 0.25, "comparable": 3}
 
 
 def test_the_catalogue_is_compared_with_last_nights(tonight: Night) -> None:

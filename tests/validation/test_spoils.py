@@ -287,6 +287,18 @@ def shelve_barred_items(night: Night) -> None:
     change("items", lambda _: ended, lambda row: row["item_id"] == barred)(night)
 
 
+def take_down_what(table: str) -> Spoil:
+    """Have an item taken down when a table lists it already."""
+
+    def spoil(night: Night) -> None:
+        listed = next(row["items"][0]["item_id"] for row in rows_of(night, table) if row["items"])
+        asked_at = datetime.combine(night.run_date, time(), UTC)
+        word = {"item_id": listed, "takedown_id": "1", "asked_at": asked_at, "from_night": night.run_date}
+        write(night, "takedowns", [word | {"run_date": night.run_date, "lifts": False, "why": "a reason"}])
+
+    return spoil
+
+
 EVERYTHING, NOTHING = [{"days": {"first": "2000-01-01"}}], [{"item_ids": ["heard by nobody"]}]
 
 
@@ -539,6 +551,9 @@ SPOILS: dict[str, tuple[str, str, Spoil]] = {
     "ids rolled in the index": ("item_factors", "unlike_index", roll_the_index),
 }
 CATALOGUE_SPOILS: dict[str, tuple[str, str, Spoil]] = {
+    "an item of lists that is taken down": ("ranked_lists", "ineligible_items", take_down_what("ranked_lists")),
+    "an item on shelves that is taken down": ("shelf_lists", "ineligible_items", take_down_what("shelf_lists")),
+    "a related item that is taken down": ("related_items", "ineligible_items", take_down_what("related_items")),
     "an item on shelves that is barred": ("shelf_lists", "ineligible_items", shelve_barred_items),
     "a type that was changed after ranking": (
         "shelf_lists",

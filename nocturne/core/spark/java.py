@@ -25,9 +25,10 @@ def find_java() -> Path:
     Raises:
         UsageError: none fits; the message lists those that were found.
     """
-    versions = {home: java_version(home) for home in _java_homes()}
-    for home, version in versions.items():
-        if version in FITTING_VERSIONS:
+    versions: dict[Path, int | None] = {}
+    for home in _java_homes():
+        versions[home] = java_version(home)
+        if versions[home] in FITTING_VERSIONS:
             return home
     fitting = " or ".join(map(str, FITTING_VERSIONS))
     raise UsageError(

@@ -3,11 +3,20 @@
 from pathlib import Path
 
 from nocturne.core.errors import UsageError
-from nocturne.core.sections import CacheSettings
+from nocturne.core.service_sections import CacheSettings
 from nocturne.core.settings import load_settings
-from nocturne.serving.cache.base import Cache, ParallelMap, PointerMoved, Progress, RowBatches, Snapshot
+from nocturne.serving.cache.base import (
+    Cache,
+    ParallelMap,
+    PointerMoved,
+    Progress,
+    RowBatches,
+    TakedownsChanged,
+)
 from nocturne.serving.cache.lmdb.store import LmdbCache
+from nocturne.serving.cache.overlay import Overlay
 from nocturne.serving.cache.pointer import Generation, Pointer
+from nocturne.serving.cache.snapshot import Snapshot
 from nocturne.serving.cache.values import GenerationInfo, ListKind, ServedList
 
 __all__ = [
@@ -15,6 +24,7 @@ __all__ = [
     "Generation",
     "GenerationInfo",
     "ListKind",
+    "Overlay",
     "ParallelMap",
     "Pointer",
     "PointerMoved",
@@ -22,6 +32,7 @@ __all__ = [
     "RowBatches",
     "ServedList",
     "Snapshot",
+    "TakedownsChanged",
     "check_url",
     "open_cache",
 ]

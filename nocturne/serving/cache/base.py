@@ -2,20 +2,20 @@
 
 import contextlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Protocol, Self
+from typing import Self
 
 import pyarrow as pa
 
 from nocturne.core.errors import ServiceError, UsageError
+from nocturne.serving.cache.open_generation import OpenGeneration
+from nocturne.serving.cache.overlay import NO_OVERLAY, Overlay, read_overlay
 from nocturne.serving.cache.pointer import Generation, Pointer
-from nocturne.serving.cache.rows import ServedRow, read_row
-from nocturne.serving.cache.values import Decoder, GenerationInfo, ItemsGone, ServedList
-
-if TYPE_CHECKING:
-    from nocturne.serving.cache.encoding import Encoder
+from nocturne.serving.cache.snapshot import Snapshot
+from nocturne.serving.cache.values import GenerationInfo, ItemsGone, ServedList
+from nocturne.serving.cache.withheld import bars
 
 RowBatches = Iterable[pa.RecordBatch]
 """Rows of `ranked_lists` in ascending order of user_id; can be pickled, and gone through more than once."""
@@ -31,102 +31,8 @@ class PointerMoved(ServiceError):  # noqa: N818 (says what happened, like GateCl
     """Somebody else moved the pointer since it was read: look again, then decide anew."""
 
 
-class OpenGeneration(ABC):
-    """One generation of a cache, open for reading.
-
-    Attributes:
-        name: the generation.
-        decoder: reads its values.
-    """
-
-    def __init__(self, name: str, decoder: Decoder) -> None:
-        self.name = name
-        self.decoder = decoder
-        self._encoder: Encoder | None = None
-
-    def get(self, user_id: str) -> ServedList | None:
-        """The list of this listener; None if there is none, or the generation is not there any more."""
-        value = self.read(user_id)
-        if value is None:
-            return None
-        try:
-            return self.decoder.decode(value, self.read_chunk)
-        except ItemsGone:
-            return None
-
-    def row(self, user_id: str) -> ServedRow | None:
-        """The list and the row of this listener; None if there is none."""
-        value = self.read(user_id)
-        return None if value is None else self.as_row(value)
-
-    def as_row(self, value: bytes) -> ServedRow:
-        """The list and the row of a stored value.
-
-        Raises:
-            InputError: another release loaded the generation.
-        """
-        self.decoder.require_readable()
-        return read_row(value, self.decoder.kinds, self.decoder.markets)
-
-    def encoder(self) -> "Encoder":
-        """Encodes rows as they were when the generation was loaded.
-
-        Raises:
-            ItemsGone: the generation is not there any more.
-        """
-        from nocturne.serving.cache.encoding import Encoder  # compiles loops, which readers do without
-
-        if self._encoder is None:
-            self._encoder = Encoder(self.decoder.read_info(self.read_chunk))
-        return self._encoder
-
-    @abstractmethod
-    def read(self, user_id: str) -> bytes | None:
-        """The stored value of one listener; None if there is none."""
-
-    @abstractmethod
-    def items_file(self) -> Path | None:
-        """A local file of its items, which can be mapped; None in a generation of lists alone, or one that is gone."""
-
-    @abstractmethod
-    def read_chunk(self, number: int) -> bytes | None:
-        """Item ids as `GenerationInfo.chunks` gave them, by number; None if they are not there any more."""
-
-    @abstractmethod
-    def count(self) -> int:
-        """Listeners that the generation holds, counted in the store."""
-
-    @abstractmethod
-    def is_current(self) -> bool:
-        """True if it is there still, and was not loaded anew since it was opened."""
-
-
-class Snapshot(Protocol):
-    """One generation, whole, however often the pointer moves, until it is let go."""
-
-    @property
-    def generation(self) -> Generation:
-        """The generation that was served when the snapshot was taken."""
-
-    def get(self, user_id: str) -> ServedList | None:
-        """The list of this listener; None if there is none.
-
-        Raises:
-            ServiceError: the store failed, or has lost the generation.
-        """
-
-    def row(self, user_id: str) -> ServedRow | None:
-        """The list and the row of this listener; None if there is none.
-
-        Raises:
-            As `get`.
-        """
-
-    def items_file(self) -> Path | None:
-        """A local file of the generation's items, which can be mapped; None in a generation of lists alone."""
-
-    def is_current(self) -> bool:
-        """True if the generation is there still, and was not loaded anew since the snapshot was taken."""
+class TakedownsChanged(ServiceError):  # noqa: N818 (says what happened, like PointerMoved)
+    """Somebody else changed the takedowns since they were read: look again, then decide anew."""
 
 
 class Cache(ABC):
@@ -140,20 +46,23 @@ class Cache(ABC):
         self.place = place
         self._read_only = read_only
         self._reading: dict[str, OpenGeneration] = {}
+        self._overlay = NO_OVERLAY
 
     def get(self, user_id: str) -> ServedList | None:
-        """The list that is served to this listener; None if there is none."""
-        pointer = self.pointer()
+        """The list that is served to this listener, without what is taken down; None if there is none."""
+        pointer, stamp, withheld = self._look(user_id)
         again = True
         while pointer:
             name = pointer.served.name
+            if bars(withheld, name):
+                return None
             generation = self._reading.get(name) or self._opened(name)
             if generation is not None:
-                served_list = generation.get(user_id)
+                served_list = generation.get(user_id, self._overlay_of(stamp).takedowns)
                 if served_list is not None:
                     return served_list
             # a miss may mean that the generation was dropped or loaded anew since we looked
-            latest = self.pointer()
+            latest, stamp = self.head()
             if latest == pointer:
                 if generation is None or not again or generation.is_current():
                     return None
@@ -176,6 +85,15 @@ class Cache(ABC):
         """The list of one listener in one generation; None if either is not there."""
         open_generation = self._current(generation)
         return open_generation.get(user_id) if open_generation else None
+
+    def items_of(self, generation: str) -> Path | None:
+        """A local file of the items of one generation, served or not; None if it has none, or is not there."""
+        open_generation = self._current(generation)
+        return open_generation.items_file() if open_generation else None
+
+    def keys(self) -> list[str]:
+        """Names of everything that is kept beside files: of a store of keys all that are ours."""
+        return []
 
     def load(
         self,
@@ -228,6 +146,33 @@ class Cache(ABC):
                 fix="run the same command again",
             )
 
+    def item_ids(self, generation: str) -> pa.ChunkedArray | None:
+        """Every item that the lists of a generation may hold; None if it is not there."""
+        open_generation = self._current(generation)
+        try:
+            return open_generation and open_generation.decoder.read_info(open_generation.read_chunk).item_ids
+        except ItemsGone:
+            return None
+
+    def overlay(self) -> Overlay:
+        """The takedowns that are obeyed now."""
+        return self._overlay_of(self.head()[1])
+
+    def swap_overlay(self, expected: Overlay, new: Overlay) -> None:
+        """Set the takedowns to `new` if they are `expected`, atomically and durably; the pointer stays where it is.
+
+        Every reader, in whatever process, obeys them from its next read on.
+
+        Raises:
+            TakedownsChanged: they are not.
+            ServiceError: the store failed.
+        """
+        self._must_write()
+        if not self._compare_and_set_overlay(expected.stamp, new):
+            raise TakedownsChanged(
+                "the takedowns were changed by somebody else meanwhile", where=self.place, fix="run the same again"
+            )
+
     def drop(self, generation: str) -> bool:
         """Remove a generation, whole or half-written; False, and nothing done, while the pointer or a reader needs it.
 
@@ -269,8 +214,27 @@ class Cache(ABC):
             yield snapshot
 
     @abstractmethod
+    def withhold(self, user_ids: Sequence[str]) -> None:
+        """Have these listeners read from no generation any more, in any process, from the return on.
+
+        Proofs see what is stored: they are counted and sampled until `erase`.
+        """
+
+    @abstractmethod
+    def erase(self, generation: str, user_ids: Collection[str]) -> None:
+        """Remove these listeners from what is stored of a generation, if that is there."""
+
+    @abstractmethod
+    def let_back(self, user_ids: Sequence[str]) -> None:
+        """Have these listeners read again, who were erased in every generation that there is."""
+
+    @abstractmethod
+    def rewrite_persisted(self) -> None:
+        """Have what the store keeps of its memory on a disk written anew, so that nothing erased is left there."""
+
     def pointer(self) -> Pointer | None:
         """Pointer to what is served; None before the first night."""
+        return self.head()[0]
 
     @abstractmethod
     def generations(self) -> list[str]:
@@ -291,6 +255,16 @@ class Cache(ABC):
     ) -> int: ...
 
     @abstractmethod
+    def head(self) -> tuple[Pointer | None, bytes]:
+        """The pointer, and the stamp of the takedowns, in one round trip."""
+
+    @abstractmethod
+    def _overlay_content(self) -> bytes | None: ...
+
+    @abstractmethod
+    def _compare_and_set_overlay(self, expected: bytes, new: Overlay) -> bool: ...
+
+    @abstractmethod
     def _compare_and_set(self, expected: Pointer | None, new: Pointer) -> bool: ...
 
     @abstractmethod
@@ -301,6 +275,19 @@ class Cache(ABC):
 
     @abstractmethod
     def _held(self, generation: Generation) -> contextlib.AbstractContextManager[Snapshot | None]: ...
+
+    def _overlay_of(self, stamp: bytes) -> Overlay:
+        """The takedowns of a stamp that was just read, or later ones."""
+        if stamp != self._overlay.stamp:
+            self._overlay = read_overlay(self._overlay_content()) if stamp else NO_OVERLAY
+        return self._overlay
+
+    @abstractmethod
+    def _withheld(self, user_id: str) -> bytes | None: ...
+
+    @abstractmethod
+    def _look(self, user_id: str) -> tuple[Pointer | None, bytes, bytes | None]:
+        """The pointer, the stamp of the takedowns, and what a listener is withheld under, in one round trip."""
 
     def _current(self, name: str) -> OpenGeneration | None:
         generation = self._reading.get(name)

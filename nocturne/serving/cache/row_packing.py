@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numba import njit
 
-from nocturne.serving.cache.rows import NOWHERE
+from nocturne.serving.cache.values import NOWHERE
 
 Units = npt.NDArray[np.uint16]
 
@@ -29,12 +29,18 @@ class Lists(NamedTuple):
         values = column.flatten().to_numpy(zero_copy_only=False).astype(kind)
         return cls(np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)]), values)
 
+    @classmethod
+    def empty(cls, rows: int) -> "Lists":
+        """Lists of nothing, numbers."""
+        return cls(np.zeros(rows + 1, np.int64), np.zeros(0, np.uint32))
+
 
 def pack_rows(rows: pa.RecordBatch, markets: pa.Array) -> tuple[npt.NDArray[np.int64], Units]:
     """Rows of listeners, without their lists: where each begins and the last one ends, and their units.
 
     Args:
-        rows: market, propensities, factors, heard, weights and days, as `ServedRows` puts them beside lists.
+        rows: market, propensities, factors, heard, weights, days, and reserve where anything is, as `ServedRows` puts
+            them beside lists.
         markets: every market, in the order of their numbers.
     """
     numbers = pc.fill_null(pc.index_in(rows["market"], value_set=markets), NOWHERE)
@@ -42,7 +48,8 @@ def pack_rows(rows: pa.RecordBatch, markets: pa.Array) -> tuple[npt.NDArray[np.i
     heard = Lists.of(rows["heard"], np.uint32)
     weights = np.minimum(Lists.of(rows["weights"], np.float32).values, _HEAVIEST).astype(np.float16)
     days = Lists.of(rows["days"], np.uint16)
-    bounds = (propensities.offsets, factors.offsets, heard.offsets, days.offsets)
+    reserve = Lists.of(rows["reserve"], np.uint32) if "reserve" in rows.schema.names else Lists.empty(rows.num_rows)
+    bounds = (propensities.offsets, factors.offsets, heard.offsets, days.offsets, reserve.offsets)
     ends: npt.NDArray[np.int64] = _ends(bounds, heard.values)
     units: Units = _pack(
         ends,
@@ -53,6 +60,7 @@ def pack_rows(rows: pa.RecordBatch, markets: pa.Array) -> tuple[npt.NDArray[np.i
         heard.values,
         weights.view(np.uint16),
         days.values,
+        reserve.values.view(np.uint16),
     )
     return ends, units
 
@@ -64,13 +72,14 @@ def pack_rows(rows: pa.RecordBatch, markets: pa.Array) -> tuple[npt.NDArray[np.i
 
 @njit(cache=True, nogil=True)
 def _ends(bounds, heard):
-    drawn_at, factors_at, heard_at, days_at = bounds
+    drawn_at, factors_at, heard_at, days_at, reserve_at = bounds
     ends = np.zeros(len(heard_at), np.int64)
     for row in range(len(ends) - 1):
         floats = drawn_at[row + 1] - drawn_at[row] + factors_at[row + 1] - factors_at[row]
         entries = heard_at[row + 1] - heard_at[row]
         units = _step_units(heard[heard_at[row] : heard_at[row + 1]])
-        ends[row + 1] = ends[row] + 7 + 2 * floats + (units + 1) * entries + days_at[row + 1] - days_at[row]
+        days, reserved = days_at[row + 1] - days_at[row], reserve_at[row + 1] - reserve_at[row]
+        ends[row + 1] = ends[row] + 8 + 2 * (floats + reserved) + (units + 1) * entries + days
     return ends
 
 
@@ -86,8 +95,8 @@ def _step_units(heard):
 
 
 @njit(cache=True, nogil=True)
-def _pack(ends, markets, bounds, drawn, factors, heard, weights, days):
-    drawn_at, factors_at, heard_at, days_at = bounds
+def _pack(ends, markets, bounds, drawn, factors, heard, weights, days, reserve):
+    drawn_at, factors_at, heard_at, days_at, reserve_at = bounds
     packed = np.empty(ends[-1], np.uint16)
     for row in range(len(markets)):
         at = ends[row]
@@ -109,7 +118,9 @@ def _pack(ends, markets, bounds, drawn, factors, heard, weights, days):
             at += units
         at = _copy(weights, first, last, packed, at)
         packed[at] = days_at[row + 1] > days_at[row]
-        _copy(days, days_at[row], days_at[row + 1], packed, at + 1)
+        at = _copy(days, days_at[row], days_at[row + 1], packed, at + 1)
+        at = _copy(reserve, 2 * reserve_at[row], 2 * reserve_at[row + 1], packed, at)
+        packed[at] = reserve_at[row + 1] - reserve_at[row]
     return packed
 
 

@@ -3,7 +3,7 @@
 A row is, in units of 2 bytes, little-endian: number of the market; 1 if propensities follow, else 0; propensities of
 the list's items (float32); number of factors, and these (float32); number of heard items (uint32); units of a step, 1
 or 2; the heard items' numbers, ascending, as steps from each to the next; their weights (float16); 1 if days follow,
-else 0; days from the last listen of each to the night.
+else 0; days from the last listen of each to the night. What is in reserve follows, as `values` says.
 """
 
 from typing import NamedTuple
@@ -11,11 +11,8 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from nocturne.core.arrays import Factors, Indexes
-from nocturne.serving.cache.values import BYTES_PER_ITEM, HEAD_BYTES, ListKind
-
-NOWHERE = 0xFFFF
-"""Number of the market of listeners who have none."""
+from nocturne.core.arrays import Factors, Indexes, Mask
+from nocturne.serving.cache.values import BYTES_PER_ITEM, HEAD_BYTES, NOWHERE, ListKind
 
 
 class ServedRow(NamedTuple):
@@ -42,6 +39,13 @@ class ServedRow(NamedTuple):
     heard: Indexes
     weights: Factors
     days: npt.NDArray[np.uint16] | None
+
+    def where(self, kept: Mask) -> "ServedRow":
+        """The same with some of the list's items; shape of the mask (list's items,)."""
+        if kept.all():
+            return self
+        drawn = None if self.propensities is None else self.propensities[kept]
+        return self._replace(numbers=self.numbers[kept], scores=self.scores[kept], propensities=drawn)
 
 
 def read_row(value: bytes, kinds: tuple[ListKind, ...], markets: tuple[str, ...]) -> ServedRow:

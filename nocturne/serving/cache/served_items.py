@@ -7,9 +7,10 @@ an item, its factors and neighbours, its related items, and where it may be list
 import json
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
+from copy import copy
 from dataclasses import asdict, dataclass, field
 from datetime import date
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,19 +20,19 @@ import pyarrow as pa
 
 from nocturne.core.arrays import Factors, Floats, Indexes, Mask
 from nocturne.core.errors import InputError
+from nocturne.core.takedowns import NONE, Takedowns
 from nocturne.kernel.arguments import frozen
 from nocturne.kernel.layout import ItemLayout, lay_out_items
 from nocturne.kernel.next_items import ContextItems, Weights
+from nocturne.serving.cache.listable import EVERYWHERE, Listable
+from nocturne.serving.cache.shared_property import SharedProperty
 from nocturne.steering.item_fields import ItemFields
 from nocturne.steering.plan import Plan
 
 SOURCES = ("factors", "neighbours", "both", "creator", "text")
 """Of related items; a source's number is its position."""
 
-EVERYWHERE = ""
-"""Market of listeners who have none, or one that no rule names."""
-
-_ABOUT = b"nocturne"
+ABOUT = b"nocturne"
 _DESCRIPTIONS = 200_000
 
 
@@ -128,7 +129,12 @@ class ItemsInfo:
 
 def with_info(items: pa.Table, info: ItemsInfo) -> pa.Table:
     """The same table with what its items share."""
-    return items.replace_schema_metadata({_ABOUT: json.dumps(asdict(info))})
+    return items.replace_schema_metadata({ABOUT: json.dumps(asdict(info))})
+
+
+def info_of(items: pa.Table) -> ItemsInfo:
+    """Facts that the items share, as `with_info` put them there."""
+    return ItemsInfo(**json.loads(items.schema.metadata[ABOUT]))
 
 
 def write_items(items: pa.Table, sink: Any) -> None:
@@ -150,7 +156,7 @@ class ServedItems:
         try:
             reader = pa.ipc.open_file(pa.memory_map(str(path)))
             self._rows = reader.get_batch(0) if reader.num_record_batches else _no_rows(reader.schema)
-            about = json.loads(reader.schema.metadata[_ABOUT])
+            about = json.loads(reader.schema.metadata[ABOUT])
             self.info = ItemsInfo(**about)
         except (pa.ArrowInvalid, KeyError, TypeError, ValueError) as error:
             raise InputError(
@@ -162,7 +168,8 @@ class ServedItems:
             ) from error
         self.describe = lru_cache(_DESCRIPTIONS)(self._describe)
         self.number = lru_cache(_DESCRIPTIONS)(self._number)
-        self._masks: dict[int, Mask] = {}
+        self.shared: dict[str, Any] = {}
+        self._listable = Listable(self, NONE)
         self._plans: dict[int, Plan] = {}
 
     def __len__(self) -> int:
@@ -191,12 +198,25 @@ class ServedItems:
         part = slice(int(offsets[number]), int(offsets[number + 1]))
         return Related(*(values[part] for values in self._related))
 
+    def under(self, takedowns: Takedowns) -> "ServedItems":
+        """The same items under takedowns: a view of the same memory, in which fewer may be listed, or named."""
+        view = copy(self)
+        vars(view).update(_listable=Listable(view, takedowns))
+        return view
+
     def may_list(self, market: str | None) -> Mask:
         """True for items that may be listed in a market; shape (items,)."""
+        return self._listable.may_list(market)
+
+    def taken_down(self, market: str | None) -> Indexes:
+        """Numbers of the items that may not even be named in a market, ascending."""
+        return self._listable.taken_down(market)
+
+    def by_rules(self, market: str | None) -> Mask:
+        """True for items that might be listed in a market when the generation was made; shape (items,)."""
         number = self.info.no_market if market is None else self.market_class(market)
-        if number not in self._masks:
-            self._masks[number] = self._rows[f"class_{number}"].to_numpy(zero_copy_only=False)
-        return self._masks[number]
+        mask: Mask = self._rows[f"class_{number}"].to_numpy(zero_copy_only=False)
+        return mask
 
     def plan_of(self, user_id: str) -> Plan | None:
         """The plan that holds for a listener; None without one."""
@@ -226,63 +246,60 @@ class ServedItems:
 
     def popular(self, market: str | None) -> tuple[Indexes, str | None]:
         """The most heard items that may be listed in a market, and the market whose listeners they are; None: all."""
-        if market is not None and market in self._popular:
-            return self._popular[market], market
-        everyone = self._popular[EVERYWHERE]
-        return everyone[self.may_list(market)[everyone]], None
+        return self._listable.popular(market), market if market in self.popular_by_market else None
 
-    @cached_property
+    @SharedProperty
     def factors(self) -> Factors:
         """Shape (items, factors); zeros for items that the model lacks."""
         return self._matrix("factors")
 
-    @cached_property
+    @SharedProperty
     def inverse_norms(self) -> Factors:
         """1 over the norm of the factors of each item; 0 for items that the model lacks; shape (items,)."""
         norms = np.sqrt(np.einsum("if,if->i", self.factors, self.factors, dtype=np.float64))
         inverse: Factors = np.divide(1, norms, out=np.zeros(len(norms)), where=norms > 0).astype(np.float32)
         return inverse
 
-    @cached_property
+    @SharedProperty
     def in_model(self) -> Mask:
         """True for items that have factors; shape (items,)."""
         in_model: Mask = self.inverse_norms > 0
         return in_model
 
-    @cached_property
+    @SharedProperty
     def multipliers(self) -> Floats:
         """Score multiplier of each item; shape (items,)."""
         return self._numbers("score_multiplier")
 
-    @cached_property
+    @SharedProperty
     def confidence_weights(self) -> Floats:
         """Confidence weight of each item; 0 for items that the model lacks; shape (items,)."""
         return self._numbers("confidence_weight")
 
-    @cached_property
+    @SharedProperty
     def neighbours(self) -> tuple[Indexes, Factors]:
         """Neighbours of each item, -1 where there are fewer, and their weights; both of shape (items, neighbours)."""
         return self._matrix("neighbours"), self._matrix("similarities")
 
-    @cached_property
+    @SharedProperty
     def explicit(self) -> Mask:
         """True for explicit items; shape (items,)."""
         explicit: Mask = self._rows["explicit"].to_numpy(zero_copy_only=False)
         return explicit
 
-    @cached_property
+    @SharedProperty
     def not_explicit(self) -> Mask:
         """True for items that are not explicit; shape (items,)."""
         return ~self.explicit
 
-    @cached_property
+    @SharedProperty
     def content_types(self) -> dict[str, Mask]:
         """By content type, the mask of its items; shape (items,)."""
         encoded = self._rows["content_type"].dictionary_encode()
         codes = encoded.indices.to_numpy()
         return {name: codes == code for code, name in enumerate(encoded.dictionary.to_pylist())}
 
-    @cached_property
+    @SharedProperty
     def popularity(self) -> Floats:
         """Popularity of each item, from 0, heard by nobody at training, to 1, by most; shape (items,).
 
@@ -294,28 +311,28 @@ class ServedItems:
         heard = np.sort(counts[counts > 0])
         return np.searchsorted(heard, counts, side="right") / max(1, len(heard))
 
-    @cached_property
+    @SharedProperty
     def listeners(self) -> Indexes:
         """Listeners of each item when the model was trained; 0 without a model; shape (items,)."""
         return self._numbers("listeners")
 
-    @cached_property
+    @SharedProperty
     def fields(self) -> ItemFields:
         """The fields that rules read."""
         return ItemFields(self._rows, self.content_types, self.number, self.popularity)
 
-    @cached_property
+    @SharedProperty
     def context_items(self) -> ContextItems:
         """The items as what comes next is scored from them."""
         arrays = frozen(self.factors, self.inverse_norms, self.multipliers, self._related_offsets, *self._related)
         return ContextItems._make([*arrays, SOURCES.index("creator")])
 
-    @cached_property
+    @SharedProperty
     def weights(self) -> Weights:
         """Weights of the parts of the score of what comes next, for who is in no experiment on it."""
         return Weights(**self.info.now_playing)
 
-    @cached_property
+    @SharedProperty
     def arms(self) -> Mapping[str, ArmWeights]:
         """Weights of the arms of experiments on what comes next, by label."""
         weights = {label: Weights(**values) for label, values in self.info.arm_weights.items()}
@@ -324,7 +341,7 @@ class ServedItems:
             for label, own in weights.items()
         }
 
-    @cached_property
+    @SharedProperty
     def layout(self) -> ItemLayout:
         """The items laid out for exact ranking: equal scores in the order of item_id."""
         tie_order = np.empty(len(self), np.int64)
@@ -336,27 +353,28 @@ class ServedItems:
         for needed in (self.layout, self.in_model, self.fields.available):
             assert needed is not None
 
-    @cached_property
-    def _popular(self) -> dict[str, Indexes]:
+    @SharedProperty
+    def popular_by_market(self) -> dict[str, Indexes]:
+        """As `ItemsInfo.popular` has them."""
         return {market: np.array(numbers, np.int32) for market, numbers in self.info.popular.items()}
 
-    @cached_property
+    @SharedProperty
     def _order(self) -> Indexes:
         """Numbers of the items in the order of their ids."""
         return self._numbers("order")
 
-    @cached_property
+    @SharedProperty
     def _ids(self) -> tuple[memoryview, memoryview]:
         """Where each id begins and the last one ends, and their text."""
         ids = self._rows["item_id"]
         _, offsets, text = (memoryview(each or b"") for each in ids.buffers())
         return offsets.cast("q" if pa.types.is_large_string(ids.type) else "i"), text
 
-    @cached_property
+    @SharedProperty
     def _related_offsets(self) -> Indexes:
         return np.asarray(self._rows["related"].offsets.to_numpy())
 
-    @cached_property
+    @SharedProperty
     def _related(self) -> tuple[npt.NDArray[Any], ...]:
         return tuple(self._rows[name].values.to_numpy() for name in ("related", "related_scores", "related_sources"))
 

@@ -1,8 +1,9 @@
 """One listener's list as it is served, and the bytes that both stores keep of it.
 
 A value is the number of its head (2 bytes), the number of its items (2), the numbers of these (4 each) and their
-scores (float32 each), little-endian; then the listener's row, as `rows` reads it. What the numbers stand for is kept
-once a generation. docs/decisions/compact-values.md says why.
+scores (float32 each), little-endian; then the listener's row, as `rows` reads it, and at the very end the numbers of
+items in reserve (4 each) and how many they are (2), which move up where items of the list are taken down. What the
+numbers stand for is kept once a generation. docs/decisions/compact-values.md and takedown.md say why.
 """
 
 import json
@@ -16,19 +17,26 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 
+from nocturne.core.arrays import Mask
 from nocturne.core.errors import InputError
+from nocturne.core.takedowns import NONE, Takedowns
 
 MOST_KINDS = MOST_ITEMS = 2**16
 CHUNK_ITEMS = 4096
-FORMAT = 2
-"""Of values; the first one had no rows."""
+FORMAT = 3
+"""Of values; the first one had no rows, the second no reserve."""
 
 HEAD_BYTES = 4
 BYTES_PER_ITEM = 8
+NOWHERE = 0xFFFF
+"""Number of the market of listeners who have none."""
+
 _CHUNK = pa.schema([("item_id", pa.large_string())])
 
 _NUMBERS = np.dtype("<u4")
-_HEAD = Struct("<HH")
+_HEAD, _UNIT = Struct("<HH"), Struct("<H")
+
+Numbers = np.ndarray[Any, np.dtype[np.uint32 | np.int32]]
 
 ReadChunk = Callable[[int], bytes | None]
 
@@ -129,26 +137,35 @@ class Decoder:
         self._ids = np.empty(self._items, dtype=object)
         self._unread = set(range(-(-self._items // CHUNK_ITEMS)))
 
-    def decode(self, value: bytes, read_chunk: ReadChunk) -> ServedList:
+    def decode(self, value: bytes, read_chunk: ReadChunk, takedowns: Takedowns = NONE) -> ServedList:
         """The list of a value.
 
         Args:
             value: what an encoder made.
             read_chunk: reads the chunk of a number; None if it is not in the store.
+            takedowns: that the list obeys; items in reserve take the places at its end, at its lowest score.
 
         Raises:
             ItemsGone: an item id is not in the store any more.
         """
         self.require_readable()
         kind, count = _HEAD.unpack_from(value)
-        numbers = np.frombuffer(value, _NUMBERS, count, HEAD_BYTES)
-        ids = self._ids.take(numbers).tolist()
-        if self._unread and not all(ids):
-            self._learn(numbers, read_chunk)
-            ids = self._ids.take(numbers).tolist()
+        ids = self._known(np.frombuffer(value, _NUMBERS, count, HEAD_BYTES), read_chunk)
         scores = floats(count).unpack_from(value, HEAD_BYTES + 4 * count)
         arm, source, model_version = self.kinds[kind]
+        if takedowns.item_ids and not takedowns.item_ids.isdisjoint(ids):
+            barred = takedowns.barred(self._market(value, count))
+            reserve = self._known(_reserve(value, count), read_chunk)
+            ids, scores = _moved_up(ids, scores, reserve, barred)
         return ServedList(self.run_date, arm, source, model_version, tuple(ids), scores)
+
+    def are_among(self, numbers: Numbers, item_ids: frozenset[str], read_chunk: ReadChunk) -> Mask:
+        """True for the numbers of some items.
+
+        Raises:
+            ItemsGone: an item id is not in the store any more.
+        """
+        return np.array([item_id in item_ids for item_id in self._known(numbers, read_chunk)], bool)
 
     def require_readable(self) -> None:
         """Raise InputError if another release loaded the generation."""
@@ -171,11 +188,48 @@ class Decoder:
         item_ids = pa.chunked_array(chunks, pa.large_string())
         return GenerationInfo(self.run_date, self.lists, self.kinds, item_ids, self.markets)
 
-    def _learn(self, numbers: np.ndarray[Any, np.dtype[np.uint32]], read_chunk: ReadChunk) -> None:
+    def _market(self, value: bytes, count: int) -> str | None:
+        """Market of a value's listener; None without one, and of lists alone."""
+        end = HEAD_BYTES + BYTES_PER_ITEM * count
+        number = _UNIT.unpack_from(value, end)[0] if len(value) > end else NOWHERE
+        return None if number == NOWHERE else self.markets[number]
+
+    def _known(self, numbers: Numbers, read_chunk: ReadChunk) -> list[str]:
+        """Ids of some numbers."""
+        ids: list[str] = self._ids.take(numbers).tolist()
+        if self._unread and not all(ids):
+            self._learn(numbers, read_chunk)
+            ids = self._ids.take(numbers).tolist()
+        return ids
+
+    def _learn(self, numbers: Numbers, read_chunk: ReadChunk) -> None:
         for chunk in self._unread.intersection((numbers // CHUNK_ITEMS).tolist()):
             start = chunk * CHUNK_ITEMS
             self._ids[start : start + CHUNK_ITEMS] = _ids(read_chunk(chunk)).to_pylist()
             self._unread.discard(chunk)
+
+
+def _reserve(value: bytes, count: int) -> Numbers:
+    """Numbers of a value's items in reserve; none of lists alone."""
+    if len(value) == HEAD_BYTES + BYTES_PER_ITEM * count:
+        return np.zeros(0, _NUMBERS)
+    end = len(value) - _UNIT.size
+    reserved = _UNIT.unpack_from(value, end)[0]
+    return np.frombuffer(value, _NUMBERS, reserved, end - 4 * reserved)
+
+
+def _moved_up(
+    ids: list[str], scores: tuple[float, ...], reserve: list[str], barred: frozenset[str]
+) -> tuple[list[str], tuple[float, ...]]:
+    """A list without what is barred, filled up to its length from the reserve as far as that goes."""
+    left = {item_id: score for item_id, score in zip(ids, scores, strict=True) if item_id not in barred}
+    lowest = min(scores)
+    for item_id in reserve:
+        if len(left) == len(ids):
+            break
+        if item_id not in barred:
+            left.setdefault(item_id, lowest)
+    return list(left), tuple(left.values())
 
 
 @lru_cache

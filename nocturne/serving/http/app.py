@@ -15,13 +15,18 @@ from starlette.convertors import Convertor, register_url_convertor
 from starlette.exceptions import HTTPException
 
 from nocturne.core.errors import NocturneError
-from nocturne.core.sections import CacheSettings, ServiceSettings, WordsSettings
+from nocturne.core.service_sections import (
+    CacheSettings,
+    ServiceSettings,
+    WordsSettings,
+)
 from nocturne.serving.http import problems
 from nocturne.serving.http.cache_access import PATIENCE_SECONDS, CacheAccess, CacheServer, MappedCache
 from nocturne.serving.http.document import Operations, complete_document
 from nocturne.serving.http.exposures import Exposures
 from nocturne.serving.http.guard import Guard
 from nocturne.serving.http.metrics import Metrics
+from nocturne.serving.http.night_pages import ROOT, NightPages
 from nocturne.serving.http.page import page
 from nocturne.serving.http.problems import Refused, problem
 from nocturne.serving.http.queries import USUAL_ITEMS, Queries
@@ -29,6 +34,8 @@ from nocturne.serving.http.request_log import RequestLog
 from nocturne.serving.http.responses import Encoded
 from nocturne.serving.http.routes import CacheAway, ObeysPlans, Recommends, Routes
 from nocturne.serving.http.steering import STEERS, Stands, Steering, Steers
+from nocturne.serving.http.takedowns import PATH as TAKEDOWNS
+from nocturne.serving.http.takedowns import TakesDown, TakingDown, take_down_in
 from nocturne.serving.http.tokens import Tokens
 from nocturne.steering.parsing import ParserOf, parser_of
 
@@ -77,6 +84,8 @@ class Worker:
         cache: its URL, with whatever password it came with: never printed.
         landing: the landing zone, for exposures; empty: none are kept.
         words: settings of what turns words into plans; None: the usual ones.
+        reports: folder of the pages of nights; empty: none are shown.
+        night_metrics: textfile of the newest night, shown among the metrics; empty: none is.
     """
 
     cache: str = field(repr=False)
@@ -84,6 +93,8 @@ class Worker:
     settings: ServiceSettings
     landing: str = ""
     words: WordsSettings | None = None
+    reports: str = ""
+    night_metrics: str = ""
 
     def __call__(self) -> Guard:
         """The application, with the cache open.
@@ -102,13 +113,41 @@ class Worker:
         warm_up(reader)
         words = partial(parser_of, settings=self.words)
         if mapped:
-            return build_app(MappedCache(reader), now_playing, steered, standing, self.settings, self.landing, words)
+            mapped_cache = MappedCache(reader)
+            return build_app(
+                mapped_cache,
+                now_playing,
+                steered,
+                standing,
+                self.settings,
+                self.landing,
+                words,
+                self._takes_down,
+                self.reports,
+                self.night_metrics,
+            )
         from nocturne.serving.cache.redis.row_reader import RowReader
 
         rows = RowReader(self.cache, self.cache_settings, PATIENCE_SECONDS)
+        server = CacheServer(reader, rows, seconds)
         return build_app(
-            CacheServer(reader, rows, seconds), now_playing, steered, standing, self.settings, self.landing, words
+            server,
+            now_playing,
+            steered,
+            standing,
+            self.settings,
+            self.landing,
+            words,
+            self._takes_down,
+            self.reports,
+            self.night_metrics,
         )
+
+    @property
+    def _takes_down(self) -> TakesDown | None:
+        if not (self.settings.takedown_token_file and self.landing):
+            return None
+        return partial(take_down_in, url=self.cache, settings=self.cache_settings, landing=self.landing)
 
 
 def build_app(
@@ -119,6 +158,9 @@ def build_app(
     settings: ServiceSettings,
     landing: str = "",
     words: ParserOf = parser_of,
+    takes_down: TakesDown | None = None,
+    reports: str = "",
+    night_metrics: str = "",
 ) -> Guard:
     """The application of a worker.
 
@@ -130,13 +172,19 @@ def build_app(
         settings: of the service.
         landing: the landing zone, for exposures; empty: none are kept.
         words: makes the parser of a generation.
+        takes_down: takes items down; None: nothing is.
+        reports: folder of the pages of nights; empty: none are shown.
+        night_metrics: textfile of the newest night; empty: none is shown.
 
     Raises:
         UsageError: a file that the settings name cannot be read.
     """
-    tokens = Tokens(Path(settings.token_file)) if settings.token_file else None
+    tokens, of_takedowns, of_pages = (
+        Tokens(Path(file)) if file else None
+        for file in (settings.token_file, settings.takedown_token_file, settings.reports_token_file)
+    )
     requests = RequestLog(settings.log_key_file) if settings.log_requests else None
-    metrics = Metrics()
+    metrics = Metrics(night_metrics)
     queries = Queries(settings)
     exposures = (
         Exposures(Path(landing), settings.exposure_flush_seconds, settings.exposure_memory_mb * 2**20, metrics.exposed)
@@ -172,9 +220,12 @@ def build_app(
         lifespan=lifespan,
         exception_handlers=_error_handlers(settings),
     )
-    _add_routes(app, routes, steering, Operations(queries))
+    taking_down = TakingDown(takes_down, queries, settings.max_body_bytes)
+    _add_routes(app, routes, steering, taking_down, Operations(queries))
     _add_pages(app, queries, settings)
-    return Guard(app, tokens, settings.max_target_bytes, metrics, requests)
+    if reports:
+        _add_night_pages(app, NightPages(Path(reports)))
+    return Guard(app, tokens, settings.max_target_bytes, metrics, requests, of_takedowns, of_pages)
 
 
 def document(queries: Queries, app: FastAPI) -> dict[str, Any]:
@@ -183,12 +234,15 @@ def document(queries: Queries, app: FastAPI) -> dict[str, Any]:
     return complete_document(described, queries)
 
 
-def _add_routes(app: FastAPI, routes: Routes, steering: Steering, operations: Operations) -> None:
+def _add_routes(
+    app: FastAPI, routes: Routes, steering: Steering, taking_down: TakingDown, operations: Operations
+) -> None:
     # in the order in which they are looked through
     for method, path, handler, operation in (
         ("GET", "/v1/listeners/{user_id:id}/list", routes.nightly_list, operations.nightly_list),
         ("POST", "/v1/now-playing", routes.now_playing, operations.now_playing),
         ("POST", "/v1/steer", steering.steer, operations.steer),
+        ("POST", TAKEDOWNS, taking_down.takedown, operations.takedown),
         ("GET", "/v1/items/{item_id:id}/related", routes.related, operations.related),
         ("GET", "/v1/generations", routes.generations, operations.generations),
         ("GET", "/livez", routes.livez, operations.livez),
@@ -221,6 +275,13 @@ def _add_pages(app: FastAPI, queries: Queries, settings: ServiceSettings) -> Non
 
     app.add_api_route("/openapi.json", openapi, include_in_schema=False, response_model=None)
     app.add_api_route("/", front_page, include_in_schema=False, response_model=None)
+
+
+def _add_night_pages(app: FastAPI, pages: NightPages) -> None:
+    for path, handler in ((ROOT, pages.front), (f"{ROOT}/", pages.front), (f"{ROOT}/{{name}}", pages.page)):
+        app.router.add_api_route(
+            path, handler, route_class_override=DirectRoute, include_in_schema=False, response_model=None
+        )
 
 
 def _error_handlers(settings: ServiceSettings) -> dict[Any, Any]:

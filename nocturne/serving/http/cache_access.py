@@ -1,11 +1,13 @@
 """Access to the cache from an event loop, which must not wait: at once where memory is read, else as answers come."""
 
 import asyncio
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from nocturne.core.errors import ServiceError
+from nocturne.serving.cache.overlay import NO_OVERLAY, Overlay
 
 if TYPE_CHECKING:
     from nocturne.serving.cache import Generation, Snapshot
@@ -13,6 +15,9 @@ if TYPE_CHECKING:
     from nocturne.serving.reader import Served
 
 Result = TypeVar("Result")
+
+OVERLAY_SECONDS = 0.2
+"""For which takedowns are obeyed as they were seen: what is taken down is gone a second later."""
 
 PATIENCE_SECONDS = 2.0
 """For a server's answer; a client that waits for longer has given up."""
@@ -37,6 +42,9 @@ class ReadsRows(Protocol):
     async def row(self, snapshot: "Snapshot", user_id: str) -> "ServedRow | None":
         """The list and the row of a listener; None if there is none."""
 
+    async def overlay(self, known: "Overlay") -> "Overlay":
+        """The takedowns that are obeyed now; those that are known if they are the same."""
+
     def close(self) -> None:
         """Let go of the connection."""
 
@@ -46,6 +54,9 @@ class CacheAccess(Protocol):
 
     def served(self) -> "Served":
         """The generation that is served now."""
+
+    async def current(self) -> "Served":
+        """The same under the takedowns of this moment: all that is shown comes from it."""
 
     async def row(self, served: "Served", user_id: str) -> "ServedRow | None":
         """The list and the row of a listener in a generation; None if there is none."""
@@ -66,6 +77,10 @@ class MappedCache:
     def __init__(self, reader: ReadsServed) -> None:
         self._reader = reader
         self.served = reader.served
+
+    async def current(self) -> "Served":
+        """The generation that is served now, under the takedowns of this moment."""
+        return self._reader.served()
 
     async def row(self, served: "Served", user_id: str) -> "ServedRow | None":
         """The list and the row of a listener in a generation; None if there is none."""
@@ -102,6 +117,8 @@ class CacheServer:
         self._look: asyncio.Future[Served] | None = None
         self._seen: Served | Exception = self._silence()
         self._following: asyncio.Task[None] | None = None
+        self._overlay, self._overlay_from = NO_OVERLAY, -OVERLAY_SECONDS
+        self._looking_at_overlay = asyncio.Lock()
 
     def served(self) -> "Served":
         """The generation that was served when the pointer was last looked at.
@@ -112,6 +129,24 @@ class CacheServer:
         if isinstance(self._seen, Exception):
             raise self._seen.with_traceback(None)
         return self._seen
+
+    async def current(self) -> "Served":
+        """The generation that is served now, under the takedowns of a moment ago at most.
+
+        The first who asks after that moment asks the server, which a look at another generation may keep waiting.
+
+        Raises:
+            NocturneError: as of `served`; or the server failed, or takes too long.
+        """
+        if time.monotonic() - self._overlay_from > OVERLAY_SECONDS:
+            async with self._looking_at_overlay:
+                if time.monotonic() - self._overlay_from > OVERLAY_SECONDS:
+                    asked_at = time.monotonic()
+                    self._overlay = await self._rows.overlay(self._overlay)
+                    self._overlay_from = asked_at
+        served = self.served().under(self._overlay)
+        self._seen = served
+        return served
 
     async def row(self, served: "Served", user_id: str) -> "ServedRow | None":
         """The list and the row of a listener in a generation; None if there is none.

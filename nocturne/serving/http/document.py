@@ -8,7 +8,7 @@ from pydantic.json_schema import models_json_schema
 
 from nocturne.serving.http import problems
 from nocturne.serving.http.problems import KINDS, PROBLEM_JSON, ProblemKind, Violation, members
-from nocturne.serving.http.queries import LONGEST_ID, Queries
+from nocturne.serving.http.queries import LONGEST_ID, Queries, TakedownQuery
 from nocturne.serving.http.responses import JSON
 from nocturne.serving.http.schema import (
     GENERATION_EXAMPLE,
@@ -17,12 +17,14 @@ from nocturne.serving.http.schema import (
     NOW_PLAYING_EXAMPLE,
     RELATED_EXAMPLE,
     STEER_EXAMPLE,
+    TAKEDOWNS_EXAMPLE,
     Alive,
     AnswerShown,
     GenerationsShown,
     ProblemShown,
     Ready,
     SteeredShown,
+    TakedownsShown,
 )
 
 Json = dict[str, Any]
@@ -112,6 +114,26 @@ class Operations:
         }
         return operation
 
+    def takedown(self) -> Json:
+        """Of takedowns."""
+        of_bodies = (problems.MALFORMED, problems.BODY_TOO_LARGE, problems.NO_JSON, problems.INVALID)
+        operation = self._operation(
+            "Items that may not be shown any more, from this moment on, or may be again",
+            {JSON: {"schema": _reference(TakedownsShown), "example": TAKEDOWNS_EXAMPLE}},
+            (*of_bodies, problems.NO_TAKEDOWNS, problems.CACHE_AWAY),
+        )
+        operation["security"] = [{"takedown_token": []}]
+        operation["requestBody"] = {
+            "required": True,
+            "content": {
+                JSON: {
+                    "schema": _reference(TakedownQuery),
+                    "example": {"item_ids": ["t0000542"], "why": "court order 17/25"},
+                }
+            },
+        }
+        return operation
+
     def related(self) -> Json:
         """Of related items."""
         return self._operation(
@@ -193,6 +215,7 @@ def complete_document(document: Json, queries: Queries) -> Json:
         (model, "serialization") for model in (AnswerShown, SteeredShown, GenerationsShown, Alive, Ready, ProblemShown)
     ]
     models += [(queries.of_now_playing, "validation"), (queries.of_steering, "validation")]
+    models += [(TakedownsShown, "serialization"), (TakedownQuery, "validation")]
     _, definitions = models_json_schema(models, ref_template=_REF)
     return document | {
         "components": {
@@ -203,7 +226,12 @@ def complete_document(document: Json, queries: Queries) -> Json:
                     "type": "http",
                     "scheme": "bearer",
                     "description": "A token of `service.token_file`; without such a file none is asked for",
-                }
+                },
+                "takedown_token": {
+                    "type": "http",
+                    "scheme": "bearer",
+                    "description": "A token of `service.takedown_token_file`; without one nothing is taken down",
+                },
             },
         }
     }

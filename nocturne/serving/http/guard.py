@@ -12,10 +12,12 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from nocturne.core.errors import place_of
 from nocturne.serving.http import problems
 from nocturne.serving.http.metrics import NO_ROUTE, Metrics
+from nocturne.serving.http.night_pages import is_page
 from nocturne.serving.http.problems import problem
 from nocturne.serving.http.request_log import RequestLog
 from nocturne.serving.http.responses import Encoded
 from nocturne.serving.http.routes import LISTENER
+from nocturne.serving.http.takedowns import PATH as TAKEDOWNS
 from nocturne.serving.http.tokens import Tokens
 
 _log = logging.getLogger(__name__)
@@ -34,10 +36,20 @@ class Guard:
         max_target_bytes: int,
         metrics: Metrics,
         requests: RequestLog | None,
+        takedown_tokens: Tokens | None = None,
+        page_tokens: Tokens | None = None,
     ) -> None:
-        """Args: tokens: of those who are let in; None: whoever asks for this machine by a name of its own."""
+        """The service behind its checks.
+
+        Args:
+            tokens: of those who are let in; None: whoever asks for this machine by a name of its own.
+            takedown_tokens: of those who may take items down, where anybody may: no other token is good for that.
+            page_tokens: of people who may see the pages of nights, and nothing else; None: who is let in may.
+        """
         self.app = app
         self._tokens = tokens
+        self._takedown_tokens = takedown_tokens
+        self._page_tokens = page_tokens
         self._max_target_bytes = max_target_bytes
         self._metrics = metrics
         self._requests = requests
@@ -71,15 +83,21 @@ class Guard:
         """The problem of a request that is not let in; None if it is."""
         if len(scope.get("raw_path") or b"") + len(scope["query_string"]) > self._max_target_bytes:
             return problem(problems.TARGET_TOO_LONG, f"at most {self._max_target_bytes:,} bytes")
-        if self._tokens is None:
-            if not all(_is_this_machine(value) for name, value in scope["headers"] if name == b"host"):
-                return problem(problems.FOREIGN_HOST, problems.FOREIGN_HOST.example)
-        elif scope["path"] not in OPEN_TO_ALL:
-            sent = [value for name, value in scope["headers"] if name == b"authorization"]
-            if not self._tokens.admit(sent[0] if sent else None):
-                challenge = b'Bearer error="invalid_token"' if sent else b"Bearer"
-                headers = ((b"www-authenticate", challenge),)
-                return problem(problems.TOKEN_NEEDED, problems.TOKEN_NEEDED.example, headers=headers)
+        hosts = (value for name, value in scope["headers"] if name == b"host")
+        if self._tokens is None and not all(map(_is_this_machine, hosts)):
+            return problem(problems.FOREIGN_HOST, problems.FOREIGN_HOST.example)
+        sent = next((value for name, value in scope["headers"] if name == b"authorization"), None)
+        if self._page_tokens and is_page(scope["path"]):
+            if not self._page_tokens.admit_person(sent):
+                headers = ((b"www-authenticate", b'Basic realm="nights", charset="UTF-8"'),)
+                return problem(problems.TOKEN_NEEDED, "the token of these pages is the password", headers=headers)
+            return None
+        of_takedowns = self._takedown_tokens is not None and scope["path"] == TAKEDOWNS
+        tokens = self._takedown_tokens if of_takedowns else self._tokens
+        if tokens and scope["path"] not in OPEN_TO_ALL and not tokens.admit(sent):
+            challenge = b"Bearer" if sent is None else b'Bearer error="invalid_token"'
+            headers = ((b"www-authenticate", challenge),)
+            return problem(problems.TOKEN_NEEDED, problems.TOKEN_NEEDED.example, headers=headers)
         return None
 
     def _note(self, scope: Scope, status: int, seconds: float) -> None:

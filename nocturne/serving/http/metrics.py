@@ -23,13 +23,21 @@ FOLDER_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 
 NO_ROUTE = "none"
 _SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.015, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0)
+_OF_A_NIGHT = b"# HELP nocturne_night_"
+_LARGEST_TEXTFILE = 2**20
 _OF_A_PROCESS = re.compile(r"gauge_live\w+_(\d+)\.db")
 
 
 class Metrics:
     """The metrics of one worker, and the answer to whoever scrapes them: all workers' together."""
 
-    def __init__(self) -> None:
+    def __init__(self, night: str = "") -> None:
+        """Nothing counted yet.
+
+        Args:
+            night: textfile of the newest night, which is shown as well; empty: none is.
+        """
+        self._night = Path(night) if night else None
         self._folder = os.environ.get(FOLDER_VARIABLE)
         self._registry = CollectorRegistry()
         self._seconds = Histogram(
@@ -91,13 +99,24 @@ class Metrics:
         """
         registry = CollectorRegistry()
         registry.register(_Served(generation))
-        own = generate_latest(registry)
+        own = generate_latest(registry) + self._of_night()
         if not self._folder:
             return own + generate_latest(self._registry)
         _forget_dead_workers(Path(self._folder))
         everyone = CollectorRegistry()
         MultiProcessCollector(everyone, path=self._folder)  # type: ignore[no-untyped-call]
         return own + generate_latest(everyone)
+
+    def _of_night(self) -> bytes:
+        """The textfile as the night left it; nothing of one that is not there, or is no such file."""
+        if self._night is None:
+            return b""
+        try:
+            with self._night.open("rb") as file:
+                content = file.read(_LARGEST_TEXTFILE + 1)
+        except OSError:
+            return b""
+        return content if len(content) <= _LARGEST_TEXTFILE and content.startswith(_OF_A_NIGHT) else b""
 
 
 class _Served(Collector):

@@ -38,8 +38,8 @@ def page(limit: int, most: int, *, needs_token: bool) -> Encoded:
     policy = "; ".join(
         (
             "default-src 'none'",
-            f"script-src {_hash(html, 'script')}",
-            f"style-src {_hash(html, 'style')}",
+            f"script-src {' '.join(content_hashes(html, 'script'))}",
+            f"style-src {' '.join(content_hashes(html, 'style'))}",
             "connect-src 'self'",
             "img-src data:",
             "form-action 'none'",
@@ -51,7 +51,7 @@ def page(limit: int, most: int, *, needs_token: bool) -> Encoded:
     return Encoded(html.encode(), media_type=HTML, headers=headers)
 
 
-def _hash(html: str, tag: str) -> str:
-    """The only element of a kind, as a policy names it."""
-    (content,) = re.findall(f"<{tag}>(.*?)</{tag}>", html, re.DOTALL)
-    return f"'sha256-{b64encode(sha256(content.encode()).digest()).decode()}'"
+def content_hashes(html: str, tag: str) -> list[str]:
+    """The elements of a kind, as a policy names them; 'none' if there are none."""
+    contents = re.findall(f"<{tag}>(.*?)</{tag}>", html, re.DOTALL)
+    return [f"'sha256-{b64encode(sha256(each.encode()).digest()).decode()}'" for each in contents] or ["'none'"]

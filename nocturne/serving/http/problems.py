@@ -51,12 +51,16 @@ NO_JSON = ProblemKind("unsupported-media-type", 415, "The body must be JSON", "s
 INVALID = ProblemKind("invalid-request", 422, "The request is not valid", "one of its parts is, see errors")
 HEADERS_TOO_LARGE = ProblemKind("headers-too-large", 431, "The headers are too large", "at most 65,536 bytes")
 UNFORESEEN = ProblemKind("unforeseen", 500, "An error that nobody foresaw", "the service's log has its place")
+NO_TAKEDOWNS = ProblemKind(
+    "no-takedowns", 501, "This service takes nothing down", "start it with --takedown-token-file and --landing"
+)
 CACHE_AWAY = ProblemKind("cache-away", 503, "The serving cache does not serve now", "the cache serves nothing")
 
 
 KINDS = (
     *(MALFORMED, TOKEN_NEEDED, FOREIGN_HOST, UNKNOWN_LISTENER, UNKNOWN_ITEM, NO_SUCH_ROUTE, WRONG_METHOD),
-    *(IMPOSSIBLE_PLAN, BODY_TOO_LARGE, TARGET_TOO_LONG, NO_JSON, INVALID, HEADERS_TOO_LARGE, UNFORESEEN, CACHE_AWAY),
+    *(IMPOSSIBLE_PLAN, BODY_TOO_LARGE, TARGET_TOO_LONG, NO_JSON, INVALID, HEADERS_TOO_LARGE, UNFORESEEN),
+    *(NO_TAKEDOWNS, CACHE_AWAY),
 )
 """All of them, by status."""
 

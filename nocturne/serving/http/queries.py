@@ -8,7 +8,8 @@ from urllib.parse import parse_qsl
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, create_model
 
-from nocturne.core.sections import ServiceSettings
+from nocturne.core.service_sections import ServiceSettings
+from nocturne.ingestion.takedown_lines import LONGEST_WHY
 from nocturne.serving.http.problems import INVALID, MALFORMED, Refused, Violation, problem
 from nocturne.serving.now_playing import Filters
 from nocturne.steering.plan import Plan
@@ -20,6 +21,7 @@ LONGEST_TEXT = 500
 """Characters of what a listener asks for."""
 
 USUAL_ITEMS = 20
+MOST_TAKEDOWNS = 1_000
 MOST_PARAMETERS = 32
 MOST_VIOLATIONS = 10
 _REMEMBERED = 4096
@@ -118,6 +120,39 @@ class SteerQuery(BaseModel):
     ] = None
 
 
+class TakedownQuery(BaseModel):
+    """Items that may not be shown any more, or may be again."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    item_ids: Annotated[
+        list[Id], Field(min_length=1, max_length=MOST_TAKEDOWNS, description="The items", examples=[["t0000542"]])
+    ]
+    why: Annotated[
+        str,
+        Field(
+            min_length=1,
+            max_length=LONGEST_WHY,
+            pattern=r"\S",
+            description="The reason, for whoever asks later",
+            examples=["court order 17/25"],
+        ),
+    ]
+    market: Annotated[
+        str | None,
+        Field(
+            min_length=1,
+            max_length=64,
+            description="Only in this market; absent: everywhere, and to lift in every market",
+            examples=["SE"],
+        ),
+    ] = None
+    lift: Annotated[bool, Field(description="True: they may be listed again", examples=[False])] = False
+    unseen: Annotated[
+        bool, Field(description="True: also items that what is served does not know yet", examples=[False])
+    ] = False
+
+
 class Listening(NamedTuple):
     """A request for what comes next, once it is checked."""
 
@@ -166,6 +201,17 @@ class Queries:
         """
         try:
             return self.of_steering.model_validate_json(body)
+        except ValidationError as error:
+            raise _refused(error, "body") from None
+
+    def takedown(self, body: bytes) -> TakedownQuery:
+        """The body of a request to take items down.
+
+        Raises:
+            Refused: it is no JSON, or a part of it is not valid.
+        """
+        try:
+            return TakedownQuery.model_validate_json(body)
         except ValidationError as error:
             raise _refused(error, "body") from None
 

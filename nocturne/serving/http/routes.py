@@ -114,7 +114,7 @@ class Routes:
         scope = request.scope
         user_id = scope[LISTENER] = check_id("user_id", scope["path_params"]["user_id"])
         filters = self._queries.filters(scope["query_string"])
-        served = self._cache.served()
+        served = await self._cache.current()
         row = await self._cache.row(served, user_id)
         if row is None:
             return problem(problems.UNKNOWN_LISTENER, problems.UNKNOWN_LISTENER.example)
@@ -130,7 +130,7 @@ class Routes:
         body = await read_json(request, self._max_body_bytes)
         user_id, playing, recent, filters = self._queries.listening(body)
         request.scope[LISTENER] = user_id
-        served = self._cache.served()
+        served = await self._cache.current()
         row = await self._cache.row(served, user_id)
         plan = served.items.plan_of(user_id)
         if plan is None:
@@ -143,7 +143,7 @@ class Routes:
         """Answer with what belongs with an item."""
         item_id = check_id("item_id", request.scope["path_params"]["item_id"])
         filters = self._queries.filters(request.scope["query_string"])
-        served = self._cache.served()
+        served = await self._cache.current()
         answer = self._recommender.related(served.items, item_id, filters)
         if answer is None:
             return problem(problems.UNKNOWN_ITEM, problems.UNKNOWN_ITEM.example)

@@ -1,6 +1,6 @@
 """Answers as the OpenAPI document describes them; `answers` writes the same members, without these classes."""
 
-from datetime import date
+from datetime import date, datetime
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -160,6 +160,27 @@ class GenerationsShown(Document):
     ]
 
 
+class TakedownShown(Document):
+    """A word on an item: it is taken down, or that is lifted."""
+
+    item_id: Annotated[str, Field(description="The item")]
+    market: Annotated[str | None, Field(description="The market in which; null: everywhere")]
+    asked_at: Annotated[datetime, Field(description="When it was asked for, UTC")]
+    takedown_id: Annotated[str, Field(description="Identity of the word")]
+    why: Annotated[str, Field(description="The reason, as it was sent")]
+    from_night: Annotated[date, Field(description="First night that obeys it; what is shown obeys it already")]
+    lifts: Annotated[bool, Field(description="True: the item may be listed again")]
+
+
+class TakedownsShown(Document):
+    """The answer to a request that is obeyed."""
+
+    version: Annotated[int, Field(description="Version of all takedowns that are obeyed now")]
+    takedowns: Annotated[
+        list[TakedownShown], Field(description="What is new; nothing of items that were taken down before")
+    ]
+
+
 class Alive(Document):
     """The answer of a process that runs."""
 
@@ -261,6 +282,20 @@ STEER_EXAMPLE = LIST_EXAMPLE | {
     },
 }
 RELATED_EXAMPLE = LIST_EXAMPLE | {"source": "related", "items": NOW_PLAYING_EXAMPLE["items"]}
+TAKEDOWNS_EXAMPLE = {
+    "version": 1,
+    "takedowns": [
+        {
+            "item_id": "t0000542",
+            "market": "SE",
+            "asked_at": "2025-01-04T09:12:00+00:00",
+            "takedown_id": "0f0b0d2b8f3a4a6f9f9a3b0d6c1e2f34",
+            "why": "court order 17/25",
+            "from_night": "2025-01-04",
+            "lifts": False,
+        }
+    ],
+}
 GENERATIONS_EXAMPLE = {
     "served": GENERATION_EXAMPLE,
     "earlier": [{"generation": "2025-01-02-c9f0f895", "run_date": "2025-01-02", "age_days": 2}],

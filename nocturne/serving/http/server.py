@@ -60,8 +60,16 @@ def listen(worker: Worker, host: str, port: int) -> socket.socket:
             expected="--host 127.0.0.1, or a file of tokens",
             fix="write tokens to a file, one a line, and name it with --token-file",
         )
-    if settings.token_file:
-        Tokens(Path(settings.token_file))
+    for file in filter(None, (settings.token_file, settings.takedown_token_file, settings.reports_token_file)):
+        Tokens(Path(file))
+    if settings.takedown_token_file and not worker.landing:
+        raise UsageError(
+            "takedowns need a landing zone: nights read them there",
+            found="a file of tokens for them, and no --landing",
+            fix="name the folder that the nights read with --landing, or leave out --takedown-token-file",
+        )
+    if worker.reports:
+        _require_reports(worker)
     if settings.log_requests:
         RequestLog(settings.log_key_file)
     if worker.landing and not os.access(worker.landing, os.W_OK | os.X_OK):
@@ -80,6 +88,23 @@ def listen(worker: Worker, host: str, port: int) -> socket.socket:
             found=str(error.strerror),
             fix="end what listens there, or choose another --port",
         ) from error
+
+
+def _require_reports(worker: Worker) -> None:
+    """Raise UsageError unless the folder of pages can be read, and only by those who may."""
+    if worker.settings.token_file and not worker.settings.reports_token_file:
+        raise UsageError(
+            "pages of nights need tokens of their own where the service has some",
+            found=f"--reports {worker.reports}",
+            expected="a file of tokens for people, who need not be let in to anything else",
+            fix="write tokens to a file, one a line, and name it with --reports-token-file",
+        )
+    if not os.access(worker.reports, os.R_OK | os.X_OK):
+        raise UsageError(
+            "the folder of pages cannot be read",
+            where=worker.reports,
+            fix="name the folder that `nocturne report` writes to, as a user who may read it",
+        )
 
 
 def serve(worker: Worker, listening: socket.socket, workers: int) -> None:

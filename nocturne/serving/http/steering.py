@@ -84,7 +84,7 @@ class Steering:
         """Answer with the list of a plan."""
         query = self._queries.steering(await read_json(request, self._max_body_bytes))
         request.scope[LISTENER] = query.user_id
-        served = self._cache.served()
+        served = await self._cache.current()
         row = await self._cache.row(served, query.user_id)
         shown = not any(name == PREVIEW for name, _ in request.scope["headers"])
         # a large catalogue takes tens of milliseconds, which no other request should wait for

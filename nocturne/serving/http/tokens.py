@@ -3,6 +3,7 @@
 import logging
 import re
 import time
+from base64 import b64decode
 from hashlib import sha256
 from pathlib import Path
 
@@ -32,14 +33,27 @@ class Tokens:
 
     def admit(self, authorization: bytes | None) -> bool:
         """True if the header `Authorization` has a token of the file."""
-        now = time.monotonic()
-        if now >= self._look_at:
-            self._look_at = now + LOOK_SECONDS
-            self._look()
+        self._look_if_due()
         if authorization is None or authorization[:7].lower() != b"bearer ":
             return False
         # of a digest no time tells how much of a token was right
         return sha256(authorization[7:].strip()).digest() in self._digests
+
+    def admit_person(self, authorization: bytes | None) -> bool:
+        """The same, or a token as the password of a browser, which asks its user for one; the name may be any."""
+        if authorization is None or authorization[:6].lower() != b"basic ":
+            return self.admit(authorization)
+        try:
+            given = b64decode(authorization[6:].strip(), validate=True)
+        except ValueError:
+            return False
+        return self.admit(b"bearer " + given.partition(b":")[2])
+
+    def _look_if_due(self) -> None:
+        now = time.monotonic()
+        if now >= self._look_at:
+            self._look_at = now + LOOK_SECONDS
+            self._look()
 
     def _look(self) -> None:
         try:

@@ -11,7 +11,7 @@ from typing import Any
 
 import httpx
 
-from nocturne.core.sections import WordsSettings
+from nocturne.core.service_sections import WordsSettings
 from nocturne.steering.parsing import Named, Parser, Understanding
 from nocturne.steering.plan import ContradictionError, Plan, PlanError, plan_schema, read_plan
 

@@ -11,11 +11,14 @@ from pyspark.sql import SparkSession
 
 from nocturne.core.night import Night
 from nocturne.storage import fingerprints
+from nocturne.validation.metrics.metric import Metric
 from nocturne.validation.profiles import (
+    alerts,
     arms,
     bridges,
     experiments,
     exposures,
+    further,
     ingestion,
     interactions,
     listens,
@@ -26,6 +29,7 @@ from nocturne.validation.profiles import (
     set_aside,
     shelf_lists,
     steers,
+    takedowns,
     texts,
 )
 from nocturne.validation.profiles.arithmetic import Measured, Profile
@@ -56,11 +60,24 @@ _AND_HASHED: dict[str, Callable[[Night], Profile]] = {
     "bridge_factors": bridges.bridge_factors,
     "rankings": pools.rankings,
     "steers": steers.steers,
-    "exposures": exposures.exposures,
+    "takedowns": takedowns.takedowns,
+    "alerts": alerts.alerts,
     "exposure_rejects": exposures.exposure_rejects,
     "exposure_ingests": exposures.exposure_ingests,
     "experiment_looks": experiments.experiment_looks,
     "experiment_results": experiments.experiment_results,
+}
+
+_FURTHER: dict[str, Callable[[Night], tuple[Metric, ...]]] = {
+    "items": further.items,
+    "quarantine": further.quarantine,
+    "ingests": further.ingests,
+    "item_texts": further.item_texts,
+    "models": further.models,
+    "item_factors": further.item_factors,
+    "cold_factors": further.cold_factors,
+    "exposure_rejects": further.exposure_rejects,
+    "exposure_ingests": further.exposure_ingests,
 }
 
 
@@ -74,5 +91,13 @@ def measure(spark: SparkSession, night: Night, table: str) -> Measured:
         return _IN_ONE_PASS[table](spark, night)
     with ThreadPoolExecutor(1) as beside:
         hashed = beside.submit(fingerprints.row_hashes, spark, night, [table])
-        profile = _AND_HASHED[table](night)
-    return Measured(profile, hashed.result()[table])
+        profile, metrics = _summed_up(night, table)
+    return Measured(profile, hashed.result()[table], metrics)
+
+
+def _summed_up(night: Night, table: str) -> tuple[Profile, tuple[Metric, ...]]:
+    """The profile of a table that is read in this process, and further metrics."""
+    if table == "exposures":
+        return exposures.exposures(night)
+    profile = _AND_HASHED[table](night)
+    return profile, _FURTHER[table](night) if table in _FURTHER else ()

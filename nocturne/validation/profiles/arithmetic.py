@@ -6,15 +6,23 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from nocturne.validation.metrics.metric import Metric
+
 Profile = dict[str, float | None]
 
 
 @dataclass(frozen=True)
 class Measured:
-    """The profile of a night's table, and the hash over the rows that it was taken of."""
+    """The profile of a night's table, the hash over the rows that it was taken of, and further metrics."""
 
     profile: Profile
     row_hash: str
+    metrics: tuple[Metric, ...] = ()
+
+    @property
+    def all_metrics(self) -> tuple[Metric, ...]:
+        """The metrics of the profile that have a value, and the further ones."""
+        return *(Metric(name, value) for name, value in self.profile.items() if value is not None), *self.metrics
 
 
 def share(part: float, whole: float) -> float:

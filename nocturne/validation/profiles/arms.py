@@ -18,6 +18,7 @@ from nocturne.storage.aligned_rows import AlignedRows
 from nocturne.storage.history import previous_night
 from nocturne.storage.model_transitions import ModelRecord, model_of_arm
 from nocturne.storage.stored_rows import StoredRows
+from nocturne.validation.metrics.arms import arm_metrics
 from nocturne.validation.profiles import pools, ranked_lists
 from nocturne.validation.profiles.arithmetic import Measured, Profile, repeated, worst
 from nocturne.validation.profiles.bucket_sums import Sums, sum_over_buckets
@@ -141,7 +142,8 @@ def assignments(spark: SparkSession, night: Night) -> Measured:
         "misassigned": sums["misassigned"],
         "least_likely_split": worst((_split(dealt, experiment, counts) for experiment in dealt.experiments), min),
     }
-    return Measured(profile, measured.row_hash(spark, night, "assignments", sums["rows"]))
+    metrics = arm_metrics(dealt.labels.to_pylist()[:-1], counts[:-1])
+    return Measured(profile, measured.row_hash(spark, night, "assignments", sums["rows"]), metrics)
 
 
 def _split(dealt: DealtArms, experiment: Experiment, counts: np.ndarray) -> float:

@@ -15,6 +15,7 @@ from pyspark.sql import SparkSession
 from nocturne.core.arrays import Floats
 from nocturne.core.night import Night
 from nocturne.storage import fingerprints, tables, writing
+from nocturne.validation.metrics.sums import SegmentSums
 
 Part = TypeVar("Part")
 
@@ -39,11 +40,13 @@ class Sums:
         totals: by metric.
         of_names: by metric and market, or other name.
         of_items: by metric; aligned with item indexes, or whatever else numbers items.
+        segments: what further metrics are made of.
     """
 
     totals: dict[str, float] = field(default_factory=dict)
     of_names: dict[tuple[str, str], float] = field(default_factory=dict)
     of_items: dict[str, Floats] = field(default_factory=dict)
+    segments: SegmentSums = field(default_factory=SegmentSums)
 
     def add(self, totals: Mapping[str, float]) -> None:
         """Add metrics over everything."""
@@ -75,6 +78,7 @@ class Sums:
             self.add_of_names(metric, [name], [value])
         for metric, values in other.of_items.items():
             self.add_of_items(metric, values)
+        self.segments.plus(other.segments)
         return self
 
     def row_hash(self, spark: SparkSession, night: Night, table: str, rows: float) -> str:

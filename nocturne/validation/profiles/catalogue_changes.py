@@ -22,7 +22,9 @@ def catalogue_changes(night: Night, previous: Night | None) -> Profile:
         return dict.fromkeys(_METRICS)
     blocked = night.settings.ranking.explicit_blocked_markets
     then, now = (tables.night_rows(each, "items", Catalogue.COLUMNS) for each in (previous, night))
-    before, tonight = Catalogue(then, previous.run_date, blocked), Catalogue(now, night.run_date, blocked)
+    words = [tables.night_rows(each, "takedowns", Catalogue.WORDS) for each in (previous, night)]
+    before = Catalogue(then, previous.run_date, blocked, words[0])
+    tonight = Catalogue(now, night.run_date, blocked, words[1])
     place = pc.index_in(then["item_id"].combine_chunks(), value_set=now["item_id"].combine_chunks())
     of_then = np.flatnonzero(pc.is_valid(place).to_numpy(zero_copy_only=False))
     of_now = place.drop_null().to_numpy()

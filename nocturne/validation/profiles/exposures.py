@@ -18,13 +18,18 @@ from nocturne.ingestion.exposure_files import TORN, UNFINISHED
 from nocturne.ingestion.exposure_rows import REASONS
 from nocturne.storage import tables
 from nocturne.storage.history import RECENT_NIGHTS
+from nocturne.validation.metrics.exposures import add_exposures, exposure_metrics
+from nocturne.validation.metrics.metric import Metric
+from nocturne.validation.metrics.sums import SegmentSums
 from nocturne.validation.profiles.arithmetic import Profile, counts, ratio, share, total
+from nocturne.validation.profiles.shown_lists import ShownSample
 
 _FAULTS = ("outside_day", "mislabelled_late", "impossible_propensities", "impossible_differences")
 
 
-def exposures(night: Night) -> Profile:
-    """Of the night's accepted exposures."""
+def exposures(night: Night) -> tuple[Profile, tuple[Metric, ...]]:
+    """Of the night's accepted exposures, and further metrics of them."""
+    segments, sample = SegmentSums(), ShownSample(night)
     day = datetime.combine(night.run_date, time(), UTC)
     earliest, end = day - timedelta(days=night.settings.listens.late_days), day + timedelta(days=1)
     sums: dict[str, float] = dict.fromkeys(("rows", "late", *_FAULTS), 0)
@@ -40,14 +45,18 @@ def exposures(night: Night) -> Profile:
         sums["impossible_propensities"] += total(pc.invert(pc.fill_null(is_chance, False)))
         sums["impossible_differences"] += _impossible_differences(batch)
         hashes.append(hash_ids(batch["exposure_id"], 0))
+        add_exposures(segments, batch)
+        sample.add(batch)
+    sample.measure(segments)
     # Two ids of one hash are no duplicates: of 10^9 exposures such a pair is met in one night of 40, and warns.
     all_hashes = np.concatenate(hashes)
-    return {
+    profile: Profile = {
         "exposures_vs_recent": ratio(sums["rows"], _usual(night)),
         "duplicate_exposures": len(all_hashes) - len(np.unique(all_hashes)),
         **{name: sums[name] for name in _FAULTS},
         "share_late": share(sums["late"], sums["rows"]),
     }
+    return profile, exposure_metrics(segments)
 
 
 def exposure_rejects(night: Night) -> Profile:
@@ -66,13 +75,13 @@ def exposure_ingests(night: Night) -> Profile:
     """Of the night's accounts of writers."""
     accounts = _accounts(night)
     names = ("lines", "accepted", "duplicates", "rejected")
-    sums = {name: sum(row[name] for row in accounts) for name in names}
+    sums = {name: sum(row[name] for row in accounts) for name in (*names, "erased")}
     states = Counter(row["state"] for row in accounts)
     return {
         "torn_writers": states[TORN],
         "unfinished_writers": states[UNFINISHED],
         "duplicate_writers": len(accounts) - len({row["writer"] for row in accounts}),
-        "lines_lost": abs(sums["lines"] - sums["accepted"] - sums["duplicates"] - sums["rejected"]),
+        "lines_lost": abs(sums["lines"] - sums["accepted"] - sums["duplicates"] - sums["rejected"] - sums["erased"]),
         "unlike_exposures": abs(sums["accepted"] - tables.count(night, "exposures")),
         "share_rejected": share(sums["rejected"], sums["lines"]),
         "share_duplicates": share(sums["duplicates"], sums["lines"]),

@@ -14,12 +14,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from nocturne.core.arrays import Floats
+from nocturne.core.arrays import Floats, Mask
 from nocturne.core.masks import mask
 from nocturne.core.night import Night
 from nocturne.validation.profiles.listen_sums import ListenSums
 
-SUMS = ("play_sums", "second_sums")
+PLAYS = "play_sums"
+SUMS = (PLAYS, "second_sums")
 
 _EPOCH = date(1970, 1, 1)
 _UNIT = 2**20
@@ -33,11 +34,18 @@ class RowBalance:
         lost: rows that lack an item, or some of its plays, that they had, decayed.
         rewritten: rows that no listen touched since and that are another now.
         gains: by item index, what rows have beyond last night's, decayed; shape (2, items), for SUMS.
+        changed, known: rows that listens touched since, and rows of listeners who had one; shape (rows,).
+        plays: what each row has beyond last night's of play_sums; shape (rows,).
+        familiar: of that, of items that the row had; shape (rows,).
     """
 
     lost: int
     rewritten: int
     gains: Floats
+    changed: Mask
+    known: Mask
+    plays: Floats
+    familiar: Floats
 
 
 def compare_rows(rows: pa.RecordBatch, previous: pa.Table, since: date | None, items: int) -> RowBalance:
@@ -65,6 +73,7 @@ def compare_rows(rows: pa.RecordBatch, previous: pa.Table, since: date | None, i
     place = _places(row, index, of_row, of_item)
     lost = np.zeros(rows.num_rows, dtype=bool)
     lost[of_row[place < 0]] = True
+    familiar = plays = np.zeros(rows.num_rows)
     rewritten = ~changed & ~(known & same)
     for which, name in enumerate(SUMS):
         kept = pc.list_flatten(earlier[name].combine_chunks()).to_numpy() >> np.clip(periods, 0, 63)
@@ -74,9 +83,14 @@ def compare_rows(rows: pa.RecordBatch, previous: pa.Table, since: date | None, i
         rewritten[of_row[(now != kept) & ~changed[of_row]]] = True
         there = changed[of_row] & (of_item >= 0) & (of_item < items)
         gains[which] -= np.bincount(of_item[there], kept[there], minlength=items)
+        if name == PLAYS:
+            familiar = np.bincount(of_row, np.where(place >= 0, now - kept, 0), minlength=rows.num_rows)
+            owner = pc.list_parent_indices(rows[name]).to_numpy()
+            plays = np.bincount(owner, amounts[:-1], minlength=rows.num_rows)
+            plays -= np.bincount(of_row, kept, minlength=rows.num_rows)
     added = np.bincount(row, minlength=rows.num_rows) != np.bincount(of_row, minlength=rows.num_rows)
     rewritten |= ~changed & known & added
-    return RowBalance(int(lost.sum()), int(rewritten.sum()), gains)
+    return RowBalance(int(lost.sum()), int(rewritten.sum()), gains, changed, known, plays, familiar)
 
 
 def _places(row: np.ndarray, index: np.ndarray, of_row: np.ndarray, of_item: np.ndarray) -> np.ndarray:

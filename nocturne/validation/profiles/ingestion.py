@@ -39,7 +39,7 @@ def ingests(night: Night) -> Profile:
     bots = reasons.get("bot", 0)
     return {
         "accounts": count,
-        "rows_lost": abs(read - ingest["listens"] - ingest["duplicates"] - ingest["quarantined"]),
+        "rows_lost": abs(read - ingest["listens"] - ingest["duplicates"] - ingest["quarantined"] - ingest["erased"]),
         "unlike_listens": abs(ingest["listens"] - tables.count(night, "listens")),
         "unlike_quarantine": abs(ingest["quarantined"] - tables.count(night, "quarantine")),
         "share_unusable": share(ingest["quarantined"] - bots, read - bots),

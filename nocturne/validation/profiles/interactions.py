@@ -17,6 +17,7 @@ from nocturne.storage import fingerprints, tables
 from nocturne.storage.aligned_rows import AlignedRows
 from nocturne.storage.history import interaction_sources, previous_night
 from nocturne.storage.stored_rows import StoredRows
+from nocturne.validation.metrics.interactions import add_rows, interaction_metrics
 from nocturne.validation.profiles.arithmetic import Measured, Profile, counts, ratio, repeated, share, total
 from nocturne.validation.profiles.bucket_sums import Sums, sum_over_buckets
 from nocturne.validation.profiles.entry_loops import are_among
@@ -42,7 +43,7 @@ _COUNTED = (
 )
 _WINDOW = ("recent_items", "recent_times")
 _WINDOW_LISTENS = 64
-_COMPARED = ["user_id", "period", "item_indexes", *SUMS, "digest"]
+_COMPARED = ["user_id", "market", "period", "item_indexes", *SUMS, "digest"]
 _FEWEST_LISTENERS = 100
 """A few listeners who move change the share of a market."""
 
@@ -96,8 +97,18 @@ class RowMeasurement:
                 sums.add({"misplaced": int((batch["bucket"].to_numpy() != placed).sum())})
                 markets = counts(pc.fill_null(batch["market"], ""))
                 sums.add_of_names("market", markets.keys(), markets.values())
-                then = put_whole(previous.of(batch["user_id"]), batch["user_id"], self.whole_before)
+                earlier_rows = previous.of(batch["user_id"])
+                then = put_whole(earlier_rows, batch["user_id"], self.whole_before)
                 balance = compare_rows(whole, then, self.since, self.items)
+                add_rows(
+                    sums.segments,
+                    batch,
+                    balance.changed,
+                    balance.known,
+                    balance.plays,
+                    balance.familiar,
+                    earlier_rows["market"].combine_chunks(),
+                )
                 sums.add({"history_lost": balance.lost, "rewritten": balance.rewritten})
                 gains += balance.gains
                 index = batch["item_indexes"].flatten().to_numpy()
@@ -150,7 +161,8 @@ def interactions(spark: SparkSession, night: Night) -> Measured:
         "empty_rows": sums["empty_rows"],
         "share_without_market": share(sums["without_market"], rows),
     }
-    return Measured(profile, measured.row_hash(spark, night, "interactions", rows))
+    metrics = interaction_metrics(measured.segments)
+    return Measured(profile, measured.row_hash(spark, night, "interactions", rows), metrics)
 
 
 def _largest_shift(markets: dict[str, float], previous: Night) -> float | None:

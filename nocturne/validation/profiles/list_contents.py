@@ -19,7 +19,7 @@ from nocturne.validation.profiles.pools import not_yet_let_back
 
 LISTENERS = ["user_id", "item_indexes", "last_heard", "changed_on"]
 POOLS = ["user_id", "items", "listed"]
-PREVIOUS = ["user_id", "market", "source", "candidates", "digest"]
+PREVIOUS = ["user_id", "market", "source", "candidates", "digest", "items"]
 """Columns read of `interactions` and `pools` of the night, and of `ranked_lists` of the last one."""
 
 COUNTED = (

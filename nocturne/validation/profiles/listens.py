@@ -23,6 +23,7 @@ from nocturne.storage.history import usual
 from nocturne.storage.stored_rows import StoredRows
 from nocturne.validation.profiles.arithmetic import Measured, Profile, ratio, share, total
 from nocturne.validation.profiles.bucket_sums import Sums, deal
+from nocturne.validation.profiles.listen_tally import ListenTally, tally_metrics
 
 _KEYS = ("event_id", "user_id", "item_id")
 _REPEATING = ("context", "device", "market")
@@ -50,6 +51,7 @@ class ListenMeasurement:
     """The measurement of files of listens, as a task runs it.
 
     Attributes:
+        items: the night's catalogue.
         earliest, end: when a listen of the night may have begun, UTC; the end itself not.
         day: when the night's own day begins, UTC.
         ranges: into which all hashes are divided, count.
@@ -57,6 +59,7 @@ class ListenMeasurement:
     """
 
     rows: StoredRows
+    items: StoredRows
     earliest: datetime
     day: datetime
     end: datetime
@@ -68,10 +71,12 @@ class ListenMeasurement:
     def measure(self, paths: Iterable[str]) -> Iterator[tuple[int, Sums | bytes]]:
         """Hashes of event ids by range, and sums of the metrics."""
         sums, hashes = Sums(dict.fromkeys(_COUNTED, 0.0)), []
+        tally = ListenTally(self.items, self.day.date())
         last = (-1, "")
         for batch in self.rows.in_files(list(paths)):
             sums.add_rows(batch, "listens")
             sums.add(self._measure_batch(batch))
+            tally.add(sums.segments, batch)
             users = batch["user_id"]
             sums.add({"unordered": (batch["bucket"][0].as_py(), users[0].as_py()) < last})
             last = batch["bucket"][-1].as_py(), users[-1].as_py()
@@ -80,6 +85,7 @@ class ListenMeasurement:
                 yield from self._by_range(hashes)
                 hashes = []
         yield from self._by_range(hashes)
+        tally.close(sums.segments)
         yield _SUMS, sums
 
     def _by_range(self, hashes: list[Hashes]) -> Iterator[tuple[int, bytes]]:
@@ -114,6 +120,7 @@ def listens(spark: SparkSession, night: Night) -> Measured:
         rows=StoredRows.at(
             night, "listens", fingerprints.hashed_columns("listens"), batch_rows=_BATCH_ROWS, dictionaries=_REPEATING
         ),
+        items=StoredRows.at(night, "items", ListenTally.COLUMNS),
         earliest=day - timedelta(days=limits.late_days),
         day=day,
         end=day + timedelta(days=1),
@@ -142,7 +149,8 @@ def listens(spark: SparkSession, night: Night) -> Measured:
         "unordered": sums["unordered"],
         "share_late": share(sums["late"], count),
     }
-    return Measured(profile, measured.row_hash(spark, night, "listens", count))
+    metrics = tally_metrics(night, measured.segments)
+    return Measured(profile, measured.row_hash(spark, night, "listens", count), metrics)
 
 
 def _measure(spark: SparkSession, night: Night, task: ListenMeasurement) -> Sums:

@@ -54,7 +54,12 @@ class ObeyedPlans:
         return cls(
             plans,
             {row["item_id"]: row for row in catalogue.select(names).to_pylist()},
-            Catalogue(catalogue, night.run_date, night.settings.ranking.explicit_blocked_markets),
+            Catalogue(
+                catalogue,
+                night.run_date,
+                night.settings.ranking.explicit_blocked_markets,
+                tables.night_rows(night, "takedowns", Catalogue.WORDS),
+            ),
             _heard(night, sorted(plans)),
         )
 

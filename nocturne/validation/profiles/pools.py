@@ -17,6 +17,7 @@ from nocturne.storage import fingerprints, tables
 from nocturne.storage.aligned_rows import AlignedRows
 from nocturne.storage.model_transitions import ModelRecord
 from nocturne.storage.stored_rows import StoredRows
+from nocturne.validation.metrics.pools import add_pools, pool_metrics
 from nocturne.validation.profiles.arithmetic import Measured, Profile, repeated, share, total
 from nocturne.validation.profiles.bucket_sums import Sums, sum_over_buckets
 from nocturne.validation.profiles.entry_loops import are_among, count_outside, shapes
@@ -70,6 +71,7 @@ class PoolMeasurement:
                 users.append(batch["user_id"])
                 sums.add_rows(batch, self.table)
                 sums.add(_measure_batch(batch, self.run_date))
+                add_pools(sums.segments, batch, self.run_date)
                 sums.add(self._measure_content(batch, listeners.of(batch["user_id"])))
             if users:
                 sums.add({"repeated": repeated(pa.chunked_array(users))})
@@ -138,7 +140,8 @@ def pools(spark: SparkSession, night: Night) -> Measured:
         **{name: sums[name] for name in _COUNTED if name not in {"rows", "pools", "flat"}},
         "share_flat": share(sums["flat"], sums["pools"]),
     }
-    return Measured(profile, measured.row_hash(spark, night, "pools", sums["rows"]))
+    metrics = pool_metrics(measured.segments)
+    return Measured(profile, measured.row_hash(spark, night, "pools", sums["rows"]), metrics)
 
 
 def rankings(night: Night) -> Profile:

@@ -13,12 +13,13 @@ from pyspark.sql import SparkSession
 from nocturne.core.arrays import Indexes, Mask, Positions
 from nocturne.core.masks import mask
 from nocturne.core.night import Night
-from nocturne.storage import fingerprints
+from nocturne.storage import fingerprints, tables
 from nocturne.storage.aligned_rows import AlignedRows
 from nocturne.storage.bucket_files import ITEM_IDS
 from nocturne.storage.history import previous_night
 from nocturne.storage.model_transitions import ModelRecord
 from nocturne.storage.stored_rows import StoredRows
+from nocturne.validation.metrics.item_traits import ItemTraits
 from nocturne.validation.profiles import list_contents
 from nocturne.validation.profiles.arithmetic import Measured, Profile, repeated, share
 from nocturne.validation.profiles.bucket_sums import Sums, sum_over_buckets
@@ -32,13 +33,15 @@ from nocturne.validation.profiles.list_contents import (
     measure_markets,
     measure_repeats,
 )
+from nocturne.validation.profiles.list_metrics import ListComparison
+from nocturne.validation.profiles.list_worth import list_worth
 from nocturne.validation.profiles.listed_items import ListedItems
 from nocturne.validation.profiles.model_items import cold_indexes
 from nocturne.validation.profiles.models import live_models
 from nocturne.validation.profiles.obeyed_plans import HELD_TO_PLANS, ObeyedPlans
 from nocturne.validation.profiles.recomputed_lists import SAMPLED, recompute_sample
 
-_COMPARED_COLUMNS = ["user_id", "items"]
+_OF_MARKETS = ["user_id", "market", "candidates"]
 _COUNTED = (
     *("lists", "slots", "short", "empty", "too_long", "lists_with_duplicates", "unordered", "not_finite"),
     *(
@@ -46,18 +49,12 @@ _COUNTED = (
         "unknown",
         "fallbacks",
         "other_model",
-        "compared",
-        "comparable",
-        "overlap",
         "propensities_unsound",
         "wrongly_marked",
         "other_arm",
     ),
     *list_contents.COUNTED,
 )
-_COMPARED = 20_000
-"""Listeners of all buckets whose last two lists are compared: enough to tell a churn of 1 %."""
-
 _FEWEST_COMPARED = 100
 """A few listeners may well hear all new lists."""
 
@@ -75,6 +72,7 @@ class ListMeasurement:
         cold: indexes of the items that the model knows by their text alone.
         table: that they are of.
         dealt: who is in which arm; None where all are of one.
+        comparison: what further metrics are measured by; None where none are.
     """
 
     run_date: date
@@ -84,36 +82,38 @@ class ListMeasurement:
     previous: StoredRows | None
     items: StoredRows
     index: StoredRows
+    takedowns: StoredRows
     rules: ListRules
     model_version: str
     explicit_blocked_markets: tuple[str, ...]
-    compared: int
     reranked: bool
     arms: pa.Array
     ruled: pa.Array
     cold: Indexes
     table: str = "ranked_lists"
     dealt: DealtArms | None = None
+    comparison: ListComparison | None = None
 
     def measure(self, buckets: Iterable[int]) -> Sums:
         """Sums of the metrics over some buckets, and how often each item is listed."""
-        catalogue = Catalogue(self.items.to_table(), self.run_date, self.explicit_blocked_markets)
+        words = self.takedowns.to_table()
+        catalogue = Catalogue(self.items.to_table(), self.run_date, self.explicit_blocked_markets, words)
         items = ListedItems(self.index.to_table(), catalogue)
+        traits = self.comparison.traits() if self.comparison else None
         sums = Sums(dict.fromkeys(_COUNTED, 0.0), of_items={"slots": np.zeros(len(items))})
         for bucket in buckets:
-            self._add_bucket(sums, bucket, items)
+            self._add_bucket(sums, bucket, items, traits)
         return sums
 
-    def _add_bucket(self, sums: Sums, bucket: int, items: ListedItems) -> None:
+    def _add_bucket(self, sums: Sums, bucket: int, items: ListedItems, traits: ItemTraits | None) -> None:
         users, keys, hashes = [], [], []
         lists = self.lists.in_bucket(bucket)
-        earlier = replace(self.previous, columns=tuple(list_contents.PREVIOUS)) if self.previous else None
         beside = [
             AlignedRows(table, columns, rows.in_bucket(bucket) if rows else ())
             for table, columns, rows in (
                 ("interactions", list_contents.LISTENERS, self.listeners),
                 ("pools", list_contents.POOLS, self.pools),
-                ("ranked_lists", list_contents.PREVIOUS, earlier),
+                ("ranked_lists", list_contents.PREVIOUS, self.previous),
             )
         ]
         for batch in lists:
@@ -128,7 +128,9 @@ class ListMeasurement:
             )
             sums.add(counts)
             hashes.append(of_lists)
-            self._add_markets(sums, batch.filter(pa.array(ruled)), previous.filter(pa.array(ruled)))
+            if self.comparison and traits:
+                self.comparison.add(sums.segments, batch, item, of_listeners, previous, items, traits)
+            self._add_markets(sums, batch.filter(pa.array(ruled)), previous.select(_OF_MARKETS).filter(pa.array(ruled)))
         listed_users = pa.chunked_array(users, pa.string())
         listeners = replace(self.listeners.in_bucket(bucket), columns=("user_id",)).to_table()["user_id"]
         sums.add(
@@ -138,8 +140,6 @@ class ListMeasurement:
                 "lists_without_listener": len(listed_users) - _members(listed_users, listeners),
             }
         )
-        if self.previous:
-            sums.add(overlap(lists.head(self.compared), self.previous.in_bucket(bucket).head(self.compared)))
         sums.add(measure_repeats(hashes))
 
     def _add_markets(self, sums: Sums, batch: pa.RecordBatch, previous: pa.Table) -> None:
@@ -215,6 +215,7 @@ def measurement(
         previous=None,
         items=StoredRows.at(night, "items", Catalogue.COLUMNS),
         index=StoredRows.at(night, "item_index", ["item_index", "item_id"]),
+        takedowns=StoredRows.at(night, "takedowns", Catalogue.WORDS),
         rules=ListRules(
             run_date=night.run_date,
             top_k=ranking.top_k,
@@ -223,7 +224,6 @@ def measurement(
         ),
         model_version=model.version if model else "",
         explicit_blocked_markets=ranking.explicit_blocked_markets,
-        compared=max(_COMPARED // night.settings.tables.buckets, 1),
         reranked=not night.settings.reranking.neutral,
         arms=arms,
         ruled=arms,
@@ -247,12 +247,16 @@ def ranked_lists(spark: SparkSession, night: Night) -> Measured:
     )
     task = replace(
         task,
-        previous=StoredRows.at(previous, "ranked_lists", _COMPARED_COLUMNS) if previous else None,
+        previous=StoredRows.at(previous, "ranked_lists", list_contents.PREVIOUS, dictionaries=(ITEM_IDS,))
+        if previous
+        else None,
         ruled=dealt.ruled_alike,
         dealt=dealt,
+        comparison=ListComparison.of(night),
     )
     with ThreadPoolExecutor(1) as beside:  # while this process waits for Spark's
         recomputed = beside.submit(_recompute, night, live, dealt.like_control)
+        worth = beside.submit(list_worth, night, previous)
         measured = sum_over_buckets(spark, night, "ranked_lists", task.measure)
     sums, of_index = measured.totals, measured.of_items["slots"]
     unindexed = [value for (metric, _), value in measured.of_names.items() if metric == "slots"]
@@ -276,11 +280,13 @@ def ranked_lists(spark: SparkSession, night: Night) -> Measured:
         "share_fallback": share(sums["fallbacks"], sums["lists"]),
         "share_of_model_listed": share(len(slots), live[0].items) if live and len(slots) else None,
         "share_of_top_items": share(_largest(slots), float(slots.sum())),
-        "churn": _churn(sums),
+        "churn": _churn(measured, tables.count(previous, "ranked_lists") if previous else 0),
         **content_profile(measured),
         **recomputed.result(),
     }
-    return Measured(profile, measured.row_hash(spark, night, "ranked_lists", sums["lists"]))
+    metrics = task.comparison.metrics(measured.segments) if task.comparison else ()
+    row_hash = measured.row_hash(spark, night, "ranked_lists", sums["lists"])
+    return Measured(profile, row_hash, (*metrics, *worth.result()))
 
 
 def _recompute(night: Night, live: list[ModelRecord], arms: pa.Array) -> dict[str, float | None]:
@@ -291,44 +297,16 @@ def _recompute(night: Night, live: list[ModelRecord], arms: pa.Array) -> dict[st
     }
 
 
-def _churn(sums: dict[str, float]) -> float | None:
-    """Share of last night's lists that is gone; all of it where nearly all of many lists have nothing to compare."""
-    if sums["compared"] >= _FEWEST_COMPARED:
-        return 1 - sums["overlap"] / sums["compared"]
-    return 1.0 if sums["comparable"] >= _FEWEST_COMPARED else None
+def _churn(measured: Sums, previous: int) -> float | None:
+    """Share of last night's lists that is gone; all of it where nearly all of many lists have nothing to compare.
 
-
-def overlap(lists: pa.Table, previous: pa.Table) -> dict[str, float]:
-    """Items that lists have in common with the list that the same listener had before, whatever their arm.
-
-    Returns:
-        `compared`: lists, not empty, of listeners who had one; `overlap`: sum of the shares of them that were there;
-        `comparable`: lists that could have been compared, had they items and the same listeners.
+    Args:
+        previous: lists of last night, count.
     """
-    now, earlier = _places(lists), _places(previous)
-    both = now.join(earlier, ["user_id", "item_id"], join_type="left semi")
-    met = lists.select(["user_id"]).filter(pc.greater(pc.list_value_length(lists["items"]), 0))
-    compared = met.join(previous.select(["user_id"]), "user_id", join_type="left semi").num_rows
-    return {
-        "compared": compared,
-        "overlap": float(pc.sum(both["weight"]).as_py() or 0),
-        "comparable": min(lists.num_rows, previous.num_rows),
-    }
-
-
-def _places(lists: pa.Table) -> pa.Table:
-    """One row per list and item; the weights of a list add up to 1."""
-    chunk = lists.combine_chunks()
-    items = chunk["items"].combine_chunks()
-    row = pc.list_parent_indices(items)
-    lengths = pc.list_value_length(items).cast(pa.float64())
-    return pa.table(
-        {
-            "user_id": chunk["user_id"].take(row),
-            "item_id": items.flatten().field("item_id"),
-            "weight": pc.divide(1.0, lengths.take(row)),
-        }
-    )
+    compared = measured.segments.amount("compared")
+    if compared >= _FEWEST_COMPARED:
+        return measured.segments.amount("churn") / compared
+    return 1.0 if min(measured.totals["lists"], previous) >= _FEWEST_COMPARED else None
 
 
 def _wrongly_marked(batch: pa.RecordBatch, row: Positions, cold: Mask, of_pools: Mask) -> int:

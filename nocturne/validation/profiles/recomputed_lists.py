@@ -132,7 +132,12 @@ class DenseNight:
             factors=factors,
             gram=learned.T @ learned,
             tie_order=pc.rank(items["item_id"].combine_chunks()).to_numpy().astype(np.int64),
-            catalogue=Catalogue(catalogue, night.run_date, settings.ranking.explicit_blocked_markets),
+            catalogue=Catalogue(
+                catalogue,
+                night.run_date,
+                settings.ranking.explicit_blocked_markets,
+                tables.night_rows(night, "takedowns", Catalogue.WORDS),
+            ),
             creators=dict(zip(*(known[name].to_pylist() for name in ("item_id", "creator")), strict=True))
             if known
             else {},

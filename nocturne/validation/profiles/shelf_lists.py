@@ -64,7 +64,8 @@ class TypedItems:
     def of(cls, catalogue: pa.Table, index: pa.Table, rules: Catalogue, types: pa.Array) -> "TypedItems":
         """The items of a night's catalogue and index."""
         names = pc.fill_null(catalogue["content_type"].combine_chunks(), UNNAMED_TYPE).to_pylist()
-        named = pa.array([*names, UNNAMED_TYPE], pa.string())
+        lacking = 1 + len(rules) - len(names)
+        named = pa.array([*names, *[UNNAMED_TYPE] * lacking], pa.string())
         of_place = pc.index_in(named, value_set=types).fill_null(-1).to_numpy()
         indexes = index["item_index"].to_numpy()
         of_index = np.full(int(indexes.max(initial=-1)) + 2, -1, np.int32)
@@ -96,6 +97,7 @@ class ShelfMeasurement:
     pools: StoredRows
     items: StoredRows
     index: StoredRows
+    takedowns: StoredRows
     model_version: str
     types: tuple[str, ...]
     bridged: tuple[str, ...]
@@ -108,7 +110,7 @@ class ShelfMeasurement:
         """Sums of the metrics over some buckets."""
         sums = Sums(dict.fromkeys(("lists", *_CRITICAL), 0.0))
         catalogue = self.items.to_table()
-        rules = Catalogue(catalogue, self.run_date, self.explicit_blocked_markets)
+        rules = Catalogue(catalogue, self.run_date, self.explicit_blocked_markets, self.takedowns.to_table())
         typed = TypedItems.of(catalogue, self.index.to_table(), rules, pa.array(self.types, pa.string()))
         for bucket in buckets:
             keys = [pa.array([], pa.string())]
@@ -285,6 +287,7 @@ def shelf_lists(spark: SparkSession, night: Night) -> Measured:
         pools=StoredRows.at(night, "pools", _POOLS),
         items=StoredRows.at(night, "items", _CATALOGUE),
         index=StoredRows.at(night, "item_index", ["item_index", "item_id"]),
+        takedowns=StoredRows.at(night, "takedowns", Catalogue.WORDS),
         model_version=live[0].version if live else "",
         types=types if live else (),
         bridged=tuple(name for name, beats in decided.items() if beats),

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from nocturne.core.errors import ServiceError, UsageError
-from nocturne.core.sections import CacheSettings
+from nocturne.core.service_sections import CacheSettings
 from nocturne.core.settings import load_settings
 from nocturne.serving.cache import Cache, Pointer, RowBatches, ServedList, open_cache
 from nocturne.serving.cache.pointer import to_json

@@ -24,6 +24,7 @@ def batch(*rows: dict[str, object]) -> pa.RecordBatch:
     pairs, texts = pa.list_(pa.struct([("item_id", pa.string()), ("score", pa.float64())])), pa.string()
     kinds = {"market": texts, "items": pairs, "propensities": pa.list_(pa.float64()), "factors": pa.list_(pa.float32())}
     kinds |= {"heard": pa.list_(pa.int32()), "weights": pa.list_(pa.float32()), "days": pa.list_(pa.int32())}
+    kinds |= {"reserve": pa.list_(pa.int32())} if all("reserve" in row for row in rows) else {}
     columns = {name: pa.array([row[name] for row in rows], kind) for name, kind in kinds.items()}
     for name in ListKind._fields:
         columns[name] = pa.array([getattr(KIND, name)] * len(rows))
@@ -63,11 +64,13 @@ def test_every_row_reads_back(rows: list[dict[str, object]]):
 def test_a_row_is_laid_out_as_the_documentation_says():
     row = {
         "market": "SE", "items": [{"item_id": "z", "score": 0.5}], "propensities": [0.25], "factors": [1.0, -2.0],
-        "heard": [3, 5], "weights": [1.0, 0.5], "days": [1, 300],
+        "heard": [3, 5], "weights": [1.0, 0.5], "days": [1, 300], "reserve": [1, 65_536],
     }  # fmt: skip
     ((_, value),) = Encoder(INFO).batch(batch(row))
     head = struct.pack("<HHIf", 0, 1, 2, 0.5)
-    assert value == head + struct.pack("<HHfHffIHHHeeHHH", 1, 1, 0.25, 2, 1.0, -2.0, 2, 1, 3, 2, 1.0, 0.5, 1, 1, 300)
+    assert value == head + struct.pack(
+        "<HHfHffIHHHeeHHHIIH", 1, 1, 0.25, 2, 1.0, -2.0, 2, 1, 3, 2, 1.0, 0.5, 1, 1, 300, 1, 65_536, 2
+    )
 
 
 def test_items_far_apart_take_four_bytes_a_step_instead_of_two():
@@ -92,7 +95,8 @@ def test_a_listener_of_the_usual_size_takes_less_than_a_kilobyte_and_a_half():
         "market": "SE", "items": [{"item_id": f"i{n}", "score": 1.0} for n in rng.permutation(100_000)[:50]],
         "propensities": None, "factors": rng.normal(size=64).tolist(),
         "heard": np.sort(rng.permutation(100_000)[:100]).tolist(), "weights": [1.0] * 100, "days": [9] * 100,
+        "reserve": list(range(10)),
     }  # fmt: skip
     ((_, value),) = Encoder(info).batch(batch(row))
-    assert len(value) == 4 + 50 * 8 + 4 + 2 + 64 * 4 + 4 + 2 + 100 * 2 + 100 * 2 + 2 + 100 * 2
+    assert len(value) == 4 + 50 * 8 + 4 + 2 + 64 * 4 + 4 + 2 + 100 * 2 + 100 * 2 + 2 + 100 * 2 + 10 * 4 + 2
     assert len(value) <= 1_500

@@ -123,23 +123,24 @@ def test_a_reader_whose_generation_is_dropped_after_it_read_the_pointer_reads_th
     monday_served: Cache,
 ):
     with open_cache(cache_url, read_only=True) as reader:
-        read_pointer = reader.pointer
+        look = reader._look
 
-        def slow() -> Pointer | None:
-            found = read_pointer()
-            if found == Pointer(MONDAY):
-                serve_tuesday(monday_served)
-                monday_served.drop(MONDAY.name)
-            return found
+        def slow(user_id: str) -> tuple[Pointer | None, bytes, bytes | None]:
+            seen = look(user_id)
+            serve_tuesday(monday_served)
+            monday_served.drop(MONDAY.name)
+            return seen
 
-        reader.pointer = slow
+        reader._look = slow
         assert reader.get("ann") == listed("tuesday")
 
 
 def test_a_reader_reads_the_pointer_once_more_on_a_miss_and_not_on_a_hit(monday_served: Cache):
-    read_pointer, reads = monday_served.pointer, []
+    read_head, reads = monday_served.head, []
     monday_served.get("ann")
-    monday_served.pointer = lambda: reads.append(1) or read_pointer()
+    look = monday_served._look  # the pointer, the takedowns' stamp, and whether the listener is withheld
+    monday_served.head = lambda: reads.append(1) or read_head()
+    monday_served._look = lambda user_id: reads.append(1) or look(user_id)
     assert monday_served.get("ann")
     assert len(reads) == 1
     assert monday_served.get("nobody") is None

@@ -22,6 +22,9 @@ class FakeRows:
         await self.released.wait()
         return user_id
 
+    async def overlay(self, known):
+        return known
+
     def close(self):
         self.closed = True
 

@@ -261,3 +261,20 @@ def test_the_cache_is_let_go_at_the_end():
 
 def test_content_types_are_those_of_the_catalogue():
     assert ContentType.__args__ == CONTENT_TYPES
+
+
+def test_metrics_of_the_newest_night_are_shown_as_it_left_them(tmp_path):
+    file = tmp_path / "nocturne.prom"
+    app = fake_app(night_metrics=file)
+    assert "nocturne_night_" not in ask(app, "GET", "/metrics").text
+    for value in ("0.0", "1.0"):
+        file.write_text(f"# HELP nocturne_night_published 1 if it is\nnocturne_night_published {value}\n")
+        assert f"nocturne_night_published {value}" in ask(app, "GET", "/metrics").text
+    assert "nocturne_ready 1.0" in ask(app, "GET", "/metrics").text
+
+
+@pytest.mark.parametrize("content", ["secret 1\n", "# HELP nocturne_night_x \n" + "x" * 2**20])
+def test_a_file_that_is_no_textfile_of_a_night_is_not_shown(tmp_path, content):
+    (tmp_path / "nocturne.prom").write_text(content)
+    answer = ask(fake_app(night_metrics=tmp_path / "nocturne.prom"), "GET", "/metrics")
+    assert (answer.status_code, content[:20] in answer.text) == (200, False)

@@ -9,11 +9,13 @@ from types import SimpleNamespace
 import pytest
 
 from nocturne.core.errors import UsageError
+from nocturne.core.pseudonyms import pseudonym
 from nocturne.serving.http import problems, tokens
 from nocturne.serving.http.request_log import RequestLog
 from tests.fixtures.fake_service import LISTENER, FakeReader, ask, away, fake_app
 
 LIST = f"/v1/listeners/{LISTENER}/list"
+KEY = b"0123456789abcdef"
 FIRST, SECOND = "first-token-of-sixteen", "second-token-of-16=="
 
 
@@ -134,8 +136,8 @@ def test_a_request_is_logged_with_the_hash_of_its_listener_under_a_key(caplog, t
     key.write_text("0123456789abcdef\n")
     log = RequestLog(str(key))
     log.write("/v1/listeners/{user_id}/list", 200, 0.0012, LISTENER)
-    assert caplog.messages == [f"/v1/listeners/{{user_id}}/list 200 1.2 ms listener={log.pseudonym(LISTENER)}"]
-    assert log.pseudonym("u1") == hmac.new(b"0123456789abcdef", b"u1", sha256).hexdigest()[:16]
+    assert caplog.messages == [f"/v1/listeners/{{user_id}}/list 200 1.2 ms listener={pseudonym(LISTENER, KEY)}"]
+    assert pseudonym("u1", KEY) == hmac.new(KEY, b"u1", sha256).hexdigest()[:16]
 
 
 def test_without_a_key_the_log_has_no_listener(caplog):

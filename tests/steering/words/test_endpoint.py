@@ -6,7 +6,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from nocturne.core.sections import WordsSettings
+from nocturne.core.service_sections import WordsSettings
 from nocturne.steering.conditions import Rule
 from nocturne.steering.plan import Plan, Wish
 from nocturne.steering.words.endpoint import EndpointParser, with_endpoint

@@ -19,6 +19,8 @@ import lmdb
 LONGEST_WAIT_SECONDS = 1.0
 """Of a fork: one in the midst of a read, as by a signal handler, would wait for itself."""
 
+USUAL_MAP_BYTES = 10 * 2**20
+
 # An environment closes when the last holder lets go of it.
 _open: WeakValueDictionary[tuple[int, int], lmdb.Environment] = WeakValueDictionary()
 
@@ -70,8 +72,14 @@ def in_use() -> Iterator[None]:
         leave()
 
 
-def opened(folder: Path, holder: Holder, *, readonly: bool, lock: bool) -> lmdb.Environment:
-    """The environment of that folder, shared by all holders of the process."""
+def opened(
+    folder: Path, holder: Holder, *, readonly: bool, lock: bool, map_bytes: int = USUAL_MAP_BYTES
+) -> lmdb.Environment:
+    """The environment of that folder, shared by all holders of the process.
+
+    Args:
+        map_bytes: to which it may grow.
+    """
     with _gate.opening:
         _holders.add(holder)
         environment = _open.get(identity(folder)) if (folder / "data.mdb").exists() else None
@@ -79,6 +87,7 @@ def opened(folder: Path, holder: Holder, *, readonly: bool, lock: bool) -> lmdb.
             # random reads need no readahead
             environment = lmdb.open(
                 str(folder),
+                map_size=map_bytes,
                 readonly=readonly,
                 create=not readonly,
                 lock=lock,

@@ -13,25 +13,36 @@ from typing import Any
 
 import lmdb
 
-from nocturne.core.errors import InputError, ServiceError
-from nocturne.serving.cache.base import Cache, OpenGeneration, ParallelMap, Progress, RowBatches, Snapshot
+from nocturne.core.errors import InputError
+from nocturne.serving.cache.base import ParallelMap, Progress, RowBatches
 from nocturne.serving.cache.lmdb import environments
+from nocturne.serving.cache.lmdb.erasing import LOADING, ErasingLmdbCache, read_withheld
+from nocturne.serving.cache.lmdb.failures import errors, failed, sync_folder
+from nocturne.serving.cache.lmdb.generations import (
+    HEADER_KEY,
+    INFO,
+    ITEMS_FILE,
+    LISTS,
+    LmdbGeneration,
+    LmdbSnapshot,
+)
+from nocturne.serving.cache.open_generation import OpenGeneration
+from nocturne.serving.cache.overlay import Overlay
 from nocturne.serving.cache.pointer import Generation, Pointer, from_json, to_json
-from nocturne.serving.cache.rows import ServedRow
-from nocturne.serving.cache.values import Decoder, GenerationInfo, ServedList
+from nocturne.serving.cache.snapshot import Snapshot
+from nocturne.serving.cache.values import GenerationInfo
 
-POINTER_KEY = b"pointer"
-LISTS, INFO = b"lists", b"about"
-HEADER_KEY = b"head"
-ITEMS_FILE = "items.arrow"
-LOADING = ".loading-"
+POINTER_KEY, STAMP_KEY, OVERLAY_KEY = b"pointer", b"takedowns-stamp", b"takedowns"
 LEAST_MAP_BYTES = 2**20
+POINTER_MAP_BYTES = 2**30
+"""Room for the pointer and millions of takedowns; the file is as large as what is in it."""
+
 BATCH_BYTES = 4 * 2**20
 PAGE_BYTES = 4096
 LONGEST_KEY = 511
 
 
-class LmdbCache(Cache):
+class LmdbCache(ErasingLmdbCache):
     """A cache on the local disk, read in-process. Any number of readers; one loader at a time."""
 
     def __init__(self, path: Path, *, read_only: bool = False) -> None:
@@ -40,24 +51,60 @@ class LmdbCache(Cache):
         self._pointer_folder = path / "pointer"
         self._pointers: Any = None  # an environment, once it is open
         if not read_only:
-            with _errors(self.place):
+            with errors(self.place):
                 self._generations.mkdir(parents=True, exist_ok=True)
                 self._pointer_folder.mkdir(exist_ok=True)
 
-    def pointer(self) -> Pointer | None:
-        """Pointer to what is served; None before the first night."""
+    def head(self) -> tuple[Pointer | None, bytes]:
+        """The pointer, and the stamp of the takedowns, in one transaction."""
         environments.enter()
-        try:  # not `with _errors`: entering it takes longer than reading
-            text = self._pointers.begin().get(POINTER_KEY) if self._pointers or self._open_pointers() else None
+        try:  # not `with errors`: entering it takes longer than reading; no name for the transaction, as in `read`
+            there = self._pointers or self._open_pointers()
+            read = dict(self._pointers.begin().cursor().getmulti((POINTER_KEY, STAMP_KEY))) if there else {}
         except (lmdb.Error, OSError) as error:
-            raise _failed(self.place, error) from error
+            raise failed(self.place, error) from error
         finally:
             environments.leave()
-        return from_json(text) if text else None
+        text = read.get(POINTER_KEY)
+        return from_json(text) if text else None, read.get(STAMP_KEY, b"")
+
+    def _overlay_content(self) -> bytes | None:
+        with environments.in_use(), errors(self.place):
+            if self._pointers is None and not self._open_pointers():
+                return None
+            content: bytes | None = self._pointers.begin().get(OVERLAY_KEY)
+            return content
+
+    def _compare_and_set_overlay(self, expected: bytes, new: Overlay) -> bool:
+        with environments.in_use(), errors(self.place):
+            if self._pointers is None and not self._open_pointers():
+                raise FileNotFoundError(self._pointer_folder)
+            with self._pointers.begin(write=True) as transaction:
+                stamp = transaction.get(STAMP_KEY) or b""
+                if stamp != expected:
+                    return bool(stamp == new.stamp)
+                transaction.put(OVERLAY_KEY, new.content)
+                return bool(transaction.put(STAMP_KEY, new.stamp))
+
+    def _look(self, user_id: str) -> tuple[Pointer | None, bytes, bytes | None]:
+        environments.enter()
+        try:
+            if not (self._pointers or self._open_pointers()):
+                return None, b"", None
+            transaction = self._pointers.begin()
+            read = dict(transaction.cursor().getmulti((POINTER_KEY, STAMP_KEY)))
+            withheld = read_withheld(transaction, user_id)
+            del transaction  # before `leave`
+        except (lmdb.Error, OSError) as error:
+            raise failed(self.place, error) from error
+        finally:
+            environments.leave()
+        text = read.get(POINTER_KEY)
+        return from_json(text) if text else None, read.get(STAMP_KEY, b""), withheld
 
     def generations(self) -> list[str]:
         """Names of all generations in the store, half-written ones too, in ascending order."""
-        with _errors(self.place):
+        with errors(self.place):
             if not self._generations.is_dir():
                 return []
             return sorted({folder.name.partition(LOADING)[0] for folder in self._generations.iterdir()})
@@ -77,11 +124,13 @@ class LmdbCache(Cache):
         writable = os.access(self._pointer_folder, os.W_OK)
         written = (self._pointer_folder / "data.mdb").exists()
         if written or (writable and not self._read_only):
-            self._pointers = environments.opened(self._pointer_folder, self, readonly=not writable, lock=writable)
+            self._pointers = environments.opened(
+                self._pointer_folder, self, readonly=not writable, lock=writable, map_bytes=POINTER_MAP_BYTES
+            )
         return self._pointers is not None
 
     def _compare_and_set(self, expected: Pointer | None, new: Pointer) -> bool:
-        with environments.in_use(), _errors(self.place):
+        with environments.in_use(), errors(self.place):
             if self._pointers is None and not self._open_pointers():
                 raise FileNotFoundError(self._pointer_folder)
             # what is removed is removed under the same lock
@@ -96,7 +145,7 @@ class LmdbCache(Cache):
 
     def _open(self, generation: str) -> OpenGeneration | None:
         folder = self._generations / generation
-        with _errors(self.place):
+        with errors(self.place):
             if not folder.is_dir():
                 return None
             try:
@@ -109,7 +158,7 @@ class LmdbCache(Cache):
     @contextmanager
     def _held(self, generation: Generation) -> Iterator[Snapshot | None]:
         open_generation = self._current(generation.name)  # files that are open stay whole when their names are removed
-        yield LmdbSnapshot(generation, open_generation) if open_generation else None
+        yield LmdbSnapshot(generation, open_generation, self.overlay, self._withheld) if open_generation else None
 
     def _write(
         self,
@@ -124,28 +173,28 @@ class LmdbCache(Cache):
         from nocturne.serving.cache.served_items import write_items
 
         encoder = Encoder(info)
-        with _errors(self.place):
+        with errors(self.place):
             # a folder of its own for each loader: two at once cannot finish each other's work
             loading = Path(tempfile.mkdtemp(prefix=f"{generation}{LOADING}", dir=self._generations))
             loading.chmod(0o755)
         with ThreadPoolExecutor(min(len(parts), os.cpu_count() or 1) or 1) as pool:
             rows = heapq.merge(*[_rows_ahead(pool, encoder.batches(part)) for part in parts])
             stored = _write_files(loading, info, rows, self.place, progress)
-        with _errors(self.place):
+        with errors(self.place):
             if info.items is not None:
                 with (loading / ITEMS_FILE).open("wb") as file:
                     write_items(info.items, file)
                     file.flush()
                     os.fsync(file.fileno())
-            _sync_folder(loading)
+            sync_folder(loading)
             self._set_aside(generation)  # a generation that is kept, but was not whole
             loading.rename(self._generations / generation)
-            _sync_folder(self._generations)
+            sync_folder(self._generations)
             self._remove_left_overs(generation)
         return stored
 
     def _remove(self, generation: str) -> bool:
-        with environments.in_use(), _errors(self.place):
+        with environments.in_use(), errors(self.place):
             self._remove_left_overs(generation)
             if self._pointers is None and not self._open_pointers():
                 raise FileNotFoundError(self._pointer_folder)
@@ -168,112 +217,19 @@ class LmdbCache(Cache):
             shutil.rmtree(folder)
 
 
-class LmdbGeneration(OpenGeneration):
-    """The files of a generation; they are not written any more, so that no locks are needed."""
-
-    def __init__(self, folder: Path, place: str) -> None:
-        self._folder = folder
-        self._place = place
-        self._identity = environments.identity(folder)
-        self._environment: lmdb.Environment | None = None
-        self._lists: Any = None
-        with environments.in_use():
-            header = self._info(HEADER_KEY)
-        assert header, "a loader begins with it"
-        super().__init__(folder.name, Decoder(header))
-
-    def items_file(self) -> Path | None:
-        """The file of its items, which can be mapped; None in a generation of lists alone."""
-        path = self._folder / ITEMS_FILE
-        return path if path.exists() else None
-
-    def read(self, user_id: str) -> bytes | None:
-        """The stored value of one listener; None if there is none."""
-        if not user_id:
-            return None  # LMDB has no empty keys
-        environments.enter()
-        try:  # no name for the environment or a transaction: they must be let go before `leave`
-            value: bytes | None = (self._environment or self._open()).begin(self._lists).get(user_id.encode())
-        except (UnicodeEncodeError, lmdb.BadValsizeError):
-            return None  # no text, or longer than any key
-        except (lmdb.Error, OSError) as error:
-            raise _failed(self._place, error) from error
-        finally:
-            environments.leave()
-        return value
-
-    def read_chunk(self, number: int) -> bytes | None:
-        """Item ids by number."""
-        with environments.in_use(), _errors(self._place):
-            return self._info(b"%d" % number)
-
-    def count(self) -> int:
-        """Listeners that the generation holds, counted in the store."""
-        with environments.in_use(), _errors(self._place):
-            return int((self._environment or self._open()).begin().stat(self._lists)["entries"])
-
-    def is_current(self) -> bool:
-        """True if its files are those that were opened."""
-        try:
-            return environments.identity(self._folder) == self._identity
-        except OSError:
-            return False
-
-    def let_go(self) -> None:
-        """Forget the files: they are the parent's."""
-        self._environment = self._lists = None
-
-    def _info(self, key: bytes) -> bytes | None:
-        environment = self._environment or self._open()
-        value: bytes | None = environment.begin(environment.open_db(INFO, create=False)).get(key)
-        return value
-
-    def _open(self) -> lmdb.Environment:
-        if not self.is_current():
-            raise FileNotFoundError(self._folder)
-        environment = environments.opened(self._folder, self, readonly=True, lock=False)
-        self._lists = environment.open_db(LISTS, create=False)
-        self._environment = environment
-        return environment
-
-
-class LmdbSnapshot:
-    """A snapshot."""
-
-    def __init__(self, generation: Generation, files: OpenGeneration) -> None:
-        self.generation = generation
-        self._files = files
-
-    def get(self, user_id: str) -> ServedList | None:
-        """The list of this listener; None if there is none."""
-        return self._files.get(user_id)
-
-    def row(self, user_id: str) -> ServedRow | None:
-        """The list and the row of this listener; None if there is none."""
-        return self._files.row(user_id)
-
-    def items_file(self) -> Path | None:
-        """The file of the generation's items."""
-        return self._files.items_file()
-
-    def is_current(self) -> bool:
-        """True if the files are those that the cache has under this name."""
-        return self._files.is_current()
-
-
 def _write_files(
     folder: Path, info: GenerationInfo, rows: Iterable[tuple[bytes, bytes]], place: str, progress: Progress
 ) -> int:
     stored = 0
-    with _errors(place):
+    with errors(place):
         environment = lmdb.open(str(folder), map_size=LEAST_MAP_BYTES, max_dbs=2, lock=False, sync=False)
     try:
-        with _errors(place):
+        with errors(place):
             _put_info(environment, info)
             lists = environment.open_db(LISTS)
         for batch in _batches(rows):
             _check_keys(batch, place)
-            with _errors(place):
+            with errors(place):
                 if not stored:
                     _choose_map_size(environment, info, batch)
                 added = _append(environment, lists, batch)
@@ -281,7 +237,7 @@ def _write_files(
                 raise InputError("a listener has two lists, in different parts", where="ranked_lists")
             stored += added
             progress(stored)
-        with _errors(place):
+        with errors(place):
             environment.sync(True)
     finally:
         environment.close()
@@ -358,28 +314,3 @@ def _check_keys(batch: Sequence[tuple[bytes, bytes]], place: str) -> None:
             expected=f"1 to {LONGEST_KEY} bytes of UTF-8",
             fix="land shorter ids, or serve from Redis",
         )
-
-
-@contextmanager
-def _errors(place: str) -> Iterator[None]:
-    try:
-        yield
-    except (lmdb.Error, OSError) as error:
-        raise _failed(place, error) from error
-
-
-def _failed(place: str, error: Exception) -> ServiceError:
-    return ServiceError(
-        "the serving cache failed",
-        where=place,
-        found=str(error),
-        fix="check the disk's free space and the folder's permissions, then run again",
-    )
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -22,7 +22,7 @@ from redis.exceptions import (
 from redis.retry import Retry
 
 from nocturne.core.errors import ServiceError, UsageError
-from nocturne.core.sections import CacheSettings
+from nocturne.core.service_sections import CacheSettings
 
 CONNECT_SECONDS = 5
 READ_SECONDS, LOAD_SECONDS = 5, 30

@@ -13,18 +13,21 @@ from zlib import crc32
 import redis
 
 from nocturne.core.errors import ServiceError
-from nocturne.serving.cache.base import OpenGeneration
+from nocturne.serving.cache.open_generation import OpenGeneration
+from nocturne.serving.cache.overlay import Overlay
 from nocturne.serving.cache.pointer import Generation
 from nocturne.serving.cache.redis import scripts
 from nocturne.serving.cache.redis.connection import errors
 from nocturne.serving.cache.redis.item_copies import copy_whole, local_copy
 from nocturne.serving.cache.rows import ServedRow
 from nocturne.serving.cache.values import Decoder, ItemsGone, ServedList
+from nocturne.serving.cache.withheld import bars, digest_of
 
 Result = TypeVar("Result")
 
 GENERATIONS_KEY = "nocturne:generations"
 DROPPING_KEY = "nocturne:dropping"
+OVERLAY_KEY, STAMP_KEY = "nocturne:takedowns", "nocturne:takedowns:stamp"
 BUCKETS_AT_ONCE = 1000
 LAPSE_SECONDS = 600
 RENEW_SECONDS = 120
@@ -43,6 +46,11 @@ def readers_key(generation: str) -> str:
 def items_key(generation: str, load: str) -> str:
     """Hash of the pieces of the file of its items, by number."""
     return f"nocturne:{generation}:{load}:items"
+
+
+def withheld_key(user_id: str) -> str:
+    """The generations in which nothing of a listener is read any more; no key of who may be read."""
+    return f"nocturne:withheld:{digest_of(user_id)}"
 
 
 def field_of(user_id: str) -> bytes | None:
@@ -79,7 +87,8 @@ class RedisGeneration(OpenGeneration):
         self._place = place
         fields = json.loads(header)
         self.load: str = fields["load"]
-        self._item_pieces: int = fields.get("item_pieces", 0)
+        self.item_pieces: int = fields.get("item_pieces", 0)
+        self.items_load: str = fields.get("items_load", self.load)
         self.buckets = HashBuckets(name, self.load, fields["buckets"])
 
     @classmethod
@@ -103,19 +112,24 @@ class RedisGeneration(OpenGeneration):
         Raises:
             ServiceError: the server failed, or the disk has no room for the copy.
         """
-        if not self._item_pieces:
+        if not self.item_pieces:
             return None
-        path = local_copy(self._place, self.name, self.load)
+        path = local_copy(self._place, self.name, self.items_load)
         if not path.exists():
             try:
                 with errors(self._place):
-                    copy_whole(path, map(self._item_piece, range(self._item_pieces)))
+                    copy_whole(path, map(self.item_piece, range(self.item_pieces)))
             except ItemsGone:
                 return None
         return path
 
-    def _item_piece(self, number: int) -> bytes:
-        piece = cast("bytes | None", self._redis.hget(items_key(self.name, self.load), str(number)))
+    def item_piece(self, number: int) -> bytes:
+        """A piece of the file of its items, by number.
+
+        Raises:
+            ItemsGone: it is not there any more.
+        """
+        piece = cast("bytes | None", self._redis.hget(items_key(self.name, self.items_load), str(number)))
         if piece is None:
             raise ItemsGone
         return piece
@@ -145,8 +159,10 @@ class RedisGeneration(OpenGeneration):
 class RedisSnapshot:
     """A snapshot: a reader that is registered with the server until it lets go, or lapses."""
 
-    def __init__(self, client: redis.Redis, place: str, generation: Generation) -> None:
+    def __init__(self, client: redis.Redis, place: str, generation: Generation, overlay: Callable[[], Overlay]) -> None:
+        """Args: overlay: reads the takedowns, or knows what they were a moment ago."""
         self.generation = generation
+        self._overlay = overlay
         self._redis = client
         self._place = place
         self._reader = uuid.uuid4().hex
@@ -167,12 +183,14 @@ class RedisSnapshot:
         return self._lists
 
     def get(self, user_id: str) -> ServedList | None:
-        """The list of this listener; None if there is none."""
-        return self._read(self.lists.get, user_id)
+        """The list of this listener, without what is taken down now; None if there is none."""
+        takedowns = self._overlay().takedowns
+        return self._read(lambda user: self.lists.get(user, takedowns), user_id)
 
     def row(self, user_id: str) -> ServedRow | None:
-        """The list and the row of this listener; None if there is none."""
-        return self._read(self.lists.row, user_id)
+        """The list and the row of this listener, without what is taken down now; None if there is none."""
+        takedowns = self._overlay().takedowns
+        return self._read(lambda user: self.lists.row(user, takedowns), user_id)
 
     def items_file(self) -> Path | None:
         """A copy of the file of the generation's items."""
@@ -200,6 +218,10 @@ class RedisSnapshot:
         """The result of a read of one listener, from the load that was there when the snapshot was taken."""
         if not self._is_registered():
             raise self.gone()
+        with errors(self._place):
+            withheld = cast("bytes | None", self._redis.get(withheld_key(user_id)))
+        if bars(withheld, self.generation.name):
+            return None
         result = read(user_id)
         if result is None and not self.lists.is_current():
             raise self.gone()

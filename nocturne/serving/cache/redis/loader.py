@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, cast
 import redis
 
 from nocturne.core.errors import ServiceError
-from nocturne.core.sections import CacheSettings
+from nocturne.core.service_sections import CacheSettings
 from nocturne.serving.cache.base import RowBatches
 from nocturne.serving.cache.redis import scripts
 from nocturne.serving.cache.redis.connection import LOST, connect, errors

@@ -6,12 +6,21 @@ from typing import cast
 
 import redis
 
-from nocturne.core.sections import CacheSettings
-from nocturne.serving.cache.base import Snapshot
+from nocturne.core.service_sections import CacheSettings
+from nocturne.serving.cache.overlay import NO_OVERLAY, Overlay, read_overlay
 from nocturne.serving.cache.redis.connection import connect, errors
-from nocturne.serving.cache.redis.generations import RedisSnapshot, field_of, info_key
+from nocturne.serving.cache.redis.generations import (
+    OVERLAY_KEY,
+    STAMP_KEY,
+    RedisSnapshot,
+    field_of,
+    info_key,
+    withheld_key,
+)
 from nocturne.serving.cache.redis.pipelined import PipelinedConnection
 from nocturne.serving.cache.rows import ServedRow
+from nocturne.serving.cache.snapshot import Snapshot
+from nocturne.serving.cache.withheld import bars
 
 
 class RowReader:
@@ -37,28 +46,47 @@ class RowReader:
         lists, field = snapshot.lists, field_of(user_id)
         if field is None:
             return None
-        value = await self._field(lists.buckets.key(field), field)
+        value, withheld = await asyncio.gather(  # both in one round trip
+            self._ask("HGET", lists.buckets.key(field), field), self._ask("GET", withheld_key(user_id))
+        )
+        if bars(withheld, snapshot.generation.name):
+            return None
         if value is not None:
             return lists.as_row(value)
-        if await self._field(info_key(snapshot.generation.name), "load") != lists.load.encode():
+        if await self._ask("HGET", info_key(snapshot.generation.name), "load") != lists.load.encode():
             raise snapshot.gone()
         return None
+
+    async def overlay(self, known: Overlay) -> Overlay:
+        """The takedowns that are obeyed now.
+
+        Args:
+            known: as they were before; they are read only if they are others now.
+
+        Raises:
+            UsageError, ServiceError: as of `row`.
+            InputError: another release wrote them.
+        """
+        stamp = await self._ask("GET", STAMP_KEY) or b""
+        if stamp == known.stamp:
+            return known
+        return read_overlay(await self._ask("GET", OVERLAY_KEY)) if stamp else NO_OVERLAY
 
     def close(self) -> None:
         """Let go of the connection."""
         if self._connection:
             self._connection.close()
 
-    async def _field(self, key: bytes | str, field: bytes | str) -> bytes | None:
-        """A field of a hash; asked for again where the connection is lost meanwhile."""
+    async def _ask(self, *command: bytes | str) -> bytes | None:
+        """The answer to a command that reads; asked for again where the connection is lost meanwhile."""
         with errors(self._place):
             try:
                 async with asyncio.timeout(self._patience_seconds):
                     connection = self._connection
                     if connection is not None and connection.is_open:
                         with suppress(ConnectionError):
-                            return cast("bytes | None", await connection.ask("HGET", key, field))
-                    return cast("bytes | None", await (await self._opened()).ask("HGET", key, field))
+                            return cast("bytes | None", await connection.ask(*command))
+                    return cast("bytes | None", await (await self._opened()).ask(*command))
             except TimeoutError:
                 self.close()  # it may never answer again
                 raise TimeoutError(f"no answer for {self._patience_seconds:g} s") from None

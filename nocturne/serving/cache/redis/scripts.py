@@ -16,6 +16,15 @@ redis.call('SET', KEYS[1], ARGV[2])
 return 1
 """
 
+# stamp, takedowns: the stamp expected, the new one, the new takedowns
+SET_OVERLAY = """
+local stamp = redis.call('GET', KEYS[1]) or ''
+if stamp == ARGV[2] then return 1 end
+if stamp ~= ARGV[1] then return 0 end
+redis.call('MSET', KEYS[2], ARGV[3], KEYS[1], ARGV[2])
+return 1
+"""
+
 # generations, info: generation, load, header, the load that was there when it was looked at. A loader that comes late
 # must not begin anew what another has loaded, and perhaps serves, since.
 BEGIN = """

@@ -1,17 +1,21 @@
 """The cache in Redis: hashes of about 440 lists each, and the pointer in `nocturne:pointer`.
 
     nocturne:pointer                        what is served
+    nocturne:takedowns                      what is taken down, whatever is served
+    nocturne:takedowns:stamp                tells these from all others
     nocturne:generations                    set of the generations that may be read
     nocturne:dropping                       set of those that are being removed
     nocturne:<generation>:about             hash of what its lists share, and of who may write them
     nocturne:<generation>:readers           sorted set of the snapshots that need it
     nocturne:<generation>:<load>:<bucket>   hash of value by user_id
     nocturne:<generation>:<load>:items      hash of the pieces of the file of its items, by number
+    nocturne:withheld:<digest>              generations in which nothing of a listener is read any more
 
 Every key of a generation can be told from its name and `about`: nothing ever scans the server. None expires.
 """
 
 import tempfile
+import time
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -19,25 +23,35 @@ from time import sleep
 from typing import IO, cast
 
 from nocturne.core.errors import ServiceError
-from nocturne.core.sections import CacheSettings
-from nocturne.serving.cache.base import Cache, OpenGeneration, ParallelMap, Progress, RowBatches, Snapshot
+from nocturne.core.service_sections import CacheSettings
+from nocturne.serving.cache.base import ParallelMap, Progress, RowBatches
+from nocturne.serving.cache.open_generation import OpenGeneration
+from nocturne.serving.cache.overlay import Overlay
 from nocturne.serving.cache.pointer import Generation, Pointer, from_json, to_json
 from nocturne.serving.cache.redis import scripts
 from nocturne.serving.cache.redis.connection import connect, errors, replica
+from nocturne.serving.cache.redis.erasing import ErasingRedisCache
 from nocturne.serving.cache.redis.generations import (
     DROPPING_KEY,
     GENERATIONS_KEY,
+    OVERLAY_KEY,
+    STAMP_KEY,
     RedisGeneration,
     RedisSnapshot,
     info_key,
     items_key,
     readers_key,
+    withheld_key,
 )
 from nocturne.serving.cache.redis.item_copies import PIECE_BYTES
 from nocturne.serving.cache.redis.loader import BatchesLoader, lost, store
+from nocturne.serving.cache.snapshot import Snapshot
 from nocturne.serving.cache.values import GenerationInfo
 
 POINTER_KEY = "nocturne:pointer"
+OVERLAY_SECONDS = 0.1
+"""Between two looks of a snapshot at the takedowns: each costs a round trip."""
+
 BUCKET_LISTS = 440
 """So few that nearly every hash fits a table of 512 places."""
 
@@ -46,7 +60,7 @@ LIST_BYTES = 1_400
 """About those of a listener: a rate of lists is a rate of bytes for the items."""
 
 
-class RedisCache(Cache):
+class RedisCache(ErasingRedisCache):
     """A cache on a Redis server, read by any number of services."""
 
     def __init__(self, url: str, settings: CacheSettings, *, read_only: bool = False) -> None:
@@ -54,12 +68,36 @@ class RedisCache(Cache):
         self._settings = settings
         self._redis, place = connect(url, settings, read_only=read_only)
         super().__init__(place, read_only=read_only)
+        self._look_at = 0.0
 
-    def pointer(self) -> Pointer | None:
-        """Pointer to what is served; None before the first night."""
+    def head(self) -> tuple[Pointer | None, bytes]:
+        """The pointer, and the stamp of the takedowns, in one round trip."""
         with errors(self.place):
-            text = cast("bytes | None", self._redis.get(POINTER_KEY))
-        return from_json(text) if text else None
+            text, stamp = cast("list[bytes | None]", self._redis.mget(POINTER_KEY, STAMP_KEY))
+        return from_json(text) if text else None, stamp or b""
+
+    def _overlay_content(self) -> bytes | None:
+        with errors(self.place):
+            return cast("bytes | None", self._redis.get(OVERLAY_KEY))
+
+    def _recent_overlay(self) -> Overlay:
+        """The takedowns as they were a moment ago, for readers who would else wait for a round trip more."""
+        now = time.monotonic()
+        if now >= self._look_at:
+            self.overlay()
+            self._look_at = now + OVERLAY_SECONDS
+        return self._overlay
+
+    def _compare_and_set_overlay(self, expected: bytes, new: Overlay) -> bool:
+        with errors(self.place):
+            arguments = expected, new.stamp, new.content
+            return bool(self._redis.eval(scripts.SET_OVERLAY, 2, STAMP_KEY, OVERLAY_KEY, *cast("list[str]", arguments)))
+
+    def _look(self, user_id: str) -> tuple[Pointer | None, bytes, bytes | None]:
+        with errors(self.place):
+            keys = POINTER_KEY, STAMP_KEY, withheld_key(user_id)
+            text, stamp, withheld = cast("list[bytes | None]", self._redis.mget(*keys))
+        return from_json(text) if text else None, stamp or b"", withheld
 
     def generations(self) -> list[str]:
         """Names of all generations in the store, half-written and half-removed ones too, in ascending order."""
@@ -88,7 +126,7 @@ class RedisCache(Cache):
 
     @contextmanager
     def _held(self, generation: Generation) -> Iterator[Snapshot | None]:
-        hold = RedisSnapshot(self._redis, self.place, generation)
+        hold = RedisSnapshot(self._redis, self.place, generation, self._recent_overlay)
         try:
             yield hold if hold.take() else None
         finally:
@@ -169,7 +207,7 @@ class RedisCache(Cache):
         if open_generation is None:
             return
         with errors(self.place):
-            self._redis.unlink(items_key(generation, open_generation.load))
+            self._redis.unlink(items_key(generation, open_generation.items_load))
         rate = self._settings.lists_per_second
         at_once = max(1, min(BUCKETS_AT_ONCE, rate // BUCKET_LISTS)) if rate else BUCKETS_AT_ONCE
         for keys in open_generation.buckets.batches(at_once):

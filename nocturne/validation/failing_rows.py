@@ -103,11 +103,12 @@ def _ineligible(night: Night) -> Breaks:
     from nocturne.validation.profiles.catalogue_rules import Catalogue  # with all profiles, which takes seconds
 
     items = tables.night_rows(night, "items", Catalogue.COLUMNS)
-    catalogue = Catalogue(items, night.run_date, night.settings.ranking.explicit_blocked_markets)
+    words = tables.night_rows(night, "takedowns", Catalogue.WORDS)
+    catalogue = Catalogue(items, night.run_date, night.settings.ranking.explicit_blocked_markets, words)
 
     @cache
     def barred(market: str | None) -> frozenset[str]:
-        return frozenset(items["item_id"].filter(pa.array(catalogue.barred(market))).to_pylist())
+        return frozenset(catalogue.item_ids.filter(pa.array(catalogue.barred(market))).to_pylist())
 
     return lambda row: not barred(row["market"]).isdisjoint(_ids(row))
 

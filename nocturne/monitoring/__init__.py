@@ -1,0 +1,1 @@
+"""The night watched: its metrics against those of earlier nights, alerts, and pages for people."""
