@@ -120,7 +120,7 @@ def test_a_spoilt_embedding_closes_the_gate_and_nobody_is_served_by_it(spark: Sp
             run_stage(spark, second, stage("refresh_cache"))
         with open_cache(service.cache, read_only=True) as cache:
             assert cache.pointer() == before
-        writing.replace_night(rows, table, second)
+        writing.replace_night(own, table, second)
         run_validation(spark, second, [table], close=True)
 
 
