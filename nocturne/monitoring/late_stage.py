@@ -1,6 +1,5 @@
 """Late stage: one that is not done when it was due, as it is told outside. Holds no listener."""
 
-import hashlib
 from dataclasses import dataclass
 from datetime import date
 from typing import Any
@@ -9,8 +8,8 @@ import pyarrow.compute as pc
 
 from nocturne.core.night import Warehouse
 from nocturne.flow import COSTS
+from nocturne.monitoring.webhook import with_id
 from nocturne.serving import publications
-from nocturne.serving.night_record import canonical_json
 from nocturne.storage import tables
 
 
@@ -56,7 +55,7 @@ class LateStage:
             "next_step": self.next_step,
             "text": f"{self.sentence}. Next: {self.next_step}",
         }
-        return {"id": hashlib.sha256(canonical_json(content)).hexdigest()[:32]} | content
+        return with_id(content)
 
 
 def is_done(warehouse: Warehouse, run_date: date, stage: str) -> bool:

@@ -1,6 +1,5 @@
 """Verdict on a night, as it is told outside: its gate, its alerts, what is served, the next step. Holds no listener."""
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import date
@@ -9,8 +8,8 @@ from typing import Any
 from nocturne.core.night import Night
 from nocturne.monitoring.judge import CRITICAL
 from nocturne.monitoring.watch_night import told
+from nocturne.monitoring.webhook import with_id
 from nocturne.serving import publications
-from nocturne.serving.night_record import canonical_json
 from nocturne.validation.validate_table import critical_failures
 
 OPEN, CLOSED = "open", "closed"
@@ -126,7 +125,7 @@ class NightVerdict:
             "next_step": self.next_step,
             "text": self.sentence,
         }
-        return {"id": hashlib.sha256(canonical_json(content)).hexdigest()[:32]} | content
+        return with_id(content)
 
 
 def _closes(row: Row) -> bool:

@@ -3,16 +3,19 @@
 The URL is a secret, as that of a chat is: it is in no message and in no log.
 """
 
+import hashlib
 import logging
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
-
-import httpx
-from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
+from typing import TYPE_CHECKING, Any
 
 from nocturne.core.monitoring_section import MonitoringSettings
+from nocturne.serving.night_record import canonical_json
+
+if TYPE_CHECKING:  # most nights have no webhook, and every job would wait for the client's import
+    import httpx
+    from tenacity import RetryCallState
 
 VARIABLE = "NOCTURNE_WEBHOOK_URL"
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
@@ -44,7 +47,12 @@ def post(document: Mapping[str, Any], settings: MonitoringSettings, tell: Callab
     return True
 
 
-def webhook_url(settings: MonitoringSettings) -> httpx.URL | None:
+def with_id(content: Mapping[str, Any]) -> dict[str, Any]:
+    """A document of that content with an id that follows from it, by which receivers know a repetition."""
+    return {"id": hashlib.sha256(canonical_json(content)).hexdigest()[:32]} | dict(content)
+
+
+def webhook_url(settings: MonitoringSettings) -> "httpx.URL | None":
     """The URL to post to; None if there is none.
 
     Raises:
@@ -60,6 +68,8 @@ def webhook_url(settings: MonitoringSettings) -> httpx.URL | None:
         if file:
             raise WebhookError(f"{file} is empty; it holds the URL to post to")
         return None
+    import httpx
+
     try:
         url = httpx.URL(text.strip())
     except httpx.InvalidURL:
@@ -73,7 +83,10 @@ def webhook_url(settings: MonitoringSettings) -> httpx.URL | None:
     return url
 
 
-def _post(url: httpx.URL, document: Mapping[str, Any], settings: MonitoringSettings) -> None:
+def _post(url: "httpx.URL", document: Mapping[str, Any], settings: MonitoringSettings) -> None:
+    import httpx
+    from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
+
     logging.getLogger("httpx").setLevel(logging.WARNING)  # at INFO it logs URLs
     tries = Retrying(
         stop=stop_after_attempt(settings.webhook_tries),
@@ -85,7 +98,9 @@ def _post(url: httpx.URL, document: Mapping[str, Any], settings: MonitoringSetti
         tries(_try_once, client, url, document)
 
 
-def _try_once(client: httpx.Client, url: httpx.URL, document: Mapping[str, Any]) -> None:
+def _try_once(client: "httpx.Client", url: "httpx.URL", document: Mapping[str, Any]) -> None:
+    import httpx
+
     try:
         with client.stream("POST", url, json=document) as answer:  # its body is nothing to us
             status = answer.status_code
@@ -99,7 +114,7 @@ def _try_once(client: httpx.Client, url: httpx.URL, document: Mapping[str, Any])
         raise WebhookError(f"{url.host} answered {status}")
 
 
-def _give_up(state: RetryCallState) -> None:
+def _give_up(state: "RetryCallState") -> None:
     assert state.outcome
     error = state.outcome.exception()
     often = f", {state.attempt_number} times" if state.attempt_number > 1 else ""

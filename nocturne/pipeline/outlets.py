@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from nocturne.core.errors import text_of
 from nocturne.core.night import Night
-from nocturne.monitoring import prometheus_textfile, webhook
+from nocturne.monitoring import webhook
 from nocturne.monitoring.night_verdict import NightVerdict
 from nocturne.pipeline.progress import console
 
@@ -28,7 +28,9 @@ def tell_of_verdicts(night: Night, names: Sequence[str], *, closed: bool) -> Non
     try:
         verdict = NightVerdict.of(night, closed=closed, watched=watched)
         webhook.post(verdict.document(), settings, warn)
-        if closed:
+        if closed and settings.prometheus_textfile:
+            from nocturne.monitoring import prometheus_textfile
+
             prometheus_textfile.write(night, verdict)
     except Exception as error:  # noqa: BLE001 - lists do not wait for who is told of them
         warn(f"the verdict on night {night.run_date} could not be told: {text_of(error)}")
@@ -38,6 +40,8 @@ def tell_of_publication(night: Night) -> None:
     """Write the textfile of a night that is published."""
     try:
         if night.settings.monitoring.prometheus_textfile:
+            from nocturne.monitoring import prometheus_textfile
+
             prometheus_textfile.write(night, NightVerdict.of(night, closed=False))
     except Exception as error:  # noqa: BLE001 - as above
         warn(f"the metrics of night {night.run_date} could not be written: {text_of(error)}")
