@@ -76,8 +76,7 @@ def beside(table: pa.Table, users: pa.ChunkedArray) -> pa.Table:
 def list_rows(table: pa.Table, ids: pa.Array) -> Rows:
     """The items of lists or exposures, by index; empty of null."""
     items = table["items"].combine_chunks()
-    lengths = pc.fill_null(pc.list_value_length(items), 0).to_numpy()
-    return Rows.of(places(pc.struct_field(items.flatten(), "item_id"), ids), lengths)
+    return Rows.of_lists(items, places(pc.struct_field(items.flatten(), "item_id"), ids))
 
 
 def day_number(run_date: object) -> int:

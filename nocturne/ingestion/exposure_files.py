@@ -9,7 +9,7 @@ import io
 import json
 import os
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from datetime import date
@@ -20,7 +20,7 @@ from pyarrow.fs import FileType
 
 from nocturne.core.errors import InputError
 from nocturne.ingestion import landing_files
-from nocturne.ingestion.landed_rows import Part
+from nocturne.ingestion.landed_rows import Part, whole
 from nocturne.ingestion.landing_files import BYTE_ORDER_MARK, KINDS, Format, LandedFile
 
 COMPLETE, UNFINISHED, TORN = "complete", "unfinished", "torn"
@@ -149,6 +149,11 @@ def read_lines(part: Part) -> Iterator[list[bytes]]:
                 yield batch
                 batch, size = [], 0
         yield batch
+
+
+def lines_of(files: Iterable[LandedFile]) -> Iterator[bytes]:
+    """All lines of files, one after the other, as `read_lines` reads those of a part."""
+    return (line for file in files for batch in read_lines(whole(file)) for line in batch)
 
 
 def _look_at(day: str, name: str, kind: FileType) -> Writer:

@@ -7,8 +7,7 @@ from pyspark.sql import SparkSession
 from nocturne.core.night import Night
 from nocturne.core.stage import Progress, StageResult
 from nocturne.core.takedowns import NONE, Takedown, Takedowns
-from nocturne.ingestion.exposure_files import count_lines, list_files, read_lines
-from nocturne.ingestion.landing import share_out
+from nocturne.ingestion.exposure_files import count_lines, lines_of, list_files
 from nocturne.ingestion.takedown_lines import FOLDER, NoTakedown, parse_line
 from nocturne.storage import tables, writing
 from nocturne.storage.history import previous_night
@@ -39,9 +38,8 @@ def landed_takedowns(night: Night) -> tuple[list[Takedown], Counter[str]]:
     writer = list_files(night.landing, FOLDER)
     counted = [count_lines(file) for file in writer.files]
     refused = Counter({UNREADABLE: len(writer.problems) + sum(bool(each.problem) for each in counted)})
-    parts = (part for share in share_out([each.file for each in counted]) for part in share)
     said, longest = [], night.settings.listens.max_id_bytes
-    for line in (line for part in parts for batch in read_lines(part) for line in batch):
+    for line in lines_of(each.file for each in counted):
         try:
             word = parse_line(line, longest)
         except NoTakedown as reason:

@@ -8,8 +8,7 @@ from pyspark.sql import SparkSession
 from nocturne.core.night import Night
 from nocturne.core.stage import Progress, StageResult
 from nocturne.ingestion.cleaning import ERASED
-from nocturne.ingestion.exposure_files import count_lines, list_writers, read_lines
-from nocturne.ingestion.landing import share_out
+from nocturne.ingestion.exposure_files import count_lines, lines_of, list_writers
 from nocturne.steering.plan import Plan
 from nocturne.steering.steer_rows import NoSteer, Rules, Steer, parse_line, standing
 from nocturne.storage import tables, tombstones, writing
@@ -49,9 +48,8 @@ def landed_steers(night: Night) -> tuple[list[Steer], Counter[str]]:
     rules, erased = Rules(night.run_date, night.settings.listens.max_id_bytes), tombstones.read(night.warehouse)
     writers = list_writers(night.landing, night.run_date, FOLDER)
     files = [count_lines(file).file for writer in writers for file in writer.files]
-    lines = (line for share in share_out(files) for part in share for batch in read_lines(part) for line in batch)
     asked, refused = [], Counter[str]()
-    for line in lines:
+    for line in lines_of(files):
         try:
             steer = parse_line(line, rules)
         except NoSteer as reason:

@@ -112,26 +112,16 @@ class Worker:
         reader = Reader(cache, seconds if mapped else 0)
         warm_up(reader)
         words = partial(parser_of, settings=self.words)
+        access: CacheAccess
         if mapped:
-            mapped_cache = MappedCache(reader)
-            return build_app(
-                mapped_cache,
-                now_playing,
-                steered,
-                standing,
-                self.settings,
-                self.landing,
-                words,
-                self._takes_down,
-                self.reports,
-                self.night_metrics,
-            )
-        from nocturne.serving.cache.redis.row_reader import RowReader
+            access = MappedCache(reader)
+        else:
+            from nocturne.serving.cache.redis.row_reader import RowReader
 
-        rows = RowReader(self.cache, self.cache_settings, PATIENCE_SECONDS)
-        server = CacheServer(reader, rows, seconds)
+            rows = RowReader(self.cache, self.cache_settings, PATIENCE_SECONDS)
+            access = CacheServer(reader, rows, seconds)
         return build_app(
-            server,
+            access,
             now_playing,
             steered,
             standing,

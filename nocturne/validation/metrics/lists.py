@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from nocturne.core.arrays import Floats, Mask, Offsets, Positions
 from nocturne.validation.metrics.concentration import (
@@ -52,6 +54,11 @@ class Rows(NamedTuple):
     def of(cls, items: Positions, lengths: np.ndarray) -> "Rows":
         """Of rows so long."""
         return cls(items, np.append(0, np.cumsum(lengths)).astype(np.int64))
+
+    @classmethod
+    def of_lists(cls, lists: pa.ListArray, items: np.ndarray) -> "Rows":
+        """Of lists, which may be null, with numbers in the place of their entries."""
+        return cls.of(items, pc.fill_null(pc.list_value_length(lists), 0).to_numpy())
 
     @property
     def lengths(self) -> Positions:

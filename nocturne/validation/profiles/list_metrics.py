@@ -87,14 +87,14 @@ class ListComparison:
                 null where there is none.
         """
         heard, on = (listeners[name].combine_chunks() for name in ("item_indexes", "last_heard"))
-        of_heard = _rows(heard, pc.list_flatten(heard).to_numpy())
+        of_heard = Rows.of_lists(heard, pc.list_flatten(heard).to_numpy())
         tonight = mask(pc.equal(pc.list_flatten(on), pa.scalar(self.run_date, pa.date32())))
         drawn, place = _places(batch["propensities"])
         explored = mask(pc.less(batch["propensities"].flatten(), 1.0))
         marked = pc.list_parent_indices(batch["cold"]).to_numpy()
         before = previous["items"].combine_chunks()
         lists = Lists(
-            items=_rows(batch["items"], item),
+            items=Rows.of_lists(batch["items"], item),
             segments={kind: Labels.of(batch[kind]) for kind in KINDS},
             scores=pc.struct_field(batch["items"].flatten(), "score").to_numpy(zero_copy_only=False),
             candidates=batch["candidates"].to_numpy(),
@@ -102,7 +102,7 @@ class ListComparison:
             explored=_marked(batch["items"], drawn[explored], place[explored]),
             personal=mask(pc.equal(batch["source"], "als")),
             steered=mask(pc.is_in(batch["user_id"], value_set=self.steered)),
-            previous=_rows(before, items.indexes_of(pc.struct_field(pc.list_flatten(before), "item_id"))),
+            previous=Rows.of_lists(before, items.indexes_of(pc.struct_field(pc.list_flatten(before), "item_id"))),
             had_list=mask(pc.is_valid(previous["user_id"])),
             heard=of_heard,
             heard_tonight=of_heard.where(tonight),
@@ -112,11 +112,6 @@ class ListComparison:
     def metrics(self, sums: SegmentSums) -> tuple[Metric, ...]:
         """The metrics of all lists."""
         return list_metrics(sums, self.traits())
-
-
-def _rows(lists: pa.ListArray, items: np.ndarray) -> Rows:
-    """Lists with numbers in the place of their entries."""
-    return Rows.of(items, pc.fill_null(pc.list_value_length(lists), 0).to_numpy())
 
 
 def _marked(lists: pa.ListArray, owner: Positions, place: Positions) -> Mask:

@@ -126,5 +126,4 @@ def _vectors(lists: pa.ChunkedArray, width: int) -> np.ndarray:
 
 def _items(lists: pa.Table, numbers: IdNumbers) -> Rows:
     items = lists["items"].combine_chunks()
-    found = numbers.find_repeating(pc.struct_field(pc.list_flatten(items), "item_id"))
-    return Rows.of(found, pc.fill_null(pc.list_value_length(items), 0).to_numpy().astype(np.int64))
+    return Rows.of_lists(items, numbers.find_repeating(pc.struct_field(pc.list_flatten(items), "item_id")))

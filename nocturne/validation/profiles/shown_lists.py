@@ -2,7 +2,6 @@
 
 from collections.abc import Collection
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -68,7 +67,6 @@ def _add_shown(sums: SegmentSums, shown: pa.Table, lists: pa.Table) -> None:
     ids = [pc.struct_field(pc.list_flatten(each), "item_id") for each in (own, theirs)]
     numbers = IdNumbers(pc.unique(pa.concat_arrays(ids)))
     items, lists_of = (
-        Rows.of(numbers.find_repeating(names), pc.fill_null(pc.list_value_length(each), 0).to_numpy().astype(np.int64))
-        for names, each in zip(ids, (own, theirs), strict=True)
+        Rows.of_lists(each, numbers.find_repeating(names)) for names, each in zip(ids, (own, theirs), strict=True)
     )
     add_shown_lists(sums, ShownLists(items, lists_of, Labels.of(shown["arm"]), Labels.of(shown["market"])))
