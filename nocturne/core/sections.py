@@ -131,6 +131,26 @@ class AlsSettings(Section):
         return AlsSettings.model_validate(self.model_dump() | dict(recipe))
 
 
+class SequenceSettings(Section):
+    """The recipe of the sequence model: its network, and how it is learned."""
+
+    length: Annotated[int, Field(ge=2, le=1024, description="last listens of a listener that it reads")]
+    width: Annotated[int, Field(ge=2, le=1024, description="length of a vector; a multiple of heads")]
+    blocks: Annotated[int, Field(ge=1, le=16, description="blocks of attention")]
+    heads: Annotated[int, Field(ge=1, le=64, description="heads of a block's attention")]
+    dropout: Annotated[float, Field(ge=0, lt=1, description="share of values dropped in training")]
+    negatives: Annotated[int, Field(ge=1, description="items drawn beside the next one, for each batch")]
+    learning_rate: Annotated[float, Field(gt=0, le=1, description="largest step of AdamW")]
+    weight_decay: Annotated[float, Field(ge=0, le=1, description="of AdamW")]
+    batch_listeners: Annotated[int, Field(ge=1, description="listeners of a batch, where windows are full")]
+    epochs: Annotated[int, Field(ge=1, description="times that every listener is learned from, at most")]
+    patience: Annotated[int, Field(ge=1, description="epochs without a better validation that end a training")]
+    validation_listeners: Annotated[
+        int, Field(ge=1, description="listeners whose last listen is withheld and says which epoch is taken, at most")
+    ]
+    seed: Annotated[int, Field(ge=0, lt=2**10, description="of the first parameters, batches and dropout")]
+
+
 class ContentSettings(Section):
     """Items by their text, before anyone has heard them."""
 

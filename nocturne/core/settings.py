@@ -25,6 +25,7 @@ from nocturne.core.sections import (
     RelatedSettings,
     RerankingSettings,
     RetentionSettings,
+    SequenceSettings,
     Section,
     SparkSettings,
     TableSettings,
@@ -43,6 +44,7 @@ class Settings(Section):
     interactions: InteractionSettings
     content: ContentSettings
     als: AlsSettings
+    sequence: SequenceSettings
     ranking: RankingSettings
     reranking: RerankingSettings
     related: RelatedSettings

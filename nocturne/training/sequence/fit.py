@@ -1,0 +1,213 @@
+"""The training of the sequence model: epochs of sampled softmax by AdamW, kept after every one, and the best one taken.
+
+JAX and optax are needed here and nowhere else; the group `sequence` of pyproject.toml has them.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import optax
+
+from nocturne.core.arrays import Floats, Positions
+from nocturne.core.csr import CsrRows
+from nocturne.core.errors import UsageError
+from nocturne.core.sections import SequenceSettings
+from nocturne.training.sequence import network
+from nocturne.training.sequence.batches import Batch, epoch
+from nocturne.training.sequence.encoder import Shape, Weights, encode, windows_of
+
+Progress = Callable[[int, float, float], None]
+
+_ENCODED_AT_ONCE = 256
+_WARM_UP = 0.05
+_SMALLEST_RATE = 0.02
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A trained network and how the training went.
+
+    Attributes:
+        weights: of the best epoch.
+        best: that epoch, from 1.
+        losses: mean loss of each epoch, natural logarithm.
+        curve: NDCG@10 of the validation listeners after each epoch; shape (epochs,).
+    """
+
+    weights: Weights
+    best: int
+    losses: tuple[float, ...]
+    curve: tuple[float, ...]
+
+
+@dataclass
+class _State:
+    """What an epoch begins with."""
+
+    parameters: network.Parameters
+    optimizer: Any
+    best: network.Parameters
+    losses: list[float]
+    curve: list[float]
+
+
+def fit(
+    sequences: CsrRows,
+    items: int,
+    settings: SequenceSettings,
+    checkpoint: Path | None = None,
+    progress: Progress = lambda _epoch, _loss, _ndcg: None,
+) -> Fitted:
+    """Learn to tell the next item of every listener.
+
+    The last item of some listeners, picked by the seed, is withheld from training, and decides which epoch is taken;
+    training ends when it gets no better for `settings.patience` epochs.
+
+    Args:
+        sequences: positions of items by listener, oldest first.
+        items: positions that there are.
+        checkpoint: file that the state is written to after every epoch and gone on from, to the same bits; None: none.
+        progress: called after each epoch with its number, its loss and the NDCG@10 of validation.
+
+    Raises:
+        UsageError: nobody has two events, or the loss is no number any more.
+    """
+    shape = Shape(settings.length, settings.width, settings.blocks, settings.heads)
+    learned, asked = _hold_out(sequences, settings)
+    if not (learned.lengths > 1).any():
+        raise UsageError("nobody has two listens to learn a sequence from", expected="more nights, or more listeners")
+    steps = sum(1 for _ in _batches(learned, items, settings, 0))
+    step, optimizer = _step(shape, settings, steps)
+    parameters = network.initial(shape, items, settings.seed)
+    state = _State(parameters, optimizer.init(parameters), parameters, [], [])
+    name = _digest(sequences, items, settings)
+    if checkpoint and checkpoint.exists():
+        state = _read(checkpoint, name, state)
+    while not _is_over(state, settings):
+        number = len(state.losses)
+        losses = []
+        for place, batch in enumerate(_batches(learned, items, settings, number)):
+            key = jax.random.key(settings.seed * 2**20 + number * steps + place, impl="unsafe_rbg")
+            state.parameters, state.optimizer, loss = step(state.parameters, state.optimizer, *batch, key)
+            losses.append(loss)
+        state.losses.append(float(f"{np.mean([float(loss) for loss in losses]):.5g}"))
+        if not np.isfinite(state.losses[-1]):
+            raise UsageError(
+                "the loss is no number any more",
+                found=f"{state.losses[-1]} in epoch {number + 1}",
+                fix="lower sequence.learning_rate",
+            )
+        state.curve.append(float(f"{_ndcg(state.parameters, shape, learned, asked):.5g}"))
+        if state.curve[-1] >= max(state.curve):
+            state.best = state.parameters
+        if checkpoint:
+            _write(checkpoint, name, state)
+        progress(number + 1, state.losses[-1], state.curve[-1])
+    best = int(np.argmax(state.curve[::-1]))
+    weights = {name: np.asarray(values) for name, values in state.best.items()}
+    return Fitted(weights, len(state.curve) - best, tuple(state.losses), tuple(state.curve))
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """Listeners of validation, and the item withheld from each."""
+
+    listeners: Positions
+    targets: Positions
+
+
+def _hold_out(sequences: CsrRows, settings: SequenceSettings) -> tuple[CsrRows, _Asked]:
+    """The sequences without the last item of the listeners of validation, and those listeners."""
+    eligible = np.flatnonzero(sequences.lengths > 2)
+    rng = np.random.default_rng((settings.seed, 1))
+    count = min(settings.validation_listeners, len(eligible) // 2)
+    listeners = np.sort(rng.permutation(eligible)[:count])
+    kept = np.ones(len(sequences.positions), np.bool_)
+    last = sequences.offsets[listeners + 1] - 1
+    kept[last] = False
+    return sequences.where(kept), _Asked(listeners, sequences.positions[last].astype(np.int64))
+
+
+def _batches(sequences: CsrRows, items: int, settings: SequenceSettings, number: int) -> Any:
+    return epoch(
+        sequences, items, settings.length, settings.batch_listeners, settings.negatives, (settings.seed, 2 + number)
+    )
+
+
+def _step(shape: Shape, settings: SequenceSettings, steps: int) -> tuple[Any, optax.GradientTransformation]:
+    """One step of training, compiled for every length of windows, and its optimizer."""
+    total = steps * settings.epochs
+    rate = optax.warmup_cosine_decay_schedule(
+        0, settings.learning_rate, max(1, int(_WARM_UP * total)), total, settings.learning_rate * _SMALLEST_RATE
+    )
+    optimizer = optax.chain(
+        optax.clip_by_global_norm(1.0), optax.adamw(rate, b2=0.98, weight_decay=settings.weight_decay)
+    )
+
+    def step(parameters: network.Parameters, state: Any, *batch: Any) -> tuple[network.Parameters, Any, jax.Array]:
+        windows, targets, negatives, key = batch
+        value, gradient = jax.value_and_grad(network.loss)(
+            parameters, shape, windows, targets, negatives, key, settings.dropout
+        )
+        updates, state = optimizer.update(gradient, state, parameters)
+        return optax.apply_updates(parameters, updates), state, value
+
+    return jax.jit(step), optimizer
+
+
+def _is_over(state: _State, settings: SequenceSettings) -> bool:
+    if len(state.curve) >= settings.epochs:
+        return True
+    since_best = int(np.argmax(state.curve[::-1])) if state.curve else 0
+    return since_best >= settings.patience
+
+
+def _ndcg(parameters: network.Parameters, shape: Shape, learned: CsrRows, asked: _Asked) -> float:
+    """Mean NDCG@10 of what was withheld, all items ranked but those heard."""
+    weights = {name: np.asarray(values) for name, values in parameters.items()}
+    gains: list[Floats] = []
+    for first in range(0, len(asked.listeners), _ENCODED_AT_ONCE):
+        listeners = asked.listeners[first : first + _ENCODED_AT_ONCE]
+        rows = learned.take(listeners)
+        scores = encode(weights, shape, windows_of(rows.offsets, rows.positions, shape.length)) @ weights["items"].T
+        places = np.arange(len(listeners))
+        wanted = scores[places, asked.targets[first : first + len(listeners)]].copy()
+        scores[np.repeat(places, rows.lengths), rows.positions] = -np.inf
+        ranks = (scores > wanted[:, None]).sum(axis=1)
+        gains.append(np.where(ranks < 10, 1 / np.log2(ranks + 2), 0))
+    return float(np.concatenate(gains).mean()) if gains else 0.0
+
+
+def _digest(sequences: CsrRows, items: int, settings: SequenceSettings) -> str:
+    """A name of all that a training depends on."""
+    digest = hashlib.sha256(json.dumps([items, settings.model_dump(mode="json")]).encode())
+    digest.update(sequences.offsets.tobytes())
+    digest.update(np.ascontiguousarray(sequences.positions).tobytes())
+    return digest.hexdigest()
+
+
+def _write(path: Path, name: str, state: _State) -> None:
+    """Replace the checkpoint in one step."""
+    leaves = jax.tree.leaves((state.parameters, state.optimizer, state.best))
+    arrays = {f"leaf_{number:04d}": np.asarray(leaf) for number, leaf in enumerate(leaves)}
+    beside = path.with_name(path.name + ".new.npz")
+    np.savez(beside, name=np.array(name), losses=np.array(state.losses), curve=np.array(state.curve), **arrays)
+    os.replace(beside, path)
+
+
+def _read(path: Path, name: str, state: _State) -> _State:
+    """The state of a checkpoint; the one given, if it is of another training."""
+    with np.load(path) as stored:
+        if str(stored["name"]) != name:
+            return state
+        structure = jax.tree.structure((state.parameters, state.optimizer, state.best))
+        leaves = [stored[f"leaf_{number:04d}"] for number in range(structure.num_leaves)]
+        parameters, optimizer, best = jax.tree.unflatten(structure, leaves)
+        return _State(parameters, optimizer, best, stored["losses"].tolist(), stored["curve"].tolist())
