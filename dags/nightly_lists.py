@@ -55,7 +55,7 @@ from tasks import (
 )
 from upcoming_cron import UpcomingCronTimetable
 
-from nocturne.flow import NIGHTLY, TABLES, VALIDATED_TABLES, Stage, success_mark
+from nocturne.flow import NIGHTLY, TABLES, Stage, success_mark, validated_after
 
 JOBS = Path(__file__).resolve().parents[1] / "jobs"
 RUN_DATE = "{{ run_date(params, data_interval_start | default(none)) }}"
@@ -131,12 +131,11 @@ def submit(stage: Stage) -> SubmitJob:
 def validated(stage: Stage) -> TaskGroup:
     """One task per table of the stage: what was expected of it, what was found, and whether that will do."""
     with TaskGroup(f"{stage.name}_validated", prefix_group_id=False, tooltip=f"the tables of {stage.name}") as group:
-        for table in stage.writes:
-            if table in VALIDATED_TABLES:
-                RunCommand(
-                    task_id=f"validate_{table}",
-                    arguments=["validations", "--warehouse", WAREHOUSE, "--run-date", RUN_DATE, "--table", table],
-                )
+        for table in validated_after(stage):
+            RunCommand(
+                task_id=f"validate_{table}",
+                arguments=["validations", "--warehouse", WAREHOUSE, "--run-date", RUN_DATE, "--table", table],
+            )
     return group
 
 
@@ -187,7 +186,7 @@ with DAG(
     for stage in NIGHTLY:
         job = submit(stage)
         previous >> job
-        previous = job >> validated(stage) if set(stage.writes) & set(VALIDATED_TABLES) else job
+        previous = job >> validated(stage) if validated_after(stage) else job
     announced = announce(RUN_DATE)
     previous >> announced >> release_lease.as_teardown(setups=take_lease)
     write_report = RunCommand(

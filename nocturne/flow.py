@@ -74,14 +74,20 @@ _EMBED_ITEMS = Stage(
     reads=("items", "item_index", "item_texts", "validations"),
     writes=("item_texts",),
 )
+_TRAIN_SEQUENCE = Stage(
+    "train_sequence",
+    "learn a candidate from the order of listens, on the nights that settings say",
+    reads=("item_index", "interactions", "models", "item_factors", "encoders", "validations"),
+    writes=("models", "item_factors", "encoders"),
+)
 _TRAIN_ALS = Stage(
     "train_als",
     "learn item factors, on the nights that settings say; new items get them by their text",
     reads=(
         *("items", "item_index", "interactions", "item_texts", "models", "item_factors", "cold_factors", "bridges"),
-        *("validations", "experiment_results"),
+        *("encoders", "validations", "experiment_results"),
     ),
-    writes=("models", "item_factors", "cold_factors", "bridges", "bridge_factors"),
+    writes=("models", "item_factors", "encoders", "cold_factors", "bridges", "bridge_factors"),
 )
 _RANK_USERS = Stage(
     "rank_users",
@@ -89,7 +95,7 @@ _RANK_USERS = Stage(
     reads=(
         *("items", "item_index", "interactions", "models", "item_factors", "cold_factors", "pools", "validations"),
         *("bridges", "bridge_factors", "steers", "takedowns", "nights", "arm_pools", "triggers", "rankings"),
-        "experiment_results",
+        *("encoders", "experiment_results"),
     ),
     writes=("pools", "ranked_lists", "shelf_lists", "arm_pools", "arm_lists", "assignments", "triggers", "rankings"),
 )
@@ -101,6 +107,7 @@ _RELATE_ITEMS = Stage(
         "item_index",
         "models",
         "item_factors",
+        "encoders",
         "cold_factors",
         "takedowns",
         "related_items",
@@ -116,10 +123,10 @@ _WATCH_NIGHT = Stage(
 )
 _TABLE_STAGES = (
     *(_INGEST_EVENTS, _INGEST_TAKEDOWNS, _INGEST_STEERS, _BUILD_INTERACTIONS, _EMBED_ITEMS),
-    *(_TRAIN_ALS, _RANK_USERS, _RELATE_ITEMS, _WATCH_NIGHT),
+    *(_TRAIN_SEQUENCE, _TRAIN_ALS, _RANK_USERS, _RELATE_ITEMS, _WATCH_NIGHT),
 )
 
-GATED_TABLES = tuple(table for stage in _TABLE_STAGES for table in stage.writes)
+GATED_TABLES = tuple(dict.fromkeys(table for stage in _TABLE_STAGES for table in stage.writes))
 """Every table whose critical expectations must hold before the cache is refreshed."""
 
 _INGEST_EXPOSURES = Stage(
@@ -168,6 +175,13 @@ NIGHTLY = (*_TABLE_STAGES, PUBLICATION, *AFTER_PUBLICATION)
 """The stages of a night, in order; after each the tables that it wrote are validated."""
 
 TABLES = (*VALIDATED_TABLES, *VALIDATION.writes, COSTS, TOMBSTONES)
+
+
+def validated_after(stage: Stage) -> tuple[str, ...]:
+    """Tables that are held against their suites after a stage: those that no later one writes."""
+    later = NIGHTLY[NIGHTLY.index(stage) + 1 :] if stage in NIGHTLY else ()
+    rewritten = {table for each in later for table in each.writes}
+    return tuple(table for table in stage.writes if table in VALIDATED_TABLES and table not in rewritten)
 
 
 def stage(name: str) -> Stage:

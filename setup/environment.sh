@@ -65,13 +65,18 @@ install_jars() {
     work "putting Delta's jars into Spark" .venv/bin/python -m nocturne.core.spark.jars
 }
 
+add_group() {
+    install_uv
+    work "adding the group $1 to .venv/" uv sync --frozen --inexact --python 3.11 --quiet --group "$1"
+}
+
 if [ "${1:-}" = --tests ]; then
+    .venv/bin/python -c 'import jax, optax' 2>/dev/null || add_group sequence
     command -v redis-server >/dev/null || apt_install redis-server
     command -v openssl >/dev/null || apt_install openssl # certificates of a server with TLS
     command -v chromium >/dev/null || command -v google-chrome >/dev/null || apt_install chromium fonts-dejavu-core
 elif [ "${1:-}" = --group ]; then
-    install_uv
-    work "adding the group $2 to .venv/" uv sync --frozen --inexact --python 3.11 --quiet --group "$2"
+    add_group "$2"
 else
     install_uv
     install_environment

@@ -17,7 +17,7 @@ from nocturne.cli.options import (
     WarehouseFolder,
     nights_to_run,
 )
-from nocturne.flow import VALIDATED_TABLES, VALIDATION, stage
+from nocturne.flow import VALIDATED_TABLES, VALIDATION, stage, validated_after
 
 
 def run(stage_name: str) -> None:
@@ -48,7 +48,7 @@ def job_app(stage_name: str) -> typer.Typer:
             for night in tonight:
                 run_stage(spark, night, doing)
                 if validate:
-                    run_validation(spark, night, [table for table in doing.writes if table in VALIDATED_TABLES])
+                    run_validation(spark, night, validated_after(doing))
 
     def validation_job(
         landing: Landing,

@@ -40,13 +40,42 @@ class InteractionSettings(Section):
     half_life_days: Annotated[float, Field(ge=1, le=36_500, description="days after which a play counts half")]
 
 
-OPERATIONAL = frozenset({"recipe", "retrain_every_nights", "warm_start", "threads", "matrix_memory_mb"})
+class SequenceSettings(Section):
+    """The recipe of a sequence model: its network, and how it is learned."""
+
+    length: Annotated[int, Field(ge=2, le=1024, description="last listens of a listener that it reads")]
+    width: Annotated[int, Field(ge=2, le=1024, description="length of a vector; a multiple of heads")]
+    blocks: Annotated[int, Field(ge=1, le=16, description="blocks of attention")]
+    heads: Annotated[int, Field(ge=1, le=64, description="heads of a block's attention")]
+    dropout: Annotated[float, Field(ge=0, lt=1, description="share of values dropped in training")]
+    negatives: Annotated[int, Field(ge=1, description="items drawn beside the next one, for each batch")]
+    learning_rate: Annotated[float, Field(gt=0, le=1, description="largest step of AdamW")]
+    weight_decay: Annotated[float, Field(ge=0, le=1, description="of AdamW")]
+    batch_listeners: Annotated[int, Field(ge=1, description="listeners of a batch, where windows are full")]
+    epochs: Annotated[int, Field(ge=1, description="times that every listener is learned from, at most")]
+    patience: Annotated[int, Field(ge=1, description="epochs without a better validation that end a training")]
+    validation_listeners: Annotated[
+        int, Field(ge=1, description="listeners whose last listen is withheld and says which epoch is taken, at most")
+    ]
+    seed: Annotated[int, Field(ge=0, lt=2**10, description="of the first parameters, batches and dropout")]
+
+
+OPERATIONAL = frozenset(
+    {"recipe", "retrain_every_nights", "sequence_every_nights", "warm_start", "threads", "matrix_memory_mb"}
+)
 """Settings of training that are about when, where and whether by a race; all others make the recipe of a model."""
 
 
 class AlsSettings(Section):
-    """The recipe of the matrix factorization, and what its training may take."""
+    """The recipe of a model, and what its training may take."""
 
+    family: Annotated[
+        Literal["als", "sequence"],
+        Field(
+            description="als: factors by matrix factorization; sequence: embeddings of a network that reads what a "
+            "listener heard last, which the group `sequence` installs"
+        ),
+    ]
     recipe: Annotated[
         Literal["fit", "settings"],
         Field(description="fit: a race chooses, in first trainings and `nocturne models train`; settings: these stand"),
@@ -114,41 +143,38 @@ class AlsSettings(Section):
         ),
     ]
     retrain_every_nights: Annotated[int, Field(ge=1, description="age in nights at which the live model is replaced")]
+    sequence_every_nights: Annotated[
+        int,
+        Field(ge=0, description="age in nights of the newest sequence model at which a candidate is trained; 0: never"),
+    ]
     warm_start: Annotated[bool, Field(description="start from the live model's item factors")]
     seed: Annotated[int, Field(ge=0, lt=2**32, description="seed of the initial factors and of the sample")]
     threads: Annotated[int, Field(ge=1, description="threads of implicit; its BLAS always has one")]
     matrix_memory_mb: Annotated[
         int, Field(ge=1, description="largest training matrix, with its transpose and the listeners' factors, MiB")
     ]
+    sequence: SequenceSettings
 
     @property
     def recipe_settings(self) -> dict[str, Any]:
         """The settings that decide what is learned: all that are not in OPERATIONAL."""
         return self.model_dump(exclude=set(OPERATIONAL))
 
+    @property
+    def width(self) -> int:
+        """Length of an item's vector."""
+        return self.factors if self.family == "als" else self.sequence.width
+
+    @property
+    def rounds(self) -> int:
+        """Rounds of a training, at most: iterations or epochs."""
+        return self.iterations if self.family == "als" else self.sequence.epochs
+
     def with_recipe(self, recipe: Mapping[str, Any]) -> "AlsSettings":
-        """These settings with the recipe of others."""
-        return AlsSettings.model_validate(self.model_dump() | dict(recipe))
-
-
-class SequenceSettings(Section):
-    """The recipe of the sequence model: its network, and how it is learned."""
-
-    length: Annotated[int, Field(ge=2, le=1024, description="last listens of a listener that it reads")]
-    width: Annotated[int, Field(ge=2, le=1024, description="length of a vector; a multiple of heads")]
-    blocks: Annotated[int, Field(ge=1, le=16, description="blocks of attention")]
-    heads: Annotated[int, Field(ge=1, le=64, description="heads of a block's attention")]
-    dropout: Annotated[float, Field(ge=0, lt=1, description="share of values dropped in training")]
-    negatives: Annotated[int, Field(ge=1, description="items drawn beside the next one, for each batch")]
-    learning_rate: Annotated[float, Field(gt=0, le=1, description="largest step of AdamW")]
-    weight_decay: Annotated[float, Field(ge=0, le=1, description="of AdamW")]
-    batch_listeners: Annotated[int, Field(ge=1, description="listeners of a batch, where windows are full")]
-    epochs: Annotated[int, Field(ge=1, description="times that every listener is learned from, at most")]
-    patience: Annotated[int, Field(ge=1, description="epochs without a better validation that end a training")]
-    validation_listeners: Annotated[
-        int, Field(ge=1, description="listeners whose last listen is withheld and says which epoch is taken, at most")
-    ]
-    seed: Annotated[int, Field(ge=0, lt=2**10, description="of the first parameters, batches and dropout")]
+        """These settings with the recipe of others, or a part of one."""
+        own = self.model_dump()
+        of_sequence = own["sequence"] | dict(recipe.get("sequence", {}))
+        return AlsSettings.model_validate(own | dict(recipe) | {"sequence": of_sequence})
 
 
 class ContentSettings(Section):

@@ -25,7 +25,6 @@ from nocturne.core.sections import (
     RelatedSettings,
     RerankingSettings,
     RetentionSettings,
-    SequenceSettings,
     Section,
     SparkSettings,
     TableSettings,
@@ -44,7 +43,6 @@ class Settings(Section):
     interactions: InteractionSettings
     content: ContentSettings
     als: AlsSettings
-    sequence: SequenceSettings
     ranking: RankingSettings
     reranking: RerankingSettings
     related: RelatedSettings
@@ -153,18 +151,27 @@ def _explain_problem(problem: Any) -> str:
 def describe(settings: Settings) -> list[dict[str, Any]]:
     """One row per setting: its name, value, range and meaning, in the order of the sections."""
     schema = Settings.model_json_schema()
-    rows = []
-    for section, values in settings.model_dump(mode="json").items():
-        model = schema["$defs"].get(schema["properties"][section].get("$ref", "").rpartition("/")[2])
-        for name, value in values.items() if model else ():
-            field = model["properties"][name]
-            meaning = field["description"]
-            rows.append({"setting": f"{section}.{name}", "value": value, "range": _range(field), "meaning": meaning})
+    rows = _described(schema, schema, settings.model_dump(mode="json"))
     for table, parameters in settings.expectations.items():
         for name, value in parameters.items():
             meaning = f"see expectations/{table}.json"
             rows.append({"setting": f"expectations.{table}.{name}", "value": value, "range": "", "meaning": meaning})
     return rows
+
+
+def _described(
+    schema: Mapping[str, Any], model: Mapping[str, Any], values: Mapping[str, Any], above: str = ""
+) -> list[dict[str, Any]]:
+    """Rows of the settings of a section, those of sections in it last."""
+    rows, inner = [], []
+    for name, value in values.items():
+        field = model["properties"][name]
+        if "$ref" in field:
+            inner += _described(schema, schema["$defs"][field["$ref"].rpartition("/")[2]], value, f"{above}{name}.")
+        elif above:
+            meaning = field["description"]
+            rows.append({"setting": above + name, "value": value, "range": _range(field), "meaning": meaning})
+    return rows + inner
 
 
 def _range(field: Mapping[str, Any]) -> str:

@@ -32,6 +32,7 @@ from nocturne.serving.cache import Cache, open_cache
 from nocturne.serving.night_record import NightRecord
 from nocturne.storage import rewriting, tombstones
 from nocturne.storage.delta_log import Log
+from nocturne.training.registry import CHECKPOINTS
 
 ERASED = "[erased]"
 _BATCH = "batch"
@@ -215,7 +216,7 @@ def _strike_out(warehouse: Warehouse, leaving: Leaving) -> None:
                 if any(names(text, user_id) for user_id in leaving.user_ids):
                     struck = without_names(text, leaving.user_ids, ERASED)
                     write_atomically(path, struck.encode("utf-8", "surrogateescape"))
-    for scratch in folder.glob(SCRATCH):
+    for scratch in (*folder.glob(SCRATCH), *folder.glob(CHECKPOINTS)):
         shutil.rmtree(scratch)
 
 

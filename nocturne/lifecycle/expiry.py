@@ -154,20 +154,22 @@ def expired_partitions(inventory: Inventory, limits: Limits, dedup_nights: int) 
 
 
 def _expired_models(inventory: Inventory, limits: Limits, listed: Collection[date]) -> dict[str, frozenset[str]]:
-    """Versions that may go from `models` and `item_factors`, given the nights whose lists stay."""
+    """Versions that may go from `models`, `item_factors` and `encoders`, given the nights whose lists stay."""
     needed = _models_needed(inventory, limits, listed)
     undecided = {model.version for model in inventory.models if _undecided(model)}
     first = limits.first("models")
     # Factors go with their row at the latest. Who may still be promoted keeps them as long as that.
     first_factors = max(first, limits.first("item_factors"))
     trained = {model.version: model.run_date for model in inventory.models}
+    factors = frozenset(
+        version
+        for version, day in inventory.factors.items()
+        if day < (first if version in undecided else first_factors) and version not in needed
+    )
     return {
         "models": frozenset(version for version, day in trained.items() if day < first and version not in needed),
-        "item_factors": frozenset(
-            version
-            for version, day in inventory.factors.items()
-            if day < (first if version in undecided else first_factors) and version not in needed
-        ),
+        "item_factors": factors,
+        "encoders": factors,
     }
 
 

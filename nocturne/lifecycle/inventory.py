@@ -17,6 +17,7 @@ from nocturne.serving.manifest import FOLDER as MANIFESTS
 from nocturne.steering.ingest_steers import FOLDER as STEERS
 from nocturne.storage.attempts import FOLDER as ATTEMPTS
 from nocturne.storage.contracts import contract
+from nocturne.training.registry import CHECKPOINTS
 from nocturne.validation.data_docs import FOLDER as DATA_DOCS
 
 LISTENER_TABLES = tuple(name for name in TABLES if contract(name).listener_columns or contract(name).listener_texts)
@@ -26,6 +27,7 @@ SIDE_FOLDERS = {
     MANIFESTS: "manifests; searched, and written anew with the nights",
     ATTEMPTS: "messages of errors; an id in them is struck out",
     DATA_DOCS: "pages of validations; an id in them is struck out",
+    CHECKPOINTS: "state of trainings that have not ended; removed",
     "_lease": "who works on the warehouse; holds no listener",
     ERASURES: "requests with their ids until they are carried out, and certificates without",
 }

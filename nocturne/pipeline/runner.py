@@ -19,9 +19,9 @@ from nocturne.flow import (
     GATED_TABLES,
     NIGHTLY,
     PUBLICATION,
-    VALIDATED_TABLES,
     VALIDATION,
     Stage,
+    validated_after,
 )
 from nocturne.ingestion import landing
 from nocturne.lifecycle import erasure
@@ -139,7 +139,7 @@ def run_night(spark: SparkSession, night: Night) -> None:
             if stage is PUBLICATION:
                 _tell_how_to_go_on(night)
             raise
-        run_validation(spark, night, [table for table in stage.writes if table in VALIDATED_TABLES], close=True)
+        run_validation(spark, night, validated_after(stage), close=True)
         if stage is PUBLICATION:
             console.print(f"night {night.run_date} published in {time.monotonic() - started:.1f} s")
 

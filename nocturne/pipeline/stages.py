@@ -21,6 +21,7 @@ from nocturne.ranking.relate_items import relate_items
 from nocturne.serving.refresh_cache import refresh_cache
 from nocturne.steering.ingest_steers import ingest_steers
 from nocturne.training.train_als import train_als
+from nocturne.training.train_sequence import train_sequence
 
 STAGES: dict[str, Callable[[SparkSession, Night, Progress], StageResult]] = {
     stage.__name__: stage
@@ -30,6 +31,7 @@ STAGES: dict[str, Callable[[SparkSession, Night, Progress], StageResult]] = {
         ingest_steers,
         build_interactions,
         embed_items,
+        train_sequence,
         train_als,
         rank_users,
         relate_items,

@@ -23,6 +23,7 @@ class Listeners:
     Attributes:
         rows: their rows of `interactions`.
         entries: confidences in the model's items.
+        recent: positions of the items heard last, oldest first, as the model's encoder reads them; none without one.
         already_heard: positions of items that they heard and may not get tonight.
         classes: class of their market.
         candidates: items that they may get; shape (listeners,).
@@ -31,6 +32,7 @@ class Listeners:
 
     rows: pa.RecordBatch
     entries: Confidences
+    recent: CsrRows
     already_heard: CsrRows
     classes: Classes
     candidates: Counts
@@ -63,7 +65,8 @@ class Listeners:
         of_heard = markets.masks[np.repeat(classes, already_heard.lengths), already_heard.positions]
         heard_eligible = np.concatenate([[0], np.cumsum(of_heard)])[already_heard.offsets]
         candidates = markets.sizes[classes] - np.diff(heard_eligible)
-        return cls(rows, model.confidence_rows(rows), already_heard, classes, candidates, valid_until)
+        recent = model.sequence_rows(rows) if model.encoder else CsrRows.empty(rows.num_rows)
+        return cls(rows, model.confidence_rows(rows), recent, already_heard, classes, candidates, valid_until)
 
 
 class ListenerFactors:

@@ -80,7 +80,7 @@ def rank_users(spark: SparkSession, night: Night, progress: Progress) -> StageRe
         return StageResult(0, remark="no model yet, so nobody to rank for")
     listeners, previous = tables.count(night, "interactions"), previous_night(night, "pools")
     if previous:
-        for table in ("pools", "item_factors", "cold_factors", "bridge_factors"):
+        for table in ("pools", "item_factors", "encoders", "cold_factors", "bridge_factors"):
             require_unchanged(previous, table)
     control = with_shelves(make_ranker(night, model, previous), stored_bridges(night, model), night.settings.reranking)
     settings = night.settings.experiments
@@ -328,9 +328,10 @@ def _reranker(night: Night, model: Model) -> Reranker | None:
 
 def _check_size(model: Model, night: Night) -> None:
     items, width = model.factors.shape
-    # The factors as they are and as they are multiplied, once more by type; what else is kept of an item is small.
+    # The factors as they are and as they are multiplied, once more by type, and as an encoder reads them; what else is
+    # kept of an item is small.
     layouts = 2 if night.settings.ranking.shelf_types else 1
-    needed = items * (2 * 4 * width * layouts + 8 * model.neighbours.shape[1] + _BYTES_PER_ITEM)
+    needed = items * (4 * width * (2 * layouts + bool(model.encoder)) + 8 * model.neighbours.shape[1] + _BYTES_PER_ITEM)
     allowed = night.settings.ranking.items_memory_mb
     if needed > allowed * 2**20:
         raise UsageError(

@@ -114,6 +114,11 @@ class Ranker:
         return Additions(then.masks[: then.plain], self.markets.masks[: self.markets.plain])
 
     @cached_property
+    def embeddings(self) -> Factors:
+        """Embeddings of the items, as the model's encoder reads them; of no items without one."""
+        return self.model.encoder.embeddings(self.items.factors) if self.model.encoder else self.items.factors[:0]
+
+    @cached_property
     def fallbacks(self) -> Fallbacks:
         """Lists for listeners without factors."""
         return Fallbacks(self.model, self.markets, self.items.tie_order, self.settings.top_k)
@@ -130,6 +135,7 @@ class Ranker:
             (self.model, "position"),
             (self.items, "place"),
             (self.items, "rounding"),
+            (self, "embeddings"),
             (self, "eligible"),
             (self.additions, "counts"),
             (self.additions, "too_many"),
@@ -240,8 +246,10 @@ class Ranker:
         return standing.merged(reached, top).without_short(listeners.candidates, self.considered)
 
     def solve(self, listeners: Listeners, some: Counts) -> Floats:
-        """The factors of some listeners."""
+        """The factors of some listeners: encoded where the model has an encoder, else solved."""
         model, rows = self.model, listeners.entries.take(some)
+        if model.encoder:
+            return model.encoder.vectors(self.embeddings, listeners.recent.take(some))
         ridge, exponent = model.settings.regularization, model.settings.regularization_exponent
         return solve_users(self.items.factors, model.spectrum, ridge, rows, exponent)
 

@@ -36,7 +36,7 @@ class Carried(NamedTuple):
 
     Attributes:
         heard: numbers of the items that have a part in any; shape (heard,).
-        by_factors: parts of the scores by factors; shape (items, heard).
+        by_factors: parts of the scores by factors, zeros of a model that encodes listeners; shape (items, heard).
         by_neighbours: parts of the neighbourhood scores; shape (items, heard).
     """
 
@@ -51,7 +51,7 @@ def carried(items: ServedItems, row: ServedRow, numbers: Indexes) -> Carried:
     ridge = items.info.ridge * max(1, len(heard)) ** items.info.ridge_exponent
     neighbours, similarities = items.neighbours
     by_factors = np.zeros((len(numbers), len(heard)))
-    if len(heard):
+    if len(heard) and items.info.spectrum:
         spectrum = np.array(items.info.spectrum)
         by_factors = contributions(items.factors, spectrum, ridge, heard, weights, numbers)
         by_factors *= items.multipliers[numbers][:, None]

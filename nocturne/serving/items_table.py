@@ -153,7 +153,7 @@ def _info(night: Night, model: Model | None, markets: Markets, content_types: pa
     classes = {market: number for market, number in markets.classes.items() if market is not None}
     return ItemsInfo(
         model_version=model.version if model else "",
-        spectrum=tuple(model.spectrum.tolist()) if model else (),
+        spectrum=tuple(model.spectrum.tolist()) if model and not model.encoder else (),
         ridge=model.settings.regularization if model else 0.0,
         ridge_exponent=model.settings.regularization_exponent if model else 0.0,
         neighbour_weight=model.settings.neighbour_weight if model else 0.0,

@@ -79,6 +79,11 @@ class ModelRecord:
     seconds: float
 
     @property
+    def family(self) -> str:
+        """The kind of model: als or sequence."""
+        return str(json.loads(self.settings)["family"])
+
+    @property
     def recipe(self) -> dict[str, Any]:
         """The settings that decided what it learned, without those of operation."""
         stored: dict[str, Any] = json.loads(self.settings)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import pyarrow.dataset as ds
     from pyspark.sql import DataFrame, SparkSession
 
-OF_MODELS = ("models", "item_factors")
+OF_MODELS = ("models", "item_factors", "encoders")
 """Tables with a partition a model: to a night belongs that of the model live on it."""
 
 ACCUMULATED = ("item_index", "item_texts", "cold_factors", "bridges", "bridge_factors", "tombstones")

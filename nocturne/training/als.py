@@ -1,13 +1,15 @@
-"""The interaction matrix -> item factors, by `implicit`'s alternating least squares.
+"""The interaction matrix -> item factors, by `implicit`'s alternating least squares or by a network.
 
 What is learned is kept as a `Model`. Listeners' factors are not kept: they follow from a listener's own row and
 the model.
 """
 
 import hashlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import date
+from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -16,6 +18,7 @@ from scipy.sparse import csr_matrix
 from threadpoolctl import threadpool_limits
 
 from nocturne.core.arrays import Counts, Factors, Floats, Indexes
+from nocturne.core.csr import CsrRows
 from nocturne.core.errors import UsageError
 from nocturne.core.sections import AlsSettings
 from nocturne.training.confidences import confidence_rows, heard_items, positions
@@ -23,8 +26,10 @@ from nocturne.training.item_counts import ItemCounts, MarketCensus
 from nocturne.training.model import Model
 from nocturne.training.neighbours import Weights, nearest
 from nocturne.training.predecessors import predecessors
-from nocturne.training.principal_axes import principal_axes
+from nocturne.training.principal_axes import axes_of, principal_axes
 from nocturne.training.sampling import doubled, levels
+from nocturne.training.sequence.encoder import Arrays, Encoder, Shape
+from nocturne.training.sequence.sequences import sequences_of
 
 Progress = Callable[[int, float], None]
 
@@ -50,7 +55,7 @@ class Training:
         item_coverage: items that got enough listeners in that sample, of those that have enough.
         listeners: rows of the matrix.
         entries: non-zeros of the matrix.
-        losses: training loss after each iteration, 5 significant digits.
+        losses: training loss after each iteration or epoch, 5 significant digits.
     """
 
     model: Model
@@ -89,6 +94,14 @@ class _TrainingInputs:
     settings: AlsSettings
 
 
+class _Learned(NamedTuple):
+    """Factors of items, losses, and what encodes listeners; None where they are solved."""
+
+    factors: Factors
+    losses: tuple[float, ...]
+    weights: Arrays | None = None
+
+
 def train(
     rows: Iterable[pa.RecordBatch],
     item_ids: pa.Array,
@@ -98,11 +111,12 @@ def train(
     parent: Model | None = None,
     progress: Progress = lambda _iteration, _loss: None,
     census: Census | None = None,
+    checkpoint: Path | None = None,
 ) -> Training:
-    """Learn item factors from the interaction matrix.
+    """Learn item factors from the interaction matrix, or from the order of its last listens.
 
     The rows are gone through twice, to count and to fill, and twice more for what is heard after what, so that the
-    matrix is all that is ever held of them.
+    matrix is all that is ever held of them, and of a sequence model the last listens.
 
     Args:
         rows: `COLUMNS` of the night's `interactions`, the same rows in the same order each time; the order decides
@@ -111,9 +125,11 @@ def train(
         parent: model whose item factors to start from; items it lacks start from seeded rows.
         progress: called after each iteration with its number, from 1, and the loss.
         census: of everyone, where `rows` are those of the sample alone.
+        checkpoint: file that the training of a sequence model goes on from; None: none is written.
 
     Raises:
-        UsageError: the matrix is larger than settings or int32 indexes allow, or the factors diverge.
+        UsageError: the matrix is larger than settings or int32 indexes allow, the factors diverge, or what a sequence
+            model needs is not installed.
     """
     census = census or take_census(rows, len(item_ids), settings)
     level, coverage = _smallest_sample(census, settings)
@@ -124,14 +140,17 @@ def train(
     _check_size(int(census.rows[level]), int(census.listeners[level, trained].sum()), settings)
     inputs = _TrainingInputs(item_ids, run_date, half_life_days, settings)
     matrix = _matrix(rows, census, level, position, weights, inputs)
-    if parent is not None and parent.factors.shape[1] != settings.factors:
+    if parent is not None and (settings.family != "als" or parent.factors.shape[1] != settings.factors):
         parent = None
     # implicit runs its own threads over listeners; BLAS threads beneath them only get in the way.
     with threadpool_limits(limits=1, user_api="blas"):
-        factors, losses = _fit(
-            matrix, share, _initial_factors(trained, len(item_ids), settings, parent), settings, progress
-        )
-        model = _freeze(factors, matrix, rows, trained, census, inputs)
+        if settings.family == "sequence":
+            sequences = sequences_of(_sampled(rows, census, level, settings), position)
+            learned = _fit_sequences(sequences, len(trained), settings, checkpoint, progress)
+        else:
+            initial = _initial_factors(trained, len(item_ids), settings, parent)
+            learned = _fit(matrix, share, initial, settings, progress)
+        model = _freeze(learned, matrix, rows, trained, census, inputs)
     return Training(
         model,
         parent=parent.version if parent else None,
@@ -139,7 +158,7 @@ def train(
         item_coverage=coverage,
         listeners=matrix.shape[0],
         entries=int(matrix.nnz),
-        losses=losses,
+        losses=learned.losses,
     )
 
 
@@ -188,10 +207,7 @@ def _matrix(
     values, columns = np.empty(most, np.float32), np.empty(most, np.int32)
     ends = np.zeros(listeners + 1, np.int32)
     row, entry, settings = 0, 0, inputs.settings
-    for batch in rows:
-        sampled = batch
-        if level < len(census.shares) - 1:
-            sampled = batch.filter(pa.array(levels(batch.column("user_id"), census.shares, settings.seed) <= level))
+    for sampled in _sampled(rows, census, level, settings):
         part = confidence_rows(sampled, position, weights, inputs.run_date, inputs.half_life_days, settings)
         ends[row + 1 : row + 1 + sampled.num_rows] = entry + part.offsets[1:]
         row, start, entry = row + sampled.num_rows, entry, entry + len(part.columns)
@@ -201,9 +217,37 @@ def _matrix(
     return csr_matrix((values[:entry], columns[:entry], ends), shape=(listeners, len(weights)))
 
 
+def _sampled(
+    rows: Iterable[pa.RecordBatch], census: Census, level: int, settings: AlsSettings
+) -> Iterator[pa.RecordBatch]:
+    """The rows of the listeners of a sample."""
+    for batch in rows:
+        if level == len(census.shares) - 1:
+            yield batch
+        else:
+            yield batch.filter(pa.array(levels(batch.column("user_id"), census.shares, settings.seed) <= level))
+
+
+def _fit_sequences(
+    sequences: CsrRows, items: int, settings: AlsSettings, checkpoint: Path | None, progress: Progress
+) -> _Learned:
+    """Embeddings and encoder of a sequence model."""
+    try:
+        from nocturne.training.sequence.fit import fit
+    except ImportError as error:
+        raise UsageError(
+            "what trains sequence models is not installed",
+            where="als.family = sequence",
+            found=f"no module {error.name}",
+            fix="`setup/environment.sh --group sequence` installs it, 300 MB; or set als.family = als",
+        ) from error
+    fitted = fit(sequences, items, settings.sequence, checkpoint, lambda epoch, loss, _ndcg: progress(epoch, loss))
+    return _Learned(fitted.embeddings, fitted.losses, fitted.weights)
+
+
 def _fit(
     matrix: csr_matrix, share: float, initial: Factors | None, settings: AlsSettings, progress: Progress
-) -> tuple[Factors, tuple[float, ...]]:
+) -> _Learned:
     """Item factors as training on everyone would scale them, and the losses.
 
     In a sample there is less evidence of each item, by its share, but not of each listener; so the items' ridge
@@ -231,7 +275,7 @@ def _fit(
     model.fit(matrix, show_progress=False, callback=note)
     if not np.isfinite(model.item_factors).all():
         raise UsageError("the training diverged", found="factors that are not finite", fix="raise als.regularization")
-    return model.item_factors * share**-0.25, tuple(losses)
+    return _Learned(model.item_factors * share**-0.25, tuple(losses))
 
 
 def _seeded(rng: np.random.Generator, rows: int, settings: AlsSettings) -> Factors:
@@ -271,7 +315,7 @@ def _weigh_neighbours(
 
 
 def _freeze(
-    factors: Factors,
+    learned: _Learned,
     matrix: csr_matrix,
     rows: Iterable[pa.RecordBatch],
     trained: Indexes,
@@ -279,12 +323,16 @@ def _freeze(
     inputs: _TrainingInputs,
 ) -> Model:
     """Keep the items that got factors; a zero vector would outrank every negative score."""
-    settings = inputs.settings
-    usable = np.any(factors != 0, axis=1)
-    trained = trained[usable]
+    settings, encoder = inputs.settings, None
+    usable = np.any(learned.factors != 0, axis=1)
+    trained, factors = trained[usable], learned.factors[usable]
     ids = inputs.item_ids.take(pa.array(trained))
-    rotated, spectrum = principal_axes(factors[usable])
+    rotated, spectrum = principal_axes(factors)
     digest = hashlib.sha256(rotated.data)
+    if learned.weights is not None:
+        encoder = Encoder(Shape.of(settings.sequence), learned.weights, axes_of(factors).astype(np.float32))
+        for name in sorted(encoder.weights):
+            digest.update(encoder.weights[name].tobytes())
     digest.update("\n".join(ids.to_pylist()).encode())
     digest.update(settings.model_dump_json().encode())
     listeners = census.listeners[-1, trained]
@@ -298,7 +346,7 @@ def _freeze(
     digest.update(successions.data)
     counts = listeners.astype(np.float64)
     return Model(
-        version=f"als-{inputs.run_date}-{digest.hexdigest()[:8]}",
+        version=f"{settings.family}-{inputs.run_date}-{digest.hexdigest()[:8]}",
         settings=settings,
         anchor_date=inputs.run_date,
         half_life_days=inputs.half_life_days,
@@ -307,7 +355,8 @@ def _freeze(
         factors=rotated,
         spectrum=spectrum,
         confidence_weights=counts**-settings.popularity_exponent,
-        score_multipliers=counts**settings.score_exponent,
+        # Of a network popularity is learned, and a score below 0 would be turned round.
+        score_multipliers=counts**settings.score_exponent if encoder is None else np.ones(len(counts)),
         listeners=listeners,
         market_listeners={market: heard.among(trained) for market, heard in census.market_listeners.items()},
         neighbours=neighbours,
@@ -315,6 +364,7 @@ def _freeze(
         predecessors=before,
         predecessor_weights=successions,
         added_on=np.zeros(len(trained), np.int64),
+        encoder=encoder,
     )
 
 

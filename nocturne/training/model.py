@@ -14,11 +14,17 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from nocturne.core.arrays import Counts, Factors, Floats, Indexes, Mask
+from nocturne.core.csr import CsrRows
 from nocturne.core.sections import AlsSettings
 from nocturne.storage.contracts import contract
 from nocturne.storage.model_transitions import ModelRecord
 from nocturne.training.confidences import Confidences, confidence_rows, positions
 from nocturne.training.item_counts import ItemCounts, from_maps, to_maps
+from nocturne.training.sequence.encoder import Encoder, Shape
+from nocturne.training.sequence.sequences import sequence_rows
+
+AXES = "axes"
+"""Name of an encoder's axes in `encoders`."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +51,7 @@ class Model:
         predecessors: positions of the items after which each is heard most, as the neighbours are kept.
         predecessor_weights: how often, aligned with them; the largest of all is 1.
         added_on: night that added each item, in days since 1970-01-01; 0 of those that were learned; shape (items,).
+        encoder: of a sequence model, encodes listeners; None of another, whose listeners are solved.
     """
 
     version: str
@@ -64,6 +71,7 @@ class Model:
     predecessors: Indexes
     predecessor_weights: Factors
     added_on: Counts
+    encoder: Encoder | None = None
 
     @cached_property
     def cold(self) -> Mask:
@@ -78,6 +86,11 @@ class Model:
     def position(self) -> Indexes:
         """Position in the model of each item index; -1 for items without factors."""
         return positions(self.item_indexes, int(self.item_indexes.max()) + 1)
+
+    def sequence_rows(self, rows: pa.RecordBatch) -> CsrRows:
+        """Last listens of rows of `interactions` as this model's encoder reads them: of items that were learned."""
+        recent = sequence_rows(rows, self.position)
+        return recent.where(~self.cold[recent.positions])
 
     def confidence_rows(self, rows: pa.RecordBatch) -> Confidences:
         """Rows of `interactions` as this model weighs them to rank: in their order, if the recipe says so."""
@@ -122,8 +135,34 @@ def _evidence_lists(model: Model, items: str, weights: str) -> dict[str, pa.List
     }
 
 
-def model_from_tables(record: ModelRecord, factors: pa.Table, half_life_days: float) -> Model:
-    """The model of a record of the registry and its rows of `item_factors`."""
+def encoder_table(model: Model) -> pa.Table:
+    """The arrays of the model's encoder as rows of `encoders`; none of a model that has no encoder."""
+    encoder = model.encoder
+    arrays = {} if encoder is None else {AXES: encoder.axes, **encoder.weights}
+    rows = [
+        {
+            "run_date": model.anchor_date,
+            "model_version": model.version,
+            "name": name,
+            "shape": list(arrays[name].shape),
+            "numbers": arrays[name].ravel(),
+        }
+        for name in sorted(arrays)
+    ]
+    return pa.Table.from_pylist(rows, contract("encoders").arrow_schema)
+
+
+def encoder_from_table(rows: pa.Table, settings: AlsSettings) -> Encoder:
+    """The encoder of a sequence model from its rows of `encoders`."""
+    arrays = {row["name"]: np.array(row["numbers"], np.float32).reshape(row["shape"]) for row in rows.to_pylist()}
+    axes = arrays.pop(AXES)
+    return Encoder(Shape.of(settings.sequence), arrays, axes)
+
+
+def model_from_tables(
+    record: ModelRecord, factors: pa.Table, half_life_days: float, encoder: Encoder | None = None
+) -> Model:
+    """The model of a record of the registry, its rows of `item_factors`, and its encoder if it has one."""
     factors = factors.sort_by("item_index").combine_chunks()
     spectrum = np.array(record.spectrum)
     item_indexes = factors["item_index"].to_numpy()
@@ -149,6 +188,7 @@ def model_from_tables(record: ModelRecord, factors: pa.Table, half_life_days: fl
         predecessors=before,
         predecessor_weights=successions,
         added_on=np.zeros(len(item_indexes), np.int64),
+        encoder=encoder,
     )
 
 

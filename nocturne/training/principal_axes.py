@@ -13,20 +13,11 @@ _BLOCK_ROWS = 8192
 """Rows held in float64 at once."""
 
 
-def principal_axes(factors: npt.NDArray[np.float32]) -> tuple[npt.NDArray[np.float32], Floats]:
-    """Rotate factors so that their Gram matrix is diagonal, the largest eigenvalue first.
+def axes_of(factors: npt.NDArray[np.float32]) -> Floats:
+    """The principal axes of factors, as columns, that of the largest eigenvalue first; shape (factors, factors).
 
-    Each axis points so that its component of largest magnitude is positive: the same factors give the same bytes
-    on one kind of machine, with one BLAS thread.
-
-    Args:
-        factors: finite; shape (items, factors).
-
-    Returns:
-        The rotated factors, float32, and the diagonal of their own Gram matrix (factors,), of what float32 holds.
-        It descends but for rounding, and what rounding leaves beside the diagonal is within 2^-23 of its trace.
-
-    Source: principal component analysis without centring; the inner products, and so the scores, stay.
+    Each points so that its component of largest magnitude is positive: the same factors give the same bytes on one
+    kind of machine, with one BLAS thread.
     """
     width = factors.shape[1]
     gram = np.zeros((width, width))
@@ -34,9 +25,24 @@ def principal_axes(factors: npt.NDArray[np.float32]) -> tuple[npt.NDArray[np.flo
         exact = factors[start : start + _BLOCK_ROWS].astype(np.float64)
         gram += exact.T @ exact
     axes = np.linalg.eigh(gram).eigenvectors[:, ::-1]
-    axes = axes * np.sign(axes[np.abs(axes).argmax(axis=0), np.arange(width)])
+    return np.asarray(axes * np.sign(axes[np.abs(axes).argmax(axis=0), np.arange(width)]))
+
+
+def principal_axes(factors: npt.NDArray[np.float32]) -> tuple[npt.NDArray[np.float32], Floats]:
+    """Rotate factors so that their Gram matrix is diagonal, the largest eigenvalue first.
+
+    Args:
+        factors: finite; shape (items, factors).
+
+    Returns:
+        The factors on `axes_of` them, float32, and the diagonal of their own Gram matrix (factors,), of what float32
+        holds. It descends but for rounding, and what rounding leaves beside the diagonal is within 2^-23 of its trace.
+
+    Source: principal component analysis without centring; the inner products, and so the scores, stay.
+    """
+    axes = axes_of(factors)
     rotated = np.empty_like(factors, order="C")
-    spectrum = np.zeros(width)
+    spectrum = np.zeros(factors.shape[1])
     for start in range(0, len(factors), _BLOCK_ROWS):
         block = rotated[start : start + _BLOCK_ROWS]
         block[:] = factors[start : start + _BLOCK_ROWS].astype(np.float64) @ axes

@@ -7,6 +7,8 @@ transition writes rows of `models` and leaves the factors alone.
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import date
+from pathlib import Path
 from typing import Literal
 
 import pyarrow as pa
@@ -34,12 +36,25 @@ from nocturne.storage.running_experiments import running
 from nocturne.storage.stored_rows import StoredRows
 from nocturne.training import als
 from nocturne.training.hold_out import COLUMNS as HELD_OUT
-from nocturne.training.model import Model, factors_table, model_from_tables, with_cold_items
+from nocturne.training.model import (
+    Model,
+    encoder_from_table,
+    encoder_table,
+    factors_table,
+    model_from_tables,
+    with_cold_items,
+)
 from nocturne.training.race import Race, run_race
 
-Origin = Literal["train_als", "retrain", "tune", "experiment"]
+Origin = Literal["train_als", "train_sequence", "retrain", "tune", "experiment"]
 THE_NIGHT = "train_als"
 """Who moves the models that the night itself trains."""
+
+CHECKPOINTS = "_checkpoints"
+"""Folder of a warehouse with the state of trainings that have not ended."""
+
+_LEARNED = ("item_factors", "encoders")
+"""Tables of what a model learned."""
 
 _COLD = (*("run_date", "item_index", "item_id", "factors", "score_multiplier", "neighbours", "similarities"),)
 
@@ -99,7 +114,11 @@ def load_model(warehouse: Warehouse, version: str) -> Model:
             found=f"{record.version}, {record.state}",
             fix="train it again: its settings stand in `models`; retention.nights.item_factors says how long they stay",
         )
-    return model_from_tables(record, factors, warehouse.settings.interactions.half_life_days)
+    settings, encoder = AlsSettings.model_validate_json(record.settings), None
+    if settings.family == "sequence":
+        arrays = tables.rows(warehouse, "encoders", pc.field("model_version") == record.version)
+        encoder = encoder_from_table(arrays, settings)
+    return model_from_tables(record, factors, warehouse.settings.interactions.half_life_days, encoder)
 
 
 def live_model(night: Night) -> Model | None:
@@ -149,7 +168,7 @@ def train(
     """Train a model on a night's interactions, without Spark; nothing is written.
 
     Args:
-        race: have a race choose the recipe first, if als.recipe is "fit".
+        race: have a race choose the recipe of the factorization first, if als.recipe is "fit".
         race_share: of the race that chose these settings before; 0 if none did.
 
     Raises:
@@ -167,9 +186,11 @@ def train(
     rows = StoredRows.at(night, "interactions", als.COLUMNS)
     item_ids = tables.rows(night.warehouse, "item_index").sort_by("item_index")["item_id"].combine_chunks()
     half_life = night.settings.interactions.half_life_days
-    raced = choose_recipe(night, settings) if race and settings.recipe == "fit" else None
+    races = race and settings.recipe == "fit" and settings.family == "als"
+    raced = choose_recipe(night, settings) if races else None
     settings = raced.settings if raced else settings
-    training = als.train(rows, item_ids, night.run_date, half_life, settings, parent, progress)
+    checkpoint = _checkpoint(night.warehouse, night.run_date)
+    training = als.train(rows, item_ids, night.run_date, half_life, settings, parent, progress, checkpoint=checkpoint)
     inputs = {"interactions": rows.version, "item_index": tables.version(night.warehouse, "item_index")}
     return Trained(training, inputs, time.monotonic() - started, raced, max(race_share, raced.share if raced else 0.0))
 
@@ -266,8 +287,8 @@ def write(warehouse: Warehouse, before: Sequence[ModelRecord], after: Sequence[M
     table = pa.Table.from_pylist(rows, schema=contract("models").arrow_schema)
     writing.replace_rows(table, "models", warehouse, _is_version(changed))
     if gone := [name for name in changed if name not in new]:
-        none = contract("item_factors").arrow_schema.empty_table()
-        writing.replace_rows(none, "item_factors", warehouse, _is_version(gone))
+        for table in _LEARNED:
+            writing.replace_rows(contract(table).arrow_schema.empty_table(), table, warehouse, _is_version(gone))
 
 
 def _record(trained: Trained, origin: Origin) -> ModelRecord:
@@ -309,6 +330,14 @@ def _in_use(models: Sequence[ModelRecord]) -> list[ModelRecord]:
 
 def _write_factors(warehouse: Warehouse, model: Model) -> None:
     writing.replace_rows(factors_table(model), "item_factors", warehouse, _is_version([model.version]))
+    if model.encoder:
+        writing.replace_rows(encoder_table(model), "encoders", warehouse, _is_version([model.version]))
+        _checkpoint(warehouse, model.anchor_date).unlink(missing_ok=True)
+
+
+def _checkpoint(warehouse: Warehouse, run_date: date) -> Path:
+    """The file that a training on a night goes on from."""
+    return Path(warehouse.path) / CHECKPOINTS / f"{run_date}.npz"
 
 
 def _is_version(versions: Sequence[str]) -> str:

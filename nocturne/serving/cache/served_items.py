@@ -89,7 +89,7 @@ class ItemsInfo:
 
     Attributes:
         model_version: of the factors; empty without a model.
-        spectrum: diagonal of the factors' Gram matrix.
+        spectrum: diagonal of the factors' Gram matrix; empty where listeners are encoded and not solved.
         ridge, ridge_exponent: of the model's listeners.
         neighbour_weight: of the second stage.
         candidates: items that the second stage orders.

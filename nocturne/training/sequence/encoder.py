@@ -1,7 +1,7 @@
 """The encoder: the items that a listener heard last -> their vector, in NumPy alone.
 
-Every listener is encoded in products of one fixed shape, so that a vector depends on nobody beside them: not on the
-batch, nor on where in it they stand.
+Arrays are single precision, arithmetic is double, and every listener is encoded in products of a shape of their own,
+so that a vector depends on nobody beside them: not on the batch, nor on where in it they stand.
 
 Source: Kang and McAuley (2018), Self-Attentive Sequential Recommendation, section III; the gates of residuals after
 Borisyuk et al. (2024), LiGR, section 4; attention's bias by distance after Shaw et al. (2018), section 3.2.
@@ -11,17 +11,23 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
-from nocturne.core.arrays import Factors, Indexes
+from nocturne.core.arrays import Factors, Floats, Indexes
+from nocturne.core.csr import CsrRows
+from nocturne.core.sections import SequenceSettings
 
 NOTHING = -1
 """Place of a window before its first item."""
 
-_EPSILON = 1e-6
-_HIDDEN = np.float32(-1e9)
+MATRICES = ("query", "key", "value", "mix", "attend/gate", "feed/up", "feed/down", "feed/gate")
+"""Square matrices of a block, by name."""
 
-Weights = Mapping[str, Factors]
-"""Arrays of a network by name: `items`, `first_item`, and of block b `b/query`, `b/distance` and so on."""
+_AT_ONCE = 256
+_EPSILON = 1e-6
+
+Arrays = Mapping[str, Factors]
+"""Arrays of a network by name, without embeddings: `end/scale`, and of block b `b/query`, `b/distance` and so on."""
 
 
 @dataclass(frozen=True)
@@ -39,78 +45,124 @@ class Shape:
     blocks: int
     heads: int
 
+    @classmethod
+    def of(cls, settings: SequenceSettings) -> "Shape":
+        """The shape that a recipe asks for."""
+        return cls(settings.length, settings.width, settings.blocks, settings.heads)
 
-def encode(weights: Weights, shape: Shape, windows: Indexes) -> Factors:
-    """Vectors of listeners, whose inner products with `weights["items"]` are scores.
+    def of_weights(self) -> dict[str, tuple[int, ...]]:
+        """The shape of every array of `Arrays`, by name."""
+        shapes: dict[str, tuple[int, ...]] = {"end/scale": (self.width,)}
+        for block in range(self.blocks):
+            shapes |= {f"{block}/{name}": (self.width, self.width) for name in MATRICES}
+            shapes |= {f"{block}/{name}/scale": (self.width,) for name in ("attend", "feed")}
+            shapes[f"{block}/distance"] = (self.heads, self.length)
+        return shapes
 
-    Args:
-        windows: positions of the items heard last, the last one at the end, NOTHING before the first one; at least
-            one item each; shape (listeners, length).
 
-    Returns:
-        float32; shape (listeners, width).
+@dataclass(frozen=True)
+class Encoder:
+    """A trained network, whose vectors score items by their factors on principal axes.
+
+    Attributes:
+        axes: orthogonal, from embeddings to factors; shape (width, width).
     """
-    hidden = np.where((windows >= 0)[:, :, None], weights["items"][np.maximum(windows, 0)], np.float32(0))
-    hidden = hidden * np.float32(np.sqrt(shape.width))
-    for block in range(shape.blocks):
-        last = block == shape.blocks - 1
-        hidden = _block(weights, f"{block}/", shape, hidden, windows, last_only=last)
-    vectors: Factors = _normalised(hidden[:, -1, :], weights["end/scale"])
-    return vectors
+
+    shape: Shape
+    weights: Arrays
+    axes: Factors
+
+    def embeddings(self, factors: Factors) -> Factors:
+        """Embeddings of items, which the network reads, from their factors; shape (items, width)."""
+        embeddings: Factors = factors @ self.axes.T
+        return embeddings
+
+    def vectors(self, embeddings: Factors, recent: CsrRows) -> Floats:
+        """Vectors of listeners, whose inner products with factors are scores; zeros for who heard nothing.
+
+        Args:
+            embeddings: of items; shape (items, width).
+            recent: positions of the items that each listener heard, oldest first.
+
+        Returns:
+            Shape (listeners, width).
+        """
+        windows = windows_of(recent, self.shape.length)
+        vectors = np.zeros((len(windows), self.shape.width))
+        some = np.flatnonzero(recent.lengths)
+        axes = self.axes.astype(np.float64)
+        for first in range(0, len(some), _AT_ONCE):
+            part = some[first : first + _AT_ONCE]
+            encoded = encode(self.weights, self.shape, embeddings, windows[part])
+            vectors[part] = (encoded[:, None, :] @ axes)[:, 0]
+        return vectors
 
 
-def windows_of(offsets: Indexes, positions: Indexes, length: int) -> Indexes:
-    """The last items of every listener, as `encode` takes them; shape (listeners, length)."""
-    lengths = np.minimum(np.diff(offsets), length)
+def windows_of(recent: CsrRows, length: int) -> Indexes:
+    """The last items of listeners, the last one at the end, NOTHING before the first; shape (listeners, length)."""
+    lengths = np.minimum(recent.lengths, length)
     windows = np.full((len(lengths), length), NOTHING, np.int32)
     place = np.arange(length)[None, :] - (length - lengths)[:, None]
-    source = offsets[1:, None] - lengths[:, None] + place
+    source = recent.offsets[1:, None] - lengths[:, None] + place
     present = place >= 0
-    windows[present] = positions[source[present]]
+    windows[present] = recent.positions[source[present]]
     return windows
 
 
-def _block(
-    weights: Weights, name: str, shape: Shape, hidden: Factors, windows: Indexes, *, last_only: bool
-) -> Factors:
+def encode(weights: Arrays, shape: Shape, embeddings: Factors, windows: Indexes) -> Floats:
+    """Vectors of listeners, whose inner products with embeddings are scores; shape (listeners, width).
+
+    Args:
+        windows: as of `windows_of`, at least one item each; shape (listeners, length).
+    """
+    exact = {name: values.astype(np.float64) for name, values in weights.items()}
+    read = np.where((windows >= 0)[:, :, None], embeddings[np.maximum(windows, 0)], np.float32(0))
+    hidden = read.astype(np.float64) * shape.width**0.5
+    for block in range(shape.blocks):
+        of_block = {name.removeprefix(f"{block}/"): values for name, values in exact.items()}
+        hidden = _block(of_block, shape, hidden, windows, last_only=block == shape.blocks - 1)
+    return _normalise(hidden[:, -1, :], exact["end/scale"])
+
+
+_Exact = Mapping[str, Floats]
+
+
+def _block(weights: _Exact, shape: Shape, hidden: Floats, windows: Indexes, *, last_only: bool) -> Floats:
     """One block of attention and a feed-forward layer, of all places or, where no block follows, of the last one."""
-    inner = _normalised(hidden, weights[name + "attend/scale"])
-    asking = inner[:, -1:, :] if last_only else inner
-    residual = hidden[:, -1:, :] if last_only else hidden
-    attended = _attend(weights, name, shape, asking, inner, windows)
-    hidden = residual + attended * _sigmoid(asking @ weights[name + "attend/gate"])
-    inner = _normalised(hidden, weights[name + "feed/scale"])
-    up = inner @ weights[name + "feed/up"]
-    fed = (up * _sigmoid(up)) @ weights[name + "feed/down"]
-    return hidden + fed * _sigmoid(inner @ weights[name + "feed/gate"])
+    inner = _normalise(hidden, weights["attend/scale"])
+    asking, residual = (inner[:, -1:, :], hidden[:, -1:, :]) if last_only else (inner, hidden)
+    attended = _attend(weights, shape, asking, inner, windows)
+    hidden = residual + attended * _sigmoid(asking @ weights["attend/gate"])
+    inner = _normalise(hidden, weights["feed/scale"])
+    up = inner @ weights["feed/up"]
+    fed = (up * _sigmoid(up)) @ weights["feed/down"]
+    return hidden + fed * _sigmoid(inner @ weights["feed/gate"])
 
 
-def _attend(
-    weights: Weights, name: str, shape: Shape, asking: Factors, inner: Factors, windows: Indexes
-) -> Factors:
+def _attend(weights: _Exact, shape: Shape, asking: Floats, inner: Floats, windows: Indexes) -> Floats:
     listeners, queries, _ = asking.shape
     split = (listeners, -1, shape.heads, shape.width // shape.heads)
-    query = (asking @ weights[name + "query"]).reshape(split).transpose(0, 2, 1, 3)
-    key = (inner @ weights[name + "key"]).reshape(split).transpose(0, 2, 3, 1)
-    value = (inner @ weights[name + "value"]).reshape(split).transpose(0, 2, 1, 3)
-    scores = (query @ key) / np.float32(np.sqrt(shape.width // shape.heads))
+    query = (asking @ weights["query"]).reshape(split).transpose(0, 2, 1, 3)
+    key = (inner @ weights["key"]).reshape(split).transpose(0, 2, 3, 1)
+    value = (inner @ weights["value"]).reshape(split).transpose(0, 2, 1, 3)
     place = np.arange(shape.length)
     distance = place[shape.length - queries :, None] - place[None, :]
-    scores = scores + weights[name + "distance"][:, np.maximum(distance, 0)]
-    seen = (distance >= 0)[None, None] & (windows >= 0)[:, None, None, :]
-    scores = np.where(seen, scores, _HIDDEN)
-    scores = np.exp(scores - scores.max(axis=-1, keepdims=True)) * seen
-    scores = scores / np.maximum(scores.sum(axis=-1, keepdims=True), np.float32(_EPSILON))
+    scores = (query @ key) / (shape.width // shape.heads) ** 0.5 + weights["distance"][:, np.maximum(distance, 0)]
+    seen: npt.NDArray[np.bool_] = (distance >= 0)[None, None] & (windows >= 0)[:, None, None, :]
+    scores = np.where(seen, scores, -np.inf)
+    scores = np.exp(scores - np.maximum(scores.max(axis=-1, keepdims=True), np.finfo(np.float64).min))
+    scores /= np.maximum(scores.sum(axis=-1, keepdims=True), _EPSILON)
     mixed = (scores @ value).transpose(0, 2, 1, 3).reshape(listeners, queries, shape.width)
-    return mixed @ weights[name + "mix"]
+    attended: Floats = mixed @ weights["mix"]
+    return attended
 
 
-def _normalised(values: Factors, scale: Factors) -> Factors:
+def _normalise(values: Floats, scale: Floats) -> Floats:
     """Values divided by their root mean square, along the last axis."""
     mean = np.mean(np.square(values), axis=-1, keepdims=True)
-    normalised: Factors = values / np.sqrt(mean + np.float32(_EPSILON)) * scale
+    normalised: Floats = values / np.sqrt(mean + _EPSILON) * scale
     return normalised
 
 
-def _sigmoid(values: Factors) -> Factors:
+def _sigmoid(values: Floats) -> Floats:
     return 1 / (1 + np.exp(-values))

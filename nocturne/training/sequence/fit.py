@@ -1,11 +1,10 @@
-"""The training of the sequence model: epochs of sampled softmax by AdamW, kept after every one, and the best one taken.
+"""The training of the sequence model: epochs of sampled softmax by AdamW, the best of which is taken.
 
-JAX and optax are needed here and nowhere else; the group `sequence` of pyproject.toml has them.
+JAX and optax are needed here and in `network` alone; the group `sequence` of pyproject.toml has them.
 """
 
 import hashlib
 import json
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,13 +14,13 @@ import jax
 import numpy as np
 import optax
 
-from nocturne.core.arrays import Floats, Positions
+from nocturne.core.arrays import Factors, Floats, Positions
 from nocturne.core.csr import CsrRows
 from nocturne.core.errors import UsageError
 from nocturne.core.sections import SequenceSettings
 from nocturne.training.sequence import network
-from nocturne.training.sequence.batches import Batch, epoch
-from nocturne.training.sequence.encoder import Shape, Weights, encode, windows_of
+from nocturne.training.sequence.batches import epoch
+from nocturne.training.sequence.encoder import Arrays, Shape, encode, windows_of
 
 Progress = Callable[[int, float, float], None]
 
@@ -35,13 +34,15 @@ class Fitted:
     """A trained network and how the training went.
 
     Attributes:
-        weights: of the best epoch.
-        best: that epoch, from 1.
+        embeddings: of items; shape (items, width).
+        weights: of the encoder.
+        best: the epoch that these are of, from 1.
         losses: mean loss of each epoch, natural logarithm.
         curve: NDCG@10 of the validation listeners after each epoch; shape (epochs,).
     """
 
-    weights: Weights
+    embeddings: Factors
+    weights: Arrays
     best: int
     losses: tuple[float, ...]
     curve: tuple[float, ...]
@@ -49,7 +50,7 @@ class Fitted:
 
 @dataclass
 class _State:
-    """What an epoch begins with."""
+    """The state between two epochs."""
 
     parameters: network.Parameters
     optimizer: Any
@@ -79,7 +80,7 @@ def fit(
     Raises:
         UsageError: nobody has two events, or the loss is no number any more.
     """
-    shape = Shape(settings.length, settings.width, settings.blocks, settings.heads)
+    shape = Shape.of(settings)
     learned, asked = _hold_out(sequences, settings)
     if not (learned.lengths > 1).any():
         raise UsageError("nobody has two listens to learn a sequence from", expected="more nights, or more listeners")
@@ -111,8 +112,8 @@ def fit(
             _write(checkpoint, name, state)
         progress(number + 1, state.losses[-1], state.curve[-1])
     best = int(np.argmax(state.curve[::-1]))
-    weights = {name: np.asarray(values) for name, values in state.best.items()}
-    return Fitted(weights, len(state.curve) - best, tuple(state.losses), tuple(state.curve))
+    embeddings, weights = _on_this_machine(state.best)
+    return Fitted(embeddings, weights, len(state.curve) - best, tuple(state.losses), tuple(state.curve))
 
 
 @dataclass(frozen=True)
@@ -171,18 +172,24 @@ def _is_over(state: _State, settings: SequenceSettings) -> bool:
 
 def _ndcg(parameters: network.Parameters, shape: Shape, learned: CsrRows, asked: _Asked) -> float:
     """Mean NDCG@10 of what was withheld, all items ranked but those heard."""
-    weights = {name: np.asarray(values) for name, values in parameters.items()}
+    embeddings, weights = _on_this_machine(parameters)
     gains: list[Floats] = []
     for first in range(0, len(asked.listeners), _ENCODED_AT_ONCE):
         listeners = asked.listeners[first : first + _ENCODED_AT_ONCE]
         rows = learned.take(listeners)
-        scores = encode(weights, shape, windows_of(rows.offsets, rows.positions, shape.length)) @ weights["items"].T
+        scores = encode(weights, shape, embeddings, windows_of(rows, shape.length)) @ embeddings.T
         places = np.arange(len(listeners))
         wanted = scores[places, asked.targets[first : first + len(listeners)]].copy()
         scores[np.repeat(places, rows.lengths), rows.positions] = -np.inf
         ranks = (scores > wanted[:, None]).sum(axis=1)
         gains.append(np.where(ranks < 10, 1 / np.log2(ranks + 2), 0))
     return float(np.concatenate(gains).mean()) if gains else 0.0
+
+
+def _on_this_machine(parameters: network.Parameters) -> tuple[Factors, Arrays]:
+    """Embeddings and weights of an encoder as arrays of NumPy."""
+    weights = {name: np.asarray(values) for name, values in parameters.items()}
+    return weights.pop("items"), weights
 
 
 def _digest(sequences: CsrRows, items: int, settings: SequenceSettings) -> str:
@@ -195,11 +202,13 @@ def _digest(sequences: CsrRows, items: int, settings: SequenceSettings) -> str:
 
 def _write(path: Path, name: str, state: _State) -> None:
     """Replace the checkpoint in one step."""
+    path.parent.mkdir(exist_ok=True)
     leaves = jax.tree.leaves((state.parameters, state.optimizer, state.best))
     arrays = {f"leaf_{number:04d}": np.asarray(leaf) for number, leaf in enumerate(leaves)}
     beside = path.with_name(path.name + ".new.npz")
-    np.savez(beside, name=np.array(name), losses=np.array(state.losses), curve=np.array(state.curve), **arrays)
-    os.replace(beside, path)
+    arrays |= {"name": np.array(name), "losses": np.array(state.losses), "curve": np.array(state.curve)}
+    np.savez(beside, allow_pickle=False, **arrays)
+    beside.replace(path)
 
 
 def _read(path: Path, name: str, state: _State) -> _State:
@@ -207,7 +216,7 @@ def _read(path: Path, name: str, state: _State) -> _State:
     with np.load(path) as stored:
         if str(stored["name"]) != name:
             return state
-        structure = jax.tree.structure((state.parameters, state.optimizer, state.best))
-        leaves = [stored[f"leaf_{number:04d}"] for number in range(structure.num_leaves)]
+        places, structure = jax.tree.flatten((state.parameters, state.optimizer, state.best))
+        leaves = [stored[f"leaf_{number:04d}"] for number in range(len(places))]
         parameters, optimizer, best = jax.tree.unflatten(structure, leaves)
         return _State(parameters, optimizer, best, stored["losses"].tolist(), stored["curve"].tolist())

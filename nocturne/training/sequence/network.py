@@ -1,26 +1,25 @@
-"""The network in JAX: the same function as `encoder.encode`, at every place of a window, with dropout, and its loss."""
+"""The network in JAX: the function of `encoder.encode` at every place of a window, with dropout, and its loss."""
 
 from functools import partial
 
 import jax
 import jax.numpy as jnp
 
-from nocturne.training.sequence.encoder import Shape
+from nocturne.training.sequence.encoder import MATRICES, Shape
 
 Parameters = dict[str, jax.Array]
 
 _EPSILON = 1e-6
 _HIDDEN = -1e9
-_MATRICES = ("query", "key", "value", "mix", "attend/gate", "feed/up", "feed/down", "feed/gate")
 
 
 def initial(shape: Shape, items: int, seed: int) -> Parameters:
-    """Parameters before the first step."""
-    keys = iter(jax.random.split(jax.random.key(seed), 1 + len(_MATRICES) * shape.blocks))
+    """Parameters before the first step: the weights of an encoder, and `items`, the embeddings."""
+    keys = iter(jax.random.split(jax.random.key(seed), 1 + len(MATRICES) * shape.blocks))
     width = shape.width
     parameters = {"items": 0.02 * jax.random.normal(next(keys), (items, width)), "end/scale": jnp.ones(width)}
     for block in range(shape.blocks):
-        for name in _MATRICES:
+        for name in MATRICES:
             parameters[f"{block}/{name}"] = width**-0.5 * jax.random.normal(next(keys), (width, width))
         parameters[f"{block}/attend/scale"] = jnp.ones(width)
         parameters[f"{block}/feed/scale"] = jnp.ones(width)
@@ -84,9 +83,7 @@ def loss(
 def _attend(of: Parameters, shape: Shape, inner: jax.Array, windows: jax.Array) -> jax.Array:
     listeners, places, _ = inner.shape
     split = (listeners, places, shape.heads, shape.width // shape.heads)
-    query, key, value = (
-        (inner @ of[name]).reshape(split).transpose(0, 2, 1, 3) for name in ("query", "key", "value")
-    )
+    query, key, value = ((inner @ of[name]).reshape(split).transpose(0, 2, 1, 3) for name in ("query", "key", "value"))
     place = jnp.arange(places)
     distance = place[:, None] - place[None, :]
     scores = query @ key.transpose(0, 1, 3, 2) / split[-1] ** 0.5 + of["distance"][:, jnp.maximum(distance, 0)]

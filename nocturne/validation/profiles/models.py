@@ -34,7 +34,9 @@ def models(night: Night) -> Profile:
         return {"live_models": float(len(live)) if needed else None, **dict.fromkeys(unknown)}
     model = live[0]
     losses = model.losses
-    rises = [later / earlier - 1 for earlier, later in pairwise(losses) if earlier > 0 and math.isfinite(later)]
+    # Of a network one epoch's loss may be above the one before: other items are drawn.
+    steps = pairwise(losses) if model.family == "als" else [(losses[0], losses[-1])]
+    rises = [later / earlier - 1 for earlier, later in steps if earlier > 0 and math.isfinite(later)]
     return {
         "live_models": 1,
         "model_age_days": (night.run_date - model.run_date).days,
@@ -53,7 +55,7 @@ def item_factors(night: Night) -> Profile:
     live = live_models(night)
     items, length = 0, 0
     if live:
-        items, length = live[0].items, json.loads(live[0].settings)["factors"]
+        items, length = live[0].items, _width(live[0])
     wrong_length = pc.not_equal(pc.list_value_length(rows["factors"]), length)
     norms = np.concatenate([_norms(chunk) for chunk in rows["factors"].chunks] or [np.empty(0)])
     finite = norms[np.isfinite(norms)]
@@ -69,6 +71,12 @@ def item_factors(night: Night) -> Profile:
         "share_of_index": _share_of_index(night, live[0]) if live else None,
         "largest_norm_vs_usual": share(float(finite.max(initial=0.0)), usual),
     }
+
+
+def _width(model: ModelRecord) -> int:
+    """Numbers of an item's vector."""
+    recipe = json.loads(model.settings)
+    return int(recipe["factors"] if model.family == "als" else recipe["sequence"]["width"])
 
 
 def _share_of_index(night: Night, model: ModelRecord) -> float:

@@ -23,6 +23,7 @@ from nocturne.storage import tables
 from nocturne.storage.model_transitions import ModelRecord
 from nocturne.storage.stored_rows import StoredRows
 from nocturne.validation.profiles.catalogue_rules import Catalogue
+from nocturne.validation.profiles.encoders import DenseEncoder
 from nocturne.validation.profiles.model_items import model_items
 from nocturne.validation.profiles.obeyed_plans import ObeyedPlans
 
@@ -96,6 +97,7 @@ class DenseNight:
         items: rows of `item_factors`, in order of item_index, and likewise what the model knows by its text.
         factors: theirs, float64; shape (items, factors).
         gram: factors.T @ factors of the items that were learned.
+        encoder: of a sequence model; None of another.
         tie_order: place of each item in the order of ids; shape (items,).
         catalogue: rules of the night.
         creators: by item id, where there is one and lists are capped by it.
@@ -109,6 +111,7 @@ class DenseNight:
     items: pa.Table
     factors: Floats
     gram: Floats
+    encoder: DenseEncoder | None
     tie_order: Positions
     catalogue: Catalogue
     creators: dict[str, str]
@@ -131,6 +134,7 @@ class DenseNight:
             items=items,
             factors=factors,
             gram=learned.T @ learned,
+            encoder=DenseEncoder.of(night, model),
             tie_order=pc.rank(items["item_id"].combine_chunks()).to_numpy().astype(np.int64),
             catalogue=Catalogue(
                 catalogue,
@@ -150,7 +154,7 @@ class DenseNight:
             return False
         allowed = self.allowed(row)
         places, confidences = self.confidences(row)
-        user = self.solve(places, confidences)
+        user = self.user(row, places, confidences)
         if not user.any():
             popular = self.popular(listed["market"], allowed, self.settings.ranking.top_k)
             return listed["source"] != "als" and [entry["item_id"] for entry in listed["items"]] == popular
@@ -195,6 +199,20 @@ class DenseNight:
         ]
         weights = self.items["confidence_weight"].to_numpy()[place[used]] * recipe["recency"] ** np.array(ages, float)
         return place[used], recipe["alpha"] * strength * weights * max(1, len(index)) ** -recipe["activity_exponent"]
+
+    def user(self, row: Row, places: Positions, confidences: Floats) -> Floats:
+        """The listener's factors: encoded from the last listens, or solved."""
+        if self.encoder is None:
+            return self.solve(places, confidences)
+        learned = {
+            index: place
+            for place, (index, listeners) in enumerate(
+                zip(self.item_indexes.tolist(), self.items["listeners"].to_pylist(), strict=True)
+            )
+            if listeners > 0
+        }
+        recent = [learned[index] for index in row["recent_items"] if index in learned]
+        return self.encoder.vector(self.factors, recent)
 
     def solve(self, places: Positions, confidences: Floats) -> Floats:
         """The listener who fits 1 to what was heard and 0, with a confidence of 1, to all else, under the ridge."""

@@ -112,7 +112,7 @@ class DenseShelves:
         of_type = mask(pc.equal(self.content_types, listed["content_type"]))
         allowed = self.dense.allowed(row) & of_type
         places, confidences = self.dense.confidences(row)
-        user, ranking = self.dense.solve(places, confidences), self.dense.settings.ranking
+        user, ranking = self.dense.user(row, places, confidences), self.dense.settings.ranking
         new, bridge = self._new_type(listed["content_type"], places, of_type)
         if user.any() and new:
             return self._gives_new_type(listed, row, allowed, bridge, places)
