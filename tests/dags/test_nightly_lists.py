@@ -12,7 +12,7 @@ from types import SimpleNamespace
 import pendulum
 import pytest
 
-from nocturne.flow import AFTER_PUBLICATION, GATED_TABLES, NIGHTLY, TABLES, VALIDATED_TABLES
+from nocturne.flow import AFTER_PUBLICATION, GATED_TABLES, NIGHTLY, TABLES, VALIDATED_TABLES, validated_after
 from nocturne.storage import lease_state
 
 DAGS = Path(__file__).parents[2] / "dags"
@@ -163,7 +163,7 @@ def test_the_jobs_are_the_stages_in_order_each_its_own_file(dag):
 
 def test_every_table_is_validated_after_its_job_and_before_anything_downstream(dag):
     for number, stage in enumerate(NIGHTLY):
-        validated = {f"validate_{table}" for table in stage.writes if table in VALIDATED_TABLES}
+        validated = {f"validate_{table}" for table in validated_after(stage)}
         assert all(dag.get_task(name).upstream_task_ids == {stage.name} for name in validated)
         for later in NIGHTLY[number + 1 :]:
             assert validated <= upstream(dag, later.name)
