@@ -68,7 +68,8 @@ def items_table(night: Night) -> pa.Table:
         **{f"class_{number}": pa.array(mask) for number, mask in enumerate(markets.masks)},
     }
     table = pa.table(columns)
-    return with_info(table, _info(night, model, markets, table["content_type"].combine_chunks()))
+    info = _info(night, model, markets, table["content_type"].combine_chunks())
+    return with_info(table, info, model.encoder if model else None)
 
 
 def _every_id(heard: pa.ChunkedArray, catalogue: pa.Table) -> pa.Array:

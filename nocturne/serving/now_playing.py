@@ -15,6 +15,9 @@ the market, that were heard and may not come back, or that are in the context ar
 - popularity: 1 / log2(1 + place) among the popular of the market, or in the list of a listener without factors.
 
 Fit, relation and the factors of the context are means over its items, weighted by recent_decay ^ (items played since).
+Where the model is a sequence model, its vector of the context stands in place of the listener's factors, and its exact
+top of what may be shown is among the candidates.
+
 Where too few are left, the exact ranking of the whole catalogue goes on behind them. The weights are settings
 (`[now_playing]`), tuned on sessions: docs/quality.md has what came of it, docs/decisions/liking-times-fit.md why it is
 a product.
@@ -29,14 +32,18 @@ from typing import NamedTuple
 import numpy as np
 
 from nocturne.core.arrays import Factors, Indexes, Mask
+from nocturne.core.csr import CsrRows
 from nocturne.kernel.next_items import Listener, NextItems, in_all, next_items
 from nocturne.serving.because import Reason, reasons
 from nocturne.serving.cache.rows import ServedRow
 from nocturne.serving.cache.served_items import ArmWeights, ServedItems
-from nocturne.serving.full_ranking import rank_catalogue
+from nocturne.serving.full_ranking import exact_top, rank_catalogue
 
 LONGEST_CONTEXT = 6
 """Items of the context that count: the one that plays, and the last ones before it."""
+
+SESSION_TOP = 100
+"""Candidates by the vector of the context."""
 
 MOST_HEARD = 60
 """Heard items that are candidates where they are allowed."""
@@ -138,9 +145,11 @@ def now_playing(
     if row is not None and not len(context):
         return nightly_list(items, row, filters)
     barred = context if row is None or filters.allow_heard else np.concatenate([context, not_let_back(items, row)])
-    heard_last = context[:LONGEST_CONTEXT]
+    heard_last, masks, arm = context[:LONGEST_CONTEXT], _masks(items, market, filters), _arm(items, row)
     listener = _listener(items, row, heard_last, barred, market, filters)
-    masks, arm = _masks(items, market, filters), _arm(items, row)
+    if (vector := session_vector(items, context)) is not None:
+        top = exact_top(items, vector, np.logical_and.reduce(masks), SESSION_TOP).numbers
+        listener = listener._replace(factors=vector, own=np.concatenate([listener.own, top]))
     scored = next_items(items.context_items, listener, items.weights if arm is None else arm.own, masks)
     differences = None if arm is None else _differences(items, listener, arm, masks, scored, filters.limit)
     whys = (*(goes_with(items, number) for number in heard_last.tolist()), own_reason(items, row, market))
@@ -182,6 +191,16 @@ def explain(
     if speakable is not None:
         nameable = nameable & speakable
     return reasons(items, row, [suggestion.number for suggestion in answer.suggestions], nameable)
+
+
+def session_vector(items: ServedItems, context: Indexes) -> Factors | None:
+    """The vector of a context, the item that plays first, by a sequence model; None without one that knows it."""
+    known = context[items.in_model[context]][::-1]
+    if items.encoder is None or not len(known):
+        return None
+    recent = CsrRows(np.array([0, len(known)]), known)
+    vector: Factors = items.encoder.vectors(items.embeddings, recent)[0].astype(np.float32)
+    return vector
 
 
 def context_of(items: ServedItems, playing: str | None, recent: Sequence[str], market: str | None) -> Indexes:

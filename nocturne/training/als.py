@@ -21,6 +21,7 @@ from nocturne.core.arrays import Counts, Factors, Floats, Indexes
 from nocturne.core.csr import CsrRows
 from nocturne.core.errors import UsageError
 from nocturne.core.sections import AlsSettings
+from nocturne.kernel.encoder import Arrays, Encoder, Shape
 from nocturne.training.confidences import confidence_rows, heard_items, positions
 from nocturne.training.item_counts import ItemCounts, MarketCensus
 from nocturne.training.model import Model
@@ -28,7 +29,6 @@ from nocturne.training.neighbours import Weights, nearest
 from nocturne.training.predecessors import predecessors
 from nocturne.training.principal_axes import axes_of, principal_axes
 from nocturne.training.sampling import doubled, levels
-from nocturne.training.sequence.encoder import Arrays, Encoder, Shape
 from nocturne.training.sequence.sequences import sequences_of
 
 Progress = Callable[[int, float], None]

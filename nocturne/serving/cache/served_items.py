@@ -22,6 +22,7 @@ from nocturne.core.arrays import Factors, Floats, Indexes, Mask
 from nocturne.core.errors import InputError
 from nocturne.core.takedowns import NONE, Takedowns
 from nocturne.kernel.arguments import frozen
+from nocturne.kernel.encoder import Encoder, from_bytes, to_bytes
 from nocturne.kernel.layout import ItemLayout, lay_out_items
 from nocturne.kernel.next_items import ContextItems, Weights
 from nocturne.serving.cache.listable import EVERYWHERE, Listable
@@ -33,6 +34,7 @@ SOURCES = ("factors", "neighbours", "both", "creator", "text")
 """Of related items; a source's number is its position."""
 
 ABOUT = b"nocturne"
+ENCODER = b"encoder"
 _DESCRIPTIONS = 200_000
 
 
@@ -127,9 +129,12 @@ class ItemsInfo:
     set_aside: Mapping[str, tuple[str, str, int, bool]] = field(default_factory=dict)
 
 
-def with_info(items: pa.Table, info: ItemsInfo) -> pa.Table:
-    """The same table with what its items share."""
-    return items.replace_schema_metadata({ABOUT: json.dumps(asdict(info))})
+def with_info(items: pa.Table, info: ItemsInfo, encoder: Encoder | None = None) -> pa.Table:
+    """The same table with what its items share, and the encoder of a sequence model."""
+    about: dict[str | bytes, str | bytes] = {ABOUT: json.dumps(asdict(info))}
+    if encoder:
+        about[ENCODER] = to_bytes(encoder)
+    return items.replace_schema_metadata(about)
 
 
 def info_of(items: pa.Table) -> ItemsInfo:
@@ -158,6 +163,7 @@ class ServedItems:
             self._rows = reader.get_batch(0) if reader.num_record_batches else _no_rows(reader.schema)
             about = json.loads(reader.schema.metadata[ABOUT])
             self.info = ItemsInfo(**about)
+            self._encoder = reader.schema.metadata.get(ENCODER)
         except (pa.ArrowInvalid, KeyError, TypeError, ValueError) as error:
             raise InputError(
                 "the items of a generation cannot be read",
@@ -326,6 +332,17 @@ class ServedItems:
         """The items as what comes next is scored from them."""
         arrays = frozen(self.factors, self.inverse_norms, self.multipliers, self._related_offsets, *self._related)
         return ContextItems._make([*arrays, SOURCES.index("creator")])
+
+    @SharedProperty
+    def encoder(self) -> Encoder | None:
+        """Encodes what is heard, where the model is a sequence model."""
+        return from_bytes(self._encoder) if self._encoder else None
+
+    @SharedProperty
+    def embeddings(self) -> Factors:
+        """The items as the encoder reads them; shape (items, factors)."""
+        assert self.encoder
+        return self.encoder.embeddings(self.factors)
 
     @SharedProperty
     def weights(self) -> Weights:

@@ -7,7 +7,7 @@ import numpy as np
 
 from nocturne.core.arrays import Indexes
 from nocturne.core.csr import CsrRows
-from nocturne.training.sequence.encoder import NOTHING
+from nocturne.kernel.encoder import NOTHING
 
 _HALVINGS = 3
 

@@ -18,9 +18,9 @@ from nocturne.core.arrays import Factors, Floats, Positions
 from nocturne.core.csr import CsrRows
 from nocturne.core.errors import UsageError
 from nocturne.core.sections import SequenceSettings
+from nocturne.kernel.encoder import Arrays, Shape, encode, windows_of
 from nocturne.training.sequence import network
 from nocturne.training.sequence.batches import epoch
-from nocturne.training.sequence.encoder import Arrays, Shape, encode, windows_of
 
 Progress = Callable[[int, float, float], None]
 

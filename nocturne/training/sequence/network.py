@@ -5,7 +5,7 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 
-from nocturne.training.sequence.encoder import MATRICES, Shape
+from nocturne.kernel.encoder import MATRICES, Shape
 
 Parameters = dict[str, jax.Array]
 

@@ -12,11 +12,11 @@ from nocturne.core.csr import CsrRows
 from nocturne.core.errors import UsageError
 from nocturne.core.sections import SequenceSettings
 from nocturne.core.settings import load_settings
+from nocturne.kernel.encoder import Encoder, Shape, encode, windows_of
 from nocturne.training.principal_axes import axes_of, principal_axes
 from nocturne.training.sequence import fit as fitting
 from nocturne.training.sequence import network
 from nocturne.training.sequence.batches import epoch, lengths_of
-from nocturne.training.sequence.encoder import Encoder, Shape, encode, windows_of
 from nocturne.training.sequence.fit import Fitted, fit
 from nocturne.validation.profiles.encoders import DenseEncoder
 

@@ -7,8 +7,9 @@ Source: Kang and McAuley (2018), Self-Attentive Sequential Recommendation, secti
 Borisyuk et al. (2024), LiGR, section 4; attention's bias by distance after Shaw et al. (2018), section 3.2.
 """
 
+import io
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +23,8 @@ NOTHING = -1
 
 MATRICES = ("query", "key", "value", "mix", "attend/gate", "feed/up", "feed/down", "feed/gate")
 """Square matrices of a block, by name."""
+
+_SHAPE, _AXES = "shape", "axes"
 
 _AT_ONCE = 256
 _EPSILON = 1e-6
@@ -96,6 +99,23 @@ class Encoder:
             encoded = encode(self.weights, self.shape, embeddings, windows[part])
             vectors[part] = (encoded[:, None, :] @ axes)[:, 0]
         return vectors
+
+
+def to_bytes(encoder: Encoder) -> bytes:
+    """An encoder as a file of NumPy."""
+    file = io.BytesIO()
+    arrays = {_SHAPE: np.array(astuple(encoder.shape)), _AXES: encoder.axes, **encoder.weights}
+    np.savez(file, allow_pickle=False, **arrays)
+    return file.getvalue()
+
+
+def from_bytes(file: bytes) -> Encoder:
+    """The encoder of `to_bytes`."""
+    with np.load(io.BytesIO(file)) as stored:
+        arrays = {name: stored[name] for name in stored.files}
+    shape = Shape(*arrays.pop(_SHAPE).tolist())
+    axes = arrays.pop(_AXES)
+    return Encoder(shape, arrays, axes)
 
 
 def windows_of(recent: CsrRows, length: int) -> Indexes:
