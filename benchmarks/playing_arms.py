@@ -22,8 +22,9 @@ import numpy as np
 from benchmarks.serve import GENERATION, KIND, Rows, invent_items
 from nocturne.core.console import print_rows
 from nocturne.serving.cache import GenerationInfo, Pointer, open_cache
+from nocturne.serving.cache.items_info import ItemsInfo
 from nocturne.serving.cache.rows import ServedRow
-from nocturne.serving.cache.served_items import ItemsInfo, ServedItems, write_items
+from nocturne.serving.cache.served_items import ServedItems, write_items
 from nocturne.serving.now_playing import Filters, now_playing
 from nocturne.serving.reader import Reader
 

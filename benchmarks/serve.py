@@ -39,8 +39,8 @@ from benchmarks.cache import server
 from benchmarks.load import tell_load
 from nocturne.core.console import print_rows, say
 from nocturne.serving.cache import Generation, GenerationInfo, ListKind, Pointer, open_cache
+from nocturne.serving.cache.items_info import ItemsInfo, with_info
 from nocturne.serving.cache.listable import EVERYWHERE
-from nocturne.serving.cache.served_items import ItemsInfo, with_info
 
 NIGHT = date(2026, 3, 2)
 GENERATION, NEXT = Generation("2026-03-02-aaaaaaaa", NIGHT), Generation("2026-03-03-bbbbbbbb", date(2026, 3, 3))

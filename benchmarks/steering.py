@@ -27,9 +27,10 @@ from threadpoolctl import threadpool_limits
 
 from nocturne.core.console import print_rows
 from nocturne.serving.cache import ListKind
+from nocturne.serving.cache.items_info import ItemsInfo, with_info
 from nocturne.serving.cache.listable import EVERYWHERE
 from nocturne.serving.cache.rows import ServedRow
-from nocturne.serving.cache.served_items import ItemsInfo, ServedItems, with_info, write_items
+from nocturne.serving.cache.served_items import ServedItems, write_items
 from nocturne.serving.now_playing import not_let_back
 from nocturne.serving.steered import Steered, SteerRequest, steer
 from nocturne.steering.bitmaps import obeying

@@ -70,10 +70,10 @@ class AlsSettings(Section):
     """The recipe of a model, and what its training may take."""
 
     family: Annotated[
-        Literal["als", "sequence"],
+        Literal["als", "sequence", "blended"],
         Field(
             description="als: factors by matrix factorization; sequence: embeddings of a network that reads what a "
-            "listener heard last, which the group `sequence` installs"
+            "listener heard last, which the group `sequence` installs; blended: both, whose scores are added"
         ),
     ]
     recipe: Annotated[
@@ -131,6 +131,10 @@ class AlsSettings(Section):
     neighbour_weight: Annotated[
         float, Field(ge=0, description="weight of the neighbourhood beside the factors in the second stage")
     ]
+    blend_weight: Annotated[
+        float,
+        Field(gt=0, description="spread of the network's scores beside that of the factors', where both are blended"),
+    ]
     sample_share: Annotated[Share, Field(description="share of listeners trained on, picked by hash")]
     min_item_listeners: Annotated[int, Field(ge=1, description="listeners an item needs to get factors")]
     min_item_coverage: Annotated[
@@ -162,8 +166,8 @@ class AlsSettings(Section):
 
     @property
     def width(self) -> int:
-        """Length of an item's vector."""
-        return self.factors if self.family == "als" else self.sequence.width
+        """Numbers of an item's vector."""
+        return self.factors * (self.family != "sequence") + self.sequence.width * (self.family != "als")
 
     @property
     def rounds(self) -> int:

@@ -76,8 +76,8 @@ class Encoder:
     axes: Factors
 
     def embeddings(self, factors: Factors) -> Factors:
-        """Embeddings of items, which the network reads, from their factors; shape (items, width)."""
-        embeddings: Factors = factors @ self.axes.T
+        """Embeddings of items, which the network reads, from the last of their factors; shape (items, width)."""
+        embeddings: Factors = factors[:, -self.shape.width :] @ self.axes.T
         return embeddings
 
     def vectors(self, embeddings: Factors, recent: CsrRows) -> Floats:

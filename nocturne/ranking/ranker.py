@@ -114,6 +114,14 @@ class Ranker:
         return Additions(then.masks[: then.plain], self.markets.masks[: self.markets.plain])
 
     @cached_property
+    def solved_by(self) -> Factors:
+        """The factors of items that listeners are solved by; shape (items, factors)."""
+        encoder = self.model.encoder
+        if not encoder:
+            return self.items.factors
+        return np.ascontiguousarray(self.items.factors[:, : -encoder.shape.width])
+
+    @cached_property
     def embeddings(self) -> Factors:
         """Embeddings of the items, as the model's encoder reads them; of no items without one."""
         return self.model.encoder.embeddings(self.items.factors) if self.model.encoder else self.items.factors[:0]
@@ -135,6 +143,7 @@ class Ranker:
             (self.model, "position"),
             (self.items, "place"),
             (self.items, "rounding"),
+            (self, "solved_by"),
             (self, "embeddings"),
             (self, "eligible"),
             (self.additions, "counts"),
@@ -246,12 +255,15 @@ class Ranker:
         return standing.merged(reached, top).without_short(listeners.candidates, self.considered)
 
     def solve(self, listeners: Listeners, some: Counts) -> Floats:
-        """The factors of some listeners: encoded where the model has an encoder, else solved."""
-        model, rows = self.model, listeners.entries.take(some)
+        """The factors of some listeners: solved, encoded, or both, one behind the other."""
+        model, parts = self.model, []
+        if width := self.solved_by.shape[1]:
+            ridge, exponent = model.settings.regularization, model.settings.regularization_exponent
+            rows = listeners.entries.take(some)
+            parts.append(solve_users(self.solved_by, model.spectrum[:width], ridge, rows, exponent))
         if model.encoder:
-            return model.encoder.vectors(self.embeddings, listeners.recent.take(some))
-        ridge, exponent = model.settings.regularization, model.settings.regularization_exponent
-        return solve_users(self.items.factors, model.spectrum, ridge, rows, exponent)
+            parts.append(model.encoder.vectors(self.embeddings, listeners.recent.take(some)))
+        return np.concatenate(parts, axis=1)
 
     def _query(self, listeners: Listeners, some: Counts, users: Floats) -> Query:
         """A full pool for some listeners, of whom these are the factors."""

@@ -6,8 +6,8 @@ import pyarrow as pa
 
 from nocturne.core.night import Night
 from nocturne.serving.cache import GenerationInfo, ListKind
+from nocturne.serving.cache.items_info import info_of
 from nocturne.serving.cache.listable import EVERYWHERE
-from nocturne.serving.cache.served_items import info_of
 from nocturne.serving.coverage import EVERY_MARKET
 from nocturne.serving.items_table import items_table
 from nocturne.serving.night_record import NightRecord

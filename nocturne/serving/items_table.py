@@ -16,8 +16,9 @@ from nocturne.core.settings import Settings
 from nocturne.ranking import eligibility
 from nocturne.ranking.arms import Cell
 from nocturne.ranking.eligibility import Markets
+from nocturne.serving.cache.items_info import ItemsInfo, with_info
 from nocturne.serving.cache.listable import EVERYWHERE
-from nocturne.serving.cache.served_items import SOURCES, ItemsInfo, with_info
+from nocturne.serving.cache.served_items import SOURCES
 from nocturne.steering.plan import Plan
 from nocturne.storage import tables
 from nocturne.storage.history import first_retained_listens

@@ -147,7 +147,7 @@ def now_playing(
     barred = context if row is None or filters.allow_heard else np.concatenate([context, not_let_back(items, row)])
     heard_last, masks, arm = context[:LONGEST_CONTEXT], _masks(items, market, filters), _arm(items, row)
     listener = _listener(items, row, heard_last, barred, market, filters)
-    if (vector := session_vector(items, context)) is not None:
+    if (vector := session_vector(items, row, context)) is not None:
         top = exact_top(items, vector, np.logical_and.reduce(masks), SESSION_TOP).numbers
         listener = listener._replace(factors=vector, own=np.concatenate([listener.own, top]))
     scored = next_items(items.context_items, listener, items.weights if arm is None else arm.own, masks)
@@ -193,13 +193,23 @@ def explain(
     return reasons(items, row, [suggestion.number for suggestion in answer.suggestions], nameable)
 
 
-def session_vector(items: ServedItems, context: Indexes) -> Factors | None:
-    """The vector of a context, the item that plays first, by a sequence model; None without one that knows it."""
+def session_vector(items: ServedItems, row: ServedRow | None, context: Indexes) -> Factors | None:
+    """The listener's factors, with a sequence model's vector of the context in the place of its vector of the night.
+
+    Args:
+        context: the item that plays first.
+
+    Returns:
+        None without a sequence model that knows any of the context.
+    """
     known = context[items.in_model[context]][::-1]
     if items.encoder is None or not len(known):
         return None
     recent = CsrRows(np.array([0, len(known)]), known)
-    vector: Factors = items.encoder.vectors(items.embeddings, recent)[0].astype(np.float32)
+    vector = np.zeros(items.factors.shape[1], np.float32)
+    if row is not None and row.factors is not None:
+        vector[:] = row.factors
+    vector[-items.encoder.shape.width :] = items.encoder.vectors(items.embeddings, recent)[0]
     return vector
 
 

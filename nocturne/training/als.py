@@ -6,10 +6,9 @@ the model.
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -21,13 +20,12 @@ from nocturne.core.arrays import Counts, Factors, Floats, Indexes
 from nocturne.core.csr import CsrRows
 from nocturne.core.errors import UsageError
 from nocturne.core.sections import AlsSettings
-from nocturne.kernel.encoder import Arrays, Encoder, Shape
 from nocturne.training.confidences import confidence_rows, heard_items, positions
 from nocturne.training.item_counts import ItemCounts, MarketCensus
+from nocturne.training.learned import Learned, rotate
 from nocturne.training.model import Model
 from nocturne.training.neighbours import Weights, nearest
 from nocturne.training.predecessors import predecessors
-from nocturne.training.principal_axes import axes_of, principal_axes
 from nocturne.training.sampling import doubled, levels
 from nocturne.training.sequence.sequences import sequences_of
 
@@ -94,14 +92,6 @@ class _TrainingInputs:
     settings: AlsSettings
 
 
-class _Learned(NamedTuple):
-    """Factors of items, losses, and what encodes listeners; None where they are solved."""
-
-    factors: Factors
-    losses: tuple[float, ...]
-    weights: Arrays | None = None
-
-
 def train(
     rows: Iterable[pa.RecordBatch],
     item_ids: pa.Array,
@@ -140,17 +130,20 @@ def train(
     _check_size(int(census.rows[level]), int(census.listeners[level, trained].sum()), settings)
     inputs = _TrainingInputs(item_ids, run_date, half_life_days, settings)
     matrix = _matrix(rows, census, level, position, weights, inputs)
-    if parent is not None and (settings.family != "als" or parent.factors.shape[1] != settings.factors):
-        parent = None
+    alike = parent is not None and not parent.encoder and parent.factors.shape[1] == settings.factors
+    parent = parent if alike and settings.family == "als" else None
     # implicit runs its own threads over listeners; BLAS threads beneath them only get in the way.
     with threadpool_limits(limits=1, user_api="blas"):
-        if settings.family == "sequence":
+        initial = _initial_factors(trained, len(item_ids), settings, parent)
+        nothing, sequences = np.zeros((len(trained), 0), np.float32), CsrRows.empty(matrix.shape[0])
+        learned = Learned(nothing, nothing, {}, ())
+        if settings.family != "als":
             sequences = sequences_of(_sampled(rows, census, level, settings), position)
             learned = _fit_sequences(sequences, len(trained), settings, checkpoint, progress)
-        else:
-            initial = _initial_factors(trained, len(item_ids), settings, parent)
-            learned = _fit(matrix, share, initial, settings, progress)
-        model = _freeze(learned, matrix, rows, trained, census, inputs)
+        if settings.family != "sequence":
+            factors, losses = _fit(matrix, share, initial, settings, progress)
+            learned = replace(learned, factors=factors, losses=losses)
+        model = _freeze(learned, matrix, sequences, rows, trained, census, inputs)
     return Training(
         model,
         parent=parent.version if parent else None,
@@ -230,7 +223,7 @@ def _sampled(
 
 def _fit_sequences(
     sequences: CsrRows, items: int, settings: AlsSettings, checkpoint: Path | None, progress: Progress
-) -> _Learned:
+) -> Learned:
     """Embeddings and encoder of a sequence model."""
     try:
         from nocturne.training.sequence.fit import fit
@@ -242,12 +235,12 @@ def _fit_sequences(
             fix="`setup/environment.sh --group sequence` installs it, 300 MB; or set als.family = als",
         ) from error
     fitted = fit(sequences, items, settings.sequence, checkpoint, lambda epoch, loss, _ndcg: progress(epoch, loss))
-    return _Learned(fitted.embeddings, fitted.losses, fitted.weights)
+    return Learned(np.zeros((items, 0), np.float32), fitted.embeddings, fitted.weights, fitted.losses)
 
 
 def _fit(
     matrix: csr_matrix, share: float, initial: Factors | None, settings: AlsSettings, progress: Progress
-) -> _Learned:
+) -> tuple[Factors, tuple[float, ...]]:
     """Item factors as training on everyone would scale them, and the losses.
 
     In a sample there is less evidence of each item, by its share, but not of each listener; so the items' ridge
@@ -275,7 +268,7 @@ def _fit(
     model.fit(matrix, show_progress=False, callback=note)
     if not np.isfinite(model.item_factors).all():
         raise UsageError("the training diverged", found="factors that are not finite", fix="raise als.regularization")
-    return _Learned(model.item_factors * share**-0.25, tuple(losses))
+    return model.item_factors * share**-0.25, tuple(losses)
 
 
 def _seeded(rng: np.random.Generator, rows: int, settings: AlsSettings) -> Factors:
@@ -315,28 +308,26 @@ def _weigh_neighbours(
 
 
 def _freeze(
-    learned: _Learned,
+    learned: Learned,
     matrix: csr_matrix,
+    sequences: CsrRows,
     rows: Iterable[pa.RecordBatch],
     trained: Indexes,
     census: Census,
     inputs: _TrainingInputs,
 ) -> Model:
     """Keep the items that got factors; a zero vector would outrank every negative score."""
-    settings, encoder = inputs.settings, None
-    usable = np.any(learned.factors != 0, axis=1)
-    trained, factors = trained[usable], learned.factors[usable]
-    ids = inputs.item_ids.take(pa.array(trained))
-    rotated, spectrum = principal_axes(factors)
-    digest = hashlib.sha256(rotated.data)
-    if learned.weights is not None:
-        encoder = Encoder(Shape.of(settings.sequence), learned.weights, axes_of(factors).astype(np.float32))
-        for name in sorted(encoder.weights):
-            digest.update(encoder.weights[name].tobytes())
+    settings, usable = inputs.settings, learned.usable
+    trained, used = trained[usable], matrix if usable.all() else matrix[:, usable]
+    learned = replace(learned, factors=learned.factors[usable], embeddings=learned.embeddings[usable])
+    rotated = rotate(learned, used, sequences, settings)
+    encoder, ids = rotated.encoder, inputs.item_ids.take(pa.array(trained))
+    digest = hashlib.sha256(rotated.vectors.data)
+    for _, weights in sorted(encoder.weights.items() if encoder else ()):
+        digest.update(weights.tobytes())
     digest.update("\n".join(ids.to_pylist()).encode())
     digest.update(settings.model_dump_json().encode())
     listeners = census.listeners[-1, trained]
-    used = matrix if usable.all() else matrix[:, usable]
     position = positions(trained, len(inputs.item_ids))
     before, successions = predecessors(rows, position, len(listeners), settings)
     neighbours, similarities = before, successions
@@ -352,8 +343,8 @@ def _freeze(
         half_life_days=inputs.half_life_days,
         item_indexes=trained,
         item_ids=ids,
-        factors=rotated,
-        spectrum=spectrum,
+        factors=rotated.vectors,
+        spectrum=rotated.spectrum,
         confidence_weights=counts**-settings.popularity_exponent,
         # Of a network popularity is learned, and a score below 0 would be turned round.
         score_multipliers=counts**settings.score_exponent if encoder is None else np.ones(len(counts)),

@@ -115,7 +115,7 @@ def load_model(warehouse: Warehouse, version: str) -> Model:
             fix="train it again: its settings stand in `models`; retention.nights.item_factors says how long they stay",
         )
     settings, encoder = AlsSettings.model_validate_json(record.settings), None
-    if settings.family == "sequence":
+    if settings.family != "als":
         arrays = tables.rows(warehouse, "encoders", pc.field("model_version") == record.version)
         encoder = encoder_from_table(arrays, settings)
     return model_from_tables(record, factors, warehouse.settings.interactions.half_life_days, encoder)

@@ -9,6 +9,9 @@ from pyspark.sql import SparkSession
 
 from nocturne.core.errors import GateClosed
 from nocturne.pipeline.runner import run_nights, run_validation
+from nocturne.serving.cache import open_cache
+from nocturne.serving.now_playing import Filters, now_playing
+from nocturne.serving.reader import Reader
 from nocturne.storage import tables, writing
 from nocturne.training import registry
 from tests.fixtures.simulated_service import FIRST, Service, event
@@ -138,6 +141,23 @@ role = "success"
 measure = "plays"
 minimum_effect = 0.02
 """
+
+
+def test_a_blended_model_is_live_and_its_lists_are_made_again_by_the_validation(
+    spark: SparkSession, service: Service
+) -> None:
+    night = service.night(0, *SETTINGS, "als.family=blended", "als.factors=4", "als.blend_weight=3")
+    run_nights([night])  # whose gate is open: a sample of lists was worked out anew
+
+    (model,) = registry.models(night.warehouse)
+    learned = registry.load_model(night.warehouse, model.version)
+    assert (model.family, learned.factors.shape[1]) == ("blended", 4 + 16)
+    right = [first == item(int(name[1:]) + HEARD) for name, first in firsts(service, 0).items()]
+    assert sum(right) >= 0.9 * LISTENERS
+    with open_cache(night.cache) as cache:
+        items = Reader(cache).served().items
+        answer = now_playing(items, None, item(4), [item(3)], Filters(limit=1))
+        assert items.describe(answer.suggestions[0].number).item_id == item(5)
 
 
 def test_a_sequence_model_is_an_arm_beside_als_and_a_candidate_of_its_own(

@@ -7,7 +7,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from nocturne.serving.cache.served_items import ABOUT
+from nocturne.serving.cache.items_info import ABOUT
 
 _BY_LISTENER = ("planned", "set_aside")
 
@@ -23,7 +23,7 @@ def items_without(path: Path, user_ids: Collection[str]) -> pa.Table | None:
             info[member] = {user_id: told for user_id, told in info[member].items() if user_id not in user_ids}
         wanted = set(info["planned"].values())
         info["plans"] = [plan if place in wanted else "{}" for place, plan in enumerate(info["plans"])]
-        return items.replace_schema_metadata({ABOUT: json.dumps(info)}).combine_chunks()
+        return items.replace_schema_metadata({**items.schema.metadata, ABOUT: json.dumps(info)}).combine_chunks()
 
 
 def listeners_of(path: Path) -> set[str]:

@@ -6,9 +6,8 @@ an item, its factors and neighbours, its related items, and where it may be list
 
 import json
 from bisect import bisect_left
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from copy import copy
-from dataclasses import asdict, dataclass, field
 from datetime import date
 from functools import lru_cache
 from pathlib import Path
@@ -22,9 +21,10 @@ from nocturne.core.arrays import Factors, Floats, Indexes, Mask
 from nocturne.core.errors import InputError
 from nocturne.core.takedowns import NONE, Takedowns
 from nocturne.kernel.arguments import frozen
-from nocturne.kernel.encoder import Encoder, from_bytes, to_bytes
+from nocturne.kernel.encoder import Encoder, from_bytes
 from nocturne.kernel.layout import ItemLayout, lay_out_items
 from nocturne.kernel.next_items import ContextItems, Weights
+from nocturne.serving.cache.items_info import ABOUT, ENCODER, ItemsInfo
 from nocturne.serving.cache.listable import EVERYWHERE, Listable
 from nocturne.serving.cache.shared_property import SharedProperty
 from nocturne.steering.item_fields import ItemFields
@@ -33,8 +33,6 @@ from nocturne.steering.plan import Plan
 SOURCES = ("factors", "neighbours", "both", "creator", "text")
 """Of related items; a source's number is its position."""
 
-ABOUT = b"nocturne"
-ENCODER = b"encoder"
 _DESCRIPTIONS = 200_000
 
 
@@ -83,63 +81,6 @@ class Aside(NamedTuple):
     asked_on: date
     listens: int
     older: bool
-
-
-@dataclass(frozen=True)
-class ItemsInfo:
-    """Facts that the items of a generation share.
-
-    Attributes:
-        model_version: of the factors; empty without a model.
-        spectrum: diagonal of the factors' Gram matrix; empty where listeners are encoded and not solved.
-        ridge, ridge_exponent: of the model's listeners.
-        neighbour_weight: of the second stage.
-        candidates: items that the second stage orders.
-        let_back_after_days: days after which a heard item may be listed again; 0: never.
-        classes: by market, the class whose column says what may be listed there; EVERYWHERE: of all other markets.
-        no_market: class of listeners without a market.
-        popular: by market, numbers of the most heard items that may be listed there, of each content type; EVERYWHERE:
-            among everyone.
-        now_playing: weights of the scores of what comes next, as in settings.
-        arm_weights: the same of the arms of experiments on what comes next, their control too, by label.
-        counterparts: by label of such an arm, and by treatment, the label of the arm that its answers are compared
-            with: of control every treatment, of a treatment control.
-        plans: that hold for listeners, each once, as JSON.
-        planned: place in plans of each listener who has one.
-        on_record_since: first night whose listens the next night can still set aside; empty if it can those of all.
-        set_aside: members of `Aside` of each listener who has one, the day as text.
-    """
-
-    model_version: str
-    spectrum: tuple[float, ...]
-    ridge: float
-    ridge_exponent: float
-    neighbour_weight: float
-    candidates: int
-    let_back_after_days: int
-    classes: Mapping[str, int]
-    no_market: int
-    popular: Mapping[str, Sequence[int]]
-    now_playing: Mapping[str, float]
-    arm_weights: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
-    counterparts: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
-    plans: Sequence[str] = ()
-    planned: Mapping[str, int] = field(default_factory=dict)
-    on_record_since: str = ""
-    set_aside: Mapping[str, tuple[str, str, int, bool]] = field(default_factory=dict)
-
-
-def with_info(items: pa.Table, info: ItemsInfo, encoder: Encoder | None = None) -> pa.Table:
-    """The same table with what its items share, and the encoder of a sequence model."""
-    about: dict[str | bytes, str | bytes] = {ABOUT: json.dumps(asdict(info))}
-    if encoder:
-        about[ENCODER] = to_bytes(encoder)
-    return items.replace_schema_metadata(about)
-
-
-def info_of(items: pa.Table) -> ItemsInfo:
-    """Facts that the items share, as `with_info` put them there."""
-    return ItemsInfo(**json.loads(items.schema.metadata[ABOUT]))
 
 
 def write_items(items: pa.Table, sink: Any) -> None:

@@ -27,7 +27,7 @@ def encoders(night: Night) -> Profile:
     """Of the encoder of the live model, if it is a sequence model."""
     rows, live = tables.night_rows(night, "encoders"), live_models(night)
     expected, spread = {}, None
-    if live and live[0].family == "sequence":
+    if live and live[0].family != "als":
         expected = _shapes(json.loads(live[0].settings)["sequence"])
         spread = _spread(tables.night_rows(night, "item_factors", ["factors"])["factors"].combine_chunks())
     stored = {row["name"]: row for row in rows.to_pylist()}
@@ -88,7 +88,7 @@ class DenseEncoder:
     def of(cls, night: Night, model: ModelRecord) -> "DenseEncoder | None":
         """The encoder of a model; None if it has none."""
         settings = json.loads(model.settings)
-        if settings["family"] != "sequence":
+        if settings["family"] == "als":
             return None
         rows = tables.rows(night.warehouse, "encoders", pc.field("model_version") == model.version)
         return cls(settings["sequence"], {row["name"]: _array(row) for row in rows.to_pylist()})
@@ -97,14 +97,14 @@ class DenseEncoder:
         """A listener's vector, on the axes of the factors; zeros if nothing was heard.
 
         Args:
-            factors: of items; shape (items, width).
+            factors: of items, the network's last; shape (items, width or more).
             recent: places of the items heard, oldest first.
         """
         width, heads = self.recipe["width"], self.recipe["heads"]
         heard = list(recent)[-self.recipe["length"] :]
         if not heard:
             return np.zeros(width)
-        hidden = factors[heard] @ self.arrays["axes"].T * math.sqrt(width)
+        hidden = factors[heard, -width:] @ self.arrays["axes"].T * math.sqrt(width)
         part = width // heads
         for block in range(self.recipe["blocks"]):
             name = f"{block}/"

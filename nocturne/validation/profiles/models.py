@@ -76,7 +76,8 @@ def item_factors(night: Night) -> Profile:
 def _width(model: ModelRecord) -> int:
     """Numbers of an item's vector."""
     recipe = json.loads(model.settings)
-    return int(recipe["factors"] if model.family == "als" else recipe["sequence"]["width"])
+    parts = {"als": (1, 0), "sequence": (0, 1), "blended": (1, 1)}[model.family]
+    return int(parts[0] * recipe["factors"] + parts[1] * recipe["sequence"]["width"])
 
 
 def _share_of_index(night: Night, model: ModelRecord) -> float:

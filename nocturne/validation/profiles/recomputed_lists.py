@@ -96,7 +96,7 @@ class DenseNight:
         half_lives: the model's anchor date, in half-lives since 1970-01-01.
         items: rows of `item_factors`, in order of item_index, and likewise what the model knows by its text.
         factors: theirs, float64; shape (items, factors).
-        gram: factors.T @ factors of the items that were learned.
+        gram: factors.T @ factors of the items that were learned, of the factors that listeners are solved by.
         encoder: of a sequence model; None of another.
         tie_order: place of each item in the order of ids; shape (items,).
         catalogue: rules of the night.
@@ -125,11 +125,13 @@ class DenseNight:
         catalogue = tables.night_rows(night, "items", [*Catalogue.COLUMNS, "creator"])
         known = catalogue.filter(pc.is_valid(catalogue["creator"])) if settings.reranking.max_per_creator else None
         factors = items["factors"].combine_chunks().flatten().to_numpy().astype(np.float64).reshape(len(items), -1)
-        learned = factors[items["listeners"].to_numpy() > 0]
+        recipe = json.loads(model.settings)
+        solved = recipe["factors"] if recipe["family"] == "blended" else factors.shape[1]
+        learned = factors[items["listeners"].to_numpy() > 0, :solved]
         return cls(
             run_date=night.run_date,
             settings=settings,
-            recipe=json.loads(model.settings),
+            recipe=recipe,
             half_lives=(model.anchor_date - _EPOCH).days / settings.interactions.half_life_days,
             items=items,
             factors=factors,
@@ -204,6 +206,7 @@ class DenseNight:
         """The listener's factors: encoded from the last listens, or solved."""
         if self.encoder is None:
             return self.solve(places, confidences)
+        solved = self.solve(places, confidences) if self.recipe["family"] == "blended" else np.zeros(0)
         learned = {
             index: place
             for place, (index, listeners) in enumerate(
@@ -212,12 +215,12 @@ class DenseNight:
             if listeners > 0
         }
         recent = [learned[index] for index in row["recent_items"] if index in learned]
-        return self.encoder.vector(self.factors, recent)
+        return np.concatenate([solved, self.encoder.vector(self.factors, recent)])
 
     def solve(self, places: Positions, confidences: Floats) -> Floats:
         """The listener who fits 1 to what was heard and 0, with a confidence of 1, to all else, under the ridge."""
         ridge = self.recipe["regularization"] * max(1, len(places)) ** self.recipe["regularization_exponent"]
-        heard = self.factors[places]
+        heard = self.factors[places, : len(self.gram)]
         normal = self.gram + ridge * np.eye(len(self.gram)) + heard.T @ (heard * (confidences - 1)[:, None])
         return np.asarray(np.linalg.solve(normal, heard.T @ confidences))
 
