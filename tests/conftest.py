@@ -33,7 +33,7 @@ if ARCHIVE.exists():  # Java warns wherever it does not fit, as in the launcher 
 logging.getLogger("py4j").setLevel(logging.WARNING)
 
 TESTS = Path(__file__).parent
-STARTING_SPARK = {"spark", "land", "fork_server", "published", "copied", "accesses"}
+STARTING_SPARK = {"spark", "land", "land_of_module", "fork_server", "published", "copied", "accesses"}
 
 
 @pytest.hookimpl(tryfirst=True)  # before `-m "not slow"` selects
