@@ -45,7 +45,7 @@ SETS = {
 """Archive or folder, and the file in it."""
 
 RECIPES = {
-    "ml-1m": {"length": 200, "width": 64, "batch_listeners": 32, "negatives": 512, "epochs": 60, "patience": 12},
+    "ml-1m": {"length": 200, "epochs": 60, "patience": 12, "validation_listeners": 1_000},
     "beauty": {"length": 50, "width": 64, "batch_listeners": 128, "negatives": 512, "epochs": 60, "patience": 8},
 }
 """Chosen on valid."""

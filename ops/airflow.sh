@@ -2,7 +2,7 @@
 # Airflow on this machine only, with the DAGs, on the warehouse of `make night`. Not for production: no log-in.
 #   ops/airflow.sh                      the UI, the scheduler and the rest, until Ctrl-C
 #   ops/airflow.sh COMMAND ...          `airflow COMMAND ...` on the same Airflow
-# AIRFLOW_HOME, PORT, LANDING, WAREHOUSE, CACHE and CONF may be set; nothing else of your shell but OPENBLAS_* reaches a task.
+# AIRFLOW_HOME, PORT, LANDING, WAREHOUSE, CACHE and CONF may be set; nothing else of your shell reaches a task but OPENBLAS_* and JDK_JAVA_OPTIONS.
 set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 home=${AIRFLOW_HOME:-$root/.airflow}
@@ -36,7 +36,8 @@ settings=(
     AIRFLOW_VAR_NOCTURNE_CONF="${CONF:-}"
 )
 # Which kernels BLAS runs decides the last bits of what is learned: let tasks run those of every other process here.
-for name in ${!OPENBLAS_@}; do settings+=("$name=${!name}"); done
+# Java reads its options from its own variable.
+for name in ${!OPENBLAS_@} ${!JDK_JAVA_OPTIONS@}; do settings+=("$name=${!name}"); done
 # SQLite takes one writer at a time: let readers not wait for it, and writers wait long enough for each other.
 "$root/.venv/bin/python" -c "import sqlite3; sqlite3.connect('$home/airflow.db').execute('PRAGMA journal_mode = WAL')"
 if [ $# -gt 0 ]; then exec env -i "${settings[@]}" airflow "$@"; fi

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs what Nocturne runs on: uv, the locked environment, a Java runtime, Delta's jars. Safe to run again.
-# `setup/environment.sh --tests` installs what tests need besides: redis-server, openssl, Chromium.
+# `setup/environment.sh --tests` installs what tests need besides: redis-server, openssl, Chromium, an archive of Java's classes.
 # `setup/environment.sh --group NAME` adds a group of pyproject.toml that few need.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -75,6 +75,9 @@ if [ "${1:-}" = --tests ]; then
     command -v redis-server >/dev/null || apt_install redis-server
     command -v openssl >/dev/null || apt_install openssl # certificates of a server with TLS
     command -v chromium >/dev/null || command -v google-chrome >/dev/null || apt_install chromium fonts-dejavu-core
+    if [ -x .venv/bin/python ] && [ ! -s .venv/java.jsa ]; then
+        work "archiving what Java loads" .venv/bin/python -m tests.tools.java_archive .venv/java.jsa
+    fi
 elif [ "${1:-}" = --group ]; then
     add_group "$2"
 else

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import sys
 from collections.abc import Callable, Iterator
 from datetime import date
 from pathlib import Path
@@ -25,11 +26,14 @@ pytest_plugins = [
 # Tests run many small jobs once: Java's second compiler would take longer than it saves. With one compiler alone Java
 # keeps 48 MB of compiled code, which are full after a few nights; from then on it would compile nothing any more.
 os.environ["JDK_JAVA_OPTIONS"] = "-XX:TieredStopAtLevel=1 -XX:ReservedCodeCacheSize=512m"
+ARCHIVE = Path(sys.prefix, "java.jsa")  # of tests/tools/java_archive.py
+if ARCHIVE.exists():  # Java warns wherever it does not fit, as in the launcher of Spark
+    os.environ["JDK_JAVA_OPTIONS"] += f" -XX:SharedArchiveFile={ARCHIVE} -Xlog:disable"
 # Airflow lets every library log; py4j would do so at exit, behind pytest's closing line.
 logging.getLogger("py4j").setLevel(logging.WARNING)
 
 TESTS = Path(__file__).parent
-STARTING_SPARK = {"spark", "land", "fork_server", "published", "copied", "accesses"}
+STARTING_SPARK = {"spark", "land", "land_of_module", "fork_server", "published", "copied", "accesses"}
 
 
 @pytest.hookimpl(tryfirst=True)  # before `-m "not slow"` selects

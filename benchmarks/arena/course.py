@@ -153,7 +153,12 @@ def _forked(
     plays: Floats = expected_plays(year, tomorrow, night.lists, memory)
     for fork in forks:
         rng = np.random.default_rng((year.world.scenario.seed, fork.step, *fork.kind.name.encode()))
-        faulty = run(fork.kind.change(night, rng, fork.magnitude), fork.kind.first)
+        try:
+            faulty = run(fork.kind.change(night, rng, fork.magnitude), fork.kind.first)
+        except Exception as error:  # noqa: BLE001 - whatever fails a stage leaves the lists of the night before
+            failed = (f"stage.{type(error).__name__}",)
+            yield Measured(night.number, fork, clean.metrics, failed, truth_of(night, night, plays, plays))
+            continue
         of = profiles(faulty, usual)
         assert faulty.lists is not None
         lost = plays if faulty.lists is night.lists else expected_plays(year, tomorrow, faulty.lists, memory)

@@ -5,6 +5,7 @@ import numpy.typing as npt
 from numba import njit
 
 from nocturne.core.arrays import Floats
+from nocturne.core.errors import InputError
 from nocturne.kernel.arguments import ConfidenceRows, ValuedRows, frozen
 
 _ROWS_AT_ONCE = 4096
@@ -32,11 +33,22 @@ def solve_users(
     Returns:
         Shape (listeners, factors); zeros for an empty row.
 
+    Raises:
+        InputError: a system has no solution, as where the spectrum is that of other factors.
+
     Source: Hu, Koren and Volinsky (2008), equation 4, the same solution as implicit's `recalculate_user`;
         short rows by the Woodbury identity (Golub and Van Loan, Matrix Computations (2013), section 2.1.4).
     """
     ridges = regularization * np.maximum(np.diff(rows.offsets), 1).astype(np.float64) ** regularization_exponent
-    return np.asarray(_solve(ValuedRows.of_confidences(rows), *frozen(factors, spectrum, ridges)))
+    try:
+        return np.asarray(_solve(ValuedRows.of_confidences(rows), *frozen(factors, spectrum, ridges)))
+    except np.linalg.LinAlgError as error:
+        raise InputError(
+            "the factors of a listener cannot be solved",
+            found=str(error),
+            expected="item factors with the spectrum of their own Gram matrix",
+            fix="train the model again, or reject it: `nocturne models reject`",
+        ) from error
 
 
 # What follows is compiled: plain loops over arrays, without types of their own.

@@ -6,6 +6,7 @@ which needs no JVM. A stage can open the tables alone that it declares in the fl
 
 from collections.abc import Iterator, Sequence
 from datetime import date
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -36,6 +37,34 @@ BUCKETED = (
 )
 """Tables keyed by listener, in one file a bucket, and an arm where these are apart, in order of user_id."""
 
+_TABLES_KEPT = 128
+"""Tables that stay open, at the most: those of a warehouse, some at several versions."""
+
+
+class OpenTable(DeltaTable):
+    """A table as it was opened, which lists its files once a version."""
+
+    def __init__(self, path: str, version: int | None) -> None:
+        super().__init__(path, version=version)
+        self._path = path
+        self._actions: dict[int, pa.Table] = {}
+        self._datasets: dict[int, ds.Dataset] = {}
+
+    def actions(self) -> pa.Table:
+        """A row per data file: its path, size and number of rows, and its values of the partition columns."""
+        version = self.version()
+        if version not in self._actions:
+            self._actions = {version: pa.table(self.get_add_actions(flatten=True))}
+        return self._actions[version]
+
+    def dataset(self) -> "ds.Dataset":
+        """The data files; local ones without delta-rs between, which takes half as long again."""
+        version = self.version()
+        if version not in self._datasets:
+            local = None if "://" in self._path else SubTreeFileSystem(self._path, LocalFileSystem())
+            self._datasets = {version: self.to_pyarrow_dataset(filesystem=local)}
+        return self._datasets[version]
+
 
 def is_warehouse(warehouse: Warehouse) -> bool:
     """True if the folder holds Nocturne's tables.
@@ -58,7 +87,7 @@ def require_warehouse(warehouse: Warehouse) -> None:
         )
 
 
-def open_table(warehouse: Warehouse, table: str, at: int | None = None) -> DeltaTable:
+def open_table(warehouse: Warehouse, table: str, at: int | None = None) -> OpenTable:
     """A table by delta-rs, at a version if not the last.
 
     Raises:
@@ -71,7 +100,7 @@ def open_table(warehouse: Warehouse, table: str, at: int | None = None) -> Delta
     return _open(warehouse, table, at)
 
 
-def open_night_table(night: Night, table: str, at: int | None = None) -> DeltaTable:
+def open_night_table(night: Night, table: str, at: int | None = None) -> OpenTable:
     """A table of which the night's own rows are wanted alone: also one that the stage at work has just written."""
     if night.warehouse.access:
         night.warehouse.access.record_result(table)
@@ -153,7 +182,7 @@ def rows(
     warehouse: Warehouse, table: str, where: pc.Expression | None = None, columns: Sequence[str] | None = None
 ) -> pa.Table:
     """Rows of a table as Arrow, through delta-rs; all columns of the contract unless some are named."""
-    return _rows(dataset_of(open_table(warehouse, table), warehouse.table_path(table)), table, where, columns)
+    return _rows(open_table(warehouse, table).dataset(), table, where, columns)
 
 
 def night_rows(night: Night, table: str, columns: Sequence[str] | None = None) -> pa.Table:
@@ -168,20 +197,14 @@ def batches(night: Night, table: str) -> Iterator[pa.RecordBatch]:
     yield from _night_dataset(night, table).to_batches(columns=_names(table), filter=_is_in(column, values))
 
 
-def dataset_of(delta: DeltaTable, path: str) -> "ds.Dataset":
-    """The data files of the table in a folder; local ones without delta-rs between, which takes half as long again."""
-    local = None if "://" in path else SubTreeFileSystem(path, LocalFileSystem())
-    return delta.to_pyarrow_dataset(filesystem=local)
-
-
-def at_version(path: str, number: int | None) -> DeltaTable:
+def at_version(path: str, number: int | None) -> OpenTable:
     """The table in a folder at a version, the last one if none is named; in any process, without a warehouse.
 
     Raises:
         InputError: the version is not there any more.
     """
     try:
-        return DeltaTable(path, version=number)
+        return OpenTable(path, number)
     except DeltaError as error:
         if number is None or isinstance(error, TableNotFoundError):
             raise
@@ -194,13 +217,35 @@ def at_version(path: str, number: int | None) -> DeltaTable:
         ) from error
 
 
-def _open(warehouse: Warehouse, table: str, at: int | None) -> DeltaTable:
-    opened: dict[str, DeltaTable] = {} if warehouse.opened is None or at is not None else warehouse.opened
+def _open(warehouse: Warehouse, table: str, at: int | None) -> OpenTable:
+    path = warehouse.table_path(table)
+    opened: dict[str, OpenTable] | None = warehouse.opened
     try:
-        return opened.get(table) or opened.setdefault(table, at_version(warehouse.table_path(table), at))
+        if opened is None or at is not None:
+            return _unchanged(path, at)
+        return opened.get(table) or opened.setdefault(table, at_version(path, None))
     except TableNotFoundError:
         require_warehouse(warehouse)
         raise
+
+
+def _unchanged(path: str, at: int | None) -> OpenTable:
+    """A table to be read alone, opened anew only if its log's folder has changed: to open one is to read its log."""
+    log = Path(path, "_delta_log")
+    try:
+        folder = log.stat()
+    except OSError:  # no local folder, or none that can be looked into
+        return at_version(path, at)
+    opened: OpenTable = _opened(path, at, folder.st_ino, folder.st_mtime_ns)
+    # A commit within a tick of the file system's clock leaves the folder's time as it was.
+    if at is None and (log / f"{opened.version() + 1:020}.json").exists():
+        return at_version(path, at)
+    return opened
+
+
+@lru_cache(_TABLES_KEPT)
+def _opened(path: str, at: int | None, _inode: int, _changed_at: int) -> OpenTable:
+    return at_version(path, at)
 
 
 def _read(spark: "SparkSession", folder: str, table: str, actions: pa.Table) -> "DataFrame":
@@ -215,7 +260,7 @@ def _read(spark: "SparkSession", folder: str, table: str, actions: pa.Table) -> 
 
 
 def _night_dataset(night: Night, table: str) -> "ds.Dataset":
-    return dataset_of(open_night_table(night, table), night.warehouse.table_path(table))
+    return open_night_table(night, table).dataset()
 
 
 def _rows(files: "ds.Dataset", table: str, where: pc.Expression | None, columns: Sequence[str] | None) -> pa.Table:
@@ -226,20 +271,20 @@ def _names(table: str) -> list[str]:
     return [column.name for column in contract(table).columns]
 
 
-def _dates(delta: DeltaTable, table: str) -> list[date]:
+def _dates(delta: OpenTable, table: str) -> list[date]:
     column = contract(table).partitioned_by[0]
-    actions = pa.table(delta.get_add_actions(flatten=True))
+    actions = delta.actions()
     return sorted(pc.unique(actions[f"partition.{column}"]).to_pylist())
 
 
-def _add_actions(delta: DeltaTable, table: str, column: str, values: Sequence[Any]) -> pa.Table:
-    actions = pa.table(delta.get_add_actions(flatten=True))
+def _add_actions(delta: OpenTable, table: str, column: str, values: Sequence[Any]) -> pa.Table:
+    actions = delta.actions()
     chosen = pa.array(values, contract(table).arrow_schema.field(column).type)
     return cast("pa.Table", actions.filter(pc.is_in(actions[f"partition.{column}"], chosen)))
 
 
 def files_with_keys(
-    delta: DeltaTable, table: str, column: str, values: Sequence[Any]
+    delta: OpenTable, table: str, column: str, values: Sequence[Any]
 ) -> list[tuple[str, dict[str, Any]]]:
     """Data files below the table's folder, of some values of a partition column, each with all its partition values."""
     actions = _add_actions(delta, table, column, values)

@@ -65,7 +65,7 @@ def fence_out_previous_writers(warehouse: Warehouse) -> None:
     """Commit the warehouse's token to every table: what an earlier process still has in hand is refused."""
     assert warehouse.token is not None
     for table in TABLES:
-        fencing.advance(tables.open_table(warehouse, table), warehouse.token)
+        fencing.advance(DeltaTable(warehouse.table_path(table)), warehouse.token)
 
 
 def open_warehouse(folder: str, conf: str | None = None, overrides: Sequence[str] | None = None) -> Warehouse:

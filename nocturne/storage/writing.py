@@ -1,6 +1,7 @@
 """Writing of Delta tables: a night's partition, or some rows, replaced in one fenced commit."""
 
 from collections.abc import Mapping, Sequence
+from functools import reduce
 from typing import TYPE_CHECKING, cast
 
 import pyarrow as pa
@@ -82,8 +83,7 @@ def commit_files(spark: "SparkSession", night: Night, files: Mapping[str, Sequen
 
     most = max((sum(file.rows for file in written) for written in files.values()), default=0)
     with plan_simply(spark, most):
-        for table, written in files.items():
-            _check_constraints(spark, night, table, written)
+        _check_constraints(spark, night.warehouse, files)
     for table, written in files.items():
         promised, delta = contract(table), _open_for_writing(night.warehouse, table)
         with fencing.conflicts_as_errors(delta):
@@ -97,22 +97,32 @@ def commit_files(spark: "SparkSession", night: Night, files: Mapping[str, Sequen
             )
 
 
-def _check_constraints(spark: "SparkSession", night: Night, table: str, files: Sequence[BucketFile]) -> None:
-    promised, path = contract(table), night.warehouse.table_path(table)
-    broken = [f"NOT coalesce({check}, false)" for check in promised.constraints.values()]
-    if not (files and broken):
-        return
+def _check_constraints(spark: "SparkSession", warehouse: Warehouse, files: Mapping[str, Sequence[BucketFile]]) -> None:
+    """Raise InputError if rows of any table break its constraints; one job counts them all: each has its price."""
+    counted = [
+        _count_broken(spark, warehouse, table, written)
+        for table, written in files.items()
+        if written and contract(table).constraints
+    ]
+    broken = reduce(lambda first, second: first.unionAll(second), counted).collect() if counted else []
+    for table, wrong in broken:
+        if wrong:
+            raise InputError(
+                f"rows of {table} break its constraints",
+                where=warehouse.table_path(table),
+                found=f"{wrong} rows",
+                expected=" and ".join(contract(table).constraints.values()),
+                fix="this is a fault of Nocturne's: report it with the night's settings",
+            )
+
+
+def _count_broken(spark: "SparkSession", warehouse: Warehouse, table: str, files: Sequence[BucketFile]) -> "DataFrame":
+    """One row: the table, and how many rows of its files break a constraint."""
+    promised, path = contract(table), warehouse.table_path(table)
     kinds = ", ".join(f"`{column.name}` {column.type}" for column in promised.columns)
     written = spark.read.schema(kinds).parquet(*(f"{path}/{file.path}" for file in files))
-    wrong = written.where(" OR ".join(broken)).count()
-    if wrong:
-        raise InputError(
-            f"rows of {table} break its constraints",
-            where=path,
-            found=f"{wrong} rows",
-            expected=" and ".join(promised.constraints.values()),
-            fix="this is a fault of Nocturne's: report it with the night's settings",
-        )
+    broken = " OR ".join(f"NOT coalesce({check}, false)" for check in promised.constraints.values())
+    return written.where(broken).selectExpr(f"'{table}' AS `table`", "count(*) AS broken")
 
 
 def _replace_by_spark(rows: "DataFrame", table: str, warehouse: Warehouse, where: str) -> None:

@@ -1,6 +1,7 @@
 """A campaign gives every search its turn, scales every property, and says how to repeat what failed."""
 
 import os
+import re
 import subprocess
 import sys
 import time
@@ -36,10 +37,20 @@ def test_no_property():
 
 KINDS = ("default", "own", "other")
 
+SAMPLED = """
+import pytest
 
-def run_properties(folder, *options):
-    """The output of pytest on `PROPERTIES`, with every example."""
-    (folder / "test_properties.py").write_text(PROPERTIES)
+@pytest.mark.sampled("spoil")
+@pytest.mark.parametrize("shape", ["round", "square", "flat"])
+@pytest.mark.parametrize("spoil", ["bent", "torn", "wet", "lost"])
+def test_a_spoil_is_told(shape, spoil):
+    print(f"<{spoil} {shape}>")
+"""
+
+
+def run_properties(folder, *options, tests=PROPERTIES):
+    """The output of pytest on tests, with every example."""
+    (folder / "test_properties.py").write_text(tests)
     command = [sys.executable, "-m", "pytest", "-s", "-p", "tests.fixtures.properties", "-m", "search", *options]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     return subprocess.run(command, cwd=folder, env=environment, check=True, capture_output=True, text=True).stdout
@@ -56,6 +67,16 @@ def test_a_campaign_draws_five_times_as_many_examples_of_every_property(tmp_path
     output = run_properties(tmp_path, "--hypothesis-profile=campaign", "--hypothesis-seed=1")
     assert [output.count(f"<{name}") for name in KINDS] == [500, 35, 0]
     assert "of 30 machines" in output
+
+
+def test_the_suite_runs_one_case_of_those_that_are_sampled_always_the_same_and_a_campaign_runs_all(tmp_path):
+    def cases(*options):
+        return re.findall(r"<(\w+) (\w+)>", run_properties(tmp_path, *options, tests=SAMPLED))
+
+    first, second = cases(), cases()
+    assert first == second
+    assert sorted(spoil for spoil, _ in first) == ["bent", "lost", "torn", "wet"]
+    assert len(set(cases("--hypothesis-profile=campaign", "--hypothesis-seed=1"))) == 12
 
 
 def test_searches_take_turns_with_the_next_seed_each_round_until_the_time_is_up(monkeypatch):

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from pyspark.sql import SparkSession
 
+from nocturne.core.erasure import ErasureKey, Tombstones
 from nocturne.core.errors import InputError
 from nocturne.core.night import Night
 from nocturne.core.stage import StageResult
@@ -151,9 +152,20 @@ def test_many_lines_are_ingested_by_spark_as_few_are_without(
     land(tonight.landing, "web-1", line("2", shown_at="2025-03-01T12:00:00Z"), day=yesterday.run_date)
     ingest(yesterday)
     land_a_day_with_everything_in_it(tonight.landing)
+    land(tonight.landing, "web-3", line("7", user_id="gone"), '{"user_id": "gone"', line("8", user_id="dan"))
+    key = ErasureKey(b"k" * 32)
+    erased = Tombstones(key, {key.tombstone("gone"): datetime.combine(DAY + timedelta(days=1), time(), UTC)})
+    monkeypatch.setattr(stage_module.tombstones, "read", lambda _: erased)
     few = ingest(tonight)
     before = {table: rows(tonight, table) for table in TABLES}
     assert accounts(tonight)["web-1"]["duplicates"] == 3
+    assert {name: accounts(tonight)["web-3"][name] for name in ("lines", "accepted", "rejected", "erased")} == {
+        "lines": 3,
+        "accepted": 1,
+        "rejected": 0,
+        "erased": 2,
+    }
+    assert "gone" not in str(before)
     monkeypatch.setattr(stage_module, "_FEW_BYTES", 0)
     assert ingest(tonight, spark) == few
     assert {table: rows(tonight, table) for table in TABLES} == before

@@ -10,6 +10,7 @@ from implicit.cpu.als import AlternatingLeastSquares
 from scipy.sparse import csr_matrix
 from threadpoolctl import threadpool_limits
 
+from nocturne.core.errors import InputError
 from nocturne.kernel.solve import solve_users
 from nocturne.training.model import Confidences
 from nocturne.training.principal_axes import principal_axes
@@ -123,3 +124,11 @@ def test_read_only_and_mapped_arrays_are_solved_to_the_same_bits(tmp_path) -> No
         mapped = np.load(tmp_path / "factors.npy", mmap_mode=mode)
         rows.data.flags.writeable = rows.indices.flags.writeable = False
         assert solve(mapped, spectrum, rows, 0.5).tobytes() == expected.tobytes()
+
+
+def test_a_spectrum_of_other_factors_is_told() -> None:
+    factors = np.eye(2, dtype=np.float32)
+    # With spectrum -1 and ridge .5 the normal equations of one listener are diag(-.5 + 0, -.5): not positive definite.
+    rows = csr_matrix(([1.0, 1.0], ([0, 0], [0, 1])), (1, 2))
+    with pytest.raises(InputError, match="cannot be solved"):
+        solve(factors, np.array([-1.0, -1.0]), rows, 0.5)

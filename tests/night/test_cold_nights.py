@@ -1,5 +1,7 @@
 """Items that nobody has heard, through whole nights on the real components: from the catalogue into lists, by text."""
 
+from collections.abc import Callable
+
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
@@ -28,10 +30,23 @@ def catalogue() -> list[dict[str, object]]:
     ]
 
 
+def days() -> dict[int, list[dict[str, object]]]:
+    return {offset: listen_all(offset, tracks=6) for offset in range(2)}
+
+
+@pytest.fixture(scope="module")
+def service(spark: SparkSession, land_of_module: Callable[..., Service]) -> Service:
+    """Two nights of listening; on the second one the catalogue has a track more. Shared: leave it as it is."""
+    service = land_of_module(days(), catalogue())
+    run_nights([service.night(0, *SETTINGS)])
+    name_a_new_item(service)
+    run_nights([service.night(1, *SETTINGS)])
+    return service
+
+
 @pytest.fixture
-def service(land) -> Service:
-    """Two nights of listening; on the second one the catalogue has a track more."""
-    return land({offset: listen_all(offset, tracks=6) for offset in range(2)}, catalogue())
+def second(service: Service) -> Night:
+    return service.night(1, *SETTINGS)
 
 
 def name_a_new_item(service: Service) -> None:
@@ -44,12 +59,7 @@ def lists_of(night: Night) -> dict[str, dict[str, object]]:
     return {row["user_id"]: row for row in tables.night_rows(night, "ranked_lists").to_pylist()}
 
 
-def test_an_item_that_nobody_has_heard_is_listed_that_night_and_marked(spark: SparkSession, service: Service) -> None:
-    first, second = (service.night(offset, *SETTINGS) for offset in (0, 1))
-    run_nights([first])
-    name_a_new_item(service)
-    run_nights([second])
-
+def test_an_item_that_nobody_has_heard_is_listed_that_night_and_marked(service: Service, second: Night) -> None:
     (row,) = tables.night_rows(second, "cold_factors").to_pylist()
     assert (row["item_id"], row["run_date"]) == (NEW, second.run_date)
     with_it = {
@@ -70,12 +80,8 @@ def test_an_item_that_nobody_has_heard_is_listed_that_night_and_marked(spark: Sp
         assert NEW in served.item_ids
 
 
-def test_nobody_is_ranked_anew_for_it_and_no_listener_is_moved_by_it(spark: SparkSession, service: Service) -> None:
-    first, second = (service.night(offset, *SETTINGS) for offset in (0, 1))
-    run_nights([first])
-    before = registry.live_model(first)
-    name_a_new_item(service)
-    run_nights([second])
+def test_nobody_is_ranked_anew_for_it_and_no_listener_is_moved_by_it(service: Service, second: Night) -> None:
+    before = registry.live_model(service.night(0, *SETTINGS))
     after = registry.live_model(second)
     assert before is not None
     assert after is not None
@@ -103,11 +109,9 @@ SPOILS = (
 )
 
 
-def test_a_spoilt_embedding_closes_the_gate_and_nobody_is_served_by_it(spark: SparkSession, service: Service) -> None:
-    first, second = (service.night(offset, *SETTINGS) for offset in (0, 1))
-    run_nights([first])
-    name_a_new_item(service)
-    run_nights([second])
+def test_a_spoilt_embedding_closes_the_gate_and_nobody_is_served_by_it(
+    spark: SparkSession, service: Service, second: Night
+) -> None:
     with open_cache(service.cache, read_only=True) as cache:
         before = cache.pointer()
     for table, column, how, metric in SPOILS:
@@ -124,7 +128,8 @@ def test_a_spoilt_embedding_closes_the_gate_and_nobody_is_served_by_it(spark: Sp
         run_validation(spark, second, [table], close=True)
 
 
-def test_a_night_that_does_without_them_lists_none(spark: SparkSession, service: Service) -> None:
+def test_a_night_that_does_without_them_lists_none(spark: SparkSession, land: Callable[..., Service]) -> None:
+    service = land(days(), catalogue())
     name_a_new_item(service)
     night = service.night(0, *KEEP_THE_MODEL, "content.cold_items=false")
     run_nights([night])

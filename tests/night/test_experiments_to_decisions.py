@@ -1,4 +1,4 @@
-"""Ten nights whose listeners react to their lists, and three experiments side by side: each comes to its decision."""
+"""Eight nights whose listeners react to their lists, and three experiments side by side: each comes to its decision."""
 
 import json
 from typing import Any
@@ -17,7 +17,7 @@ from nocturne.serving.cache import open_cache
 from nocturne.storage import tables
 from tests.fixtures.simulated_service import FIRST, Service
 
-LISTENERS, ITEMS, NIGHTS = 3_000, 400, 10
+LISTENERS, ITEMS, NIGHTS = 3_000, 400, 8
 POOR = (
     *('als.recipe="settings"', "als.factors=2", "als.neighbours=0", "als.retrain_every_nights=30"),
     *("ranking.top_k=30", "tables.buckets=2"),
@@ -32,7 +32,7 @@ EXPERIMENTS = {
 hypothesis = "Lists by more factors are played more."
 first_slot = 0
 slots = 450
-looks = [2, 4, 8]
+looks = [2, 4, 6]
 [arms.factors]
 weight = 1
 recipe = { factors = 16, neighbours = 20 }
@@ -41,7 +41,7 @@ recipe = { factors = 16, neighbours = 20 }
 hypothesis = "Familiar lists are played more, and podcasts, which are dear, no more than now."
 first_slot = 500
 slots = 300
-looks = [2, 4, 8]
+looks = [2, 4, 6]
 [arms.familiar]
 weight = 1
 settings = { "ranking.let_back_after_days" = 1 }
@@ -56,7 +56,7 @@ margin = 0.05
 hypothesis = "Lists of more creators are played more."
 first_slot = 800
 slots = 200
-looks = [2, 4, 8]
+looks = [2, 4, 6]
 [arms.varied]
 weight = 1
 settings = { "reranking.max_per_creator" = 1 }
@@ -64,7 +64,7 @@ settings = { "reranking.max_per_creator" = 1 }
 }
 DATES = """
 start = 2025-03-02
-end = 2025-03-09
+end = 2025-03-07
 """
 CONTROL = """
 [arms.control]
@@ -124,7 +124,7 @@ class World(Service):
 
 @pytest.fixture(scope="module")
 def world(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> World:
-    """Ten nights; the experiment on taste is concluded through the command line, after the look that says ship."""
+    """Eight nights; the experiment on taste is concluded through the command line, after the look that says ship."""
     world = World(tmp_path_factory.mktemp("decisions"))
     (world.folder / "experiments").mkdir()
     for name, definition in EXPERIMENTS.items():
@@ -170,21 +170,21 @@ def test_the_experiment_that_was_concluded_has_no_more_rows_and_the_others_go_on
     assert named == [set(), everything, everything, others, others, set()]
     looks = tables.rows(world.night(0).warehouse, "experiment_looks", columns=["experiment", "day"]).to_pylist()
     days = {(row["experiment"], row["day"]) for row in looks}
-    assert days == {(name, day) for name in others for day in (2, 4, 8)} | {("taste", 2), ("taste", 4)}
+    assert days == {(name, day) for name in others for day in (2, 4, 6)} | {("taste", 2), ("taste", 4)}
 
 
 def test_an_arm_that_is_played_more_and_breaks_a_guardrail_does_not_ship(world: World) -> None:
     assert world.listed(NIGHTS - 1, "decision")["familiar"] == "familiar: stop: harm"
-    metrics = world.results("familiar", "metric", 8)
+    metrics = world.results("familiar", "metric", 6)
     assert (metrics["played"]["outcome"], metrics["podcasts"]["outcome"]) == ("proved", "harmed")
     assert metrics["played"]["low"] > 0.05
     assert metrics["podcasts"]["low"] > 0.05
-    (decision,) = world.results("familiar", "decision", 8).values()
+    (decision,) = world.results("familiar", "decision", 6).values()
     assert [reason.partition(":")[0] for reason in decision["reasons"]] == ["podcasts got worse"]
 
 
 def test_an_arm_whose_exposures_are_lost_is_invalid_and_the_client_is_named(world: World) -> None:
-    for day in (2, 4, 8):
+    for day in (2, 4, 6):
         (decision,) = world.results("creators", "decision", day).values()
         assert (decision["name"], decision["outcome"]) == ("invalid", "invalid: an arm's exposures are missing")
         checks = world.results("creators", "check", day)

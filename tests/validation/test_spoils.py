@@ -1,4 +1,7 @@
-"""Spoilt tables, through profile, suite and gate: every spoil is told on services of three shapes, by its metric."""
+"""Spoilt tables, through profile, suite and gate: every spoil is told by its metric, on services of three shapes.
+
+Of the services of a spoil the suite draws one; a campaign tries all three.
+"""
 
 import json
 import random
@@ -581,6 +584,7 @@ def test_a_sound_night_closes_no_gate(spark: SparkSession, shape: Shape, tonight
 
 
 @pytest.mark.slow
+@pytest.mark.sampled("name")
 @pytest.mark.parametrize("name", SPOILS)
 def test_a_spoil_closes_the_gate(spark: SparkSession, tonight: Night, name: str) -> None:
     table, metric, spoil = SPOILS[name]

@@ -118,7 +118,7 @@ def test_a_listener_and_what_plays_are_shown_and_fit(url, size, scheme):
 def test_titles_of_strangers_are_text_and_no_markup(url):
     with opened(url) as page:
         enter(page, "listener", LISTENER)
-        wait_for(lambda: len(texts(page, "list")) == 3)
+        wait_for(lambda: len(texts(page, "list")) == 3 and len(texts(page, "next")) == 3)
         assert MARKUP in texts(page, "list")[1]
         assert f"goes with {MARKUP}" in texts(page, "next")[0]
         assert page.value("document.images.length") == 0
@@ -128,12 +128,13 @@ def test_titles_of_strangers_are_text_and_no_markup(url):
 def test_an_item_is_played_by_keyboard_and_is_not_offered_again(url):
     with opened(url) as page:
         enter(page, "listener", LISTENER)
-        wait_for(lambda: len(texts(page, "next")) == 3)
+        wait_for(lambda: len(texts(page, "list")) == 3 and len(texts(page, "next")) == 3)
         for _ in range(40):
             press(page, "Tab", 9)
             if page.value("document.activeElement.getAttribute('aria-label')") == "Play Your Hidden Ocean":
                 break
         press(page, "Enter", 13)
+        assert page.value("document.activeElement.id") == "next-heading"
         wait_for(lambda: len(texts(page, "next")) == 2)
         assert page.value("document.getElementById('item').value") == "t1"
         assert page.value("document.activeElement.id") == "next-heading"
