@@ -5,8 +5,10 @@ import importlib.metadata
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import date
+from typing import Any
 
 import pyarrow as pa
 import pytest
@@ -225,12 +227,19 @@ def test_no_warehouse_is_status_2(tmp_path):
     assert nocturne("nights", "--warehouse", tmp_path).exit_code == 2
 
 
+def names_of(section: Any, above: str = "") -> Iterator[str]:
+    """Names of the settings in sections, those in sections of theirs too."""
+    for name, field in section.model_fields.items():
+        if hasattr(field.annotation, "model_fields"):
+            yield from names_of(field.annotation, f"{above}{name}.")
+        elif above:
+            yield above + name
+
+
 def test_settings_names_every_setting_with_its_meaning_and_the_value_that_holds():
     rows = json.loads(nocturne("settings", "--set", "ranking.top_k=20", "--json").stdout)
     by_name = {row["setting"]: row for row in rows}
-    for section, model in Settings.model_fields.items():
-        for name in getattr(model.annotation, "model_fields", {}):
-            assert by_name[f"{section}.{name}"]["meaning"]
+    assert all(by_name[name]["meaning"] for name in names_of(Settings))
     assert by_name["ranking.top_k"]["value"] == 20
     assert by_name["ranking.top_k"]["range"] == ">= 1, <= 10000"
 

@@ -76,8 +76,8 @@ def item_factors(night: Night) -> Profile:
 def _width(model: ModelRecord) -> int:
     """Numbers of an item's vector."""
     recipe = json.loads(model.settings)
-    parts = {"als": (1, 0), "sequence": (0, 1), "blended": (1, 1)}[model.family]
-    return int(parts[0] * recipe["factors"] + parts[1] * recipe["sequence"]["width"])
+    factors = recipe["factors"] if model.family != "sequence" else 0
+    return int(factors + (recipe["sequence"]["width"] if model.family != "als" else 0))
 
 
 def _share_of_index(night: Night, model: ModelRecord) -> float:
