@@ -46,7 +46,7 @@ SETS = {
 
 RECIPES = {
     "ml-1m": {"length": 200, "epochs": 60, "patience": 12, "validation_listeners": 1_000},
-    "beauty": {"length": 50, "width": 64, "batch_listeners": 128, "negatives": 512, "epochs": 60, "patience": 8},
+    "beauty": {"length": 50, "dropout": 0.5, "batch_listeners": 16, "epochs": 30},
 }
 """Chosen on valid."""
 
