@@ -200,9 +200,9 @@ def session_vector(items: ServedItems, row: ServedRow | None, context: Indexes) 
         context: the item that plays first.
 
     Returns:
-        None without a sequence model that knows any of the context.
+        None without a sequence model that learned any of the context.
     """
-    known = context[items.in_model[context]][::-1]
+    known = context[items.confidence_weights[context] > 0][::-1]
     if items.encoder is None or not len(known):
         return None
     recent = CsrRows(np.array([0, len(known)]), known)
