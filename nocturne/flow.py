@@ -77,7 +77,7 @@ _EMBED_ITEMS = Stage(
 _TRAIN_SEQUENCE = Stage(
     "train_sequence",
     "learn a candidate from the order of listens, on the nights that settings say",
-    reads=("item_index", "interactions", "models", "item_factors", "encoders", "validations"),
+    reads=("item_index", "interactions", "models"),
     writes=("models", "item_factors", "encoders"),
 )
 _TRAIN_ALS = Stage(

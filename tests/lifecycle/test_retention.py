@@ -213,7 +213,8 @@ def test_the_item_index_may_have_no_limit(at):
 
 
 def test_every_limit_of_the_default_settings_is_that_of_a_table():
-    assert set(load_settings().retention.nights) == set(TABLES) - set(ACCUMULATED)
+    goes_with_item_factors = {"encoders"}
+    assert set(load_settings().retention.nights) == set(TABLES) - set(ACCUMULATED) - goes_with_item_factors
     assert Limits.of(load_settings().retention, FIRST).first("item_index") == date.min
 
 

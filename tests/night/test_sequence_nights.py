@@ -14,7 +14,7 @@ from nocturne.serving.now_playing import Filters, now_playing
 from nocturne.serving.reader import Reader
 from nocturne.storage import tables, writing
 from nocturne.training import registry
-from tests.fixtures.simulated_service import FIRST, Service, event
+from tests.fixtures.simulated_service import FIRST, Service, event, recorded_accesses
 
 CIRCLE, LISTENERS, HEARD, BACK = 12, 120, 4, 30
 """Items that everybody hears in a circle; who hears them, how many each, and who hears the next one on the next day."""
@@ -95,7 +95,10 @@ def test_the_next_item_is_listed_first_what_did_not_change_is_carried_over_and_s
     spark: SparkSession, service: Service
 ) -> None:
     nights = [service.night(offset, *SETTINGS) for offset in range(2)]
-    run_nights(nights)
+    with recorded_accesses() as recorded:
+        run_nights(nights)
+    readers = {access.stage.name for access in recorded if "encoders" in access.tables_read}
+    assert {"rank_users", "relate_items"} <= readers
 
     right = [first == item(int(name[1:]) + HEARD) for name, first in firsts(service, 0).items()]
     assert sum(right) >= 0.9 * LISTENERS
