@@ -34,6 +34,7 @@ class Inventory:
         dates: values of each table's first partition column.
         models: every model.
         factors: night of training of every model that has factors, by version.
+        encoders: versions of the models that have one.
         closed: nights whose gate closed.
         served: nights that are served, or may be rolled back to.
         published: nights whose tables may be read.
@@ -45,6 +46,7 @@ class Inventory:
     dates: Mapping[str, frozenset[date]]
     models: Sequence[ModelRecord] = ()
     factors: Mapping[str, date] = field(default_factory=dict)
+    encoders: frozenset[str] = frozenset()
     closed: frozenset[date] = frozenset()
     served: frozenset[date] = frozenset()
     published: frozenset[date] = frozenset()
@@ -61,6 +63,10 @@ class Inventory:
     def fully_kept_nights(self) -> frozenset[date]:
         """Nights of which every table keeps its rows, however old they are."""
         return self.served | ({max(self.published)} if self.published else frozenset())
+
+
+ENCODERS = "encoders"
+"""Table that is of no use without the item_factors of its models."""
 
 
 @dataclass(frozen=True)
@@ -98,6 +104,13 @@ class Limits:
                     where="retention.nights",
                     found=f"{name} = {settings.nights[name]}",
                     fix="remove the line",
+                )
+            if name == ENCODERS:
+                raise UsageError(
+                    f"{name} are kept as long as the item_factors of their model",
+                    where="retention.nights",
+                    found=f"{name} = {settings.nights[name]}",
+                    fix="set item_factors",
                 )
         return cls(run_date, settings.nights)
 
@@ -169,7 +182,7 @@ def _expired_models(inventory: Inventory, limits: Limits, listed: Collection[dat
     return {
         "models": frozenset(version for version, day in trained.items() if day < first and version not in needed),
         "item_factors": factors,
-        "encoders": factors,
+        ENCODERS: inventory.encoders - (inventory.factors.keys() - factors),
     }
 
 

@@ -25,6 +25,7 @@ from nocturne.core.experiment import experiments_of
 from nocturne.core.night import Warehouse
 from nocturne.flow import GATED_TABLES, TABLES
 from nocturne.lifecycle.expiry import (
+    ENCODERS,
     Inventory,
     Limits,
     expired_partitions,
@@ -183,6 +184,7 @@ def _take_inventory(
         dates={table.name: frozenset(table.files) for table in stored if table.name not in OF_MODELS},
         models=registry.models(warehouse),
         factors=trained,
+        encoders=frozenset(version for table in stored if table.name == ENCODERS for version in table.files),
         closed=frozenset(closed_dates(warehouse, GATED_TABLES)),
         served=served,
         published=frozenset(record.run_date for record in nights if record.state == PUBLISHED),

@@ -23,6 +23,8 @@ from pathlib import Path
 from random import Random
 
 from nocturne.flow import TABLES
+from nocturne.lifecycle.expiry import ENCODERS
+from nocturne.storage.tables import ACCUMULATED
 from tests.faults.scenario import MEASURED, STEPS, Scenario
 from tests.faults.soak_faults import FAULTS, MISSED, Fault, draw
 from tests.faults.tools import cache_reader
@@ -39,7 +41,7 @@ LONG_ENOUGH, MOST_GROWTH = 6 * KEPT_NIGHTS, 1.25
 IN_OWN_MOUNTS = "NOCTURNE_SOAK_MOUNTS"
 RETENTION = "".join(
     ["\n[retention]\nremoved_files_hours = 0\n[retention.nights]\n"]
-    + [f"{table} = {KEPT_NIGHTS}\n" for table in TABLES if table != "item_index"]
+    + [f"{table} = {KEPT_NIGHTS}\n" for table in TABLES if table not in {*ACCUMULATED, ENCODERS}]
 )
 
 

@@ -20,7 +20,7 @@ from nocturne.core.night import Night
 from nocturne.core.settings import load_settings
 from nocturne.flow import GATED_TABLES, TABLES
 from nocturne.lifecycle import expiry, retention
-from nocturne.lifecycle.expiry import Inventory, Limits, expired_partitions
+from nocturne.lifecycle.expiry import ENCODERS, Inventory, Limits, expired_partitions
 from nocturne.serving import publications
 from nocturne.serving.cache.pointer import Generation, Pointer, to_json
 from nocturne.serving.night_record import NightRecord
@@ -207,14 +207,16 @@ def test_a_limit_for_what_is_no_table_is_refused_with_the_close_names(at, name: 
         retain(at(1, f"retention.nights.{name}=3"))
 
 
-def test_the_item_index_may_have_no_limit(at):
-    with pytest.raises(UsageError, match="item_index keeps every night"):
-        retain(at(1, "retention.nights.item_index=3"))
+@pytest.mark.parametrize(
+    ("name", "told"), [("item_index", "item_index keeps every night"), (ENCODERS, "as long as the item_factors")]
+)
+def test_tables_that_others_count_on_may_have_no_limit(at, name: str, told: str):
+    with pytest.raises(UsageError, match=told):
+        retain(at(1, f"retention.nights.{name}=3"))
 
 
 def test_every_limit_of_the_default_settings_is_that_of_a_table():
-    goes_with_item_factors = {"encoders"}
-    assert set(load_settings().retention.nights) == set(TABLES) - set(ACCUMULATED) - goes_with_item_factors
+    assert set(load_settings().retention.nights) == set(TABLES) - set(ACCUMULATED) - {ENCODERS}
     assert Limits.of(load_settings().retention, FIRST).first("item_index") == date.min
 
 
@@ -360,9 +362,9 @@ def test_a_candidate_keeps_its_factors_for_as_long_as_its_row():
         model(1, (2, "candidate", 1), (3, "undecided", 2), state="candidate"),
         model(2, (4, "candidate", 2), (5, "refused", 3), state="candidate"),
     ]
-    inventory = Inventory({}, rows, {each.version: each.run_date for each in rows})
+    inventory = Inventory({}, rows, {each.version: each.run_date for each in rows}, frozenset({"m1", "m2", "lost"}))
     gone = expired_partitions(inventory, Limits(day(90), {"models": 400, "item_factors": 5}), dedup_nights=1)
-    assert (gone["models"], gone["item_factors"]) == (set(), {"m2"})
+    assert (gone["models"], gone["item_factors"], gone[ENCODERS]) == (set(), {"m2"}, {"m2", "lost"})
     year_later = expired_partitions(inventory, Limits(day(490), {"models": 400, "item_factors": 5}), dedup_nights=1)
     assert year_later["models"] == year_later["item_factors"] == {"m0", "m1", "m2"}
 
