@@ -19,11 +19,13 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import websocket
+from PIL import Image
 
 ROOT = Path(__file__).resolve().parents[2]
 IMAGES = ROOT / "docs" / "images"
@@ -32,8 +34,8 @@ FLAGS = (
     *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
 )
 LISTENER = "u00000007"
-DRAW_SECONDS = 60
-SETTLE_SECONDS = 5
+DRAW_SECONDS = 300
+SETTLE_SECONDS = 10
 
 
 class Page:
@@ -75,9 +77,10 @@ class Page:
         time.sleep(SETTLE_SECONDS)
 
     def picture(self, path: Path) -> None:
-        """Write what can be seen as PNG."""
+        """Write what can be seen as PNG of 256 colours, a third of the bytes of all of them."""
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(base64.b64decode(self.do("Page.captureScreenshot")["data"]))
+        with Image.open(BytesIO(base64.b64decode(self.do("Page.captureScreenshot")["data"]))) as picture:
+            picture.convert("RGB").quantize(256).save(path, optimize=True)
         print(path)
 
 
@@ -175,14 +178,23 @@ def picture_service(service: str) -> None:
         page.picture(IMAGES / "now-playing.png")
 
 
-def picture_airflow(airflow: str) -> None:
-    """A finished run in the UI of Airflow."""
-    run = finished_run(airflow)
-    with browser(1600, 1000) as page:
-        page.show(f"{airflow}/dags/nightly_lists/runs/{quote(run)}", "refresh_cache")
-        page.value("""document.querySelector('[aria-label="Expand all task groups"]').click()""")
-        time.sleep(SETTLE_SECONDS)
-        page.picture(IMAGES / "airflow-run.png")
+def picture_run(airflow: str, run: str, expected: str, name: str, height: int = 620) -> None:
+    """A run in the UI of Airflow.
+
+    Args:
+        run: its path in the API, dags/DAG/dagRuns/ID.
+        expected: what the page shows when it is drawn.
+    """
+    with browser(1440, height) as page:
+        page.show(f"{airflow}/{run.replace('/dagRuns/', '/runs/')}", expected)
+        page.picture(IMAGES / name)
+
+
+def picture_data_docs(warehouse: Path) -> None:
+    """The results of the newest night."""
+    with browser(1280, 900) as page:
+        page.show(newest_docs(warehouse).as_uri(), "listens")
+        page.picture(IMAGES / "data-docs.png")
 
 
 def main(
@@ -194,10 +206,9 @@ def main(
     if answers(service, "nocturne serve --cache lmdb:data/cache"):
         picture_service(service)
     if answers(airflow, "make airflow"):
-        picture_airflow(airflow)
-    with browser(1600, 1000) as page:
-        page.show(newest_docs(Path(warehouse)).as_uri(), "listens")
-        page.picture(IMAGES / "data-docs.png")
+        run = f"dags/nightly_lists/dagRuns/{quote(finished_run(airflow))}"
+        picture_run(airflow, run, "refresh_cache", "airflow-run.png", height=900)
+    picture_data_docs(Path(warehouse))
     picture_report(Path(warehouse))
     if (report := ROOT / "data" / "backtest.html").exists():
         (IMAGES / "backtest.svg").write_text(first_plot(report), encoding="utf-8")
