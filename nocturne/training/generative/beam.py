@@ -84,9 +84,21 @@ def search(trie: Trie, score: Score, listeners: int, allowed: Allowed, width: in
 
 
 def _best(owners: Positions, nodes: Positions, totals: Factors, count: int) -> Positions:
-    """Places of the first so many of each owner, owner after owner, the highest totals first."""
-    order = np.lexsort((nodes, -totals, owners))
+    """Places of the first so many of each owner, owner after owner, the highest totals first, then the first nodes.
+
+    Args:
+        owners: ascending.
+    """
+    firsts = np.searchsorted(owners, owners)
+    place = np.arange(len(owners)) - firsts
+    longest = int(place.max(initial=-1)) + 1
+    near = np.arange(len(owners))
+    if longest > count:
+        grid = np.full((int(owners[-1]) + 1, longest), -np.inf, np.float32)
+        grid[owners, place] = totals
+        least = np.partition(grid, longest - count, axis=1)[:, longest - count]
+        near = np.flatnonzero(totals >= least[owners])
+    order = near[np.lexsort((nodes[near], -totals[near], owners[near]))]
     ranked = owners[order]
-    place = np.arange(len(order)) - np.searchsorted(ranked, ranked)
-    kept: Positions = order[place < count]
+    kept: Positions = order[np.arange(len(order)) - np.searchsorted(ranked, ranked) < count]
     return kept

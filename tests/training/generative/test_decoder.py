@@ -63,11 +63,13 @@ def test_numpy_gives_the_log_probabilities_of_jax() -> None:
     decoder = Decoder({name: np.asarray(values) for name, values in parameters.items()}, SHAPE, paths, prior)
     scores = decoder.score_all(decoder.contexts(heard, words))
 
-    catalogue = Catalogue.of(paths, prior)
-    asked = network.contexts(parameters, SHAPE, catalogue, windows_of(heard, SHAPE.length))[:, -1]
-    asked += network.of_words(parameters, windows_of(words, 4))
-    everything = jax.numpy.repeat(asked, ITEMS, axis=0)
-    expected = network.log_probabilities(parameters, catalogue, everything, np.tile(np.arange(ITEMS), 3))
+    @jax.jit
+    def learned(parameters: network.Parameters, catalogue: Catalogue) -> jax.Array:
+        asked = network.contexts(parameters, SHAPE, catalogue, windows_of(heard, SHAPE.length))[:, -1]
+        everything = jax.numpy.repeat(asked + network.of_words(parameters, windows_of(words, 4)), ITEMS, axis=0)
+        return network.log_probabilities(parameters, catalogue, everything, np.tile(np.arange(ITEMS), 3))
+
+    expected = learned(parameters, Catalogue.of(paths, prior))
     np.testing.assert_allclose(scores, expected.reshape(3, ITEMS), atol=TOLERANCE)
     np.testing.assert_allclose(np.exp(scores).sum(axis=1), 1, atol=TOLERANCE)
 
