@@ -78,7 +78,7 @@ LEVELS, CODES, MARGIN = 3, 128, 0.05
 TEXT_AXES = 64
 FOLDS = 4
 SHAPE = Shape(length=20, width=64, blocks=2, heads=2)
-RECIPE = Recipe(SHAPE, dropout=0.3, learning_rate=0.003, batch_listeners=128, epochs=20, patience=4)
+RECIPE = Recipe(SHAPE, dropout=0.3, learning_rate=0.003, batch_listeners=128, epochs=10, patience=4)
 BY_WORDS = replace(RECIPE, validation_listeners=0, own_words=1.0)
 NOBODY = Asked(CsrRows.empty(0), CsrRows.empty(0), np.zeros(0, np.int64))
 
@@ -219,7 +219,7 @@ def measure_cold(name: str, path: Path, seed: int, text_weight: float, recipe: R
 
 
 def _drawn_order(heard: csr_matrix, seed: int) -> CsrRows:
-    """What each listener heard, in an order that is drawn."""
+    """Items of each listener in an order that is drawn."""
     listener = np.repeat(np.arange(heard.shape[0]), np.diff(heard.indptr))
     order = np.lexsort((np.random.default_rng(seed).random(heard.nnz), listener))
     return CsrRows(heard.indptr.astype(np.int64), heard.indices[order].astype(np.int32))

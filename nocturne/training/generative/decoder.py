@@ -37,7 +37,7 @@ _EPSILON = 1e-6
 
 @dataclass(frozen=True)
 class Prior:
-    """How often what is below each node was heard, as log probabilities among the nodes of one parent, by level."""
+    """Shares of listens: those below each node among the nodes of one parent, as logarithms, by level."""
 
     of_nodes: tuple[Factors, ...]
 
@@ -68,7 +68,7 @@ class Decoder:
 
     @cached_property
     def embeddings(self) -> Factors:
-        """What the encoder reads of each item; shape (items, width)."""
+        """Embeddings that the encoder reads; shape (items, width)."""
         return embeddings_of(self.weights, self.paths)
 
     def contexts(self, heard: CsrRows, words: CsrRows | None = None) -> Factors:
@@ -128,7 +128,7 @@ class Decoder:
 
     @cached_property
     def turned(self) -> list[Factors]:
-        """How the codes so far turn what is asked for, for each node of the level above; shape (nodes, width)."""
+        """Turns of what is asked for by the codes so far, for each node of the level above; shape (nodes, width)."""
         sums, found = np.zeros((1, self.shape.width), np.float32), []
         for depth, level in enumerate(self.trie.levels):
             found.append(sums @ self.weights[f"{depth}/after"])

@@ -33,7 +33,7 @@ _K, _BEAM = 10, 30
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a decoder is learned.
+    """A recipe of a decoder: its network, and how it is learned.
 
     Attributes:
         shape: of the network.
@@ -77,7 +77,7 @@ class Asked:
 
 @dataclass(frozen=True)
 class Known:
-    """What a decoder learns from.
+    """A catalogue, its listeners and their words, from which a decoder learns.
 
     Attributes:
         paths: ids of the catalogue; shape (items, codes of an id).
@@ -168,7 +168,7 @@ class _HeldOut:
 
 
 def _hold_out(known: Known, recipe: Recipe) -> tuple[Known, _HeldOut]:
-    """What is learned from, and the listeners of validation."""
+    """Split what is known into what is learned from and the listeners of validation."""
     sequences = known.sequences
     eligible = np.flatnonzero(sequences.lengths > 2)
     count = min(recipe.validation_listeners, len(eligible) // 2)
@@ -202,7 +202,7 @@ def _batches(known: Known, recipe: Recipe, number: int) -> Iterator[tuple[str, t
 
 
 def _asked(known: Known, recipe: Recipe, rng: np.random.Generator) -> Asked:
-    """What was asked for in words, and some items by some of their own words."""
+    """Items asked for in words, and some items by some of their own words."""
     items = np.flatnonzero((known.words.lengths > 0) & (rng.random(len(known.paths)) < recipe.own_words))
     own = known.words.take(items)
     share = np.repeat(rng.random(len(items)), own.lengths)

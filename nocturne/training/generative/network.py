@@ -20,7 +20,7 @@ _ABSENT = -1e9
 
 
 class Catalogue(NamedTuple):
-    """What the loss needs of a catalogue.
+    """A catalogue as the loss needs it.
 
     Attributes:
         paths: codes of each item; shape (items, levels).
@@ -82,14 +82,14 @@ def initial(shape: Shape, codes: tuple[int, ...], buckets: int, seed: int) -> Pa
 def contexts(
     parameters: Parameters, shape: Shape, catalogue: Catalogue, windows: jax.Array, drop: Drop = Drop()
 ) -> jax.Array:
-    """What is asked for after each item of windows; shape (listeners, places, width)."""
+    """Vectors of what is asked for after each item of windows; shape (listeners, places, width)."""
     levels = range(len(catalogue.priors))
     embeddings = jnp.stack([parameters[f"{level}/codes"][catalogue.paths[:, level]] for level in levels]).sum(axis=0)
     return encoder.encode_all({**encoder_of(parameters), "items": embeddings}, shape, windows, drop.key, drop.share)
 
 
 def of_words(parameters: Parameters, words: jax.Array) -> jax.Array:
-    """What words ask for; shape (listeners, width).
+    """Vectors of what words ask for; shape (listeners, width).
 
     Args:
         words: places of words, -1 behind the last; shape (listeners, most words).

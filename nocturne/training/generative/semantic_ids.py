@@ -33,7 +33,7 @@ _ROUNDING = 1e-6
 
 @dataclass(frozen=True)
 class Part:
-    """What is known of items in one way.
+    """Vectors of items of one kind, which some of them have.
 
     Attributes:
         values: shape (items, width).
@@ -78,7 +78,7 @@ class Vectors:
         return replace(self, values=self.values[items], present=self.present[items])
 
     def less(self, centroids: Factors) -> "Vectors":
-        """What is left of each item beside a centroid of its own; shape of centroids (items, width)."""
+        """The rest of each item beside a centroid of its own; shape of centroids (items, width)."""
         return replace(self, values=np.where(self._known(), self.values - centroids, 0).astype(np.float32))
 
     def means(self, codes: Indexes, count: int) -> Floats:
