@@ -113,7 +113,8 @@ def read_beauty(path: Path) -> tuple[Sequences, pa.Table]:
         texts = dict(line.split(" ", 1) for line in (folder / "asin/Beauty/item_text_ids.txt").read_text().splitlines())
         attributes = json.loads((folder / "s3rec/Beauty_item2attributes.json").read_text())
         lines = zip(numbered.read_text().split("\n"), named, strict=False)
-        names = {item: name for ours, theirs in lines for item, name in zip(ours.split(), theirs.split(), strict=True)}
+        both = ((ours.split()[1:], theirs.split()[1:]) for ours, theirs in lines)
+        names = {item: name for ours, theirs in both for item, name in zip(ours, theirs, strict=True)}
     nothing = pa.nulls(len(sequences.items), pa.string())
     columns = {
         "title": pa.array([texts[names[item]].strip() for item in sequences.items]),

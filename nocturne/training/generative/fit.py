@@ -121,7 +121,7 @@ def fit(known: Known, recipe: Recipe, progress: Progress = lambda _epoch, _loss,
     """
     known, held_out = _hold_out(known, recipe)
     prior = Prior.of(Trie.of(known.paths), known.listens)
-    catalogue = Catalogue.of(known.paths, prior)
+    catalogue = Catalogue.of(known.paths, known.listens)
     total = recipe.epochs * sum(1 for _ in _batches(known, recipe, 0))
     if not total:
         raise UsageError("there is nothing to learn a decoder from", expected="listeners of two listens, or words")

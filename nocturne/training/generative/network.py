@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from nocturne.core.arrays import Factors, Indexes
+from nocturne.core.arrays import Counts, Factors, Indexes
 from nocturne.training.generative.decoder import ENCODER, Prior, encoder_of
 from nocturne.training.generative.trie import Trie
 from nocturne.training.sequence import network as encoder
@@ -26,24 +26,35 @@ class Catalogue(NamedTuple):
         paths: codes of each item; shape (items, levels).
         parents: node above each code of each item; shape (items, levels).
         priors: by level, of each node above and each code, absent ones far below; shape (nodes above, codes).
+        heard: the same, where what nobody has heard is absent too: nobody could choose it, so it is no lesson to
+            listeners' sequences that nobody did.
     """
 
     paths: Indexes
     parents: Indexes
     priors: tuple[Factors, ...]
+    heard: tuple[Factors, ...]
 
     @classmethod
-    def of(cls, paths: Indexes, prior: Prior) -> "Catalogue":
-        """Of ids and how often what is below them was heard."""
+    def of(cls, paths: Indexes, listens: Counts) -> "Catalogue":
+        """Of ids and the listens of items; shape (items,)."""
         trie = Trie.of(paths)
         nodes = trie.nodes_of(np.arange(len(paths)))
         parents = np.column_stack([np.zeros(len(paths), np.int64), nodes[:, :-1]]).astype(np.int32)
-        priors = []
-        for level, values in zip(trie.levels, prior.of_nodes, strict=True):
+        below = trie.allowed_below(listens > 0)
+        priors, heard = [], []
+        for level, values in zip(trie.levels, Prior.of(trie, listens).of_nodes, strict=True):
             table = np.full((len(level.children) - 1, int(level.codes.max()) + 1), _ABSENT, np.float32)
             table[level.parents, level.codes] = values
             priors.append(table)
-        return cls(paths, parents, tuple(priors))
+            heard.append(table.copy())
+            silent = below[level.leaves[1:]] == below[level.leaves[:-1]]
+            heard[-1][level.parents[silent], level.codes[silent]] = _ABSENT
+        return cls(paths, parents, tuple(priors), tuple(heard))
+
+    def of_heard(self) -> "Catalogue":
+        """The part of the catalogue that somebody has heard."""
+        return self._replace(priors=self.heard)
 
 
 @dataclass(frozen=True)
@@ -128,7 +139,7 @@ def sequence_loss(
     """Mean over places of the negative log probability of the item after each; -1 where there is none."""
     asked = contexts(parameters, shape, catalogue, windows, drop).reshape(-1, shape.width)
     flat = targets.reshape(-1)
-    found = log_probabilities(parameters, catalogue, asked, jnp.maximum(flat, 0), drop)
+    found = log_probabilities(parameters, catalogue.of_heard(), asked, jnp.maximum(flat, 0), drop)
     return -jnp.sum(found * (flat >= 0)) / jnp.maximum((flat >= 0).sum(), 1)
 
 

@@ -69,7 +69,7 @@ def test_numpy_gives_the_log_probabilities_of_jax() -> None:
         everything = jax.numpy.repeat(asked + network.of_words(parameters, windows_of(words, 4)), ITEMS, axis=0)
         return network.log_probabilities(parameters, catalogue, everything, np.tile(np.arange(ITEMS), 3))
 
-    expected = learned(parameters, Catalogue.of(paths, prior))
+    expected = learned(parameters, Catalogue.of(paths, np.arange(ITEMS)))
     np.testing.assert_allclose(scores, expected.reshape(3, ITEMS), atol=TOLERANCE)
     np.testing.assert_allclose(np.exp(scores).sum(axis=1), 1, atol=TOLERANCE)
 
@@ -125,3 +125,19 @@ def test_nothing_to_learn_from_is_told() -> None:
 def test_pairs_of_words_do_not_reach_from_one_phrase_into_the_next() -> None:
     assert bags([["hip hop", "old"]], 2**30).lengths.tolist() == [4]
     assert bags([["Hip  HOP"]], 2**30).positions.tolist() == bags([["hip hop"]], 2**30).positions.tolist()
+
+
+def test_what_nobody_has_heard_is_no_lesson_to_sequences() -> None:
+    """Item 0 was never heard: no gradient of a sequence reaches the embedding of a code that it alone has."""
+    paths = np.array([[0, 0], [1, 0], [2, 0], [2, 1]], np.int32)
+    catalogue = Catalogue.of(paths, np.array([0, 3, 1, 2]))
+    parameters = network.initial(SHAPE, (3, 2), 8, 3)
+    windows, targets = np.array([[-1, -1, 1, 2]]), np.array([[-1, -1, 2, 3]])
+
+    @jax.jit
+    def gradient(parameters: network.Parameters) -> network.Parameters:
+        return jax.grad(network.sequence_loss)(parameters, SHAPE, catalogue, windows, targets, network.Drop())
+
+    of_codes = np.abs(np.asarray(gradient(parameters)["0/codes"])).max(axis=1)
+    assert of_codes[0] == 0
+    assert (of_codes[1:] > 0).all()
