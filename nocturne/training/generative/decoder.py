@@ -21,8 +21,8 @@ from nocturne.training.generative.trie import Trie
 from nocturne.training.sequence.encoder import Shape, encode, windows_of
 
 Weights = Mapping[str, Factors]
-"""Arrays by name: those of the encoder behind `encoder/`; of level l `l/codes`, `l/ask`, `l/after` and `l/mix`; `words`
-and `words/scale`."""
+"""Arrays by name: those of the encoder behind `encoder/`; of level l `l/codes`, `l/ask`, `l/after` and `l/mix`; by
+`items` each is read beside its codes, zeros where nobody has heard it; `words` and `words/scale`."""
 
 ENCODER = "encoder/"
 
@@ -42,12 +42,12 @@ class Prior:
     of_nodes: tuple[Factors, ...]
 
     @classmethod
-    def of(cls, trie: Trie, listens: Counts) -> "Prior":
-        """From listens of items; shape (items,)."""
+    def of(cls, trie: Trie, listens: Counts, weight: float = 1.0) -> "Prior":
+        """From listens of items, shape (items,), which count by a power of them."""
         below = np.concatenate([[0.0], np.cumsum(listens[trie.items] + SMOOTHING)])
         found = []
         for level in trie.levels:
-            amounts = np.log(below[level.leaves[1:]] - below[level.leaves[:-1]])
+            amounts = weight * np.log(below[level.leaves[1:]] - below[level.leaves[:-1]])
             found.append(_normalised_logs(amounts.astype(np.float32), level.children))
         return cls(tuple(found))
 
@@ -69,7 +69,10 @@ class Decoder:
     @cached_property
     def embeddings(self) -> Factors:
         """Embeddings that the encoder reads; shape (items, width)."""
-        return embeddings_of(self.weights, self.paths)
+        levels = range(self.paths.shape[1])
+        of_codes = np.sum([self.weights[f"{level}/codes"][self.paths[:, level]] for level in levels], axis=0)
+        found: Factors = of_codes + self.weights["items"]
+        return found
 
     def contexts(self, heard: CsrRows, words: CsrRows | None = None) -> Factors:
         """Vectors of what is asked for; shape (listeners, width).
@@ -148,12 +151,6 @@ class Decoder:
 def encoder_of(weights: Mapping[str, Values]) -> dict[str, Values]:
     """The arrays of the encoder, by the names that it knows them by."""
     return {name.removeprefix(ENCODER): values for name, values in weights.items() if name.startswith(ENCODER)}
-
-
-def embeddings_of(weights: Weights, paths: Indexes) -> Factors:
-    """The sum of the embeddings of each item's codes; shape (items, width)."""
-    total: Factors = np.sum([weights[f"{level}/codes"][paths[:, level]] for level in range(paths.shape[1])], axis=0)
-    return total
 
 
 class _Scores:

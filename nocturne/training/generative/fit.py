@@ -45,6 +45,7 @@ class Recipe:
         buckets: places of words.
         longest: words of a text that are read.
         own_words: share of items that are asked for by some of their own words, each epoch.
+        prior: power of listens that scores begin with; 0: every code that can follow is as likely.
     """
 
     shape: Shape
@@ -58,6 +59,7 @@ class Recipe:
     buckets: int = 2**14
     longest: int = 32
     own_words: float = 1.0
+    prior: float = 1.0
     seed: int = 1
 
 
@@ -120,14 +122,14 @@ def fit(known: Known, recipe: Recipe, progress: Progress = lambda _epoch, _loss,
         UsageError: there is nothing to learn from, or the loss is no number any more.
     """
     known, held_out = _hold_out(known, recipe)
-    prior = Prior.of(Trie.of(known.paths), known.listens)
-    catalogue = Catalogue.of(known.paths, known.listens)
+    prior = Prior.of(Trie.of(known.paths), known.listens, recipe.prior)
+    catalogue = Catalogue.of(known.paths, known.listens, recipe.prior)
     total = recipe.epochs * sum(1 for _ in _batches(known, recipe, 0))
     if not total:
         raise UsageError("there is nothing to learn a decoder from", expected="listeners of two listens, or words")
     steps, optimizer = _steps(recipe, total)
     codes = tuple((known.paths.max(axis=0) + 1).tolist())
-    parameters = network.initial(recipe.shape, codes, recipe.buckets, recipe.seed)
+    parameters = network.initial(recipe.shape, codes, len(known.paths), recipe.buckets, recipe.seed)
     state, best, number = optimizer.init(parameters), parameters, 0
     losses: list[float] = []
     curve: list[float] = []

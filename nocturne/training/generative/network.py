@@ -36,14 +36,14 @@ class Catalogue(NamedTuple):
     heard: tuple[Factors, ...]
 
     @classmethod
-    def of(cls, paths: Indexes, listens: Counts) -> "Catalogue":
-        """Of ids and the listens of items; shape (items,)."""
+    def of(cls, paths: Indexes, listens: Counts, weight: float = 1.0) -> "Catalogue":
+        """Of ids and the listens of items, shape (items,), which count by a power of them."""
         trie = Trie.of(paths)
         nodes = trie.nodes_of(np.arange(len(paths)))
         parents = np.column_stack([np.zeros(len(paths), np.int64), nodes[:, :-1]]).astype(np.int32)
         below = trie.allowed_below(listens > 0)
         priors, heard = [], []
-        for level, values in zip(trie.levels, Prior.of(trie, listens).of_nodes, strict=True):
+        for level, values in zip(trie.levels, Prior.of(trie, listens, weight).of_nodes, strict=True):
             table = np.full((len(level.children) - 1, int(level.codes.max()) + 1), _ABSENT, np.float32)
             table[level.parents, level.codes] = values
             priors.append(table)
@@ -72,7 +72,7 @@ class Drop:
         return jnp.where(kept, values / (1 - self.share), 0)
 
 
-def initial(shape: Shape, codes: tuple[int, ...], buckets: int, seed: int) -> Parameters:
+def initial(shape: Shape, codes: tuple[int, ...], items: int, buckets: int, seed: int) -> Parameters:
     """Parameters before the first step.
 
     Args:
@@ -87,6 +87,7 @@ def initial(shape: Shape, codes: tuple[int, ...], buckets: int, seed: int) -> Pa
         parameters[f"{level}/codes"] = 0.02 * jax.random.normal(next(keys), (count, width))
         for name in ("ask", "after", "mix"):
             parameters[f"{level}/{name}"] = width**-0.5 * jax.random.normal(next(keys), (width, width))
+    parameters["items"] = jnp.zeros((items, width))
     return parameters | {"words": jnp.zeros((buckets, width)), "words/scale": jnp.ones(width)}
 
 
@@ -96,7 +97,8 @@ def contexts(
     """Vectors of what is asked for after each item of windows; shape (listeners, places, width)."""
     levels = range(len(catalogue.priors))
     embeddings = jnp.stack([parameters[f"{level}/codes"][catalogue.paths[:, level]] for level in levels]).sum(axis=0)
-    return encoder.encode_all({**encoder_of(parameters), "items": embeddings}, shape, windows, drop.key, drop.share)
+    of_encoder = encoder_of(parameters) | {"items": embeddings + parameters["items"]}
+    return encoder.encode_all(of_encoder, shape, windows, drop.key, drop.share)
 
 
 def of_words(parameters: Parameters, words: jax.Array) -> jax.Array:

@@ -55,7 +55,7 @@ def test_numpy_gives_the_log_probabilities_of_jax() -> None:
     trie = Trie.of(paths)
     prior = Prior.of(trie, np.arange(ITEMS))
     codes = tuple((paths.max(axis=0) + 1).tolist())
-    parameters = network.initial(SHAPE, codes, 64, 3)
+    parameters = network.initial(SHAPE, codes, ITEMS, 64, 3)
     drawn = np.random.default_rng(5)
     parameters = {name: values + 0.3 * drawn.normal(size=values.shape) for name, values in parameters.items()}
     parameters = {name: jax.numpy.asarray(values, np.float32) for name, values in parameters.items()}
@@ -95,7 +95,7 @@ def test_a_listener_who_heard_and_says_nothing_gets_what_is_popular() -> None:
     """Before training: the network of nobody adds nothing to the prior."""
     paths = known().paths
     listens = np.arange(ITEMS) ** 2
-    parameters = network.initial(SHAPE, tuple((paths.max(axis=0) + 1).tolist()), 64, 3)
+    parameters = network.initial(SHAPE, tuple((paths.max(axis=0) + 1).tolist()), ITEMS, 64, 3)
     weights = {name: np.asarray(values) for name, values in parameters.items()}
     decoder = Decoder(weights, SHAPE, paths, Prior.of(Trie.of(paths), listens))
     scores = np.exp(decoder.score_all(decoder.contexts(CsrRows.empty(1))))[0]
@@ -131,7 +131,7 @@ def test_what_nobody_has_heard_is_no_lesson_to_sequences() -> None:
     """Item 0 was never heard: no gradient of a sequence reaches the embedding of a code that it alone has."""
     paths = np.array([[0, 0], [1, 0], [2, 0], [2, 1]], np.int32)
     catalogue = Catalogue.of(paths, np.array([0, 3, 1, 2]))
-    parameters = network.initial(SHAPE, (3, 2), 8, 3)
+    parameters = network.initial(SHAPE, (3, 2), 4, 8, 3)
     windows, targets = np.array([[-1, -1, 1, 2]]), np.array([[-1, -1, 2, 3]])
 
     @jax.jit
