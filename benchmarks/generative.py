@@ -39,7 +39,7 @@ from scipy.sparse import csr_matrix
 from benchmarks.cold_items import METRICS as COLD_METRICS
 from benchmarks.cold_items import RECIPES, Trial
 from benchmarks.cold_sets import read_bookcrossing, read_lastfm
-from benchmarks.cpcd import Conversations, Track, read_cpcd
+from benchmarks.cpcd import Turn, read_cpcd
 from benchmarks.prompts import (
     K,
     ScoredTurn,
@@ -156,7 +156,7 @@ def measure_next(path: Path, part: str, text_weight: float, recipe: Recipe) -> l
     decoder, trained["generative"] = learn(Known(paths, order, bags(phrases_of(texts), recipe.buckets), NOBODY), recipe)
     trained["generative"] += seconds
     everything = np.ones(plays.shape[1], np.bool_)
-    profile = _unit(csr_matrix(plays @ csr_matrix(embeddings)).toarray())
+    profile = _unit((plays @ embeddings).astype(np.float32))
     systems: dict[str, Callable[[], Lists]] = {
         "popular": lambda: baselines.popular(plays, requests, TOP_K),
         "item-knn, last 5": lambda: baselines.item_knn(plays, requests, TOP_K, evidence=known.last(5)),
@@ -248,7 +248,7 @@ def measure_talk(path: Path, recipe: Recipe) -> list[Row]:
     conversations = read_cpcd(path)
     tracks = list(conversations.tracks.values())
     place = {track.id: at for at, track in enumerate(tracks)}
-    embeddings = embed_tagged([" ".join(track.artists) for track in tracks], [_tags(track) for track in tracks])
+    embeddings = _embed_titles([(track.title, ", ".join(track.artists), track.album) for track in tracks])
     paths = ids_of(embeddings)
     own = bags(([track.title, *track.artists, track.album] for track in tracks), recipe.buckets)
     decoders = []
@@ -266,18 +266,22 @@ def measure_talk(path: Path, recipe: Recipe) -> list[Row]:
 
     def dense(conversation: int, number: int) -> Floats:
         said = conversations.turns[conversation][number - 1].said
-        scores: Floats = embeddings @ embed_tagged([None], [said.split()])[0]
+        scores: Floats = (embeddings @ _embed_titles([(said, None, None)])[0]).astype(np.float64)
         return scores
 
     scored: dict[str, ScoredTurn] = {"hashed embeddings, last turn": dense, "generative": generated}
     return measure_conversations(conversations, scored, fused_with="generative")
 
 
-def _tags(track: Track) -> list[str]:
-    return [track.title, track.album]
+def _embed_titles(named: Sequence[tuple[str, str | None, str | None]]) -> Factors:
+    """Hashed embeddings of titles, creators and descriptions."""
+    titles, creators, descriptions = (pa.array(texts, pa.string()) for texts in zip(*named, strict=True))
+    nothing = pa.nulls(len(titles), pa.string())
+    columns = {"title": titles, "creator": creators, "content_type": nothing, "description": descriptions}
+    return HashedEncoder().encode(pa.table(columns | {"tags": pa.nulls(len(titles), pa.list_(pa.string()))}))
 
 
-def _asked(conversations: Conversations | Sequence[Any], place: dict[str, int], recipe: Recipe) -> Asked:
+def _asked(conversations: Sequence[Sequence[Turn]], place: dict[str, int], recipe: Recipe) -> Asked:
     """Every liked track, by what was liked before and said last."""
     heard, said, items = [], [], []
     for turns in conversations:
@@ -298,8 +302,8 @@ def _rows(lists: Sequence[Sequence[int]]) -> CsrRows:
     return CsrRows(offsets, positions.astype(np.int32))
 
 
-def _unit(rows: Floats) -> Floats:
-    unit: Floats = rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
+def _unit(rows: Factors) -> Factors:
+    unit: Factors = rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
     return unit
 
 
