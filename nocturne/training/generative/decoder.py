@@ -16,9 +16,9 @@ from scipy.sparse import csr_matrix
 from nocturne.core.arrays import Counts, Factors, Indexes, Mask, Positions
 from nocturne.core.csr import CsrRows, entries_of
 from nocturne.core.list_arrays import Lists
+from nocturne.kernel.encoder import Shape, encode, windows_of
 from nocturne.training.generative.beam import Allowed, search
 from nocturne.training.generative.trie import Trie
-from nocturne.training.sequence.encoder import Shape, encode, windows_of
 
 Weights = Mapping[str, Factors]
 """Arrays by name: those of the encoder behind `encoder/`; of level l `l/codes`, `l/ask`, `l/after` and `l/mix`; by

@@ -15,12 +15,12 @@ from scipy.sparse import csr_matrix
 from nocturne.core.arrays import Counts, Indexes, Positions
 from nocturne.core.csr import CsrRows
 from nocturne.core.errors import UsageError
+from nocturne.kernel.encoder import NOTHING, Shape, windows_of
 from nocturne.training.generative import network
 from nocturne.training.generative.decoder import Decoder, Prior
 from nocturne.training.generative.network import Catalogue, Drop
 from nocturne.training.generative.trie import Trie
 from nocturne.training.sequence.batches import epoch
-from nocturne.training.sequence.encoder import NOTHING, Shape, windows_of
 
 Progress = Callable[[int, float, float], None]
 

@@ -8,10 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from nocturne.core.arrays import Counts, Factors, Indexes
+from nocturne.kernel.encoder import Shape
 from nocturne.training.generative.decoder import ENCODER, Prior, encoder_of
 from nocturne.training.generative.trie import Trie
 from nocturne.training.sequence import network as encoder
-from nocturne.training.sequence.encoder import Shape
 
 Parameters = dict[str, jax.Array]
 

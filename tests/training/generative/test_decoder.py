@@ -7,6 +7,7 @@ from scipy.sparse import csr_matrix
 
 from nocturne.core.csr import CsrRows
 from nocturne.core.errors import UsageError
+from nocturne.kernel.encoder import Shape, windows_of
 from nocturne.training.generative import network
 from nocturne.training.generative.decoder import Decoder, Prior
 from nocturne.training.generative.fit import Asked, Known, Recipe, fit
@@ -14,7 +15,6 @@ from nocturne.training.generative.network import Catalogue
 from nocturne.training.generative.semantic_ids import Part, Vectors, fit_ids
 from nocturne.training.generative.trie import Trie
 from nocturne.training.generative.words import bags
-from nocturne.training.sequence.encoder import Shape, windows_of
 
 TOLERANCE = 1e-4
 ITEMS, KINDS = 24, 4
