@@ -76,12 +76,12 @@ OURS = "ALS, its recipe by a race"
 TOP_K, BEAM = 10, 50
 PARTS = {"valid": 2, "test": 1}
 TAIL = 0.2
-LEVELS, CODES, MARGIN = 3, 128, 0.05
+LEVELS, CODES, MARGIN = 3, 256, 0.05
 TEXT_AXES = 64
 FOLDS = 4
 SHAPE = Shape(length=20, width=64, blocks=2, heads=2)
-RECIPE = Recipe(SHAPE, dropout=0.3, learning_rate=0.003, batch_listeners=128, epochs=10, patience=4)
-BY_WORDS = replace(RECIPE, validation_listeners=0, own_words=1.0)
+RECIPE = Recipe(SHAPE, dropout=0.5, learning_rate=0.002, batch_listeners=32, epochs=24, patience=6, prior=0.0)
+BY_WORDS = replace(RECIPE, dropout=0.2, learning_rate=0.003, epochs=40, validation_listeners=0)
 NOBODY = Asked(CsrRows.empty(0), CsrRows.empty(0), np.zeros(0, np.int64))
 
 
@@ -99,7 +99,8 @@ def learn(known: Known, recipe: Recipe) -> tuple[Decoder, float]:
     started = time.process_time()
 
     def tell(epoch: int, loss: float, ndcg: float) -> None:
-        print(f"epoch {epoch}: loss {loss:.3f}, validation {ndcg:.4f}", file=sys.stderr, flush=True)
+        judged = f", NDCG@{TOP_K} of validation {ndcg:.4f}" if recipe.validation_listeners else ""
+        print(f"epoch {epoch}: loss {loss:.3f}{judged}", file=sys.stderr, flush=True)
 
     fitted = fit(known, recipe, tell)
     return fitted.decoder, time.process_time() - started
@@ -318,11 +319,13 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--prompts", type=int, default=200, help="of each kind")
     parser.add_argument("--text-weight", type=float, default=1.0, help="beside factors, in semantic ids")
-    parser.add_argument("--epochs", type=int, default=RECIPE.epochs, help="at most")
-    parser.add_argument("--dropout", type=float, default=RECIPE.dropout)
+    parser.add_argument("--epochs", type=int, help="at most")
+    parser.add_argument("--dropout", type=float)
+    parser.add_argument("--prior", type=float, help="power of listens that scores begin with")
     parser.add_argument("--json", action="store_true", help="a line a row to stdout")
     options = parser.parse_args()
-    changes = {"epochs": options.epochs, "dropout": options.dropout}
+    given = {name: getattr(options, name) for name in ("epochs", "dropout", "prior")}
+    changes = {name: value for name, value in given.items() if value is not None}
     recipe, by_words = replace(RECIPE, **changes), replace(BY_WORDS, **changes)
     measured: dict[str, Callable[[], list[Row]]] = {
         "beauty": partial(measure_next, options.path, options.part, options.text_weight, recipe),
