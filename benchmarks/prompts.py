@@ -50,6 +50,15 @@ from nocturne.steering.words.parser import WordsParser
 K = 20
 Row = dict[str, Any]
 
+Ranked = Callable[[str], Sequence[int]]
+"""The best items for a prompt."""
+
+ScoredTurn = Callable[[int, int], Floats]
+"""Scores of every track at a turn: numbers of the conversation, from 0, and of the turn, from 1."""
+
+TOGETHER = "words + likes + BM25, last turn"
+FUSION = 60
+
 
 class Tagged(NamedTuple):
     """Items with a name each and tags, the items with most tags first."""
@@ -140,7 +149,7 @@ def obeys(plan: Plan, tags: set[str]) -> bool:
     return kept and not any(matches(rule) and not excused(rule) for rule in plan.never)
 
 
-def rank_by_words(parser: Parser, tagged: Tagged) -> Callable[[str], Sequence[int]]:
+def rank_by_words(parser: Parser, tagged: Tagged) -> Ranked:
     """The items that obey the plan of a prompt, those with most of the wished tags first; none for an empty plan."""
     sets = [set(tags) for tags in tagged.tags]
 
@@ -155,30 +164,30 @@ def rank_by_words(parser: Parser, tagged: Tagged) -> Callable[[str], Sequence[in
     return rank
 
 
-def rank_by_bm25(texts: Sequence[list[str]]) -> Callable[[str], Sequence[int]]:
+def rank_by_bm25(texts: Sequence[list[str]]) -> Ranked:
     """The best items by BM25."""
     index = bm25s.BM25()
     index.index(list(texts), show_progress=False)
     return lambda text: np.argsort(-index.get_scores(words(text)), kind="stable")[:K].tolist()
 
 
-def rank_by_embedding(tagged: Tagged) -> Callable[[str], Sequence[int]]:
+def embed_tagged(names: Sequence[str | None], tags: Sequence[Sequence[str]]) -> Floats:
+    """Hashed embeddings of names and tags; shape (items, width)."""
+    nothing = pa.nulls(len(tags), pa.string())
+    columns = {"title": nothing, "creator": pa.array(names, pa.string()), "content_type": nothing,
+               "tags": pa.array(tags, pa.list_(pa.string())), "description": nothing}  # fmt: skip
+    vectors: Floats = HashedEncoder().encode(pa.table(columns))
+    return vectors
+
+
+def rank_by_embedding(tagged: Tagged) -> Ranked:
     """The best items by the cosine of hashed embeddings, the prompt's words as tags."""
-    encoder = HashedEncoder()
-
-    def embed(names: Sequence[str | None], tags: Sequence[Sequence[str]]) -> Floats:
-        nothing = pa.nulls(len(tags), pa.string())
-        columns = {"title": nothing, "creator": pa.array(names, pa.string()), "content_type": nothing,
-                   "tags": pa.array(tags, pa.list_(pa.string())), "description": nothing}  # fmt: skip
-        vectors: Floats = encoder.encode(pa.table(columns))
-        return vectors
-
-    items = embed(tagged.names, tagged.tags)
-    return lambda text: np.argsort(-(items @ embed([None], [words(text)])[0]), kind="stable")[:K].tolist()
+    items = embed_tagged(tagged.names, tagged.tags)
+    return lambda text: np.argsort(-(items @ embed_tagged([None], [words(text)])[0]), kind="stable")[:K].tolist()
 
 
-def measure_tags(tagged: Tagged, prompts: Sequence[Prompt]) -> list[Row]:
-    """A row for each system and kind of prompt."""
+def measure_tags(tagged: Tagged, prompts: Sequence[Prompt], others: Mapping[str, Ranked] | None = None) -> list[Row]:
+    """A row for each system, others among them, and kind of prompt."""
     counts = Counter(tag for tags in tagged.tags for tag in tags)
     lexicon = Lexicon(
         [Entry("tags", tag, items, tag) for tag, items in counts.items()], load_language("en"), frozenset()
@@ -189,6 +198,7 @@ def measure_tags(tagged: Tagged, prompts: Sequence[Prompt]) -> list[Row]:
         "words": rank_by_words(parser, tagged),
         "BM25": rank_by_bm25(texts),
         "hashed embeddings": rank_by_embedding(tagged),
+        **(others or {}),
     }
     rows = []
     for system, rank in systems.items():
@@ -273,8 +283,17 @@ def liking_scores(tracks: Tracks, liked: Sequence[str], disliked: Sequence[str])
     return scores
 
 
-def measure_conversations(conversations: Conversations) -> list[Row]:
-    """A row for each system and turn."""
+def measure_conversations(
+    conversations: Conversations, others: Mapping[str, ScoredTurn] | None = None, fused_with: str = ""
+) -> list[Row]:
+    """A row for each system and turn.
+
+    Args:
+        others: systems beside those of this file.
+        fused_with: the one of them that is put together with the best of this file, by reciprocal ranks.
+
+    Source: Cormack, Clarke and Buettcher (2009), "Reciprocal rank fusion outperforms Condorcet".
+    """
     tracks = Tracks(conversations.tracks)
     entries = [Entry("titles", track.id, 1, track.title) for track in conversations.tracks.values()]
     entries += entries_of({"creators": [name for track in conversations.tracks.values() for name in track.artists]})
@@ -282,7 +301,7 @@ def measure_conversations(conversations: Conversations) -> list[Row]:
     index = bm25s.BM25()
     index.index(tracks.texts, show_progress=False)
     results: dict[str, dict[str, list[tuple[float, float]]]] = defaultdict(lambda: defaultdict(list))
-    for turns in conversations.turns:
+    for conversation, turns in enumerate(conversations.turns):
         plans: list[Plan] = []
         liked: list[str] = []
         disliked: list[str] = []
@@ -299,8 +318,11 @@ def measure_conversations(conversations: Conversations) -> list[Row]:
                 systems = {
                     "words": ours, "words + likes": ours + likes, "BM25, last turn": last, "BM25, all turns": every,
                     "BM25, last turn + likes": _share(last) + likes,
-                    "words + likes + BM25, last turn": ours + likes + _share(last),
+                    TOGETHER: ours + likes + _share(last),
+                    **{name: score(conversation, number) for name, score in (others or {}).items()},
                 }  # fmt: skip
+                if fused_with:
+                    systems[f"{TOGETHER} + {fused_with}"] = _fused(systems[TOGETHER], systems[fused_with])
                 judged = [tracks.place[name] for name in (*liked, *disliked) if name in tracks.place]
                 for system, scores in systems.items():
                     measured = judge(scores, good, bad, judged)
@@ -319,6 +341,12 @@ def measure_conversations(conversations: Conversations) -> list[Row]:
         for system, parts in results.items()
         for part, rows in sorted(parts.items())
     ]
+
+
+def _fused(*scores: Floats) -> Floats:
+    ranks = [np.argsort(np.argsort(-each, kind="stable"), kind="stable") for each in scores]
+    fused: Floats = np.sum([1 / (FUSION + rank) for rank in ranks], axis=0)
+    return fused
 
 
 def _share(scores: Floats) -> Floats:
