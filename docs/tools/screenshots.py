@@ -175,14 +175,25 @@ def picture_service(service: str) -> None:
         page.picture(IMAGES / "now-playing.png")
 
 
-def picture_airflow(airflow: str) -> None:
-    """A finished run in the UI of Airflow."""
-    run = finished_run(airflow)
-    with browser(1600, 1000) as page:
-        page.show(f"{airflow}/dags/nightly_lists/runs/{quote(run)}", "refresh_cache")
-        page.value("""document.querySelector('[aria-label="Expand all task groups"]').click()""")
+def picture_run(airflow: str, run: str, expected: str, name: str) -> None:
+    """A run in the UI of Airflow.
+
+    Args:
+        run: its path in the API, dags/DAG/dagRuns/ID.
+        expected: what the page shows when it is drawn.
+    """
+    with browser(1280, 900) as page:
+        page.show(f"{airflow}/{run.replace('/dagRuns/', '/runs/')}", expected)
+        page.value("""document.querySelector('[aria-label="Expand all task groups"]')?.click()""")
         time.sleep(SETTLE_SECONDS)
-        page.picture(IMAGES / "airflow-run.png")
+        page.picture(IMAGES / name)
+
+
+def picture_data_docs(warehouse: Path) -> None:
+    """The results of the newest night."""
+    with browser(1280, 900) as page:
+        page.show(newest_docs(warehouse).as_uri(), "listens")
+        page.picture(IMAGES / "data-docs.png")
 
 
 def main(
@@ -194,10 +205,9 @@ def main(
     if answers(service, "nocturne serve --cache lmdb:data/cache"):
         picture_service(service)
     if answers(airflow, "make airflow"):
-        picture_airflow(airflow)
-    with browser(1600, 1000) as page:
-        page.show(newest_docs(Path(warehouse)).as_uri(), "listens")
-        page.picture(IMAGES / "data-docs.png")
+        run = f"dags/nightly_lists/dagRuns/{quote(finished_run(airflow))}"
+        picture_run(airflow, run, "refresh_cache", "airflow-run.png")
+    picture_data_docs(Path(warehouse))
     picture_report(Path(warehouse))
     if (report := ROOT / "data" / "backtest.html").exists():
         (IMAGES / "backtest.svg").write_text(first_plot(report), encoding="utf-8")
