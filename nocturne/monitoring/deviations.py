@@ -38,7 +38,8 @@ class Deviation:
         strength: the same in terms of the watch's limits.
         spreads: how many times the usual spread it is.
         nights: nights that it is held against, count.
-        known: nights that say how the service is: of a metric that jumps with models, those without a new one too.
+        known: nights that say how the service is: of a metric that jumps with models, those without a new one too; of
+            what a model decides none under the first model, once another is live.
         wide: whether limits are twice as far: a holiday, or a weekday that was not seen twice.
         scale: of Wasserstein distances the size of what is expected, of which limits are parts.
         events: number that the metric rests on, where it is counted.
@@ -73,12 +74,14 @@ class Season(NamedTuple):
         alike: those on which the same can be expected; shape (nights,).
         same_model: of these, those that another model came in on, if one did on this night, and the others otherwise.
         same_arms: of these, those since experiments last began or ended by their dates, of the arms of lists.
+        settled: those under another model than the service's first, which knows a night or few; all while that is live.
         holiday: whether the night is one.
     """
 
     alike: Mask
     same_model: Mask
     same_arms: Mask
+    settled: Mask
     holiday: bool
 
 
@@ -117,11 +120,12 @@ def season_of(
     begun = max((each + _DAY for each in rearranged if each <= day), default=before[-1])
     since = np.array([back >= begun for back in before])
     ages = history.window(_MODEL_AGE, day)
-    same = np.ones(NIGHTS, dtype=bool)
+    same = settled = np.ones(NIGHTS, dtype=bool)
     if ages and np.isfinite(ages.values[0, 0]):
         changed = _new_model(ages.values[0])
         same = changed[1:] == changed[0]
-    return Season(ordinary, ordinary & same, ordinary & since, day in holidays)
+        settled = _settled(ages.values[0])
+    return Season(ordinary, ordinary & same, ordinary & since, settled, day in holidays)
 
 
 def _new_model(ages: Floats) -> Floats:
@@ -133,18 +137,34 @@ def _new_model(ages: Floats) -> Floats:
     return changed
 
 
+def _settled(ages: Floats) -> Mask:
+    """The nights before under another model than the first, if that is on record from its training on and replaced."""
+    trained = ages + np.arange(len(ages))  # nights back
+    first = int(np.flatnonzero(np.isfinite(ages))[-1])
+    if ages[first] > 0 or trained[0] == trained[first]:
+        return np.ones(len(ages) - 1, dtype=bool)
+    settled: Mask = trained[1:] != trained[first]
+    return settled
+
+
 def _deviations(
     window: Window, watch: Watch, kind: str, day: date, season: Season, settings: MonitoringSettings
 ) -> Iterator[Deviation]:
     alike = season.same_model if watch.of_model else season.same_arms if watch.of_arms else season.alike
-    if watch.over_segments:
-        yield from _of_distribution(window, watch, kind, day, alike, season.holiday, settings.min_count)
-    else:
-        yield from _of_segments(window, watch, kind, day, alike, season.holiday, settings.min_count)
+    of = _of_distribution if watch.over_segments else _of_segments
+    yield from of(window, watch, kind, day, alike, season, settings.min_count)
+
+
+def _known(before: Floats, watch: Watch, alike: Mask, season: Season) -> Floats:
+    """Values of each series that say how the service is."""
+    said = np.ones(NIGHTS, dtype=bool) if watch.of_model else alike
+    if watch.follows_model:
+        said = said & season.settled
+    return count(before[:, :NIGHTS][:, said])
 
 
 def _of_segments(
-    window: Window, watch: Watch, kind: str, day: date, alike: Mask, holiday: bool, min_count: float
+    window: Window, watch: Watch, kind: str, day: date, alike: Mask, season: Season, min_count: float
 ) -> Iterator[Deviation]:
     observed, before = window.values[:, 0].copy(), window.values[:, 1:]
     if watch.noise == "count":  # of what is gone there is no row
@@ -158,14 +178,14 @@ def _of_segments(
     spread = np.fmax(usual.spread, _noise(watch, expected, events))
     spreads = distance / np.maximum(spread, _OF_NOTHING)
     effect = effects.OF_NUMBERS[watch.effect_size](np.nan_to_num(observed), np.nan_to_num(expected))
-    wide = ~usual.seasonal | holiday
+    wide = ~usual.seasonal | season.holiday
     strength = np.where(wide, np.sqrt(effect) if as_ratio else effect / 2, effect)
     trouble = np.isfinite(observed) & np.isfinite(expected) & (strength >= watch.warn)
     if watch.direction != "both":
         trouble &= (observed < expected) == (watch.direction == "fall")
     trouble &= (np.fmax(observed, expected) >= watch.at_least) & ~(expected > watch.at_most)
     trouble &= ~(events < min_count)  # NaN where nothing was counted
-    known = count(before[:, :NIGHTS]) if watch.of_model else usual.nights
+    known = _known(before, watch, alike, season)
     for place in np.flatnonzero(trouble).tolist():
         yield Deviation(
             watch,
@@ -185,7 +205,7 @@ def _of_segments(
 
 
 def _of_distribution(
-    window: Window, watch: Watch, kind: str, day: date, alike: Mask, holiday: bool, min_count: float
+    window: Window, watch: Watch, kind: str, day: date, alike: Mask, season: Season, min_count: float
 ) -> Iterator[Deviation]:
     values, levels = window.values, window.segments
     quantiles = kind == QUANTILE
@@ -203,7 +223,7 @@ def _of_distribution(
     effect = float(_distance(watch, values[:, 0], expected, levels))
     typical, spread = _of_past(_distance(watch, past[:, usable].T, expected, levels), usable)
     scale = float(np.abs(expected) @ effects.weights(levels)) if quantiles else 1.0
-    wide = holiday or not usual.seasonal.any()
+    wide = season.holiday or not usual.seasonal.any()
     strength = effect / max(scale, _OF_NOTHING) / (2.0 if wide else 1.0)
     if strength < watch.warn or (quantiles and effect < watch.at_least):
         return
@@ -219,7 +239,7 @@ def _of_distribution(
         strength,
         (effect - typical) / max(spread, _OF_NOTHING),
         _most(usual.nights),
-        _most(count(past[:, :NIGHTS]) if watch.of_model else usual.nights),
+        _most(_known(past, watch, alike, season)),
         wide,
         scale,
         levels[moved],

@@ -4,6 +4,8 @@ import math
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from nocturne.flow import TABLES
+
 DISTRIBUTIONS = ("psi", "jensen_shannon", "wasserstein")
 """Effect sizes over all segments of a kind together."""
 
@@ -49,6 +51,11 @@ class Watch:
     def table(self) -> str:
         """The table that the metric is of."""
         return self.cause.partition(".")[0]
+
+    @property
+    def follows_model(self) -> bool:
+        """True if its table is written with a model or by one."""
+        return TABLES.index(self.table) >= TABLES.index("models")
 
     @property
     def of_arms(self) -> bool:

@@ -112,6 +112,18 @@ def test_seconds_in_place_of_milliseconds_are_told_in_milliseconds():
     assert (alert.observed, alert.expected) == (180.0, 180e3)
 
 
+def test_a_model_that_replaces_the_first_of_a_young_service_closes_no_gate_for_another_ten_nights():
+    nights = np.arange(30)
+    ages, entries = np.where(nights < 9, nights, nights - 9), np.where(nights < 9, 5_000.0, 40_000.0)
+    series = {("models", "model_age_days", "all", ""): ages, ("models", "entries", "all", ""): entries}
+    assert [alert.severity for alert in alerts_on(series, 10)] == [WARNING]
+    entries[[18, 19]] = 5_000.0  # 9 and 10 nights after the replacement
+    assert [alert.severity for alert in alerts_on(series, 18)] == [WARNING]
+    assert [alert.severity for alert in alerts_on(series, 19)] == [CRITICAL]
+    ages[:] = nights  # the first model is still the live one: the rows are not what they were
+    assert [alert.severity for alert in alerts_on(series, 10)] == [CRITICAL]
+
+
 def test_churn_of_a_new_model_is_held_against_other_new_models():
     ages, churn = np.arange(60) % 7, np.where(np.arange(60) % 7 == 0, 0.6, 0.05)
     series = {("models", "model_age_days", "all", ""): ages, ("ranked_lists", "mean_churn", "all", ""): churn}
