@@ -3,7 +3,7 @@
     .venv/bin/python -m docs.tools.mornings FOLDER
 
 FOLDER gets a service of its own of fifteen simulated days, of which twelve are run before anything goes wrong. The last
-day is yesterday, because a schedule knows no other. Airflow is started on a free port, and ended. About an hour.
+day is yesterday, because a schedule knows no other. Airflow is started on a free port, and ended.
 """
 
 import json
@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -25,7 +26,8 @@ from docs.tools.screenshots import IMAGES, ROOT, browser, picture_data_docs, pic
 from tests.fixtures.standalone_airflow import Airflow, standalone_airflow, until
 from tests.fixtures.webhooks import Webhook, webhook
 
-DAYS, PATIENCE_SECONDS, GRACE = 15, 3600, timedelta(minutes=3)
+NOCTURNE = str(ROOT / ".venv" / "bin" / "nocturne")
+DAYS, PATIENCE_SECONDS, GRACE = 15, 4 * 3600, timedelta(minutes=3)
 
 
 @dataclass(frozen=True)
@@ -43,8 +45,7 @@ class Service:
             places |= {"--landing": f"{self.folder}/landing"}
         if arguments[0] in {"night", "status"}:
             places |= {"--cache": f"lmdb:{self.folder}/cache"}
-        command = [ROOT / ".venv" / "bin" / "nocturne", *arguments]
-        command += [word for option in places.items() for word in option]
+        command = [NOCTURNE, *arguments, *(word for option in places.items() for word in option)]
         status = subprocess.run(command, stderr=subprocess.STDOUT, check=False).returncode
         if status != expected:
             sys.exit(f"status {status}, expected {expected}")
@@ -54,6 +55,14 @@ class Service:
         """Print what the webhook was told since it was last asked."""
         while self.hook.got:
             print("webhook:", json.dumps(self.hook.got.pop(0), indent=1), flush=True)
+
+    def print_evidence(self, night: date, cause: str) -> None:
+        """Print what the query of an alert's evidence gives of the last nights."""
+        night_of, cause_of = pl.col("run_date"), pl.col("cause")
+        alerts = pl.scan_delta(f"{self.folder}/warehouse/alerts").filter(night_of == night, cause_of == cause)
+        (query,) = alerts.select(pl.col("evidence").str.extract("(SELECT.*)")).collect().head(1)["evidence"]
+        metrics = pl.SQLContext(night_metrics=pl.scan_delta(f"{self.folder}/warehouse/night_metrics"))
+        print(query, metrics.execute(query).collect().tail(12), sep="\n", flush=True)
 
     def landing_day(self, day: date) -> Path:
         """The folder of the events that landed on a day."""
@@ -70,7 +79,7 @@ def make(service: Service, first: date, sound: int) -> None:
     """Simulate all days, and run the first nights."""
     simulated = ["--listeners", "1000", "--items", "500", "--nights", str(DAYS), "--seed", "1", "--start", str(first)]
     landing = str(service.folder / "landing")
-    subprocess.run([ROOT / ".venv" / "bin" / "nocturne", "simulate", "--landing", landing, *simulated], check=True)
+    subprocess.run([NOCTURNE, "simulate", "--landing", landing, *simulated], check=True)
     service.run("night", "--from", str(first), "--to", str(first + timedelta(days=sound - 1)))
 
 
@@ -92,6 +101,7 @@ def closed_gate(service: Service, night: date) -> None:
     service.run("night", *run_date, expected=3)
     service.run("status", *run_date)
     service.run("monitor", "alerts", *run_date, expected=3)
+    service.print_evidence(night, "listens.lengths")
     service.run("report", *run_date)
     service.picture_report(night, "morning-closed-gate.png")
     shutil.rmtree(landed)
@@ -106,8 +116,29 @@ def drift(service: Service, night: date) -> None:
     run_date = ("--run-date", str(night))
     service.run("night", *run_date)
     service.run("monitor", "alerts", *run_date)
+    service.print_evidence(night, "listens.contexts")
     service.run("report", *run_date)
     service.picture_report(night, "morning-drift.png")
+
+
+def backfill(airflow: Airflow, name: str, logical_date: datetime, *options: str) -> str:
+    """The path of a run of a DAG for a tick that has passed, which is started once the DAG is not paused."""
+    day = logical_date.isoformat()
+    airflow.command("backfill", "create", "--dag-id", name, "--from-date", day, "--to-date", day, *options)
+    return only_run(airflow, name, "backfill") or ""
+
+
+def only_run(airflow: Airflow, name: str, kind: str) -> str | None:
+    """The path of the run of that kind that a DAG has had, if it has had one."""
+    runs = airflow.ask(f"dags/{name}/dagRuns?run_type={kind}")["dag_runs"]
+    return f"dags/{name}/dagRuns/{quote(runs[0]['dag_run_id'])}" if runs else None
+
+
+def last_tick(airflow: Airflow, name: str) -> tuple[datetime, timedelta]:
+    """Logical date of the run that is due for the tick that passed last, and the time from one tick to the next."""
+    upcoming = airflow.ask(f"dags/{name}")
+    starts, ends = (datetime.fromisoformat(upcoming[f"next_dagrun_data_interval_{side}"]) for side in ("start", "end"))
+    return starts - (ends - starts), ends - starts
 
 
 def scheduled_run(airflow: Airflow, name: str) -> str:
@@ -115,20 +146,11 @@ def scheduled_run(airflow: Airflow, name: str) -> str:
 
     That tick is due where a run of the one before it is on record: it is put there, and nothing of it is run.
     """
-    dag = f"dags/{name}"
-    upcoming = airflow.ask(dag)
-    starts, ends = (datetime.fromisoformat(upcoming[f"next_dagrun_data_interval_{side}"]) for side in ("start", "end"))
-    before = (starts - 2 * (ends - starts)).isoformat()
-    airflow.command("backfill", "create", "--dag-id", name, "--from-date", before, "--to-date", before)
-    (record,) = airflow.ask(f"{dag}/dagRuns?run_type=backfill")["dag_runs"]
-    airflow.ask(f"{dag}/dagRuns/{quote(record['dag_run_id'])}", "PATCH", {"state": "success"})
-    airflow.ask(dag, "PATCH", {"is_paused": False})
+    tick, interval = last_tick(airflow, name)
+    airflow.ask(backfill(airflow, name, tick - interval), "PATCH", {"state": "success"})
+    airflow.ask(f"dags/{name}", "PATCH", {"is_paused": False})
 
-    def scheduled() -> list[dict[str, Any]] | None:
-        return airflow.ask(f"{dag}/dagRuns?run_type=scheduled")["dag_runs"] or None
-
-    (run,) = until(scheduled, PATIENCE_SECONDS, f"a run of {name}")
-    return f"{dag}/dagRuns/{quote(run['dag_run_id'])}"
+    return until(lambda: only_run(airflow, name, "scheduled"), PATIENCE_SECONDS, f"a run of {name}")
 
 
 def finish(airflow: Airflow, run: str) -> None:
@@ -164,32 +186,36 @@ def late_night(service: Service, airflow: Airflow, night: date) -> None:
     finish(airflow, run)
     service.print_told()
     service.run("status", "--run-date", str(night))
-    picture_run(airflow.url, run, "refresh_cache", "airflow-run.png")
+    picture_run(airflow.url, run, "refresh_cache", "airflow-run.png", height=900)
 
 
 def weekly(airflow: Airflow) -> None:
-    """Both weekly DAGs."""
-    for name in ("weekly_retraining", "weekly_tuning"):
-        run = scheduled_run(airflow, name)
-        finish(airflow, run)
-        picture_run(airflow.url, run, "Success", f"{name.replace('_', '-')}.png")
+    """Both weekly DAGs: one by its schedule, the search as a backfill, which can be told how many recipes to try."""
+    run = scheduled_run(airflow, "weekly_retraining")
+    finish(airflow, run)
+    picture_run(airflow.url, run, "Success", "weekly-retraining.png")
+    tick, _ = last_tick(airflow, "weekly_tuning")
+    airflow.ask("dags/weekly_tuning", "PATCH", {"is_paused": False})
+    run = backfill(airflow, "weekly_tuning", tick, "--dag-run-conf", '{"trials": 2}')
+    finish(airflow, run)
+    picture_run(airflow.url, run, "Success", "weekly-tuning.png")
 
 
 def main(path: str) -> None:
     """Make the service, and go through the three mornings."""
     folder = Path(path).resolve()
-    folder.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)
     late = datetime.now(UTC).date() - timedelta(days=1)
     with webhook() as hook:
         service = Service(folder, hook)
-        section, _, setting = hook.setting(folder).partition(".")
-        name, _, file = setting.partition("=")
-        conf = f'[{section}]\n{name} = "{file}"\n'
+        (folder / "webhook-url").write_text(hook.url, encoding="utf-8")
+        conf = f'[monitoring]\nwebhook_url_file = "{folder}/webhook-url"\n'
         (folder / "conf.toml").write_text(conf, encoding="utf-8")
-        make(service, late - timedelta(days=DAYS - 1), sound=DAYS - 3)
+        if not (folder / "warehouse").exists():
+            make(service, late - timedelta(days=DAYS - 1), sound=DAYS - 3)
         closed_gate(service, late - timedelta(days=2))
         drift(service, late - timedelta(days=1))
-        with standalone_airflow(folder, conf) as airflow:
+        with standalone_airflow(folder, conf, PATIENCE_SECONDS) as airflow:
             late_night(service, airflow, late)
             weekly(airflow)
     picture_data_docs(folder / "warehouse")

@@ -175,17 +175,15 @@ def picture_service(service: str) -> None:
         page.picture(IMAGES / "now-playing.png")
 
 
-def picture_run(airflow: str, run: str, expected: str, name: str) -> None:
+def picture_run(airflow: str, run: str, expected: str, name: str, height: int = 620) -> None:
     """A run in the UI of Airflow.
 
     Args:
         run: its path in the API, dags/DAG/dagRuns/ID.
         expected: what the page shows when it is drawn.
     """
-    with browser(1280, 900) as page:
+    with browser(1280, height) as page:
         page.show(f"{airflow}/{run.replace('/dagRuns/', '/runs/')}", expected)
-        page.value("""document.querySelector('[aria-label="Expand all task groups"]')?.click()""")
-        time.sleep(SETTLE_SECONDS)
         page.picture(IMAGES / name)
 
 
@@ -206,7 +204,7 @@ def main(
         picture_service(service)
     if answers(airflow, "make airflow"):
         run = f"dags/nightly_lists/dagRuns/{quote(finished_run(airflow))}"
-        picture_run(airflow, run, "refresh_cache", "airflow-run.png")
+        picture_run(airflow, run, "refresh_cache", "airflow-run.png", height=900)
     picture_data_docs(Path(warehouse))
     picture_report(Path(warehouse))
     if (report := ROOT / "data" / "backtest.html").exists():
