@@ -72,6 +72,8 @@ class Service:
         """The head of the page of a night."""
         with browser(1280, 1000) as page:
             page.show(f"file://{self.folder}/warehouse/_data_docs/{night}-report.html", "Alerts")
+            here = json.dumps(f"{self.folder}/")
+            page.value(f"document.body.innerHTML = document.body.innerHTML.replaceAll({here}, 'data/')")
             page.picture(IMAGES / name)
 
 

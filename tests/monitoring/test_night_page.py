@@ -222,6 +222,20 @@ def test_alerts_stand_by_their_root_the_worst_first_and_what_was_told_before_is_
     assert "alerts 4 2 critical" in text(html)
 
 
+def test_the_text_of_a_warning_is_as_plain_as_that_of_a_critical_alert(monday, tmp_path):
+    rows = [alert("aaaaaaaa", "aaaaaaaa"), alert("bbbbbbbb", "bbbbbbbb", severity="critical")]
+    two_listeners.write(monday, "alerts", rows)
+    file = tmp_path / "page.html"
+    file.write_text(page_of(monday), encoding="utf-8")
+    with browser(820, 800) as page:
+        page.show(file.as_uri(), "Alerts")
+        weights = [
+            page.value(f"getComputedStyle(document.querySelector('.alert.{severity} dd')).fontWeight")
+            for severity in ("critical", "warning")
+        ]
+    assert weights == ["400", "400"]
+
+
 def measure(night, **values):
     rows = [
         {"run_date": night.run_date, "table": "listens", "metric": name, "segment_kind": "all", "segment": ""}
