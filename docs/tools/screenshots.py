@@ -34,8 +34,8 @@ FLAGS = (
     *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
 )
 LISTENER = "u00000007"
-DRAW_SECONDS = 60
-SETTLE_SECONDS = 5
+DRAW_SECONDS = 300
+SETTLE_SECONDS = 10
 
 
 class Page:
