@@ -17,6 +17,9 @@ NIGHTS = 8 * WEEK
 SEEN_TWICE = 2
 """Nights of a weekday from which on it has a level of its own."""
 
+GROWING_WEEKS = 4
+"""Weeks from which on differences to a week before are growth."""
+
 _NORMAL = 1.4826
 """Standard deviation of a normal distribution whose median absolute deviation is 1."""
 
@@ -40,7 +43,8 @@ class Baseline(NamedTuple):
 def baseline(values: Floats, alike: Mask | None = None) -> Baseline:
     """Expect of a night the weekday's level, moved by growth and by what the last week was like.
 
-    Growth is the median of the differences to a week before; so is the spread, which weekdays do not touch.
+    Growth is the median of the differences to a week before, once there are weeks enough; so is the spread, which
+    weekdays do not touch.
 
     Args:
         values: of the nights before; shape (series, nights).
@@ -53,7 +57,9 @@ def baseline(values: Floats, alike: Mask | None = None) -> Baseline:
     back = np.arange(1, NIGHTS + 1)
     weekly = before[:, :-WEEK] - before[:, WEEK:]
     known = count(weekly) >= WEEK
-    growth = np.where(known, median(weekly), 0.0)
+    # A level that moved once is in seven of the differences: of fewer weeks it would be taken for growth.
+    lasting = np.isfinite(before[:, (GROWING_WEEKS - 1) * WEEK :]).any(axis=1)
+    growth = np.where(known & lasting, median(weekly), 0.0)
     level = before + growth[:, None] / WEEK * back
     by_weekday, seen = _by_weekday(level, back)
     off = level - by_weekday[:, back % WEEK]

@@ -27,6 +27,12 @@ def test_growth_is_carried_on():
     assert baseline(before(28, growth_a_week=7.0)).expected == pytest.approx([100.0])
 
 
+def test_a_level_that_moved_once_is_not_taken_for_growth():
+    moved = before(56)
+    moved[0, :10] += 50  # ten nights ago
+    assert [baseline(moved[:, :nights]).expected[0] for nights in (14, 21, 28, 56)] == pytest.approx([150.0] * 4)
+
+
 def test_a_weekday_seen_once_has_no_level_of_its_own():
     usual = baseline(before(9))
     assert usual.seasonal.tolist() == [False]

@@ -117,9 +117,10 @@ def test_a_model_that_replaces_the_first_of_a_young_service_closes_no_gate_for_a
     ages, entries = np.where(nights < 9, nights, nights - 9), np.where(nights < 9, 5_000.0, 40_000.0)
     series = {("models", "model_age_days", "all", ""): ages, ("models", "entries", "all", ""): entries}
     assert [alert.severity for alert in alerts_on(series, 10)] == [WARNING]
-    entries[[18, 19]] = 5_000.0  # 9 and 10 nights after the replacement
-    assert [alert.severity for alert in alerts_on(series, 18)] == [WARNING]
-    assert [alert.severity for alert in alerts_on(series, 19)] == [CRITICAL]
+    pools = np.where((nights == 18) | (nights == 19), 500.0, 1_000.0)  # 9 and 10 nights after the replacement
+    halved = {**series, ("pools", "pools", "all", ""): pools}
+    assert [alert.severity for alert in alerts_on(halved, 18)] == [WARNING]
+    assert [alert.severity for alert in alerts_on(halved, 19)] == [CRITICAL]
     ages[:] = nights  # the first model is still the live one: the rows are not what they were
     assert [alert.severity for alert in alerts_on(series, 10)] == [CRITICAL]
 
