@@ -40,7 +40,9 @@ class Service:
     def run(self, *arguments: str, expected: int = 0) -> None:
         """Run a command of Nocturne, and print it as a person would see it, and then what the webhook was told."""
         print("$ nocturne " + " ".join(arguments), flush=True)
-        places = {"--warehouse": f"{self.folder}/warehouse", "--conf": f"{self.folder}/conf.toml"}
+        places = {"--warehouse": f"{self.folder}/warehouse"}
+        if arguments[0] != "models":
+            places["--conf"] = f"{self.folder}/conf.toml"
         if arguments[0] == "night":
             places |= {"--landing": f"{self.folder}/landing"}
         if arguments[0] in {"night", "status"}:
@@ -123,35 +125,24 @@ def drift(service: Service, night: date) -> None:
     service.picture_report(night, "morning-drift.png")
 
 
-def backfill(airflow: Airflow, name: str, logical_date: datetime, *options: str) -> str:
-    """The path of a run of a DAG for a tick that has passed, which is started once the DAG is not paused."""
-    day = logical_date.isoformat()
-    airflow.command("backfill", "create", "--dag-id", name, "--from-date", day, "--to-date", day, *options)
-    return only_run(airflow, name, "backfill") or ""
-
-
 def only_run(airflow: Airflow, name: str, kind: str) -> str | None:
     """The path of the run of that kind that a DAG has had, if it has had one."""
     runs = airflow.ask(f"dags/{name}/dagRuns?run_type={kind}")["dag_runs"]
     return f"dags/{name}/dagRuns/{quote(runs[0]['dag_run_id'])}" if runs else None
 
 
-def last_tick(airflow: Airflow, name: str) -> tuple[datetime, timedelta]:
-    """Logical date of the run that is due for the tick that passed last, and the time from one tick to the next."""
-    upcoming = airflow.ask(f"dags/{name}")
-    starts, ends = (datetime.fromisoformat(upcoming[f"next_dagrun_data_interval_{side}"]) for side in ("start", "end"))
-    return starts - (ends - starts), ends - starts
-
-
 def scheduled_run(airflow: Airflow, name: str) -> str:
     """The run that the scheduler makes of a DAG by its schedule, for the tick that passed last.
 
-    That tick is due where a run of the one before it is on record: it is put there, and nothing of it is run.
+    That tick is due where a run of the one before it is on record: one is put there, of which only what tears down is
+    run.
     """
-    tick, interval = last_tick(airflow, name)
-    airflow.ask(backfill(airflow, name, tick - interval), "PATCH", {"state": "success"})
+    upcoming = airflow.ask(f"dags/{name}")
+    starts, ends = (datetime.fromisoformat(upcoming[f"next_dagrun_data_interval_{side}"]) for side in ("start", "end"))
+    before = (starts - 2 * (ends - starts)).isoformat()
+    airflow.command("backfill", "create", "--dag-id", name, "--from-date", before, "--to-date", before)
+    airflow.ask(only_run(airflow, name, "backfill") or "", "PATCH", {"state": "success"})
     airflow.ask(f"dags/{name}", "PATCH", {"is_paused": False})
-
     return until(lambda: only_run(airflow, name, "scheduled"), PATIENCE_SECONDS, f"a run of {name}")
 
 
@@ -188,19 +179,17 @@ def late_night(service: Service, airflow: Airflow, night: date) -> None:
     finish(airflow, run)
     service.print_told()
     service.run("status", "--run-date", str(night))
+    service.run("monitor", "alerts", "--run-date", str(night))
     picture_run(airflow.url, run, "refresh_cache", "airflow-run.png", height=900)
 
 
-def weekly(airflow: Airflow) -> None:
-    """Both weekly DAGs: one by its schedule, the search as a backfill, which can be told how many recipes to try."""
-    run = scheduled_run(airflow, "weekly_retraining")
-    finish(airflow, run)
-    picture_run(airflow.url, run, "Success", "weekly-retraining.png")
-    tick, _ = last_tick(airflow, "weekly_tuning")
-    airflow.ask("dags/weekly_tuning", "PATCH", {"is_paused": False})
-    run = backfill(airflow, "weekly_tuning", tick, "--dag-run-conf", '{"trials": 2}')
-    finish(airflow, run)
-    picture_run(airflow.url, run, "Success", "weekly-tuning.png")
+def weekly(service: Service, airflow: Airflow) -> None:
+    """Both weekly DAGs."""
+    for name in ("weekly_retraining", "weekly_tuning"):
+        run = scheduled_run(airflow, name)
+        finish(airflow, run)
+        picture_run(airflow.url, run, "Success", f"{name.replace('_', '-')}.png")
+    service.run("models", "list")
 
 
 def main(path: str) -> None:
@@ -219,7 +208,7 @@ def main(path: str) -> None:
         drift(service, late - timedelta(days=1))
         with standalone_airflow(folder, conf, PATIENCE_SECONDS) as airflow:
             late_night(service, airflow, late)
-            weekly(airflow)
+            weekly(service, airflow)
     picture_data_docs(folder / "warehouse")
 
 

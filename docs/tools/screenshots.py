@@ -185,7 +185,7 @@ def picture_run(airflow: str, run: str, expected: str, name: str, height: int = 
         run: its path in the API, dags/DAG/dagRuns/ID.
         expected: what the page shows when it is drawn.
     """
-    with browser(1280, height) as page:
+    with browser(1440, height) as page:
         page.show(f"{airflow}/{run.replace('/dagRuns/', '/runs/')}", expected)
         page.picture(IMAGES / name)
 
