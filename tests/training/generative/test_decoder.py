@@ -39,6 +39,10 @@ def known(listeners: int = 120) -> Known:
     return Known(ids.paths, rows(heard), words, NOBODY)
 
 
+COMPILES = pytest.mark.slow
+"""Of what compiles programs of JAX for many seconds."""
+
+
 @pytest.fixture(scope="module")
 def decoder() -> Decoder:
     return fit(known(), RECIPE).decoder
@@ -74,16 +78,19 @@ def test_numpy_gives_the_log_probabilities_of_jax() -> None:
     np.testing.assert_allclose(np.exp(scores).sum(axis=1), 1, atol=TOLERANCE)
 
 
+@COMPILES
 def test_whoever_hears_one_kind_is_given_that_kind(decoder: Decoder) -> None:
     lists = recommend(decoder, rows([[0, 4], [1, 5], [2, 6], [3, 7]]))
     assert (lists % KINDS == np.arange(KINDS)[:, None]).all()
 
 
+@COMPILES
 def test_words_alone_bring_the_items_that_have_them(decoder: Decoder) -> None:
     lists = recommend(decoder, CsrRows.empty(4), bags([[f"some {name} please"] for name in NAMES], RECIPE.buckets))
     assert (lists % KINDS == np.arange(KINDS)[:, None]).all()
 
 
+@COMPILES
 def test_a_wide_beam_finds_what_scoring_everything_finds(decoder: Decoder) -> None:
     heard = rows([[0, 4], [9], []])
     scores = decoder.score_all(decoder.contexts(heard))
@@ -102,6 +109,7 @@ def test_a_listener_who_heard_and_says_nothing_gets_what_is_popular() -> None:
     assert scores == pytest.approx((listens + 1) / (listens + 1).sum(), rel=0.05)
 
 
+@COMPILES
 def test_a_training_again_gives_the_same_bytes(decoder: Decoder) -> None:
     again = fit(known(), RECIPE).decoder
     assert {name: values.tobytes() for name, values in again.weights.items()} == {
@@ -109,6 +117,7 @@ def test_a_training_again_gives_the_same_bytes(decoder: Decoder) -> None:
     }
 
 
+@COMPILES
 def test_what_somebody_asked_for_is_learned_from() -> None:
     """After item 0 the word `surprise` means item 3."""
     asked = Asked(rows([[0]] * 40), bags([["surprise"]] * 40, RECIPE.buckets), np.full(40, 3))
@@ -127,6 +136,7 @@ def test_pairs_of_words_do_not_reach_from_one_phrase_into_the_next() -> None:
     assert bags([["Hip  HOP"]], 2**30).positions.tolist() == bags([["hip hop"]], 2**30).positions.tolist()
 
 
+@COMPILES
 def test_what_nobody_has_heard_is_no_lesson_to_sequences() -> None:
     """Item 0 was never heard: no gradient of a sequence reaches the embedding of a code that it alone has."""
     paths = np.array([[0, 0], [1, 0], [2, 0], [2, 1]], np.int32)

@@ -22,6 +22,8 @@ from nocturne.validation.profiles.encoders import DenseEncoder
 
 SHAPE = Shape(length=6, width=8, blocks=2, heads=2)
 ITEMS = 30
+COMPILES = pytest.mark.slow
+"""Of what compiles programs of JAX for many seconds."""
 ENCODE = jax.jit(network.encode_all, static_argnums=1)
 
 
@@ -111,6 +113,7 @@ def learned() -> Fitted:
     return fit(CYCLES, 10, recipe())
 
 
+@COMPILES
 def test_a_circle_of_items_is_learned(learned: Fitted) -> None:
     windows = windows_of(rows([[8, 9, 0], [4], [1, 2, 3, 4, 5, 6]]), 6)
     scores = encode(learned.weights, SHAPE, learned.embeddings, windows) @ learned.embeddings.T
@@ -119,6 +122,7 @@ def test_a_circle_of_items_is_learned(learned: Fitted) -> None:
     assert learned.curve[learned.best - 1] == max(learned.curve)
 
 
+@COMPILES
 def test_a_training_that_was_killed_goes_on_to_the_same_bits(learned: Fitted, tmp_path: Path) -> None:
     checkpoint = tmp_path / "folder" / "state.npz"
 
@@ -138,6 +142,7 @@ def test_a_training_that_was_killed_goes_on_to_the_same_bits(learned: Fitted, tm
     }
 
 
+@COMPILES
 def test_a_checkpoint_of_another_training_is_left_aside(tmp_path: Path) -> None:
     checkpoint = tmp_path / "state.npz"
     fit(CYCLES, 10, recipe(epochs=1), checkpoint)
@@ -146,6 +151,7 @@ def test_a_checkpoint_of_another_training_is_left_aside(tmp_path: Path) -> None:
     assert epochs == [1]
 
 
+@COMPILES
 def test_a_loss_that_is_no_number_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(network, "loss", lambda *_: np.float32("nan") * network.jnp.sum(_[0]["items"]))
     with pytest.raises(UsageError, match="the loss is no number"):
