@@ -45,6 +45,7 @@ class Recipe:
         buckets: places of words.
         longest: words of a text that are read.
         own_words: share of items that are asked for by some of their own words, each epoch.
+        said: of these words so many at most, but for chance.
         prior: power of listens that scores begin with; 0: every code that can follow is as likely.
     """
 
@@ -59,6 +60,7 @@ class Recipe:
     buckets: int = 2**14
     longest: int = 32
     own_words: float = 1.0
+    said: int = 4
     prior: float = 1.0
     seed: int = 1
 
@@ -207,8 +209,8 @@ def _asked(known: Known, recipe: Recipe, rng: np.random.Generator) -> Asked:
     """Items asked for in words, and some items by some of their own words."""
     items = np.flatnonzero((known.words.lengths > 0) & (rng.random(len(known.paths)) < recipe.own_words))
     own = known.words.take(items)
-    share = np.repeat(rng.random(len(items)), own.lengths)
-    chosen = rng.random(len(own.positions)) < share
+    share = rng.integers(1, recipe.said + 1, len(items)) / own.lengths
+    chosen = rng.random(len(own.positions)) < np.repeat(share, own.lengths)
     chosen[own.offsets[:-1] + (rng.random(len(items)) * own.lengths).astype(np.int64)] = True
     own, asked = own.where(chosen), known.asked
     return Asked(
