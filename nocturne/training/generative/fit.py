@@ -21,11 +21,11 @@ from nocturne.training.generative.decoder import Decoder, Prior
 from nocturne.training.generative.network import Catalogue, Drop
 from nocturne.training.generative.trie import Trie
 from nocturne.training.sequence.batches import epoch
+from nocturne.training.sequence.optimizer import make_optimizer
+from nocturne.training.sequence.sequences import withhold_last
 
 Progress = Callable[[int, float, float], None]
 
-_WARM_UP = 0.05
-_SMALLEST_RATE = 0.02
 _ASKED_BATCH = 512
 _NO_WORD = -1
 _K, _BEAM = 10, 30
@@ -173,15 +173,8 @@ class _HeldOut:
 
 def _hold_out(known: Known, recipe: Recipe) -> tuple[Known, _HeldOut]:
     """Split what is known into what is learned from and the listeners of validation."""
-    sequences = known.sequences
-    eligible = np.flatnonzero(sequences.lengths > 2)
-    count = min(recipe.validation_listeners, len(eligible) // 2)
-    listeners = np.sort(np.random.default_rng((recipe.seed, 1)).permutation(eligible)[:count])
-    kept = np.ones(len(sequences.positions), np.bool_)
-    last = sequences.offsets[listeners + 1] - 1
-    kept[last] = False
-    learned = sequences.where(kept)
-    held_out = _HeldOut(learned.take(listeners), sequences.positions[last].astype(np.int64))
+    learned, withheld = withhold_last(known.sequences, recipe.validation_listeners, recipe.seed)
+    held_out = _HeldOut(learned.take(withheld.listeners), withheld.items)
     return Known(known.paths, learned, known.words, known.asked), held_out
 
 
@@ -247,12 +240,7 @@ def _asked_batches(asked: Asked, recipe: Recipe, rng: np.random.Generator) -> It
 
 def _steps(recipe: Recipe, total: int) -> tuple[dict[str, Any], optax.GradientTransformation]:
     """A step of training for each kind of batch, and their optimizer."""
-    rate = optax.warmup_cosine_decay_schedule(
-        0, recipe.learning_rate, max(1, int(_WARM_UP * total)), total, recipe.learning_rate * _SMALLEST_RATE
-    )
-    optimizer = optax.chain(
-        optax.clip_by_global_norm(1.0), optax.adamw(rate, b2=0.98, weight_decay=recipe.weight_decay)
-    )
+    optimizer = make_optimizer(recipe.learning_rate, recipe.weight_decay, total)
 
     def step_of(loss: Callable[..., jax.Array]) -> Any:
         def step(

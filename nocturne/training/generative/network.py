@@ -66,10 +66,7 @@ class Drop:
 
     def __call__(self, values: jax.Array, number: int) -> jax.Array:
         """The values, some of them as zero and the others larger by as much."""
-        if self.key is None or not self.share:
-            return values
-        kept = jax.random.bernoulli(jax.random.fold_in(self.key, number), 1 - self.share, values.shape)
-        return jnp.where(kept, values / (1 - self.share), 0)
+        return encoder.drop_some(self.key, self.share, values, number)
 
 
 def initial(shape: Shape, codes: tuple[int, ...], items: int, buckets: int, seed: int) -> Parameters:

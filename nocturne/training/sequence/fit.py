@@ -14,19 +14,19 @@ import jax
 import numpy as np
 import optax
 
-from nocturne.core.arrays import Factors, Floats, Positions
+from nocturne.core.arrays import Factors, Floats
 from nocturne.core.csr import CsrRows
 from nocturne.core.errors import UsageError
 from nocturne.core.sections import SequenceSettings
 from nocturne.kernel.encoder import Arrays, Shape, encode, windows_of
 from nocturne.training.sequence import network
 from nocturne.training.sequence.batches import epoch
+from nocturne.training.sequence.optimizer import make_optimizer
+from nocturne.training.sequence.sequences import Withheld, withhold_last
 
 Progress = Callable[[int, float, float], None]
 
 _ENCODED_AT_ONCE = 256
-_WARM_UP = 0.05
-_SMALLEST_RATE = 0.02
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ def fit(
         UsageError: nobody has two events, or the loss is no number any more.
     """
     shape = Shape.of(settings)
-    learned, asked = _hold_out(sequences, settings)
+    learned, asked = withhold_last(sequences, settings.validation_listeners, settings.seed)
     if not (learned.lengths > 1).any():
         raise UsageError("nobody has two listens to learn a sequence from", expected="more nights, or more listeners")
     steps = sum(1 for _ in _batches(learned, items, settings, 0))
@@ -116,26 +116,6 @@ def fit(
     return Fitted(embeddings, weights, len(state.curve) - best, tuple(state.losses), tuple(state.curve))
 
 
-@dataclass(frozen=True)
-class _Asked:
-    """Listeners of validation, and the item withheld from each."""
-
-    listeners: Positions
-    targets: Positions
-
-
-def _hold_out(sequences: CsrRows, settings: SequenceSettings) -> tuple[CsrRows, _Asked]:
-    """The sequences without the last item of the listeners of validation, and those listeners."""
-    eligible = np.flatnonzero(sequences.lengths > 2)
-    rng = np.random.default_rng((settings.seed, 1))
-    count = min(settings.validation_listeners, len(eligible) // 2)
-    listeners = np.sort(rng.permutation(eligible)[:count])
-    kept = np.ones(len(sequences.positions), np.bool_)
-    last = sequences.offsets[listeners + 1] - 1
-    kept[last] = False
-    return sequences.where(kept), _Asked(listeners, sequences.positions[last].astype(np.int64))
-
-
 def _batches(sequences: CsrRows, items: int, settings: SequenceSettings, number: int) -> Any:
     return epoch(
         sequences, items, settings.length, settings.batch_listeners, settings.negatives, (settings.seed, 2 + number)
@@ -144,13 +124,7 @@ def _batches(sequences: CsrRows, items: int, settings: SequenceSettings, number:
 
 def _step(shape: Shape, settings: SequenceSettings, steps: int) -> tuple[Any, optax.GradientTransformation]:
     """One step of training, compiled for every length of windows, and its optimizer."""
-    total = steps * settings.epochs
-    rate = optax.warmup_cosine_decay_schedule(
-        0, settings.learning_rate, max(1, int(_WARM_UP * total)), total, settings.learning_rate * _SMALLEST_RATE
-    )
-    optimizer = optax.chain(
-        optax.clip_by_global_norm(1.0), optax.adamw(rate, b2=0.98, weight_decay=settings.weight_decay)
-    )
+    optimizer = make_optimizer(settings.learning_rate, settings.weight_decay, steps * settings.epochs)
 
     def step(parameters: network.Parameters, state: Any, *batch: Any) -> tuple[network.Parameters, Any, jax.Array]:
         windows, targets, negatives, key = batch
@@ -170,7 +144,7 @@ def _is_over(state: _State, settings: SequenceSettings) -> bool:
     return since_best >= settings.patience
 
 
-def _ndcg(parameters: network.Parameters, shape: Shape, learned: CsrRows, asked: _Asked) -> float:
+def _ndcg(parameters: network.Parameters, shape: Shape, learned: CsrRows, asked: Withheld) -> float:
     """Mean NDCG@10 of what was withheld, all items ranked but those heard."""
     embeddings, weights = _on_this_machine(parameters)
     gains: list[Floats] = []
@@ -179,7 +153,7 @@ def _ndcg(parameters: network.Parameters, shape: Shape, learned: CsrRows, asked:
         rows = learned.take(listeners)
         scores = encode(weights, shape, embeddings, windows_of(rows, shape.length)) @ embeddings.T
         places = np.arange(len(listeners))
-        wanted = scores[places, asked.targets[first : first + len(listeners)]].copy()
+        wanted = scores[places, asked.items[first : first + len(listeners)]].copy()
         scores[np.repeat(places, rows.lengths), rows.positions] = -np.inf
         ranks = (scores > wanted[:, None]).sum(axis=1)
         gains.append(np.where(ranks < 10, 1 / np.log2(ranks + 2), 0))

@@ -36,7 +36,7 @@ def encode_all(
         windows: positions of items, -1 before the first; shape (listeners, places), no more places than `length`.
         key: of the random numbers of dropout; None: nothing is dropped.
     """
-    drop = partial(_drop, key, dropout)
+    drop = partial(drop_some, key, dropout)
     present = (windows >= 0)[:, :, None]
     hidden = jnp.where(present, parameters["items"][jnp.maximum(windows, 0)], 0) * shape.width**0.5
     hidden = drop(hidden, 0)
@@ -99,7 +99,12 @@ def _normalised(values: jax.Array, scale: jax.Array) -> jax.Array:
     return values * jax.lax.rsqrt(mean + _EPSILON) * scale
 
 
-def _drop(key: jax.Array | None, share: float, values: jax.Array, number: int) -> jax.Array:
+def drop_some(key: jax.Array | None, share: float, values: jax.Array, number: int) -> jax.Array:
+    """The values, a share of them as zero and the others larger by as much; all as they are without a key.
+
+    Args:
+        number: of the place in the network, so that others are dropped there than elsewhere.
+    """
     if key is None or not share:
         return values
     kept = jax.random.bernoulli(jax.random.fold_in(key, number), 1 - share, values.shape)
