@@ -22,7 +22,7 @@ from threadpoolctl import threadpool_limits
 from benchmarks.load import tell_load
 from nocturne.core.console import print_rows, say
 from nocturne.core.csr import CsrRows
-from nocturne.core.list_arrays import Lists
+from nocturne.core.list_arrays import Lists, empty_lists
 from nocturne.core.sections import SequenceSettings
 from nocturne.core.settings import load_settings
 from nocturne.evaluation.metrics import accuracy
@@ -102,7 +102,7 @@ def top_lists(known: Sequences, fitted: Fitted, settings: SequenceSettings) -> t
         eligible = Eligible.of(np.ones((1, len(factors)), bool), items)
         query = Query(users, items, TOP, rows, np.zeros(len(users), np.int32), eligible)
         top = rank(query, KernelPlan(blocks_per_panel=16, warm_start=False), rows)
-    lists = np.full((len(users), TOP), -1, np.int64)
+    lists = empty_lists(len(users), TOP)
     lengths = top.lists.lengths
     lists[np.arange(TOP) < lengths[:, None]] = top.lists.positions
     return lists, milliseconds

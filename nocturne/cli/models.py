@@ -105,7 +105,7 @@ def train(
         settings, race_share = settings.with_recipe(live.recipe), live.race_share
     parent = registry.load_model(night.warehouse, live.version) if live and settings.warm_start else None
     with Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as progress:
-        task = progress.add_task("training", total=settings.iterations)
+        task = progress.add_task("training", total=settings.rounds)
         trained = registry.train(
             night,
             settings,

@@ -165,11 +165,6 @@ class AlsSettings(Section):
         return self.model_dump(exclude=set(OPERATIONAL))
 
     @property
-    def width(self) -> int:
-        """Numbers of an item's vector."""
-        return self.factors * (self.family != "sequence") + self.sequence.width * (self.family != "als")
-
-    @property
     def rounds(self) -> int:
         """Rounds of a training, at most: iterations or epochs."""
         return self.iterations if self.family == "als" else self.sequence.epochs

@@ -21,10 +21,10 @@ from nocturne.core.sections import SequenceSettings
 NOTHING = -1
 """Place of a window before its first item."""
 
-MATRICES = ("query", "key", "value", "mix", "attend/gate", "feed/up", "feed/down", "feed/gate")
-"""Square matrices of a block, by name."""
+AXES = "axes"
+"""Name of the axes beside the arrays of a network, wherever they are stored."""
 
-_SHAPE, _AXES = "shape", "axes"
+_SHAPE = "shape"
 
 _AT_ONCE = 256
 _EPSILON = 1e-6
@@ -52,15 +52,6 @@ class Shape:
     def of(cls, settings: SequenceSettings) -> "Shape":
         """The shape that a recipe asks for."""
         return cls(settings.length, settings.width, settings.blocks, settings.heads)
-
-    def of_weights(self) -> dict[str, tuple[int, ...]]:
-        """The shape of every array of `Arrays`, by name."""
-        shapes: dict[str, tuple[int, ...]] = {"end/scale": (self.width,)}
-        for block in range(self.blocks):
-            shapes |= {f"{block}/{name}": (self.width, self.width) for name in MATRICES}
-            shapes |= {f"{block}/{name}/scale": (self.width,) for name in ("attend", "feed")}
-            shapes[f"{block}/distance"] = (self.heads, self.length)
-        return shapes
 
 
 @dataclass(frozen=True)
@@ -90,21 +81,15 @@ class Encoder:
         Returns:
             Shape (listeners, width).
         """
-        windows = windows_of(recent, self.shape.length)
-        vectors = np.zeros((len(windows), self.shape.width))
-        some = np.flatnonzero(recent.lengths)
-        axes = self.axes.astype(np.float64)
-        for first in range(0, len(some), _AT_ONCE):
-            part = some[first : first + _AT_ONCE]
-            encoded = encode(self.weights, self.shape, embeddings, windows[part])
-            vectors[part] = (encoded[:, None, :] @ axes)[:, 0]
+        encoded = encode_rows(self.weights, self.shape, embeddings, recent)
+        vectors: Floats = (encoded[:, None, :] @ self.axes.astype(np.float64))[:, 0]
         return vectors
 
 
 def to_bytes(encoder: Encoder) -> bytes:
     """An encoder as a file of NumPy."""
     file = io.BytesIO()
-    arrays = {_SHAPE: np.array(astuple(encoder.shape)), _AXES: encoder.axes, **encoder.weights}
+    arrays = {_SHAPE: np.array(astuple(encoder.shape)), AXES: encoder.axes, **encoder.weights}
     np.savez(file, allow_pickle=False, **arrays)
     return file.getvalue()
 
@@ -114,7 +99,7 @@ def from_bytes(file: bytes) -> Encoder:
     with np.load(io.BytesIO(file)) as stored:
         arrays = {name: stored[name] for name in stored.files}
     shape = Shape(*arrays.pop(_SHAPE).tolist())
-    axes = arrays.pop(_AXES)
+    axes = arrays.pop(AXES)
     return Encoder(shape, arrays, axes)
 
 
@@ -127,6 +112,17 @@ def windows_of(recent: CsrRows, length: int) -> Indexes:
     present = place >= 0
     windows[present] = recent.positions[source[present]]
     return windows
+
+
+def encode_rows(weights: Arrays, shape: Shape, embeddings: Factors, recent: CsrRows) -> Floats:
+    """The same as `encode`, of any number of listeners, a few at a time; zeros for who heard nothing."""
+    windows = windows_of(recent, shape.length)
+    encoded = np.zeros((len(windows), shape.width))
+    some = np.flatnonzero(recent.lengths)
+    for first in range(0, len(some), _AT_ONCE):
+        part = some[first : first + _AT_ONCE]
+        encoded[part] = encode(weights, shape, embeddings, windows[part])
+    return encoded
 
 
 def encode(weights: Arrays, shape: Shape, embeddings: Factors, windows: Indexes) -> Floats:

@@ -16,15 +16,12 @@ import pyarrow.compute as pc
 from nocturne.core.arrays import Counts, Factors, Floats, Indexes, Mask
 from nocturne.core.csr import CsrRows
 from nocturne.core.sections import AlsSettings
-from nocturne.kernel.encoder import Encoder, Shape
+from nocturne.kernel.encoder import AXES, Encoder, Shape
 from nocturne.storage.contracts import contract
 from nocturne.storage.model_transitions import ModelRecord
 from nocturne.training.confidences import Confidences, confidence_rows, positions
 from nocturne.training.item_counts import ItemCounts, from_maps, to_maps
 from nocturne.training.sequence.sequences import sequence_rows
-
-AXES = "axes"
-"""Name of an encoder's axes in `encoders`."""
 
 
 @dataclass(frozen=True)

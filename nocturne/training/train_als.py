@@ -58,7 +58,7 @@ def _train_live(night: Night, progress: Progress) -> tuple[bool, str]:
         night,
         settings,
         parent,
-        lambda iteration, loss: progress(iteration, settings.iterations, f"iteration, loss {loss:.4g}"),
+        lambda iteration, loss: progress(iteration, settings.rounds, f"iteration, loss {loss:.4g}"),
         race=plan.races,
         race_share=plan.race_share,
     )

@@ -16,7 +16,7 @@ from scipy.sparse import csr_matrix
 from nocturne.core.arrays import Counts, Factors, Indexes, Mask, Positions
 from nocturne.core.csr import CsrRows, entries_of
 from nocturne.core.list_arrays import Lists
-from nocturne.kernel.encoder import Shape, encode, windows_of
+from nocturne.kernel.encoder import Shape, encode_rows
 from nocturne.training.generative.beam import Allowed, search
 from nocturne.training.generative.trie import Trie
 
@@ -81,13 +81,7 @@ class Decoder:
             heard: positions of items by listener, oldest first.
             words: places of words by listener; None: nobody says any.
         """
-        windows = windows_of(heard, self.shape.length)
-        found = np.zeros((len(windows), self.shape.width), np.float32)
-        some = np.flatnonzero(heard.lengths)
-        of_encoder = encoder_of(self.weights)
-        for first in range(0, len(some), _AT_ONCE):
-            part = some[first : first + _AT_ONCE]
-            found[part] = encode(of_encoder, self.shape, self.embeddings, windows[part])
+        found: Factors = encode_rows(encoder_of(self.weights), self.shape, self.embeddings, heard).astype(np.float32)
         return found if words is None else found + self._of_words(words)
 
     def recommend(

@@ -5,9 +5,12 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 
-from nocturne.kernel.encoder import MATRICES, Shape
+from nocturne.kernel.encoder import Shape
 
 Parameters = dict[str, jax.Array]
+
+_MATRICES = ("query", "key", "value", "mix", "attend/gate", "feed/up", "feed/down", "feed/gate")
+"""Square matrices of a block, by name."""
 
 _EPSILON = 1e-6
 _HIDDEN = -1e9
@@ -15,11 +18,11 @@ _HIDDEN = -1e9
 
 def initial(shape: Shape, items: int, seed: int) -> Parameters:
     """Parameters before the first step: the weights of an encoder, and `items`, the embeddings."""
-    keys = iter(jax.random.split(jax.random.key(seed), 1 + len(MATRICES) * shape.blocks))
+    keys = iter(jax.random.split(jax.random.key(seed), 1 + len(_MATRICES) * shape.blocks))
     width = shape.width
     parameters = {"items": 0.02 * jax.random.normal(next(keys), (items, width)), "end/scale": jnp.ones(width)}
     for block in range(shape.blocks):
-        for name in MATRICES:
+        for name in _MATRICES:
             parameters[f"{block}/{name}"] = width**-0.5 * jax.random.normal(next(keys), (width, width))
         parameters[f"{block}/attend/scale"] = jnp.ones(width)
         parameters[f"{block}/feed/scale"] = jnp.ones(width)

@@ -207,14 +207,7 @@ class DenseNight:
         if self.encoder is None:
             return self.solve(places, confidences)
         solved = self.solve(places, confidences) if self.recipe["family"] == "blended" else np.zeros(0)
-        learned = {
-            index: place
-            for place, (index, listeners) in enumerate(
-                zip(self.item_indexes.tolist(), self.items["listeners"].to_pylist(), strict=True)
-            )
-            if listeners > 0
-        }
-        recent = [learned[index] for index in row["recent_items"] if index in learned]
+        recent = [self._learned[index] for index in row["recent_items"] if index in self._learned]
         return np.concatenate([solved, self.encoder.vector(self.factors, recent)])
 
     def solve(self, places: Positions, confidences: Floats) -> Floats:
@@ -302,6 +295,12 @@ class DenseNight:
     def _allowed_by_market(self) -> dict[str | None, Mask]:
         """Filled as markets are met."""
         return {}
+
+    @cached_property
+    def _learned(self) -> dict[int, int]:
+        """Places of the items that were learned, by index."""
+        places = np.flatnonzero(self.items["listeners"].to_numpy() > 0)
+        return dict(zip(self.item_indexes[places].tolist(), places.tolist(), strict=True))
 
     @cached_property
     def _neighbourhoods(self) -> tuple[pa.ListArray, pa.ListArray]:
